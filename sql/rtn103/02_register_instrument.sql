@@ -1,0 +1,3 @@
+-- Register the instrument.
+\echo == Register instrument
+CALL register_instrument('lsst.obs.lsst.LsstComCam');

@@ -1,0 +1,102 @@
+//! Commands of the shell that are no SQL: `\d`, `\i`, `\timing` … This list is the only place they are named.
+
+use super::Failed;
+use super::runner::Runner;
+use crate::error::{Error, hint};
+
+/// What the shell does after a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// Goes on.
+    Continue,
+    /// Ends.
+    Quit,
+}
+
+/// A command: its name, its arguments, what it does.
+pub const COMMANDS: [(&str, &str, &str); 12] = [
+    ("\\d", "[TABLE]", "list tables, or the columns of one"),
+    ("\\dt", "", "list tables"),
+    ("\\df", "[NAME]", "list functions, or the arguments of one"),
+    ("\\echo", "TEXT", "print a text"),
+    ("\\i", "FILE", "run a script"),
+    ("\\set", "[NAME VALUE]", "set a script variable, or list them"),
+    ("\\timing", "[on|off]", "tell how long statements take"),
+    ("\\x", "[on|off]", "show each row as a block of lines"),
+    ("\\write", "[on|off]", "allow statements to change the repository"),
+    ("\\functions", "", "the same as \\df"),
+    ("\\?", "", "this list"),
+    ("\\q", "", "leave"),
+];
+
+/// Runs a command line such as `\i file`.
+///
+/// # Errors
+/// An unknown command with the nearest one, or what went wrong.
+pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
+    let line = line.trim().trim_end_matches(';').trim_end();
+    let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    let rest = rest.trim();
+    match name {
+        "\\q" => return Ok(Then::Quit),
+        "\\?" => {
+            for (name, arguments, says) in COMMANDS {
+                println!("{:<22} {says}", format!("{name} {arguments}"));
+            }
+        }
+        "\\echo" => println!("{rest}"),
+        "\\i" => runner.include(rest.trim_matches('\'')).await?,
+        "\\timing" => runner.timing = switch(rest, runner.timing)?,
+        "\\x" => runner.output.expanded = switch(rest, runner.output.expanded)?,
+        "\\write" => {
+            let access = runner.session.access();
+            access.set_write(switch(rest, access.writes())?).await;
+        }
+        "\\set" if rest.is_empty() => runner.variables.iter().for_each(|(name, value)| println!("{name} = {value}")),
+        "\\set" => {
+            let (name, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+            runner.variables.insert(name.to_owned(), value.trim().trim_matches('\'').to_owned());
+        }
+        "\\dt" => query(runner, TABLES).await?,
+        "\\d" if rest.is_empty() => query(runner, TABLES).await?,
+        "\\d" => query(runner, &format!("DESCRIBE {rest}")).await?,
+        "\\df" | "\\functions" if rest.is_empty() => {
+            query(runner, "SELECT name, arguments, description FROM functions ORDER BY name").await?;
+        }
+        "\\df" | "\\functions" => describe(rest)?,
+        other => {
+            let near = hint(other, COMMANDS.map(|c| c.0));
+            return Err(Error::invalid(format!("no command named '{other}'{near}")).into());
+        }
+    }
+    Ok(Then::Continue)
+}
+
+const TABLES: &str = "SELECT table_schema AS schema, table_name AS name FROM information_schema.tables \
+    WHERE table_schema = 'public' ORDER BY name";
+
+async fn query(runner: &mut Runner, sql: &str) -> Result<(), Failed> {
+    Box::pin(runner.text("command", sql)).await
+}
+
+/// Tells the arguments of a function.
+fn describe(name: &str) -> Result<(), Error> {
+    let all = crate::engine::functions::all();
+    let found = all.iter().find(|f| f.name == name);
+    let function = found.ok_or_else(|| Error::not_found("function", name, all.iter().map(|f| f.name)))?;
+    println!("{}\n  {}", function.signature(), function.says);
+    for argument in &function.arguments {
+        println!("  {:<18} {:<13} {}", argument.name, argument.takes.word(), argument.says);
+    }
+    println!("  example: {}", function.example);
+    Ok(())
+}
+
+fn switch(word: &str, now: bool) -> Result<bool, Error> {
+    match word {
+        "" => Ok(!now),
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(Error::invalid(format!("'{other}' is neither on nor off"))),
+    }
+}

@@ -1,0 +1,71 @@
+//! `butlersql demo`: a sample campaign built into a repository by the scripts of `sql/rtn103`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Failed;
+use super::output::Format;
+use super::runner::Runner;
+use super::sample::{Content, Sample};
+use crate::error::{Error, Result};
+
+/// Where to make it.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The folder to make it in.
+    #[arg(default_value = "butlersql-demo")]
+    dir: PathBuf,
+    /// How many exposures the sample has.
+    #[arg(long, default_value_t = 200)]
+    exposures: usize,
+}
+
+/// The scripts of the campaign, so that the program needs no source tree beside it.
+const SCRIPTS: [(&str, &str); 7] = [
+    ("campaign.sql", include_str!("../../sql/rtn103/campaign.sql")),
+    ("01_create_repository.sql", include_str!("../../sql/rtn103/01_create_repository.sql")),
+    ("02_register_instrument.sql", include_str!("../../sql/rtn103/02_register_instrument.sql")),
+    ("04_ingest_raws.sql", include_str!("../../sql/rtn103/04_ingest_raws.sql")),
+    ("08_reference_catalogs.sql", include_str!("../../sql/rtn103/08_reference_catalogs.sql")),
+    ("12_global_collection.sql", include_str!("../../sql/rtn103/12_global_collection.sql")),
+    ("13_check.sql", include_str!("../../sql/rtn103/13_check.sql")),
+];
+
+impl Demo {
+    /// Makes the sample and the repository, and tells what to try next.
+    ///
+    /// # Errors
+    /// What the file system says, or the first statement that fails.
+    pub async fn run(&self) -> Result<(), Failed> {
+        let (data, scripts, repository) = (self.dir.join("data"), self.dir.join("rtn103"), self.dir.join("repo"));
+        let sample =
+            Sample { dir: data.clone(), exposures: self.exposures, nights: 3, seed: 103, content: Content::Translated };
+        sample.run()?;
+        unpack(&scripts)?;
+        let data = std::path::absolute(data).map_err(Error::from)?;
+        let variables = BTreeMap::from([
+            ("DATA".to_owned(), data.display().to_string()),
+            ("SEED".to_owned(), data.join("butler-seed_ccms1.yaml").display().to_string()),
+            ("GOOD_VISITS".to_owned(), data.join("dp1_good_visits.txt").display().to_string()),
+        ]);
+        let named = repository.display().to_string();
+        let mut runner = Runner::new(&named, true, false, Format::Table, variables)?;
+        runner.file(&scripts.join("campaign.sql")).await?;
+        runner.finish()?;
+        println!("Try next:");
+        println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY ALL\"");
+        println!("  butlersql {named}");
+        Ok(())
+    }
+}
+
+fn unpack(dir: &Path) -> Result<()> {
+    let named = |e: std::io::Error| Error::from(e).context(format_args!("writing '{}'", dir.display()));
+    std::fs::create_dir_all(dir).map_err(named)?;
+    for (name, text) in SCRIPTS {
+        std::fs::write(dir.join(name), text).map_err(named)?;
+    }
+    Ok(())
+}

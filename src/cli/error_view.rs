@@ -1,0 +1,58 @@
+//! Errors as people see them: the sentence, the place, the line with a caret.
+
+use std::io::IsTerminal;
+
+use crate::error::Error;
+
+/// The text an error is about.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// A file name, `-c`, or `standard input`.
+    pub name: &'a str,
+    /// The text.
+    pub text: &'a str,
+}
+
+/// Prints an error to standard error.
+pub fn print(error: &Error, source: Option<Source<'_>>) {
+    let text = view(error, source);
+    if std::io::stderr().is_terminal() {
+        eprintln!("\x1b[1;31merror\x1b[0m{}", text.trim_start_matches("error"));
+    } else {
+        eprintln!("{text}");
+    }
+}
+
+/// An error as text.
+pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
+    let said = format!("error: {}", error.said());
+    let (Some(source), Some(place)) = (source, error.place()) else {
+        return match source {
+            Some(source) => format!("{said}\n --> {}", source.name),
+            None => said,
+        };
+    };
+    let place_said = format!("{said}\n --> {}:{}:{}", source.name, place.line, place.column);
+    let index = usize::try_from(place.line).unwrap_or(0).saturating_sub(1);
+    let Some(line) = source.text.lines().nth(index) else { return place_said };
+    let number = place.line.to_string();
+    let margin = " ".repeat(number.len());
+    let before = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
+    let indent: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    format!("{place_said}\n {margin} |\n {number} | {line}\n {margin} | {indent}^")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Place;
+
+    #[test]
+    fn points_at_the_place() {
+        let error = Error::invalid("no table named 'rw'").at(Some(Place { line: 2, column: 6 }));
+        let source = Source { name: "a.sql", text: "SELECT *\nFROM rw" };
+        let want = "error: no table named 'rw'\n --> a.sql:2:6\n   |\n 2 | FROM rw\n   |      ^";
+        assert_eq!(view(&error, Some(source)), want);
+        assert_eq!(view(&error, None), "error: no table named 'rw'");
+    }
+}

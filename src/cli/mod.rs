@@ -1,0 +1,181 @@
+//! The terminal: arguments, scripts, the shell, output, errors as people see them. It alone prints.
+
+mod commands;
+mod complete;
+mod demo;
+mod error_view;
+mod output;
+mod progress;
+mod runner;
+mod sample;
+mod script;
+mod shell;
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use self::output::Format;
+use self::runner::Runner;
+use crate::error::{Error, Kind};
+
+/// SQL over Rubin Observatory Butler repositories: query, build and export them.
+#[derive(Debug, Parser)]
+#[command(name = "butlersql", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Command {
+    #[command(subcommand)]
+    sub: Option<Sub>,
+    #[command(flatten)]
+    query: Query,
+}
+
+#[derive(Debug, Subcommand)]
+enum Sub {
+    /// Make a sample campaign, build a repository of it with SQL, and show what is in it.
+    Demo(demo::Demo),
+    /// Write a synthetic campaign: raw files with `_index.json`, seed configuration, good visits.
+    Sample(sample::Sample),
+}
+
+#[derive(Debug, Args)]
+struct Query {
+    /// The repository: a folder, a butler.yaml, or a label of the repository index.
+    #[arg(value_name = "REPO", required = true)]
+    repository: Option<String>,
+    /// Run this SQL; may be repeated, and mixed with -f.
+    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    command: Vec<String>,
+    /// Run the script in this file, which may write; may be repeated.
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Vec<PathBuf>,
+    /// Set the script variable $NAME; without a value, take it from the environment.
+    #[arg(short = 'v', long = "set", value_name = "NAME=VALUE")]
+    variable: Vec<String>,
+    /// How answers are written.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Allow statements to change the repository.
+    #[arg(long)]
+    write: bool,
+    /// Do not tell how far long operations have come.
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// One piece of work from the command line, in the order given.
+enum Work {
+    Text(String),
+    File(PathBuf),
+}
+
+/// Runs the program; returns its exit code: 0 done, 1 a statement failed, 2 wrong command line, 3 an assertion does
+/// not hold, 4 a database or server is out of reach, 130 interrupted.
+pub fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let matches = Command::command().get_matches();
+    let order = order(&matches);
+    let command = match Command::from_arg_matches(&matches) {
+        Ok(command) => command,
+        Err(error) => error.exit(),
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            error_view::print(&Error::from(error), None);
+            return ExitCode::from(1);
+        }
+    };
+    let code = runtime.block_on(async {
+        let done = match command.sub {
+            Some(Sub::Demo(demo)) => demo.run().await,
+            Some(Sub::Sample(sample)) => sample.run(),
+            None => query(command.query, order).await,
+        };
+        match done {
+            Ok(()) => 0,
+            Err(Failed::Told(kind)) => exit_code(kind),
+            Err(Failed::Untold(error)) => {
+                error_view::print(&error, None);
+                exit_code(error.kind())
+            }
+        }
+    });
+    // Blocking reads of a cancelled query must not hold the program back.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// What went wrong, and whether the user has seen it.
+#[derive(Debug)]
+pub enum Failed {
+    /// Printed with its place.
+    Told(Kind),
+    /// Not printed yet.
+    Untold(Error),
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Untold(error)
+    }
+}
+
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Assertion => 3,
+        Kind::Unreachable | Kind::Denied => 4,
+        Kind::Interrupted => 130,
+        _ => 1,
+    }
+}
+
+/// The -c and -f arguments in the order they were given.
+fn order(matches: &clap::ArgMatches) -> Vec<Work> {
+    let mut all = BTreeMap::new();
+    if let (Some(at), Some(texts)) = (matches.indices_of("command"), matches.get_many::<String>("command")) {
+        all.extend(at.zip(texts.map(|t| Work::Text(t.clone()))));
+    }
+    if let (Some(at), Some(files)) = (matches.indices_of("file"), matches.get_many::<PathBuf>("file")) {
+        all.extend(at.zip(files.map(|f| Work::File(f.clone()))));
+    }
+    all.into_values().collect()
+}
+
+async fn query(query: Query, work: Vec<Work>) -> Result<(), Failed> {
+    let repository = query.repository.ok_or_else(|| Error::invalid("no repository is named"))?;
+    let variables = variables(&query.variable)?;
+    let write = query.write || work.iter().any(|w| matches!(w, Work::File(_)));
+    let mut runner = Runner::new(&repository, write, query.quiet, query.format, variables)?;
+    if !work.is_empty() {
+        for part in work {
+            match part {
+                Work::Text(text) => runner.text("-c", &text).await?,
+                Work::File(file) => runner.file(&file).await?,
+            }
+        }
+        return runner.finish().map_err(Into::into);
+    }
+    if std::io::stdin().is_terminal() {
+        return shell::run(runner).await;
+    }
+    let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
+    runner.text("standard input", &text).await?;
+    runner.finish().map_err(Into::into)
+}
+
+fn variables(given: &[String]) -> Result<BTreeMap<String, String>, Error> {
+    given
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => match std::env::var(text) {
+                Ok(value) => Ok((text.clone(), value)),
+                Err(_) => Err(Error::invalid(format!("-v {text}: there is no environment variable of this name"))),
+            },
+        })
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! Scripts as pieces: statements as tokens with their places, and commands of the shell.
+//!
+//! Statements are split by tokens, never by lines; variables replace tokens, never text.
+
+use std::collections::BTreeMap;
+
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use crate::engine::statement::{is_blank, tokenize};
+use crate::error::{Error, Kind, Place, Result, hint};
+
+/// A piece of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Piece {
+    /// A statement without its semicolon.
+    Statement(Vec<TokenWithSpan>),
+    /// A command such as `\i file`, with its line.
+    Command(String, u64),
+}
+
+/// Cuts a script into pieces.
+///
+/// # Errors
+/// Text that is no SQL, at its place.
+pub fn pieces(text: &str) -> Result<Vec<Piece>> {
+    let mut all = Vec::new();
+    let mut pending = String::new();
+    let mut first = 1;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        if line.starts_with('\\') && is_complete(&pending) {
+            statements(&pending, first, &mut all)?;
+            all.push(Piece::Command(line.trim_end().to_owned(), number));
+            pending.clear();
+            first = number + 1;
+        } else {
+            pending.push_str(line);
+        }
+    }
+    statements(&pending, first, &mut all)?;
+    Ok(all)
+}
+
+/// Whether a text ends outside a statement: a command of the shell may follow, or Enter may run it.
+pub fn is_complete(text: &str) -> bool {
+    let Ok(tokens) = tokenize(text) else { return false };
+    tokens.iter().rev().find(|t| !is_blank(&t.token)).is_none_or(|t| t.token == Token::SemiColon)
+}
+
+fn statements(text: &str, first: u64, all: &mut Vec<Piece>) -> Result<()> {
+    let shift = |place: Place| Place { line: place.line + first - 1, ..place };
+    let mut tokens = tokenize(text).map_err(|e| {
+        let place = e.place().map(shift);
+        Error::new(e.kind(), e.said()).at(place)
+    })?;
+    for token in &mut tokens {
+        token.span.start.line += first - 1;
+        token.span.end.line += first - 1;
+    }
+    for statement in tokens.split(|t| t.token == Token::SemiColon) {
+        if statement.iter().any(|t| !is_blank(&t.token)) {
+            all.push(Piece::Statement(statement.to_vec()));
+        }
+    }
+    Ok(())
+}
+
+/// Puts values in the place of `$NAME`; positional parameters (`$1`) stay.
+///
+/// # Errors
+/// A variable that is not set, at its place.
+pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) -> Result<Vec<TokenWithSpan>> {
+    tokens
+        .into_iter()
+        .map(|mut token| {
+            let Token::Placeholder(name) = &token.token else { return Ok(token) };
+            let Some(name) = name.strip_prefix('$').filter(|n| !n.starts_with(|c: char| c.is_ascii_digit())) else {
+                return Ok(token);
+            };
+            let Some(value) = variables.get(name) else {
+                let near = hint(name, variables.keys().map(String::as_str));
+                let said = format!("variable ${name} is not set: give it with -v {name}=…{near}");
+                let start = token.span.start;
+                return Err(Error::new(Kind::NotFound, said).at(Some(Place { line: start.line, column: start.column })));
+            };
+            token.token = Token::SingleQuotedString(value.clone());
+            Ok(token)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(piece: &Piece) -> String {
+        match piece {
+            Piece::Statement(tokens) => tokens.iter().map(|t| t.token.to_string()).collect::<String>().trim().to_owned(),
+            Piece::Command(text, line) => format!("{line}:{text}"),
+        }
+    }
+
+    #[test]
+    fn splits_by_tokens() {
+        let text = "SELECT ';' AS a; -- no; end\n\\echo hi\nSELECT\n\\ 1;\n/* ; */ SELECT 2";
+        let shown: Vec<_> = pieces(text).map(|all| all.iter().map(shown).collect()).unwrap_or_default();
+        assert_eq!(shown[..2], ["SELECT ';' AS a".to_owned(), "2:\\echo hi".to_owned()]);
+        assert_eq!(shown.len(), 4);
+    }
+
+    #[test]
+    fn places_are_those_of_the_file() {
+        let all = pieces("SELECT 1;\n\\echo x\nSELECT\n  $DATA;").unwrap();
+        let Piece::Statement(tokens) = all[2].clone() else { panic!("a statement") };
+        let error = bind(tokens, &BTreeMap::from([("DATE".into(), "x".into())])).unwrap_err();
+        assert_eq!(error.said(), "variable $DATA is not set: give it with -v DATA=…; did you mean 'DATE'?");
+        assert_eq!(error.place(), Some(Place { line: 4, column: 3 }));
+    }
+
+    #[test]
+    fn values_are_tokens() {
+        let Piece::Statement(tokens) = pieces("SELECT $X || 'b', $1").unwrap()[0].clone() else { panic!("a statement") };
+        let bound = bind(tokens, &BTreeMap::from([("X".into(), "it's; --".into())])).unwrap();
+        assert_eq!(shown(&Piece::Statement(bound)), "SELECT 'it''s; --' || 'b', $1");
+    }
+
+    proptest! {
+        #[test]
+        fn joined_pieces_split_again(parts in proptest::collection::vec("[a-z]{1,5}( '[^'\\\\]{0,5}')?", 0..6)) {
+            let text = parts.iter().map(|p| format!("SELECT {p}")).collect::<Vec<_>>();
+            let split = pieces(&text.join(";\n")).unwrap();
+            prop_assert_eq!(split.iter().map(shown).collect::<Vec<_>>(), text);
+        }
+    }
+}

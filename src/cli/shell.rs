@@ -1,0 +1,94 @@
+//! The shell: lines from a person, with history and completion.
+
+use rustyline::config::{CompletionType, Configurer};
+use rustyline::error::ReadlineError;
+use rustyline::history::DefaultHistory;
+use rustyline::{Config, Editor};
+
+use super::Failed;
+use super::commands::{self, Then};
+use super::complete::Assistant;
+use super::error_view;
+use super::runner::Runner;
+use crate::error::{Error, Kind};
+
+/// Runs until the person leaves; a statement that fails does not end it.
+///
+/// # Errors
+/// The terminal cannot be used, or the repository exists and cannot be opened.
+pub async fn run(mut runner: Runner) -> Result<(), Failed> {
+    let broken = |e: ReadlineError| Failed::Untold(Error::new(Kind::Failed, e.to_string()));
+    let config = Config::builder().completion_type(CompletionType::List).build();
+    let mut editor: Editor<Assistant, DefaultHistory> = Editor::with_config(config).map_err(broken)?;
+    editor.set_auto_add_history(true);
+    editor.set_helper(Some(Assistant::new()));
+    let history = std::env::home_dir().map(|home| home.join(".butlersql_history"));
+    if let Some(file) = &history {
+        // A first session has none.
+        let _ = editor.load_history(file);
+    }
+    println!("butlersql {}; \\? lists commands, \\q leaves", env!("CARGO_PKG_VERSION"));
+    loop {
+        learn(&runner, editor.helper_mut()).await;
+        let prompt = if runner.session.access().writes() { "butler# " } else { "butler> " };
+        match editor.readline(prompt) {
+            Ok(line) => {
+                if one(&mut runner, &line).await == Then::Quit {
+                    break;
+                }
+            }
+            Err(ReadlineError::Interrupted) => {}
+            Err(ReadlineError::Eof) => break,
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    if let Some(file) = &history {
+        // Not being able to keep the history is no failure of the work.
+        let _ = editor.save_history(file);
+    }
+    Ok(())
+}
+
+async fn one(runner: &mut Runner, line: &str) -> Then {
+    if line.starts_with('\\') {
+        return match commands::run(runner, line).await {
+            Ok(then) => then,
+            Err(Failed::Untold(error)) => {
+                error_view::print(&error, None);
+                Then::Continue
+            }
+            Err(Failed::Told(_)) => Then::Continue,
+        };
+    }
+    // The error was printed with its place.
+    let _ = runner.text("shell", line).await;
+    Then::Continue
+}
+
+/// Tells the assistant what there is to complete.
+async fn learn(runner: &Runner, assistant: Option<&mut Assistant>) {
+    let Some(assistant) = assistant else { return };
+    let sql = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'";
+    if let Ok((tables, columns)) = names(runner, sql).await {
+        (assistant.tables, assistant.columns) = (tables, columns);
+    }
+    if let Ok((collections, _)) = names(runner, "SELECT name, type FROM collections").await {
+        assistant.collections = collections;
+    }
+}
+
+/// The distinct texts of two columns.
+async fn names(runner: &Runner, sql: &str) -> Result<(Vec<String>, Vec<String>), Error> {
+    use datafusion::arrow::compute::cast;
+    use datafusion::arrow::datatypes::DataType;
+    let mut all = [std::collections::BTreeSet::new(), std::collections::BTreeSet::new()];
+    for batch in runner.session.sql(sql).await? {
+        for (set, column) in all.iter_mut().zip(batch.columns()) {
+            let texts = cast(column, &DataType::Utf8)?;
+            let texts = datafusion::arrow::array::AsArray::as_string::<i32>(&texts);
+            set.extend(texts.iter().flatten().map(str::to_owned));
+        }
+    }
+    let [first, second] = all.map(|set| set.into_iter().collect());
+    Ok((first, second))
+}

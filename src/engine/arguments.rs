@@ -1,0 +1,306 @@
+//! Functions as values: name, arguments, sentences, an example. Planning, completion, `\df` and the generated
+//! reference all read these.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::scalar::ScalarValue;
+
+use crate::error::{Error, Result};
+use crate::repo::Verb;
+
+/// What an argument takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A text.
+    Text,
+    /// A list of texts; a single text is a list of one.
+    TextList,
+    /// A truth value.
+    Bool,
+    /// A whole number.
+    Int,
+    /// A time without zone, of each row.
+    Time,
+    /// A subquery, with what its columns are.
+    Rows(&'static str),
+}
+
+impl Takes {
+    /// Its word in reference and messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::TextList => "list of text",
+            Self::Bool => "boolean",
+            Self::Int => "integer",
+            Self::Time => "time",
+            Self::Rows(_) => "rows",
+        }
+    }
+}
+
+/// One argument of a function.
+#[derive(Debug, Clone)]
+pub struct Argument {
+    /// Its name.
+    pub name: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// One sentence.
+    pub says: &'static str,
+    /// Whether it must be given.
+    pub required: bool,
+}
+
+/// What a function does once its arguments are known.
+#[derive(Clone, Copy)]
+pub enum Does {
+    /// Changes the repository.
+    Verb(fn(&Given) -> Result<Arc<dyn Verb>>),
+    /// Searches the repository; planned by the engine's search.
+    Search,
+    /// Computes a value for each row.
+    Scalar(fn() -> ScalarUDF),
+}
+
+impl std::fmt::Debug for Does {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Verb(_) => "Verb",
+            Self::Search => "Search",
+            Self::Scalar(_) => "Scalar",
+        })
+    }
+}
+
+/// A function of the SQL face.
+#[derive(Debug, Clone)]
+pub struct Function {
+    /// Its name.
+    pub name: &'static str,
+    /// One sentence.
+    pub says: &'static str,
+    /// More about it, or nothing.
+    pub notes: &'static str,
+    /// Its arguments, in positional order.
+    pub arguments: Vec<Argument>,
+    /// A statement that uses it.
+    pub example: &'static str,
+    /// What it does.
+    pub does: Does,
+}
+
+impl Function {
+    /// A function that changes the repository.
+    pub fn verb(name: &'static str, says: &'static str, make: fn(&Given) -> Result<Arc<dyn Verb>>) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Verb(make) }
+    }
+
+    /// A function that searches the repository.
+    pub fn search(name: &'static str, says: &'static str) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Search }
+    }
+
+    /// A function of each row.
+    pub fn scalar(name: &'static str, says: &'static str, make: fn() -> ScalarUDF) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Scalar(make) }
+    }
+
+    /// With an argument that must be given.
+    #[must_use]
+    pub fn arg(mut self, name: &'static str, takes: Takes, says: &'static str) -> Self {
+        self.arguments.push(Argument { name, takes, says, required: true });
+        self
+    }
+
+    /// With an argument that may be left out.
+    #[must_use]
+    pub fn option(mut self, name: &'static str, takes: Takes, says: &'static str) -> Self {
+        self.arguments.push(Argument { name, takes, says, required: false });
+        self
+    }
+
+    /// With more about it.
+    #[must_use]
+    pub fn notes(mut self, notes: &'static str) -> Self {
+        self.notes = notes;
+        self
+    }
+
+    /// With an example.
+    #[must_use]
+    pub fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    /// The argument at a position or of a name.
+    ///
+    /// # Errors
+    /// Too many, or an unknown name with the nearest one.
+    pub fn argument(&self, position: usize, name: Option<&str>) -> Result<&Argument> {
+        match name {
+            Some(name) => self.arguments.iter().find(|a| a.name == name).ok_or_else(|| {
+                let names = self.arguments.iter().map(|a| a.name);
+                Error::not_found(&format!("argument of {}", self.name), name, names)
+            }),
+            None => self.arguments.get(position).ok_or_else(|| {
+                Error::invalid(format!("{} takes at most {} arguments", self.name, self.arguments.len()))
+            }),
+        }
+    }
+
+    /// `name(first, second, option => …)`.
+    pub fn signature(&self) -> String {
+        let show = |a: &Argument| if a.required { a.name.to_owned() } else { format!("[{}]", a.name) };
+        format!("{}({})", self.name, self.arguments.iter().map(show).collect::<Vec<_>>().join(", "))
+    }
+
+    /// Its argument that takes rows, if any.
+    pub fn rows(&self) -> Option<&Argument> {
+        self.arguments.iter().find(|a| matches!(a.takes, Takes::Rows(_)))
+    }
+}
+
+/// A value given for an argument.
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    Texts(Vec<String>),
+    Bool(bool),
+    Int(i64),
+}
+
+/// The values given to a function, checked against its arguments.
+#[derive(Debug, Clone, Default)]
+pub struct Given {
+    values: BTreeMap<&'static str, Value>,
+    rows: bool,
+}
+
+impl Given {
+    /// Takes a constant for an argument; NULL counts as left out.
+    ///
+    /// # Errors
+    /// A value of another type, or an argument given twice.
+    pub fn set(&mut self, function: &Function, argument: &Argument, value: &ScalarValue) -> Result<()> {
+        if value.is_null() {
+            return Ok(());
+        }
+        let wrong = || {
+            let (name, word) = (argument.name, argument.takes.word());
+            Error::invalid(format!("argument '{name}' of {} takes a {word}, not {value}", function.name))
+        };
+        let value = match argument.takes {
+            Takes::Text => Value::Texts(vec![value.try_as_str().flatten().ok_or_else(wrong)?.to_owned()]),
+            Takes::TextList => Value::Texts(texts(value).ok_or_else(wrong)?),
+            Takes::Bool => match value {
+                ScalarValue::Boolean(Some(yes)) => Value::Bool(*yes),
+                _ => return Err(wrong()),
+            },
+            Takes::Int => match value.cast_to(&datafusion::arrow::datatypes::DataType::Int64) {
+                Ok(ScalarValue::Int64(Some(n))) if value.data_type().is_integer() => Value::Int(n),
+                _ => return Err(wrong()),
+            },
+            Takes::Rows(_) | Takes::Time => return Err(wrong()),
+        };
+        self.once(function, argument)?;
+        self.values.insert(argument.name, value);
+        Ok(())
+    }
+
+    /// Notes that the rows argument was given.
+    ///
+    /// # Errors
+    /// It was given twice.
+    pub fn set_rows(&mut self, function: &Function, argument: &Argument) -> Result<()> {
+        self.once(function, argument)?;
+        self.rows = true;
+        Ok(())
+    }
+
+    fn once(&self, function: &Function, argument: &Argument) -> Result<()> {
+        let rows = matches!(argument.takes, Takes::Rows(_)) && self.rows;
+        if rows || self.values.contains_key(argument.name) {
+            let said = format!("argument '{}' of {} is given twice", argument.name, function.name);
+            return Err(Error::invalid(said));
+        }
+        Ok(())
+    }
+
+    /// Checks that all arguments that must be given are.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check_complete(&self, function: &Function) -> Result<()> {
+        let given = |a: &Argument| match a.takes {
+            Takes::Rows(_) => self.rows,
+            _ => self.values.contains_key(a.name),
+        };
+        match function.arguments.iter().find(|a| a.required && !given(a)) {
+            Some(missing) => Err(Error::invalid(format!(
+                "{} needs its argument '{}': {}",
+                function.name, missing.name, missing.says
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the rows argument was given.
+    pub fn has_rows(&self) -> bool {
+        self.rows
+    }
+
+    /// A text that was given.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.list(name)?.into_iter().next()
+    }
+
+    /// A text that must have been given.
+    ///
+    /// # Errors
+    /// It was not: a broken invariant, as arguments are checked before.
+    pub fn need(&self, name: &str) -> Result<String> {
+        self.text(name).ok_or_else(|| Error::bug(format!("argument '{name}' was not checked")))
+    }
+
+    /// A list that was given.
+    pub fn list(&self, name: &str) -> Option<Vec<String>> {
+        match self.values.get(name)? {
+            Value::Texts(texts) => Some(texts.clone()),
+            _ => None,
+        }
+    }
+
+    /// A truth value, or its default.
+    pub fn bool(&self, name: &str, default: bool) -> bool {
+        match self.values.get(name) {
+            Some(Value::Bool(value)) => *value,
+            _ => default,
+        }
+    }
+
+    /// A whole number, or its default.
+    pub fn int(&self, name: &str, default: i64) -> i64 {
+        match self.values.get(name) {
+            Some(Value::Int(value)) => *value,
+            _ => default,
+        }
+    }
+}
+
+fn texts(value: &ScalarValue) -> Option<Vec<String>> {
+    if let Some(text) = value.try_as_str() {
+        return Some(vec![text?.to_owned()]);
+    }
+    let items = match value {
+        ScalarValue::List(list) => list.value(0),
+        ScalarValue::LargeList(list) => list.value(0),
+        ScalarValue::FixedSizeList(list) => list.value(0),
+        _ => return None,
+    };
+    (0..items.len())
+        .map(|i| ScalarValue::try_from_array(&items, i).ok()?.try_as_str()?.map(str::to_owned))
+        .collect()
+}

@@ -1,0 +1,407 @@
+//! The catalog of a session: schemas `public`, `registry`, `dataset` and `collection`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::scan::RegistryTable;
+use super::tables::{Known, SMALL, VIEWS};
+use super::verb::{Deed, DeedExec, Face};
+use crate::error::{Error, Kind, Result as OwnResult};
+use crate::model::collection::CollectionType;
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::search;
+use crate::repo::search::collections;
+use crate::repo::{Access, Associate, Repo};
+use crate::universe::{Element, FieldType};
+
+/// What is known of the repository while a statement is planned.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The repository.
+    pub repo: Arc<Repo>,
+    /// Its dataset types.
+    pub types: Vec<TypeRecord>,
+}
+
+/// The repository of a session, looked at anew for each statement.
+pub struct World {
+    /// The repository.
+    pub access: Arc<Access>,
+    snapshot: RwLock<Option<Arc<Snapshot>>>,
+    /// Why there is no snapshot.
+    missing: RwLock<Option<Error>>,
+    state: RwLock<Option<State>>,
+}
+
+/// Gives the state of the session, while it lives.
+type State = Arc<dyn Fn() -> Option<SessionState> + Send + Sync>;
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+fn read<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn write<T>(lock: &RwLock<T>, value: T) {
+    *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
+}
+
+impl World {
+    /// The world of a repository, not looked at yet.
+    pub fn new(access: Arc<Access>) -> Self {
+        let (snapshot, missing, state) = Default::default();
+        Self { access, snapshot, missing, state }
+    }
+
+    /// Lets views be planned by this session.
+    pub fn attach(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
+        write(&self.state, Some(Arc::new(state)));
+    }
+
+    /// Looks at the repository; one that does not exist yet is no error before a table of it is wanted.
+    ///
+    /// # Errors
+    /// A repository that exists and cannot be opened.
+    pub async fn look(&self) -> OwnResult<()> {
+        let looked = async {
+            let repo = self.access.repo().await?;
+            let types = dataset_types::load(&repo.registry).await?;
+            Ok::<_, Error>(Snapshot { repo, types })
+        };
+        match looked.await {
+            Ok(snapshot) => write(&self.snapshot, Some(Arc::new(snapshot))),
+            Err(error) if error.kind() == Kind::NotFound => {
+                write(&self.snapshot, None);
+                *self.missing.write().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What is known of the repository.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub fn snapshot(&self) -> OwnResult<Arc<Snapshot>> {
+        let missing = || {
+            let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
+            missing.as_ref().map_or_else(|| Error::bug("the repository was not looked at"), Error::repeat)
+        };
+        read(&self.snapshot).ok_or_else(missing)
+    }
+
+    /// The error for a table that DataFusion did not find, by the name it gave.
+    pub fn unknown_table(&self, catalog: &Catalog, full_name: &str) -> Error {
+        let (schema, name) = full_name.trim_start_matches("butler.").split_once('.').unwrap_or(("public", full_name));
+        if let Err(missing) = self.snapshot() {
+            return missing;
+        }
+        let Some(tables) = catalog.schema(schema) else {
+            return Error::not_found("schema", schema, catalog.schemas.keys().copied());
+        };
+        let what = if schema == "dataset" { "dataset type" } else { "table" };
+        Error::not_found(what, name, tables.table_names().iter().map(String::as_str))
+    }
+
+    async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
+        let state = read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))?;
+        let plan = Box::pin(state.create_logical_plan(sql)).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
+    }
+}
+
+/// The word for a type of the universe.
+pub fn type_word(kind: FieldType) -> &'static str {
+    match kind {
+        FieldType::Text(_) => "text",
+        FieldType::Int => "integer",
+        FieldType::Float => "float",
+        FieldType::Bool => "boolean",
+        FieldType::Hash => "bytes",
+        FieldType::Time => "time",
+    }
+}
+
+/// The schemas of a session.
+#[derive(Debug)]
+pub struct Catalog {
+    schemas: BTreeMap<&'static str, Arc<dyn SchemaProvider>>,
+}
+
+impl Catalog {
+    /// Over a world.
+    pub fn new(world: &Arc<World>) -> Self {
+        let schema = |which| -> Arc<dyn SchemaProvider> {
+            Arc::new(Tables { world: Arc::clone(world), which, local: RwLock::default() })
+        };
+        let schemas = BTreeMap::from([
+            ("public", schema(Which::Public)),
+            ("registry", schema(Which::Registry)),
+            ("dataset", schema(Which::Dataset)),
+            ("collection", schema(Which::Collection)),
+        ]);
+        Self { schemas }
+    }
+}
+
+impl CatalogProvider for Catalog {
+    fn schema_names(&self) -> Vec<String> {
+        self.schemas.keys().map(|s| (*s).to_owned()).collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        self.schemas.get(name).cloned()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// What people query.
+    Public,
+    /// The physical tables.
+    Registry,
+    /// Dataset types by name, where another table has the name.
+    Dataset,
+    /// Collections by name, for INSERT.
+    Collection,
+}
+
+#[derive(Debug)]
+struct Tables {
+    world: Arc<World>,
+    which: Which,
+    /// Tables the session made for itself.
+    local: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+}
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = read(&self.local).into_keys().collect();
+        if self.which == Which::Public {
+            names.extend(SMALL.iter().map(|t| t.name.to_owned()));
+        }
+        if let Ok(known) = self.world.snapshot() {
+            let types = known.types.iter().map(|t| t.dataset_type.name.clone());
+            match self.which {
+                Which::Public => {
+                    names.extend(VIEWS.iter().map(|v| v.0.to_owned()));
+                    names.push("memberships".to_owned());
+                    names.extend(shown(&known.repo).map(|e| e.name.clone()));
+                    names.extend(types);
+                }
+                Which::Registry => names.extend(known.repo.registry.tables(&known.types).into_iter().map(|t| t.name)),
+                Which::Dataset => names.extend(types),
+                Which::Collection => {}
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        if let Some(local) = read(&self.local).get(name) {
+            return Ok(Some(Arc::clone(local)));
+        }
+        if self.which == Which::Public
+            && let Some(small) = SMALL.iter().find(|t| t.name == name)
+        {
+            return self.small(small).map(Some);
+        }
+        // Without a repository there are no tables; `World::unknown_table` tells why.
+        let Ok(known) = self.world.snapshot() else { return Ok(None) };
+        match self.which {
+            Which::Public => self.public(name, &known).await,
+            Which::Registry => Ok(physical(name, &known)),
+            Which::Dataset => Ok(dataset_table(name, &known)),
+            Which::Collection => self.collection(name, &known).await.map(Some),
+        }
+    }
+
+    fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+        if self.which != Which::Public {
+            return Err(Error::invalid("tables of the session's own can only be made in schema public").into());
+        }
+        Ok(self.local.write().unwrap_or_else(PoisonError::into_inner).insert(name, table))
+    }
+
+    fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.local.write().unwrap_or_else(PoisonError::into_inner).remove(name))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.which == Which::Collection || self.table_names().iter().any(|n| n == name)
+    }
+}
+
+/// The elements that have rows.
+fn shown(repo: &Repo) -> impl Iterator<Item = &Element> {
+    repo.registry.universe.elements().iter().filter(|e| e.has_table || e.union_of.is_some())
+}
+
+impl Tables {
+    fn small(&self, small: &super::tables::Small) -> Result<Arc<dyn TableProvider>> {
+        let rows = match (self.world.snapshot(), small.name) {
+            (Ok(known), _) => (small.rows)(Known { universe: &known.repo.registry.universe, types: &known.types })?,
+            // Functions are known before there is a repository.
+            (Err(_), "functions") => {
+                let universe = crate::universe::Universe::parse(crate::universe::DEFAULT)?;
+                (small.rows)(Known { universe: &universe, types: &[] })?
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+    }
+
+    async fn public(&self, name: &str, known: &Snapshot) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some((_, sql)) = VIEWS.iter().find(|v| v.0 == name) {
+            return self.world.view(sql).await.map(Some);
+        }
+        if name == "memberships" {
+            return self.world.view(&memberships(known)).await.map(Some);
+        }
+        if let Some(element) = shown(&known.repo).find(|e| e.name == name) {
+            return self.world.view(&element_view(known, element)).await.map(Some);
+        }
+        Ok(dataset_table(name, known))
+    }
+
+    async fn collection(&self, name: &str, known: &Snapshot) -> Result<Arc<dyn TableProvider>> {
+        let all = collections(&known.repo).await?;
+        let kind = all.get(name)?.kind;
+        let sql = format!(
+            "SELECT dataset_id, dataset_type FROM memberships WHERE collection = {}",
+            crate::registry::dialect::Dialect::Sqlite.text(name)
+        );
+        let view = self.world.view(&sql).await?;
+        Ok(Arc::new(CollectionTable { name: name.to_owned(), kind, access: Arc::clone(&self.world.access), view }))
+    }
+}
+
+fn physical(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
+    let registry = &known.repo.registry;
+    let table = registry.tables(&known.types).into_iter().find(|t| t.name == name)?;
+    Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table)))
+}
+
+/// One row for each dataset of a type.
+fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
+    let registry = &known.repo.registry;
+    let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
+    let columns = search::dataset_columns(registry, record);
+    Some(Arc::new(RegistryTable::query(registry.conn.clone(), search::datasets(registry, record), columns)))
+}
+
+/// An element as people see it: its own key has the name of the dimension.
+fn element_view(known: &Snapshot, element: &Element) -> String {
+    if let Some(source) = &element.union_of {
+        return format!("SELECT DISTINCT {0} FROM registry.{source} WHERE {0} IS NOT NULL", quoted(&element.name));
+    }
+    let table = crate::registry::schema::element_table(&known.repo.registry.universe, element);
+    let key = element.key.as_ref().map(|k| k.name.as_str());
+    let show = |name: &str| match key {
+        Some(key) if key == name => format!("{} AS {}", quoted(name), quoted(&element.name)),
+        _ => quoted(name),
+    };
+    let columns: Vec<_> = table.scanned().iter().map(|c| show(&c.name)).collect();
+    format!("SELECT {} FROM registry.{}", columns.join(", "), quoted(&element.name))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Every dataset in every collection that holds it; validity ranges where it is certified.
+fn memberships(known: &Snapshot) -> String {
+    let mut parts = vec![
+        "SELECT '' AS collection, '' AS dataset_type, '' AS dataset_id, arrow_cast(NULL, 'Timestamp(Nanosecond, None)') \
+         AS timespan_begin, arrow_cast(NULL, 'Timestamp(Nanosecond, None)') AS timespan_end WHERE false"
+            .to_owned(),
+    ];
+    let mut seen = Vec::new();
+    let tables = known.types.iter().flat_map(|t| [Some((&t.tags, false)), t.calibs.as_ref().map(|c| (c, true))]);
+    for (table, ranged) in tables.flatten() {
+        if seen.contains(&&table.name) {
+            continue;
+        }
+        seen.push(&table.name);
+        let span = if ranged {
+            "m.timespan_begin, m.timespan_end"
+        } else {
+            "arrow_cast(NULL, 'Timestamp(Nanosecond, None)'), arrow_cast(NULL, 'Timestamp(Nanosecond, None)')"
+        };
+        parts.push(format!(
+            "SELECT c.name, t.name, m.dataset_id, {span} FROM registry.{} m \
+             JOIN registry.collection c ON c.collection_id = m.collection_id \
+             JOIN registry.dataset_type t ON t.id = m.dataset_type_id",
+            table.name
+        ));
+    }
+    parts.join(" UNION ALL ")
+}
+
+/// A collection as a table: its members, and with INSERT more of them.
+#[derive(Debug)]
+struct CollectionTable {
+    name: String,
+    kind: CollectionType,
+    access: Arc<Access>,
+    view: Arc<dyn TableProvider>,
+}
+
+#[async_trait]
+impl TableProvider for CollectionTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::new(Schema::new(vec![Field::new("dataset_id", DataType::Utf8, true)]))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let ids = vec![0];
+        let projection = projection.cloned().unwrap_or(ids);
+        self.view.scan(state, Some(&projection), filters, limit).await
+    }
+
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        insert_op: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if insert_op != InsertOp::Append {
+            return Err(Error::new(Kind::Unsupported, "a collection takes INSERT INTO only").into());
+        }
+        if self.kind != CollectionType::Tagged {
+            let said = format!("cannot insert into collection '{}' of type {}: must be TAGGED", self.name, self.kind);
+            return Err(Error::new(Kind::Conflict, said).into());
+        }
+        let verb = Arc::new(Associate { collection: self.name.clone() });
+        let deed = Deed { function: "associate", verb, access: Arc::clone(&self.access), face: Face::Count };
+        Ok(Arc::new(DeedExec::insert(deed, input)))
+    }
+}

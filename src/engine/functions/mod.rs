@@ -1,0 +1,35 @@
+//! Every function of the SQL face, one file a family. This list is the only place a family is named.
+
+mod collections;
+mod datasets;
+mod ingest;
+mod repository;
+mod search;
+mod time;
+
+use std::sync::LazyLock;
+
+use super::arguments::Function;
+
+/// All functions, by family.
+static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
+    let families = [
+        repository::functions(),
+        ingest::functions(),
+        collections::functions(),
+        datasets::functions(),
+        search::functions(),
+        time::functions(),
+    ];
+    families.into_iter().flatten().collect()
+});
+
+/// All functions.
+pub fn all() -> &'static [Function] {
+    &FUNCTIONS
+}
+
+/// The function of this name.
+pub fn find(name: &str) -> Option<&'static Function> {
+    FUNCTIONS.iter().find(|f| f.name == name)
+}

@@ -1,0 +1,75 @@
+//! Time scales: the registry's TAI and the clock's UTC.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray, TimestampNanosecondArray};
+use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
+use datafusion::error::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
+};
+
+use crate::engine::arguments::{Function, Takes};
+use crate::model::time::{tai_to_utc, utc_to_tai};
+
+pub fn functions() -> Vec<Function> {
+    vec![
+        Function::scalar("utc", "The UTC clock reading at a TAI time.", || scale("utc", tai_to_utc))
+            .arg("time", Takes::Time, "a TAI time, as every time of the registry is")
+            .example("SELECT utc(timespan_begin) FROM exposure"),
+        Function::scalar("tai", "The TAI time of a UTC clock reading.", || scale("tai", utc_to_tai))
+            .arg("time", Takes::Time, "a UTC clock reading")
+            .example("SELECT tai('2024-11-21T03:10:00')"),
+    ]
+}
+
+fn scale(name: &'static str, convert: fn(i64) -> i64) -> ScalarUDF {
+    let signature = Signature::new(TypeSignature::Exact(vec![time()]), Volatility::Immutable);
+    ScalarUDF::new_from_impl(Scale { name, signature, convert })
+}
+
+fn time() -> DataType {
+    DataType::Timestamp(TimeUnit::Nanosecond, None)
+}
+
+/// One conversion, a nanosecond count to another.
+#[derive(Debug)]
+struct Scale {
+    name: &'static str,
+    signature: Signature,
+    convert: fn(i64) -> i64,
+}
+
+impl PartialEq for Scale {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+impl Eq for Scale {}
+impl std::hash::Hash for Scale {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Scale {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(time())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let arrays = ColumnarValue::values_to_arrays(&args.args)?;
+        let times = arrays[0].as_primitive::<TimestampNanosecondType>();
+        let converted: TimestampNanosecondArray = times.unary(self.convert);
+        let array: ArrayRef = Arc::new(converted);
+        Ok(ColumnarValue::Array(array))
+    }
+}

@@ -1,0 +1,13 @@
+//! The SQL face: a DataFusion session over a repository. The only rooms that know DataFusion are this and `cli`.
+
+pub mod arguments;
+mod catalog;
+pub mod functions;
+mod pushdown;
+pub mod reference;
+mod scan;
+mod search;
+pub mod session;
+pub mod statement;
+mod tables;
+mod verb;

@@ -1,0 +1,94 @@
+//! The reference page, printed from the lists that the session itself uses.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::arguments::{Does, Function};
+use super::functions;
+use super::tables::{COLUMNS, SMALL, VIEWS};
+
+/// What every column means, by name.
+pub fn columns() -> BTreeMap<&'static str, String> {
+    COLUMNS
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once(','))
+        .map(|(name, says)| (name, says.trim_matches('"').to_owned()))
+        .collect()
+}
+
+/// The head of a view's text: its sentence, and what columns of its own mean.
+pub fn head(sql: &str) -> (String, BTreeMap<String, String>) {
+    let comments = sql.lines().map_while(|line| line.strip_prefix("-- "));
+    let mut says = Vec::new();
+    let mut own = BTreeMap::new();
+    for line in comments {
+        match line.strip_prefix("column ").and_then(|c| c.split_once(": ")) {
+            Some((name, meaning)) => {
+                own.insert(name.to_owned(), meaning.to_owned());
+            }
+            None => says.push(line),
+        }
+    }
+    (says.join(" "), own)
+}
+
+/// The page of all functions and tables, in Markdown.
+pub fn render() -> String {
+    let mut page = String::from(
+        "# SQL reference\n\nPrinted from the program's own lists; a test keeps it true.\n\n## Functions\n\n\
+         Verbs change the repository and answer with rows of *thing, outcome, detail, count*. They are called with\n\
+         `CALL verb(…)` or used in `FROM`; arguments are positional or `name => value`. `EXPLAIN` shows what a verb\n\
+         would do and does nothing.\n",
+    );
+    for (title, wanted) in [("Verbs", 0), ("Searches", 1), ("Values", 2)] {
+        let _ = writeln!(page, "\n### {title}");
+        for function in functions::all().iter().filter(|f| kind(f) == wanted) {
+            render_function(&mut page, function);
+        }
+    }
+    page.push_str("\n## Tables\n\nBeside these there is one table for each dimension element (`exposure`, `detector`, …), one for\n\
+         each dataset type (`raw`, `bias`, …), and the schema `registry` with all physical tables.\n");
+    for (name, sql) in VIEWS {
+        let (says, own) = head(sql);
+        render_table(&mut page, name, &says, own.iter().map(|(n, m)| (n.as_str(), m.as_str())));
+    }
+    for small in &SMALL {
+        render_table(&mut page, small.name, small.says, small.columns.iter().copied());
+    }
+    page.push_str("\n## Columns\n\nA column means the same in every table that has it.\n\n| column | meaning |\n|---|---|\n");
+    for (name, says) in columns() {
+        let _ = writeln!(page, "| `{name}` | {says} |");
+    }
+    page
+}
+
+fn kind(function: &Function) -> u8 {
+    match function.does {
+        Does::Verb(_) => 0,
+        Does::Search => 1,
+        Does::Scalar(_) => 2,
+    }
+}
+
+fn render_function(page: &mut String, function: &Function) {
+    let _ = writeln!(page, "\n#### `{}`\n\n{}\n", function.signature(), function.says);
+    if !function.notes.is_empty() {
+        let _ = writeln!(page, "{}\n", function.notes);
+    }
+    if !function.arguments.is_empty() {
+        page.push_str("| argument | takes | |\n|---|---|---|\n");
+        for a in &function.arguments {
+            let _ = writeln!(page, "| `{}` | {} | {} |", a.name, a.takes.word(), a.says);
+        }
+    }
+    let _ = writeln!(page, "\n```sql\n{};\n```", function.example);
+}
+
+fn render_table<'a>(page: &mut String, name: &str, says: &str, columns: impl Iterator<Item = (&'a str, &'a str)>) {
+    let _ = writeln!(page, "\n### `{name}`\n\n{says}");
+    let rows: Vec<_> = columns.map(|(n, m)| format!("| `{n}` | {m} |")).collect();
+    if !rows.is_empty() {
+        let _ = writeln!(page, "\n| column | meaning |\n|---|---|\n{}", rows.join("\n"));
+    }
+}

@@ -1,0 +1,199 @@
+//! The searching table functions: `find_first`, `members`, `collection_tree`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array};
+use datafusion::arrow::compute::take_record_batch;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{MemTable, Session, TableProvider};
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::arguments::Given;
+use super::scan::RegistryTable;
+use crate::error::Error;
+use crate::model::time::Timespan;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::schema::arrow_schema;
+use crate::registry::search::{columns, found, ranked};
+use crate::registry::{instants, ints, texts};
+use crate::repo::Access;
+use crate::repo::search::{collections, ranks};
+
+/// The table a searching function stands for; the search itself happens when it is scanned.
+///
+/// # Errors
+/// An unknown function or dataset type.
+pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecord]) -> Result<Arc<dyn TableProvider>> {
+    let names = given.list("collections").unwrap_or_default();
+    if name == "collection_tree" {
+        return Ok(Arc::new(Tree { access: Arc::clone(access), names }));
+    }
+    let wanted = given.need("dataset_type")?;
+    let record = types.iter().find(|t| t.dataset_type.name == wanted).ok_or_else(|| {
+        Error::not_found("dataset type", &wanted, types.iter().map(|t| t.dataset_type.name.as_str()))
+    })?;
+    let schema = arrow_schema(&columns(record));
+    let first = name == "find_first";
+    Ok(Arc::new(Search { access: Arc::clone(access), record: record.clone(), names, first, schema }))
+}
+
+#[derive(Debug)]
+struct Search {
+    access: Arc<Access>,
+    record: TypeRecord,
+    names: Vec<String>,
+    first: bool,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for Search {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let repo = self.access.repo().await?;
+        let ranks = ranks(&repo, &self.names).await?;
+        let ranged = self.first && self.record.dataset_type.is_calibration;
+        if !ranged {
+            let from = found(&repo.registry, &self.record, &ranks, self.first);
+            let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record));
+            return table.scan(state, projection, filters, limit).await;
+        }
+        let rows = ranked(&repo.registry, &self.record, &ranks).await?;
+        let batch = effective(&self.record, &rows, &self.schema)?;
+        MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?.scan(state, projection, &[], limit).await
+    }
+}
+
+/// The parts of validity ranges in which a dataset is found first: what earlier collections cover is cut out.
+fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let at = |name: &str| rows.schema_ref().index_of(name);
+    let begins = instants(rows, at("timespan_begin")?);
+    let ends = instants(rows, at("timespan_end")?);
+    let rank = ints(rows, at("rank")?);
+    let mut keys = vec![String::new(); rows.num_rows()];
+    for dimension in &record.dataset_type.dimensions {
+        let column = datafusion::arrow::compute::cast(rows.column(at(dimension)?), &DataType::Utf8)?;
+        let text = crate::registry::rows::batch([("key", column)])?;
+        for (key, value) in keys.iter_mut().zip(texts(&text, 0)) {
+            key.push_str(&value);
+            key.push('\u{1f}');
+        }
+    }
+    let mut order: Vec<usize> = (0..rows.num_rows()).collect();
+    order.sort_by(|a, b| (&keys[*a], rank[*a], begins[*a]).cmp(&(&keys[*b], rank[*b], begins[*b])));
+    let mut out: Vec<(u32, Timespan)> = Vec::new();
+    let (mut covered, mut pending): (Vec<Timespan>, Vec<Timespan>) = (Vec::new(), Vec::new());
+    for (i, row) in order.iter().enumerate() {
+        let before = i.checked_sub(1).map(|p| order[p]);
+        let same_key = before.is_some_and(|p| keys[p] == keys[*row]);
+        if !same_key {
+            covered.clear();
+            pending.clear();
+        } else if before.is_some_and(|p| rank[p] != rank[*row]) {
+            covered.append(&mut pending);
+        }
+        let own = Timespan::new(begins[*row], ends[*row]);
+        for rest in cut(own, &covered) {
+            out.push((u32::try_from(*row).unwrap_or(u32::MAX), rest));
+        }
+        pending.push(own);
+    }
+    let index: UInt32Array = out.iter().map(|(row, _)| *row).collect();
+    let taken = take_record_batch(rows, &index)?;
+    let mut arrays = Vec::new();
+    for field in schema.fields() {
+        arrays.push(match field.name().as_str() {
+            "timespan_begin" => Arc::new(out.iter().map(|(_, t)| Some(t.begin)).collect::<TimestampNanosecondArray>()),
+            "timespan_end" => Arc::new(out.iter().map(|(_, t)| Some(t.end)).collect::<TimestampNanosecondArray>()),
+            name => Arc::clone(taken.column(taken.schema_ref().index_of(name)?)),
+        });
+    }
+    Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+}
+
+/// What is left of a range outside the others.
+fn cut(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
+    let mut left = vec![own];
+    for other in others.iter().filter(|o| !o.is_empty()) {
+        left = left
+            .into_iter()
+            .flat_map(|t| {
+                let before = Timespan { begin: t.begin, end: t.end.min(other.begin) };
+                let after = Timespan { begin: t.begin.max(other.end), end: t.end };
+                [before, after]
+            })
+            .filter(|t| !t.is_empty())
+            .collect();
+    }
+    left
+}
+
+#[derive(Debug)]
+struct Tree {
+    access: Arc<Access>,
+    names: Vec<String>,
+}
+
+#[async_trait]
+impl TableProvider for Tree {
+    fn schema(&self) -> SchemaRef {
+        let text = |name: &str| Field::new(name, DataType::Utf8, false);
+        Arc::new(Schema::new(vec![text("tree"), text("type"), text("name"), Field::new("depth", DataType::Int64, false)]))
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Temporary
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = collections(&*self.access.repo().await?).await?;
+        let tops = all.select(&self.names)?;
+        let lines: Vec<_> = tops.into_iter().flat_map(|top| all.tree(top)).collect();
+        let text = |value: &dyn Fn(usize) -> String| Arc::new((0..lines.len()).map(|i| Some(value(i))).collect::<StringArray>());
+        let batch = RecordBatch::try_new(
+            self.schema(),
+            vec![
+                text(&|i| format!("{:indent$}{}", "", lines[i].collection.name, indent = 2 * lines[i].depth)),
+                text(&|i| lines[i].collection.kind.to_string()),
+                text(&|i| lines[i].collection.name.clone()),
+                Arc::new(lines.iter().map(|l| Some(l.depth as i64)).collect::<Int64Array>()),
+            ],
+        )?;
+        MemTable::try_new(self.schema(), vec![vec![batch]])?.scan(state, projection, filters, limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_collections_cut_holes() {
+        let span = |begin, end| Timespan { begin, end };
+        assert_eq!(cut(span(0, 10), &[span(3, 5), span(8, 20)]), [span(0, 3), span(5, 8)]);
+        assert_eq!(cut(span(0, 10), &[Timespan::ALL]), []);
+        assert_eq!(cut(span(0, 10), &[Timespan::EMPTY]), [span(0, 10)]);
+    }
+}

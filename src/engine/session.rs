@@ -1,0 +1,291 @@
+//! A session: statements in, Arrow batches out. It knows nothing of a terminal.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::common::ScalarValue;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+
+use super::arguments::Does;
+use super::catalog::{Catalog, World};
+use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
+use super::verb::{self, AggregateFace, DeedPlanner, Link};
+use super::functions;
+use crate::error::{Error, Kind, Place, Result};
+use crate::progress::{Progress, Silent};
+use crate::repo::hand::Outcome;
+use crate::repo::Access;
+
+/// A SQL session over one repository.
+pub struct Session {
+    context: SessionContext,
+    world: Arc<World>,
+    link: Arc<Link>,
+    catalog: Arc<Catalog>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("world", &self.world).finish_non_exhaustive()
+    }
+}
+
+/// The answer to a statement.
+pub struct Answer {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows, as they come.
+    pub rows: SendableRecordBatchStream,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answer").field("schema", &self.schema).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// A session over the repository a user names, for reading.
+    ///
+    /// # Errors
+    /// The engine cannot be set up.
+    pub fn open(repository: &str) -> Result<Self> {
+        Self::with(repository, false, Arc::new(Silent))
+    }
+
+    /// A session that may write, and tells how far long operations have come.
+    ///
+    /// # Errors
+    /// The engine cannot be set up.
+    pub fn with(repository: &str, write: bool, progress: Arc<dyn Progress>) -> Result<Self> {
+        let world = Arc::new(World::new(Arc::new(Access::new(repository, write))));
+        let link = Arc::new(Link::new(progress));
+        let mut config = SessionConfig::new()
+            .with_information_schema(true)
+            .with_create_default_catalog_and_schema(false)
+            .with_default_catalog_and_schema("butler", "public")
+            .with_extension(Arc::clone(&link));
+        config.options_mut().sql_parser.collect_spans = true;
+        let state = SessionStateBuilder::new()
+            .with_config(config)
+            .with_default_features()
+            .with_query_planner(Arc::new(DeedPlanner))
+            .with_analyzer_rule(Arc::new(AggregateFace(Arc::clone(&world.access))))
+            .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
+            .build();
+        let context = SessionContext::new_with_state(state);
+        let catalog = Arc::new(Catalog::new(&world));
+        context.register_catalog("butler", Arc::clone(&catalog) as Arc<dyn datafusion::catalog::CatalogProvider>);
+        let context = context.enable_url_table();
+        let state = context.state_weak_ref();
+        world.attach(move || state.upgrade().map(|s| s.read().clone()));
+        verb::markers().into_iter().for_each(|marker| context.register_udaf(marker));
+        for function in functions::all() {
+            if let Does::Scalar(make) = function.does {
+                context.register_udf(make());
+            }
+        }
+        Ok(Self { context, world, link, catalog })
+    }
+
+    /// The repository.
+    pub fn access(&self) -> &Access {
+        &self.world.access
+    }
+
+    /// Stops the verbs that run; what they have applied stays.
+    pub fn cancel(&self) {
+        self.link.cancel();
+    }
+
+    /// The DataFusion session behind it.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// Runs one statement to its end.
+    ///
+    /// # Errors
+    /// What is wrong with the statement, or went wrong running it.
+    pub async fn sql(&self, text: &str) -> Result<Vec<RecordBatch>> {
+        use futures::TryStreamExt;
+        let answer = self.run(tokenize(text)?).await?;
+        Ok(answer.rows.try_collect().await?)
+    }
+
+    /// Starts a statement; its rows come as they are asked for.
+    ///
+    /// # Errors
+    /// What is wrong with the statement.
+    pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
+        let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| Place {
+            line: t.span.start.line,
+            column: t.span.start.column,
+        });
+        let parsed = parse(tokens)?;
+        self.world.look().await?;
+        match parsed {
+            Parsed::Query(statement) => self.query(statement).await,
+            Parsed::Explain(statement) => self.explain(statement).await,
+            Parsed::Assert(assertion) => self.assert(*assertion).await,
+        }
+        .map_err(|e| e.at(place))
+    }
+
+    async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+        let state = self.context.state();
+        state.statement_to_plan(statement.clone()).await.map_err(|error| {
+            let error = Error::from(error);
+            let unknown = error.said().strip_prefix("table '").and_then(|s| s.strip_suffix("' not found"));
+            let error = match unknown {
+                Some(name) => self.world.unknown_table(&self.catalog, name).at(error.place()),
+                None => error,
+            };
+            locate(error, &statement)
+        })
+    }
+
+    async fn query(&self, statement: Statement) -> Result<Answer> {
+        let plan = self.plan(statement.clone()).await?;
+        check_allowed(&plan)?;
+        let frame = self.context.execute_logical_plan(plan).await;
+        let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
+        let schema = Arc::clone(frame.schema().inner());
+        let rows = frame.execute_stream().await.map_err(|e| locate(e.into(), &statement))?;
+        Ok(Answer { schema, rows })
+    }
+
+    /// What a statement would do: the changes of its verbs, found without making them, and the plan.
+    async fn explain(&self, statement: Statement) -> Result<Answer> {
+        let plan = self.plan(statement).await?;
+        let mut lines = Vec::new();
+        let analyzed = self.context.state().optimize(&plan)?;
+        let mut deeds = verb::deeds(&analyzed)?;
+        if let LogicalPlan::Dml(insert @ DmlStatement { op: WriteOp::Insert(_), .. }) = &plan
+            && insert.table_name.schema() == Some("collection")
+        {
+            let collection = insert.table_name.table().to_owned();
+            let verb = Arc::new(crate::repo::Associate { collection });
+            let access = Arc::clone(&self.world.access);
+            let deed = verb::Deed { function: "associate", verb, access, face: verb::Face::Count };
+            deeds.push((deed, Some(insert.input.as_ref().clone())));
+        }
+        for (deed, input) in deeds {
+            let rows = match input {
+                Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
+                None => None,
+            };
+            let report = verb::perform(&deed, rows, true, Arc::new(Silent)).await?;
+            if report.is_empty() {
+                lines.push(("changes", format!("{}: nothing", deed.function)));
+            }
+            for line in report {
+                lines.push(("changes", would(deed.function, &line)));
+            }
+        }
+        lines.push(("logical_plan", analyzed.display_indent().to_string()));
+        if !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) {
+            let physical = self.context.state().create_physical_plan(&plan).await?;
+            let shown = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
+            lines.push(("physical_plan", shown));
+        }
+        let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("plan_type", DataType::Utf8, false),
+            Field::new("plan", DataType::Utf8, false),
+        ]));
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![
+                text(lines.iter().map(|l| l.0).collect()),
+                text(lines.iter().map(|l| l.1.trim_end()).collect()),
+            ],
+        )?;
+        Ok(one(batch))
+    }
+
+    async fn assert(&self, assertion: Assertion) -> Result<Answer> {
+        let holds = self.value(&assertion.condition).await?;
+        if holds == ScalarValue::Boolean(Some(true)) {
+            let schema = Arc::new(Schema::empty());
+            return Ok(one(RecordBatch::new_empty(schema)));
+        }
+        let mut said = format!("assertion does not hold: {}", assertion.condition);
+        if let Some((left, right)) = &assertion.sides {
+            let (left, right) = (self.value(left).await?, self.value(right).await?);
+            said.push_str(&format!(" (left is {left}, right is {right})"));
+        }
+        if let Some(message) = &assertion.message {
+            said = format!("{}: {said}", self.value(message).await?);
+        }
+        let start = assertion.condition.span().start;
+        let place = (start.line > 0).then_some(Place { line: start.line, column: start.column });
+        Err(Error::new(Kind::Assertion, said).at(place))
+    }
+
+    /// The single value of an expression.
+    async fn value(&self, expr: &Expr) -> Result<ScalarValue> {
+        let rows = self.context.sql(&format!("SELECT {expr}")).await?.collect().await?;
+        match rows.iter().find(|b| b.num_rows() > 0) {
+            Some(batch) => Ok(ScalarValue::try_from_array(batch.column(0), 0)?),
+            None => Err(Error::invalid(format!("{expr} has no value"))),
+        }
+    }
+}
+
+/// An answer of one batch.
+fn one(batch: RecordBatch) -> Answer {
+    let schema = batch.schema();
+    let stream = futures::stream::iter([Ok(batch)]);
+    Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
+}
+
+fn would(function: &str, line: &crate::repo::hand::Line) -> String {
+    let what = match line.outcome {
+        Outcome::Inserted => "would be inserted",
+        Outcome::Updated => "would be updated",
+        Outcome::Removed => "would be removed",
+        Outcome::Existing => "there already",
+        Outcome::Failed => "would fail",
+    };
+    let detail = if line.detail.is_empty() { String::new() } else { format!(" ({})", line.detail) };
+    format!("{function}: {} {}{detail} {what}", line.count, line.thing)
+}
+
+/// Views must not hold verbs: they would run whenever the view is read.
+fn check_allowed(plan: &LogicalPlan) -> Result<()> {
+    if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = plan
+        && let Some((deed, _)) = verb::deeds(&view.input)?.first()
+    {
+        let said = format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
+        return Err(Error::invalid(said));
+    }
+    Ok(())
+}
+
+/// Gives an error about a table the place of that table in the statement.
+fn locate(error: Error, statement: &Statement) -> Error {
+    let Statement::Statement(ast) = statement else { return error };
+    let mut place = None;
+    let _ = visit_relations(ast, |name| {
+        let last = name.0.last().and_then(|part| part.as_ident());
+        match last.filter(|ident| error.said().contains(&format!("'{}'", ident.value))) {
+            Some(ident) if ident.span.start.line > 0 => {
+                place = Some(Place { line: ident.span.start.line, column: ident.span.start.column });
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    error.at(place)
+}

@@ -1,0 +1,135 @@
+//! The tables people query: views written in SQL, and small tables made from what the session knows.
+//!
+//! Tables whose shape is data (one for each dimension element, one for each dataset type) are made in `catalog`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use datafusion::error::Result;
+
+use super::arguments::Function;
+use super::functions;
+use crate::registry::dataset_types::TypeRecord;
+use crate::universe::{Element, Universe};
+
+/// The views, in SQL over the schema `registry`: name and text. The head of each text is its documentation.
+pub const VIEWS: [(&str, &str); 6] = [
+    ("collections", include_str!("../../sql/views/collections.sql")),
+    ("collection_chains", include_str!("../../sql/views/collection_chains.sql")),
+    ("datasets", include_str!("../../sql/views/datasets.sql")),
+    ("files", include_str!("../../sql/views/files.sql")),
+    ("exposures", include_str!("../../sql/views/exposures.sql")),
+    ("visits", include_str!("../../sql/views/visits.sql")),
+];
+
+/// What columns mean, in every table that has them.
+pub const COLUMNS: &str = include_str!("../../sql/columns.csv");
+
+/// What a session knows of its repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The dimensions.
+    pub universe: &'a Universe,
+    /// The dataset types.
+    pub types: &'a [TypeRecord],
+}
+
+/// A small table made from what the session knows.
+#[derive(Debug)]
+pub struct Small {
+    /// Its name.
+    pub name: &'static str,
+    /// One sentence.
+    pub says: &'static str,
+    /// Its columns, with what they mean.
+    pub columns: &'static [(&'static str, &'static str)],
+    /// Makes its rows.
+    pub rows: fn(Known<'_>) -> Result<RecordBatch>,
+}
+
+/// The small tables.
+pub const SMALL: [Small; 3] = [
+    Small {
+        name: "dataset_types",
+        says: "The dataset types of the repository.",
+        columns: &[
+            ("name", "name of the dataset type"),
+            ("dimensions", "its required dimensions, in the order of the universe"),
+            ("storage_class", "name of its storage class"),
+            ("is_calibration", "whether its datasets can be certified"),
+        ],
+        rows: dataset_types,
+    },
+    Small {
+        name: "dimensions",
+        says: "The dimensions of the repository, in the order of the universe; skypix dimensions are left out.",
+        columns: &[
+            ("name", "name of the dimension or of a relation between dimensions"),
+            ("position", "place in the order"),
+            ("required", "the dimensions that identify a record, itself included"),
+            ("implied", "the dimensions whose values follow"),
+            ("key", "the type of its own key; NULL for a relation"),
+            ("has_region", "whether records have a region on the sky"),
+            ("has_timespan", "whether records have a timespan"),
+        ],
+        rows: dimensions,
+    },
+    Small {
+        name: "functions",
+        says: "The functions that build and search repositories.",
+        columns: &[
+            ("name", "name of the function"),
+            ("arguments", "its arguments in order; those in brackets may be left out"),
+            ("description", "what it does"),
+            ("example", "a statement that uses it"),
+        ],
+        rows: |_| function_rows(functions::all()),
+    },
+];
+
+fn text<'a>(values: impl Iterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(values.collect::<StringArray>())
+}
+
+fn owned(values: impl Iterator<Item = String>) -> ArrayRef {
+    Arc::new(values.map(Some).collect::<StringArray>())
+}
+
+fn truth(values: impl Iterator<Item = bool>) -> ArrayRef {
+    Arc::new(values.map(Some).collect::<BooleanArray>())
+}
+
+fn dataset_types(known: Known<'_>) -> Result<RecordBatch> {
+    let types = || known.types.iter().map(|t| &t.dataset_type);
+    Ok(RecordBatch::try_from_iter([
+        ("name", text(types().map(|t| Some(t.name.as_str())))),
+        ("dimensions", owned(types().map(|t| t.dimensions.join(", ")))),
+        ("storage_class", text(types().map(|t| Some(t.storage_class.as_str())))),
+        ("is_calibration", truth(types().map(|t| t.is_calibration))),
+    ])?)
+}
+
+fn dimensions(known: Known<'_>) -> Result<RecordBatch> {
+    let own = |e: &&Element| e.has_table || e.union_of.is_some();
+    let all = || known.universe.elements().iter().filter(own);
+    let key = |e: &Element| e.key.as_ref().map(|k| super::catalog::type_word(k.kind));
+    let keys: Vec<_> = all().map(key).collect();
+    Ok(RecordBatch::try_from_iter_with_nullable([
+        ("name", text(all().map(|e| Some(e.name.as_str()))), false),
+        ("position", Arc::new((0..all().count() as i64).collect::<Int64Array>()) as ArrayRef, false),
+        ("required", owned(all().map(|e| e.required.join(", "))), false),
+        ("implied", owned(all().map(|e| e.implied.join(", "))), false),
+        ("key", text(keys.iter().copied()), true),
+        ("has_region", truth(all().map(|e| e.spatial)), false),
+        ("has_timespan", truth(all().map(|e| e.temporal)), false),
+    ])?)
+}
+
+fn function_rows(all: &[Function]) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_from_iter([
+        ("name", text(all.iter().map(|f| Some(f.name)))),
+        ("arguments", owned(all.iter().map(Function::signature))),
+        ("description", text(all.iter().map(|f| Some(f.says)))),
+        ("example", text(all.iter().map(|f| Some(f.example)))),
+    ])?)
+}

@@ -1,0 +1,504 @@
+//! Verbs in plans: one logical node, one physical node that runs once, and the three faces that make it.
+//!
+//! `CALL verb(…)` and `FROM verb(…)` come through the relation planner of `statement`; the aggregate face is
+//! rewritten by [`AggregateFace`]; `INSERT INTO collection."X"` makes the physical node itself.
+
+use std::any::Any;
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue, plan_datafusion_err};
+use datafusion::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::context::QueryPlanner;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Extension, LogicalPlan, LogicalPlanBuilder, Signature,
+    UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::physical_expr::{Distribution, PhysicalExpr};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
+};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+use futures::StreamExt;
+use tokio::sync::OnceCell;
+use tokio::task::AbortHandle;
+
+use super::arguments::{Does, Function, Given, Takes};
+use super::scan::single_partition;
+use crate::error::{Error, Kind};
+use crate::progress::{Progress, Silent};
+use crate::registry::conn::Batches;
+use crate::repo::hand::{Hand, Line, Outcome};
+use crate::repo::{Access, Verb};
+
+/// What the rows of an answer look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Face {
+    /// A report: thing, outcome, detail, count.
+    Report,
+    /// One number: how many things changed (`count` of an INSERT, or the value of the aggregate).
+    Count,
+}
+
+/// What a session's configuration carries to its plans: whom to tell of progress, and the deeds that run.
+pub struct Link {
+    /// Is told how far deeds have come.
+    pub progress: Arc<dyn Progress>,
+    running: Mutex<Vec<AbortHandle>>,
+}
+
+impl Link {
+    /// A link that tells this display.
+    pub fn new(progress: Arc<dyn Progress>) -> Self {
+        Self { progress, running: Mutex::default() }
+    }
+
+    /// Stops the deeds that run; what they have applied stays, the open chunk is rolled back.
+    pub fn cancel(&self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
+    }
+
+    fn started(&self, task: AbortHandle) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|task| !task.is_finished());
+        running.push(task);
+    }
+}
+
+/// A deed as it stands in a plan.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    /// The function.
+    pub function: &'static str,
+    /// What it was asked to do.
+    pub verb: Arc<dyn Verb>,
+    /// Where.
+    pub access: Arc<Access>,
+    /// What its answer looks like.
+    pub face: Face,
+}
+
+/// The logical node of a deed. Two nodes are equal only if they are copies of one.
+#[derive(Debug, Clone)]
+pub struct DeedNode {
+    id: u64,
+    deed: Deed,
+    input: Option<LogicalPlan>,
+    schema: DFSchemaRef,
+}
+
+/// The columns of a report.
+pub fn report_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("thing", DataType::Utf8, false),
+        Field::new("outcome", DataType::Utf8, false),
+        Field::new("detail", DataType::Utf8, true),
+        Field::new("count", DataType::Int64, false),
+    ]))
+}
+
+/// A report as rows.
+pub fn report(lines: &[Line]) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_new(
+        report_schema(),
+        vec![
+            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.thing.as_str()))),
+            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.outcome.word()))),
+            Arc::new(lines.iter().map(|l| Some(l.detail.as_str()).filter(|d| !d.is_empty())).collect::<StringArray>()),
+            Arc::new(Int64Array::from_iter_values(lines.iter().map(|l| i64::try_from(l.count).unwrap_or(i64::MAX)))),
+        ],
+    )?)
+}
+
+/// The node of a deed that answers with a report.
+pub fn plan(deed: Deed, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from_qualified_schema(deed.function, &report_schema())?);
+    Ok(node(deed, input, schema))
+}
+
+fn node(deed: Deed, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = NEXT.fetch_add(1, Atomic::Relaxed);
+    LogicalPlan::Extension(Extension { node: Arc::new(DeedNode { id, deed, input, schema }) })
+}
+
+/// The deeds in a plan, subqueries included, each once, with their inputs.
+pub fn deeds(plan: &LogicalPlan) -> Result<Vec<(Deed, Option<LogicalPlan>)>> {
+    let mut found: Vec<(u64, Deed, Option<LogicalPlan>)> = Vec::new();
+    plan.apply_with_subqueries(|part| {
+        if let LogicalPlan::Extension(Extension { node }) = part
+            && let Some(node) = (node.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<DeedNode>()
+            && !found.iter().any(|(id, ..)| *id == node.id)
+        {
+            found.push((node.id, node.deed.clone(), node.input.clone()));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(found.into_iter().map(|(_, deed, input)| (deed, input)).collect())
+}
+
+impl PartialEq for DeedNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && self.input == other.input
+    }
+}
+impl Eq for DeedNode {}
+impl Hash for DeedNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+impl PartialOrd for DeedNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.id.partial_cmp(&other.id)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for DeedNode {
+    fn name(&self) -> &str {
+        "Deed"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        self.input.iter().collect()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Deed: {}", self.deed.function)
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(Self { input: inputs.into_iter().next(), ..self.clone() })
+    }
+
+    fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
+        // A verb reads all columns of its rows, whatever is wanted of its report.
+        Some(self.input.iter().map(|input| (0..input.schema().fields().len()).collect()).collect())
+    }
+}
+
+/// Plans a statement with one cell for each deed, so that every copy of a deed shares one run.
+#[derive(Debug)]
+pub struct DeedPlanner;
+
+#[async_trait]
+impl QueryPlanner for DeedPlanner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let cells = Arc::new(Cells::default());
+        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(plan, session).await
+    }
+}
+
+type Cell = Arc<OnceCell<std::result::Result<Vec<Line>, Error>>>;
+
+#[derive(Default)]
+struct Cells(Mutex<HashMap<u64, Cell>>);
+
+#[async_trait]
+impl ExtensionPlanner for Cells {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn Session,
+        _planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(cells.entry(node.id).or_default());
+        let schema = Arc::clone(node.schema.inner());
+        Ok(Some(Arc::new(DeedExec::new(node.deed.clone(), physical_inputs.first().cloned(), schema, cell))))
+    }
+}
+
+/// The physical node of a deed: runs it when first asked, whoever asks.
+#[derive(Debug)]
+pub struct DeedExec {
+    deed: Deed,
+    input: Option<Arc<dyn ExecutionPlan>>,
+    cell: Cell,
+    properties: Arc<PlanProperties>,
+}
+
+impl DeedExec {
+    fn new(deed: Deed, input: Option<Arc<dyn ExecutionPlan>>, schema: SchemaRef, cell: Cell) -> Self {
+        Self { deed, input, cell, properties: single_partition(schema) }
+    }
+
+    /// The plan of an INSERT: answers with the count DataFusion expects.
+    pub fn insert(deed: Deed, input: Arc<dyn ExecutionPlan>) -> Self {
+        let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
+        Self::new(deed, Some(input), schema, Cell::default())
+    }
+}
+
+impl DisplayAs for DeedExec {
+    fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Deed: {}", self.deed.function)
+    }
+}
+
+impl ExecutionPlan for DeedExec {
+    fn name(&self) -> &str {
+        "Deed"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn required_input_distribution(&self) -> Vec<Distribution> {
+        vec![Distribution::SinglePartition; self.children().len()]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        self.input.iter().collect()
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(Arc::new(Self {
+            deed: self.deed.clone(),
+            input: children.into_iter().next(),
+            cell: Arc::clone(&self.cell),
+            properties: Arc::clone(&self.properties),
+        }))
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let rows = self.input.as_ref().map(|input| input.execute(0, Arc::clone(&context))).transpose()?;
+        let (deed, cell, schema) = (self.deed.clone(), Arc::clone(&self.cell), self.schema());
+        let out = Arc::clone(&schema);
+        let link = context.session_config().get_extension::<Link>();
+        let answer = async move {
+            let face = deed.face;
+            let run = || async {
+                let progress = link.as_ref().map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
+                // A task of its own: LIMIT or a dropped stream must not stop it half-way.
+                let task = tokio::spawn(async move { perform(&deed, rows, false, progress).await });
+                if let Some(link) = &link {
+                    link.started(task.abort_handle());
+                }
+                match task.await {
+                    Ok(done) => done,
+                    Err(e) if e.is_cancelled() => Err(Error::new(Kind::Interrupted, "interrupted")),
+                    Err(e) => std::panic::resume_unwind(e.into_panic()),
+                }
+            };
+            match cell.get_or_init(run).await {
+                Ok(lines) => shape(face, lines, out),
+                Err(error) => Err(error.repeat().into()),
+            }
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(answer))))
+    }
+}
+
+/// Does a deed, or in a dry run only finds out what it would do.
+pub async fn perform(
+    deed: &Deed,
+    rows: Option<SendableRecordBatchStream>,
+    dry: bool,
+    progress: Arc<dyn Progress>,
+) -> std::result::Result<Vec<Line>, Error> {
+    if !dry {
+        deed.access.check_writes()?;
+    }
+    let rows = rows.map(|rows| -> Batches { rows.map(|b| b.map_err(Error::from)).boxed() });
+    let mut hand = Hand::new(&deed.access, dry, progress);
+    deed.verb.run(&deed.access, rows, &mut hand).await?;
+    Ok(hand.report())
+}
+
+fn shape(face: Face, lines: &[Line], schema: SchemaRef) -> Result<RecordBatch> {
+    if face == Face::Report {
+        let batch = report(lines)?;
+        return Ok(RecordBatch::try_new(schema, batch.columns().to_vec())?);
+    }
+    let changed = |l: &&Line| matches!(l.outcome, Outcome::Inserted | Outcome::Updated | Outcome::Removed);
+    let count: u64 = lines.iter().filter(changed).map(|l| l.count).sum();
+    let column: Arc<dyn datafusion::arrow::array::Array> = match schema.field(0).data_type() {
+        DataType::UInt64 => Arc::new(UInt64Array::from(vec![count])),
+        _ => Arc::new(Int64Array::from(vec![i64::try_from(count).unwrap_or(i64::MAX)])),
+    };
+    Ok(RecordBatch::try_new(schema, vec![column])?)
+}
+
+/// The constant an argument stands for.
+pub fn constant(expr: Expr) -> Result<ScalarValue> {
+    let shown = expr.to_string();
+    let simplifier = ExprSimplifier::new(SimplifyContext::default());
+    let empty = DFSchema::empty();
+    let folded = simplifier.simplify(simplifier.coerce(expr, &empty)?)?;
+    let mut inner = &folded;
+    while let Expr::Alias(alias) = inner {
+        inner = &alias.expr;
+    }
+    match inner {
+        Expr::Literal(value, _) => Ok(value.clone()),
+        _ => Err(Error::invalid(format!("an argument must be a constant, not {shown}")).into()),
+    }
+}
+
+/// The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` without GROUP BY.
+#[derive(Debug)]
+pub struct AggregateFace(pub Arc<Access>);
+
+impl AnalyzerRule for AggregateFace {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|part| match part {
+            LogicalPlan::Aggregate(aggregate) => self.rewrite(aggregate),
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(rewritten.data)
+    }
+
+    fn name(&self) -> &str {
+        "aggregate_face_of_verbs"
+    }
+}
+
+impl AggregateFace {
+    fn rewrite(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+        let calls: Vec<_> = aggregate.aggr_expr.iter().filter_map(verb_call).collect();
+        let Some((function, call)) = calls.first() else {
+            return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        };
+        if !aggregate.group_expr.is_empty() || aggregate.aggr_expr.len() > 1 {
+            let said = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
+            return Err(Error::invalid(said).into());
+        }
+        let (deed, input) = self.deed(function, call, &aggregate)?;
+        Ok(Transformed::yes(node(deed, Some(input), Arc::clone(&aggregate.schema))))
+    }
+
+    /// Constants before the rows' columns are arguments, the rest are columns of the rows.
+    fn deed(&self, function: &'static Function, call: &AggregateFunction, of: &Aggregate) -> Result<(Deed, LogicalPlan)> {
+        let mut given = Given::default();
+        let mut columns = Vec::new();
+        let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.takes, Takes::Rows(_)));
+        let mut fixed = fixed.collect::<Vec<_>>().into_iter();
+        for expr in &call.params.args {
+            match fixed.next() {
+                Some(argument) => given.set(function, argument, &constant(expr.clone())?)?,
+                None => columns.push(expr.clone()),
+            }
+        }
+        let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} takes no rows", function.name))?;
+        if columns.is_empty() {
+            let said = format!("{} needs a column of its rows after its other arguments", function.name);
+            return Err(Error::invalid(said).into());
+        }
+        given.set_rows(function, rows)?;
+        given.check_complete(function)?;
+        let mut input = LogicalPlanBuilder::from(of.input.as_ref().clone());
+        if let Some(filter) = &call.params.filter {
+            input = input.filter(filter.as_ref().clone())?;
+        }
+        if !call.params.order_by.is_empty() {
+            input = input.sort(call.params.order_by.clone())?;
+        }
+        let input = input.project(columns)?.build()?;
+        Ok((deed(function, &given, &self.0, Face::Count)?, input))
+    }
+}
+
+/// The deed of a function that changes the repository.
+pub fn deed(function: &'static Function, given: &Given, access: &Arc<Access>, face: Face) -> Result<Deed> {
+    match function.does {
+        Does::Verb(make) => {
+            Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face })
+        }
+        Does::Search | Does::Scalar(_) => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
+    }
+}
+
+fn verb_call(expr: &Expr) -> Option<(&'static Function, &AggregateFunction)> {
+    match expr {
+        Expr::Alias(alias) => verb_call(&alias.expr),
+        Expr::AggregateFunction(call) => {
+            let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Marker>()?;
+            Some((super::functions::find(marker.name)?, call))
+        }
+        _ => None,
+    }
+}
+
+/// Stands for a verb among the aggregates until [`AggregateFace`] replaces it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    name: &'static str,
+    signature: Signature,
+}
+
+/// The aggregates that stand for verbs.
+pub fn markers() -> Vec<AggregateUDF> {
+    let verbs = super::functions::all().iter().filter(|f| f.rows().is_some());
+    verbs
+        .map(|f| {
+            let signature = Signature::variadic_any(Volatility::Volatile);
+            AggregateUDF::new_from_impl(Marker { name: f.name, signature })
+        })
+        .collect()
+}
+
+impl AggregateUDFImpl for Marker {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let said = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
+        Err(DataFusionError::from(Error::invalid(said)))
+    }
+}

@@ -1,0 +1,173 @@
+//! `butler.yaml`: where the registry and the files of a repository are.
+
+use serde_yaml::{Mapping, Value};
+
+use crate::error::{Error, Kind, Result};
+
+/// The configuration of a repository, with everything it holds beside what is understood here.
+#[derive(Debug, Clone, Default)]
+pub struct Config(Mapping);
+
+/// Manager classes of a new repository, as `butler create` lists them.
+const MANAGERS: [(&str, &str); 6] = [
+    ("attributes", "lsst.daf.butler.registry.attributes.DefaultButlerAttributeManager"),
+    ("collections", "lsst.daf.butler.registry.collections.synthIntKey.SynthIntKeyCollectionManager"),
+    ("datasets", "lsst.daf.butler.registry.datasets.byDimensions.ByDimensionsDatasetRecordStorageManagerUUID"),
+    ("datastores", "lsst.daf.butler.registry.bridge.monolithic.MonolithicDatastoreRegistryBridgeManager"),
+    ("dimensions", "lsst.daf.butler.registry.dimensions.static.StaticDimensionRecordStorageManager"),
+    ("opaque", "lsst.daf.butler.registry.opaque.ByNameOpaqueTableStorageManager"),
+];
+const FILE_DATASTORE: &str = "lsst.daf.butler.datastores.fileDatastore.FileDatastore";
+const DEFAULT_DB: &str = "sqlite:///<butlerRoot>/gen3.sqlite3";
+
+impl Config {
+    /// From the text of a `butler.yaml` or a seed configuration.
+    ///
+    /// # Errors
+    /// Text that is no YAML mapping.
+    pub fn parse(text: &str) -> Result<Self> {
+        match serde_yaml::from_str(text) {
+            Ok(Value::Mapping(map)) => Ok(Self(map)),
+            Ok(Value::Null) => Ok(Self::default()),
+            Ok(_) => Err(Error::invalid("the configuration is not a mapping of keys to values")),
+            Err(e) => Err(Error::invalid(format!("the configuration is not YAML: {e}")).because(e)),
+        }
+    }
+
+    /// The text at a path of keys, if it is there.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        self.value(path)?.as_str()
+    }
+
+    /// The value at a path of keys, if it is there.
+    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(*key))
+    }
+
+    /// The class of a manager the configuration names, if any (a name, or a mapping with `cls`).
+    pub fn manager(&self, name: &str) -> Option<&str> {
+        let value = self.value(&["registry", "managers", name])?;
+        value.as_str().or_else(|| value.get("cls")?.as_str())
+    }
+
+    /// Where the files are, `<butlerRoot>` not expanded.
+    pub fn datastore_root(&self) -> &str {
+        self.text(&["datastore", "root"]).unwrap_or("<butlerRoot>/datastore")
+    }
+
+    /// The name under which the registry lists stored datasets.
+    pub fn datastore_name(&self) -> String {
+        let named = self.text(&["datastore", "name"]).map(str::to_owned);
+        named.unwrap_or_else(|| format!("FileDatastore@{}", self.datastore_root()))
+    }
+
+    /// The table of file records.
+    pub fn records_table(&self) -> &str {
+        self.text(&["datastore", "records", "table"]).unwrap_or("file_datastore_records")
+    }
+
+    /// The URL of the registry database, `<butlerRoot>` not expanded.
+    pub fn registry_db(&self) -> &str {
+        self.text(&["registry", "db"]).unwrap_or(DEFAULT_DB)
+    }
+
+    /// Refuses kinds of repository that are not a registry with a file datastore.
+    ///
+    /// # Errors
+    /// A remote Butler or another datastore.
+    pub fn check_supported(&self) -> Result<()> {
+        let refuse = |what: &str, class: &str| {
+            Err(Error::new(Kind::Unsupported, format!("{what} {class} is not supported, only direct repositories are")))
+        };
+        match (self.text(&["cls"]), self.text(&["datastore", "cls"])) {
+            (Some(class), _) if class.ends_with("RemoteButler") => refuse("the Butler class", class),
+            (_, Some(class)) if !class.ends_with(".FileDatastore") => refuse("the datastore class", class),
+            _ => Ok(()),
+        }
+    }
+
+    /// The configuration `butler create --seed-config` writes; `keep` stands for `--override`.
+    #[must_use]
+    pub fn for_new_repository(&self, keep: bool) -> Self {
+        let mut map = self.0.clone();
+        let datastore = section(&mut map, "datastore");
+        default(datastore, "cls", FILE_DATASTORE);
+        default(section(datastore, "records"), "table", "file_datastore_records");
+        if !keep {
+            datastore.insert("root".into(), "<butlerRoot>".into());
+        }
+        default(datastore, "root", "<butlerRoot>");
+        let registry = section(&mut map, "registry");
+        let sqlite = registry.get("db").and_then(Value::as_str).is_none_or(|db| db.starts_with("sqlite"));
+        if sqlite && !keep {
+            registry.insert("db".into(), DEFAULT_DB.into());
+        }
+        default(registry, "db", DEFAULT_DB);
+        let managers = section(registry, "managers");
+        for (name, class) in MANAGERS {
+            default(managers, name, class);
+        }
+        Self(map)
+    }
+
+    /// As YAML text with sorted keys, as the Butler writes it.
+    ///
+    /// # Errors
+    /// Never for a configuration that was read from text.
+    pub fn to_yaml(&self) -> Result<String> {
+        serde_yaml::to_string(&sorted(&Value::Mapping(self.0.clone())))
+            .map_err(|e| Error::bug(format!("a configuration could not be written: {e}")))
+    }
+}
+
+/// The mapping under a key, made when absent.
+fn section<'a>(map: &'a mut Mapping, key: &str) -> &'a mut Mapping {
+    let entry = map.entry(key.into()).or_insert_with(|| Value::Mapping(Mapping::new()));
+    if !entry.is_mapping() {
+        *entry = Value::Mapping(Mapping::new());
+    }
+    match entry {
+        Value::Mapping(inner) => inner,
+        _ => unreachable!("made a mapping just above"),
+    }
+}
+
+fn default(map: &mut Mapping, key: &str, value: &str) {
+    map.entry(key.into()).or_insert_with(|| value.into());
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Mapping(map) => {
+            let mut items: Vec<_> = map.iter().map(|(k, v)| (k.clone(), sorted(v))).collect();
+            items.sort_by(|a, b| a.0.as_str().cmp(&b.0.as_str()));
+            Value::Mapping(items.into_iter().collect())
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: &str = "datastore: {name: ccms1, root: 'davs://x/ccms1'}\nregistry: {db: 'postgresql://h/d', namespace: ccms1}";
+
+    #[test]
+    fn seeds_are_merged_as_butler_create_does() {
+        let seed = Config::parse(SEED).unwrap();
+        let kept = seed.for_new_repository(true);
+        assert_eq!(kept.datastore_root(), "davs://x/ccms1");
+        let replaced = seed.for_new_repository(false);
+        assert_eq!((replaced.datastore_root(), replaced.registry_db()), ("<butlerRoot>", "postgresql://h/d"));
+        assert_eq!((replaced.datastore_name().as_str(), kept.text(&["registry", "namespace"])), ("ccms1", Some("ccms1")));
+    }
+
+    #[test]
+    fn the_default_is_what_butler_create_writes() {
+        let text = Config::default().for_new_repository(false).to_yaml().unwrap();
+        assert!(text.starts_with("datastore:\n  cls: lsst.daf.butler.datastores.fileDatastore.FileDatastore\n  records:\n"));
+        assert!(text.contains("registry:\n  db: sqlite:///<butlerRoot>/gen3.sqlite3\n  managers:\n    attributes: "));
+    }
+}

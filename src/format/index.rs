@@ -1,0 +1,102 @@
+//! Metadata beside raw files: `_index.json` of a folder, and the sidecar of one file.
+
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// The most bytes an index or sidecar is read with.
+pub const LIMIT: u64 = 64 << 20;
+
+/// A JSON object.
+pub type Object = Map<String, Value>;
+
+/// What the values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Properties with one meaning for all instruments.
+    Translated,
+    /// Header keys as the instrument writes them.
+    Metadata,
+}
+
+/// The metadata of the files of a folder.
+#[derive(Debug)]
+pub struct Index {
+    /// What the values are.
+    pub content: Content,
+    /// Values shared by all files; they win over a file's own.
+    pub common: Object,
+    /// Values of each file, by name relative to the index.
+    pub files: Object,
+}
+
+/// Reads an `_index.json`.
+///
+/// # Errors
+/// Text that is no JSON object, has no `__COMMON__`, or holds something else than an object for a file.
+pub fn parse_index(bytes: &[u8]) -> Result<Index> {
+    let mut files = object(bytes)?;
+    let content = content(&mut files)?.unwrap_or(Content::Metadata);
+    let common = match files.remove("__COMMON__") {
+        Some(Value::Object(common)) => common,
+        Some(_) => return Err(Error::invalid("'__COMMON__' is not an object")),
+        None => return Err(Error::invalid("there is no '__COMMON__'")),
+    };
+    match files.iter().find(|(_, value)| !value.is_object()) {
+        Some((name, _)) => Err(Error::invalid(format!("the entry of '{name}' is not an object"))),
+        None => Ok(Index { content, common, files }),
+    }
+}
+
+/// Reads the sidecar of one file.
+///
+/// # Errors
+/// Text that is no JSON object.
+pub fn parse_sidecar(bytes: &[u8]) -> Result<(Content, Object)> {
+    let mut values = object(bytes)?;
+    let translated = values.contains_key("observation_id") && values.contains_key("instrument");
+    let implied = if translated { Content::Translated } else { Content::Metadata };
+    Ok((content(&mut values)?.unwrap_or(implied), values))
+}
+
+fn object(bytes: &[u8]) -> Result<Object> {
+    serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("not a JSON object: {e}")).because(e))
+}
+
+fn content(values: &mut Object) -> Result<Option<Content>> {
+    match values.remove("__CONTENT__") {
+        None => Ok(None),
+        Some(Value::String(word)) if word == "translated" => Ok(Some(Content::Translated)),
+        Some(Value::String(word)) if word == "metadata" => Ok(Some(Content::Metadata)),
+        Some(other) => Err(Error::invalid(format!("'__CONTENT__' is neither 'translated' nor 'metadata': {other}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lies_are_refused() {
+        for (text, said) in [
+            ("[1]", "not a JSON object"),
+            ("{\"a.fits\": {}}", "there is no '__COMMON__'"),
+            ("{\"__COMMON__\": 1}", "'__COMMON__' is not an object"),
+            ("{\"__COMMON__\": {}, \"a.fits\": 3}", "the entry of 'a.fits' is not an object"),
+            ("{\"__COMMON__\": {}, \"__CONTENT__\": \"x\"}", "'__CONTENT__' is neither"),
+        ] {
+            let error = parse_index(text.as_bytes()).unwrap_err();
+            assert!(error.said().contains(said), "{text}: {error}");
+        }
+        let deep = "[".repeat(1 << 20);
+        assert!(parse_index(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn content_is_told_or_guessed() {
+        let index = parse_index(br#"{"__COMMON__": {"a": 1}, "x.fits": {"b": 2}}"#).unwrap();
+        assert_eq!((index.content, index.files.len()), (Content::Metadata, 1));
+        let sidecar = br#"{"observation_id": "x", "instrument": "LSSTComCam"}"#;
+        assert_eq!(parse_sidecar(sidecar).unwrap().0, Content::Translated);
+    }
+}

@@ -1,0 +1,308 @@
+//! What metadata say about one raw file, and the forms that translated metadata may have.
+
+use serde_json::Value;
+
+use super::Object;
+use crate::error::{Error, Result};
+use crate::model::time;
+
+/// The metadata of one file: its own values under those common to the whole index, which win.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'a> {
+    /// Values shared by all files of the index.
+    pub common: &'a Object,
+    /// Values of this file.
+    pub own: &'a Object,
+}
+
+/// What is recorded of an exposure and which detector a file holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// Short name of the instrument.
+    pub instrument: String,
+    /// Exposure id.
+    pub exposure: i64,
+    /// Detector id.
+    pub detector: i64,
+    /// Observation id, such as `CC_O_20241108_000266`.
+    pub obs_id: String,
+    /// Observing day, `YYYYMMDD`.
+    pub day_obs: i64,
+    /// Seconds from midnight TAI at which the observing day begins.
+    pub day_offset: Option<i64>,
+    /// Name of the group of exposures taken together.
+    pub group: String,
+    /// Filter.
+    pub physical_filter: String,
+    /// Exposure time, s.
+    pub exposure_time: f64,
+    /// Time from the last clearing of the detectors, s.
+    pub dark_time: Option<f64>,
+    /// `science`, `bias`, …
+    pub observation_type: String,
+    /// Why it was taken.
+    pub observation_reason: Option<String>,
+    /// Number in the observing day.
+    pub seq_num: Option<i64>,
+    /// First number of the group.
+    pub seq_start: i64,
+    /// Last number of the group.
+    pub seq_end: i64,
+    /// What was pointed at.
+    pub target_name: Option<String>,
+    /// Programme.
+    pub science_program: Option<String>,
+    /// ICRS right ascension and declination of the boresight, degrees.
+    pub tracking: Option<(f64, f64)>,
+    /// Angle of the camera on the sky, degrees.
+    pub sky_angle: Option<f64>,
+    /// Azimuth at the begin, degrees in [0, 360).
+    pub azimuth: Option<f64>,
+    /// Zenith angle at the begin, degrees.
+    pub zenith_angle: Option<f64>,
+    /// Whether any of it is simulated.
+    pub has_simulated: bool,
+    /// Whether the sky was in view.
+    pub can_see_sky: Option<bool>,
+    /// Begin and end, TAI nanoseconds; the end is not before the begin.
+    pub timespan: (i64, i64),
+}
+
+/// The form a translated property has in JSON.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Text,
+    Int,
+    Bool,
+    /// A number, whole or not.
+    Number,
+    /// A number that must be written as a float.
+    Float,
+    /// So many numbers.
+    Numbers(usize),
+}
+
+/// Every translated property with its form (those of `astro_metadata_translator`).
+const PROPERTIES: [(&str, Form); 41] = [
+    ("_translator", Form::Text),
+    ("telescope", Form::Text),
+    ("instrument", Form::Text),
+    ("location", Form::Numbers(3)),
+    ("exposure_id", Form::Int),
+    ("visit_id", Form::Int),
+    ("physical_filter", Form::Text),
+    ("datetime_begin", Form::Numbers(2)),
+    ("datetime_end", Form::Numbers(2)),
+    ("exposure_group", Form::Text),
+    ("exposure_time", Form::Number),
+    ("exposure_time_requested", Form::Number),
+    ("dark_time", Form::Number),
+    ("boresight_airmass", Form::Float),
+    ("boresight_rotation_angle", Form::Number),
+    ("boresight_rotation_coord", Form::Text),
+    ("detector_num", Form::Int),
+    ("detector_name", Form::Text),
+    ("detector_unique_name", Form::Text),
+    ("detector_serial", Form::Text),
+    ("detector_group", Form::Text),
+    ("detector_exposure_id", Form::Int),
+    ("focus_z", Form::Number),
+    ("object", Form::Text),
+    ("temperature", Form::Number),
+    ("pressure", Form::Number),
+    ("relative_humidity", Form::Float),
+    ("tracking_radec", Form::Numbers(2)),
+    ("altaz_begin", Form::Numbers(2)),
+    ("altaz_end", Form::Numbers(2)),
+    ("science_program", Form::Text),
+    ("observation_type", Form::Text),
+    ("observation_id", Form::Text),
+    ("observation_reason", Form::Text),
+    ("observing_day", Form::Int),
+    ("observing_day_offset", Form::Int),
+    ("observation_counter", Form::Int),
+    ("group_counter_start", Form::Int),
+    ("group_counter_end", Form::Int),
+    ("has_simulated_content", Form::Bool),
+    ("can_see_sky", Form::Bool),
+];
+
+/// Checks that an object of translated metadata holds known properties of the right form.
+///
+/// # Errors
+/// The first property that is unknown or has another form, by name.
+pub fn check_properties(object: &Object) -> Result<()> {
+    for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
+        let Some((_, form)) = PROPERTIES.iter().find(|(name, _)| name == key) else {
+            return Err(Error::not_found("translated property", key, PROPERTIES.iter().map(|p| p.0)));
+        };
+        if !fits(*form, value) {
+            return Err(Error::invalid(format!("property '{key}' has a value of the wrong type: {}", brief(value))));
+        }
+    }
+    Ok(())
+}
+
+fn fits(form: Form, value: &Value) -> bool {
+    match form {
+        Form::Text => value.is_string(),
+        Form::Int => value.is_i64() || value.is_u64(),
+        Form::Bool => value.is_boolean(),
+        Form::Number => value.is_number(),
+        Form::Float => value.is_f64(),
+        Form::Numbers(n) => value.as_array().is_some_and(|a| a.len() == n && a.iter().all(Value::is_number)),
+    }
+}
+
+/// The start of a value's text, for an error message.
+fn brief(value: &Value) -> String {
+    let text = value.to_string();
+    match text.char_indices().nth(40) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+impl<'a> Entry<'a> {
+    /// The value of a key, unless null.
+    pub fn value(&self, key: &str) -> Option<&'a Value> {
+        self.common.get(key).or_else(|| self.own.get(key)).filter(|v| !v.is_null())
+    }
+
+    /// A text value.
+    pub fn text(&self, key: &str) -> Option<&'a str> {
+        self.value(key)?.as_str()
+    }
+
+    /// A whole number, also one written as text.
+    pub fn int(&self, key: &str) -> Option<i64> {
+        match self.value(key)? {
+            Value::String(text) => text.trim().parse().ok(),
+            value => value.as_i64().or_else(|| value.as_f64().map(|f| f as i64)),
+        }
+    }
+
+    /// A finite number.
+    pub fn number(&self, key: &str) -> Option<f64> {
+        self.value(key)?.as_f64().filter(|f| f.is_finite())
+    }
+
+    /// Two numbers.
+    fn pair(&self, key: &str) -> Option<(f64, f64)> {
+        match self.value(key)?.as_array()?.as_slice() {
+            [a, b] => Some((a.as_f64()?, b.as_f64()?)),
+            _ => None,
+        }
+    }
+
+    /// Which exposure and detector a translated file holds: `(instrument, exposure, detector)`.
+    ///
+    /// # Errors
+    /// A required property that is missing, by name.
+    pub fn identity(&self) -> Result<(&'a str, i64, i64)> {
+        let exposure = self.int("exposure_id").ok_or_else(|| missing("exposure_id"))?;
+        let detector = self.int("detector_num").ok_or_else(|| missing("detector_num"))?;
+        Ok((self.text("instrument").ok_or_else(|| missing("instrument"))?, exposure, detector))
+    }
+}
+
+fn missing(property: &str) -> Error {
+    Error::invalid(format!("required property '{property}' is missing"))
+}
+
+impl Observation {
+    /// From translated metadata whose forms were checked.
+    ///
+    /// # Errors
+    /// A required property that is missing, or an altitude above 90 degrees.
+    pub fn from_translated(entry: &Entry<'_>) -> Result<Self> {
+        let text = |key: &str| entry.text(key).map(str::to_owned);
+        let need_text = |key: &str| text(key).ok_or_else(|| missing(key));
+        let need_int = |key: &str| entry.int(key).ok_or_else(|| missing(key));
+        let time = |key: &str| entry.pair(key).map(|(a, b)| time::from_jd_pair(a, b)).ok_or_else(|| missing(key));
+        let (instrument, exposure, detector) = entry.identity()?;
+        let seq_num = entry.int("observation_counter");
+        let group_counter = |key: &str| entry.int(key).or(seq_num).ok_or_else(|| missing(key));
+        let tracking = entry.pair("tracking_radec");
+        let on_sky = tracking.is_some() && entry.text("boresight_rotation_coord") == Some("sky");
+        let altaz = entry.pair("altaz_begin");
+        if let Some((_, altitude)) = altaz.filter(|(_, altitude)| *altitude > 90.0) {
+            return Err(Error::invalid(format!("property 'altaz_begin' has an altitude above 90 degrees: {altitude}")));
+        }
+        Ok(Self {
+            instrument: instrument.to_owned(),
+            exposure,
+            detector,
+            obs_id: need_text("observation_id")?,
+            day_obs: need_int("observing_day")?,
+            day_offset: entry.int("observing_day_offset"),
+            group: need_text("exposure_group")?,
+            physical_filter: need_text("physical_filter")?,
+            exposure_time: entry.number("exposure_time").ok_or_else(|| missing("exposure_time"))?,
+            dark_time: entry.number("dark_time"),
+            observation_type: need_text("observation_type")?,
+            observation_reason: text("observation_reason"),
+            seq_num,
+            seq_start: group_counter("group_counter_start")?,
+            seq_end: group_counter("group_counter_end")?,
+            target_name: text("object"),
+            science_program: text("science_program"),
+            tracking,
+            sky_angle: entry.number("boresight_rotation_angle").filter(|_| on_sky),
+            azimuth: altaz.map(|(azimuth, _)| wrap(azimuth)),
+            zenith_angle: altaz.map(|(_, altitude)| 90.0 - altitude),
+            has_simulated: entry.value("has_simulated_content").and_then(Value::as_bool).unwrap_or(false),
+            can_see_sky: entry.value("can_see_sky").and_then(Value::as_bool),
+            timespan: ordered(time("datetime_begin")?, time("datetime_end")?),
+        })
+    }
+}
+
+/// An angle in degrees brought into [0, 360).
+pub(super) fn wrap(degrees: f64) -> f64 {
+    degrees - (degrees / 360.0).floor() * 360.0
+}
+
+/// Begin and end of an exposure as the registry stores them: at least a nanosecond long.
+pub(super) fn ordered(begin: i64, end: i64) -> (i64, i64) {
+    if end > begin { (begin, end) } else { (begin, begin + 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(text: &str) -> Object {
+        serde_json::from_str(text).unwrap()
+    }
+
+    const COMMON: &str = r#"{"instrument": "LSSTComCam", "exposure_id": 7, "observation_id": "CC_O_20241108_000266",
+        "observing_day": 20241108, "exposure_group": "g", "physical_filter": "g_01", "exposure_time": 30,
+        "observation_type": "science", "observation_counter": 266, "datetime_begin": [2460624.0, -0.2259106133133173],
+        "datetime_end": [2460624.0, -0.22555840277777778], "tracking_radec": [53.3, -28.0],
+        "boresight_rotation_angle": 102.8, "boresight_rotation_coord": "sky", "altaz_begin": [-89.0, 70.0]}"#;
+
+    #[test]
+    fn properties_become_an_observation() {
+        let (common, own) = (object(COMMON), object(r#"{"detector_num": 4}"#));
+        check_properties(&common).unwrap();
+        let seen = Observation::from_translated(&Entry { common: &common, own: &own }).unwrap();
+        assert_eq!((seen.detector, seen.seq_start, seen.azimuth), (4, 266, Some(271.0)));
+        assert_eq!((seen.sky_angle, seen.zenith_angle), (Some(102.8), Some(20.0)));
+        assert_eq!(seen.timespan, (1_731_134_081_323_009_729, 1_731_134_111_754_000_000));
+    }
+
+    #[test]
+    fn wrong_forms_are_named() {
+        for (text, said) in [
+            (r#"{"exposure_id": 1.5}"#, "property 'exposure_id' has a value of the wrong type: 1.5"),
+            (r#"{"relative_humidity": 22}"#, "property 'relative_humidity' has a value of the wrong type: 22"),
+            (r#"{"exposure_tim": 1}"#, "no translated property named 'exposure_tim'; did you mean 'exposure_time'?"),
+        ] {
+            assert_eq!(check_properties(&object(text)).unwrap_err().said(), said);
+        }
+        let (common, own) = (object(COMMON), object("{}"));
+        let error = Observation::from_translated(&Entry { common: &common, own: &own }).unwrap_err();
+        assert_eq!(error.said(), "required property 'detector_num' is missing");
+    }
+}

@@ -1,0 +1,105 @@
+//! Name patterns as the `butler` command takes them: Python's `fnmatch`, where `*` also matches `/`.
+
+/// Whether a name is a pattern (holds `*`, `?` or `[`).
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Whether the whole `name` matches `pattern`; case matters.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let pattern: Vec<char> = pattern.chars().collect();
+    let name: Vec<char> = name.chars().collect();
+    // Positions to return to when a later piece fails: the last star, and where it began to eat.
+    let (mut p, mut n, mut star) = (0, 0, None);
+    while n < name.len() {
+        match step(&pattern[p..], name[n]) {
+            Some(Piece::Star) => {
+                star = Some((p + 1, n));
+                p += 1;
+            }
+            Some(Piece::One(width)) => {
+                p += width;
+                n += 1;
+            }
+            None => match star {
+                Some((after, eaten)) => {
+                    star = Some((after, eaten + 1));
+                    (p, n) = (after, eaten + 1);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == '*')
+}
+
+enum Piece {
+    Star,
+    One(usize),
+}
+
+/// What the head of the pattern does with one character.
+fn step(pattern: &[char], c: char) -> Option<Piece> {
+    match pattern.first()? {
+        '*' => Some(Piece::Star),
+        '?' => Some(Piece::One(1)),
+        '[' => match set(pattern) {
+            Some((width, negated, members)) => {
+                (contains(members, c) != negated).then_some(Piece::One(width))
+            }
+            None => (c == '[').then_some(Piece::One(1)),
+        },
+        head => (*head == c).then_some(Piece::One(1)),
+    }
+}
+
+/// The set `[abc]`, `[!a-z]` at the head: its width, whether it is negated, its members.
+fn set(pattern: &[char]) -> Option<(usize, bool, &[char])> {
+    let negated = pattern.get(1) == Some(&'!');
+    let start = if negated { 2 } else { 1 };
+    // A bracket right after the opening one is a member.
+    let end = pattern.iter().enumerate().skip(start + 1).find(|(_, c)| **c == ']')?.0;
+    Some((end + 1, negated, &pattern[start..end]))
+}
+
+fn contains(members: &[char], c: char) -> bool {
+    let mut i = 0;
+    while i < members.len() {
+        if i + 2 < members.len() && members[i + 1] == '-' {
+            if (members[i]..=members[i + 2]).contains(&c) {
+                return true;
+            }
+            i += 3;
+        } else if members[i] == c {
+            return true;
+        } else {
+            i += 1;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn follows_fnmatch() {
+        for (pattern, name, want) in [
+            ("*", "a/b", true),
+            ("LSSTComCam/calib/*", "LSSTComCam/calib/DM-1/x", true),
+            ("u/?", "u/x", true),
+            ("u/?", "u/xy", false),
+            ("[ab]c", "bc", true),
+            ("[!ab]c", "bc", false),
+            ("[a-c]x", "bx", true),
+            ("[]]x", "]x", true),
+            ("[x", "[x", true),
+            ("a*b*c", "aXbYbZc", true),
+            ("a*b*c", "aXbYbZ", false),
+            ("RAW", "raw", false),
+        ] {
+            assert_eq!(matches(pattern, name), want, "{pattern} {name}");
+        }
+    }
+}

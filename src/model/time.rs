@@ -1,0 +1,196 @@
+//! Times and validity ranges: whole nanoseconds since 1970-01-01 00:00:00 TAI, as the registry stores them.
+
+use std::sync::LazyLock;
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
+
+/// Nanoseconds of a day.
+pub const DAY: i64 = 86_400_000_000_000;
+
+/// The end of time, 2100-01-01 00:00:00 TAI: stands for "unbounded", and later times are clamped to it.
+pub const MAX: i64 = 4_102_444_800_000_000_000;
+
+/// A half-open range of TAI nanoseconds; `0` and [`MAX`] stand for unbounded ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Timespan {
+    /// First instant inside.
+    pub begin: i64,
+    /// First instant after.
+    pub end: i64,
+}
+
+impl Timespan {
+    /// Contains nothing.
+    pub const EMPTY: Self = Self { begin: MAX, end: 0 };
+    /// Contains everything.
+    pub const ALL: Self = Self { begin: 0, end: MAX };
+
+    /// A range as the Butler makes it: clamped, empty when reversed, one nanosecond when both ends are equal.
+    pub fn new(begin: Option<i64>, end: Option<i64>) -> Self {
+        let (begin, end) = (begin.unwrap_or(0).clamp(0, MAX), end.unwrap_or(MAX).clamp(0, MAX));
+        match begin.cmp(&end) {
+            std::cmp::Ordering::Less => Self { begin, end },
+            std::cmp::Ordering::Equal => Self { begin, end: begin + 1 },
+            std::cmp::Ordering::Greater => Self::EMPTY,
+        }
+    }
+
+    /// Whether no instant is inside.
+    pub fn is_empty(self) -> bool {
+        self.begin >= self.end
+    }
+}
+
+/// TAI nanoseconds of a Modified Julian Date in TAI, rounded as `astropy` and the Butler do (nearest day first).
+pub fn from_mjd(mjd: f64) -> i64 {
+    let day = mjd.round_ties_even();
+    (day as i64 - 40_587) * DAY + ((mjd - day) * 86_400e9).round_ties_even() as i64
+}
+
+/// TAI nanoseconds of a two-part Julian Date in TAI.
+pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
+    let whole = (jd1 - 2_440_588.0) + 0.5;
+    let day = (whole + jd2).round_ties_even();
+    let rest = (whole - day) + jd2;
+    day as i64 * DAY + (rest * 86_400e9).round_ties_even() as i64
+}
+
+/// Nanoseconds shown by a clock reading (`2024-11-21`, `2024-11-21T03:10:00.5`, a blank for the `T`), in the
+/// clock's own scale.
+pub fn parse(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let reading = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
+        .into_iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))?;
+    reading.and_utc().timestamp_nanos_opt()
+}
+
+/// TAI nanoseconds of a UTC clock reading; knows leap seconds (`23:59:60`).
+pub fn parse_utc(text: &str) -> Option<i64> {
+    let clock = parse(text)?;
+    let leap = text.trim().get(17..19) == Some("60");
+    Some(if leap { utc_to_tai(clock - 1_000_000_000) + 1_000_000_000 } else { utc_to_tai(clock) })
+}
+
+/// The first instant of a `YYYYMMDD` day, as shown by a clock of any scale.
+pub fn day_start(day: i64) -> Option<i64> {
+    let date = NaiveDate::from_ymd_opt(
+        i32::try_from(day / 10_000).ok()?,
+        u32::try_from(day / 100 % 100).ok()?,
+        u32::try_from(day % 100).ok()?,
+    )?;
+    date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_nanos_opt()
+}
+
+/// The `YYYYMMDD` day of a clock reading.
+pub fn day_of(clock: i64) -> i64 {
+    DateTime::from_timestamp_nanos(clock).format("%Y%m%d").to_string().parse().unwrap_or_default()
+}
+
+/// A clock reading as text, with as many digits of a second as it has.
+pub fn format(clock: i64) -> String {
+    let time = DateTime::from_timestamp_nanos(clock);
+    let text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+    match time.nanosecond() {
+        0 => text,
+        nanos => format!("{text}.{nanos:09}").trim_end_matches('0').to_owned(),
+    }
+}
+
+/// (UTC instant, TAI − UTC from then on), in nanoseconds, in time order.
+static LEAPS: LazyLock<Vec<(i64, i64)>> = LazyLock::new(|| {
+    include_str!("leap_seconds.csv")
+        .lines()
+        .filter_map(|line| line.split_once(','))
+        .filter_map(|(day, seconds)| Some((parse(day)?, seconds.parse::<i64>().ok()? * 1_000_000_000)))
+        .collect()
+});
+
+/// TAI − UTC at a UTC clock reading, in nanoseconds. Before 1972 UTC ran at another rate:
+/// 4.2131700 s + (MJD − 39126) × 0.002592 s (from 1968 on; IERS).
+fn offset(utc: i64) -> i64 {
+    match LEAPS.iter().rev().find(|(from, _)| *from <= utc) {
+        Some((_, offset)) => *offset,
+        None => {
+            let mjd = 40_587.0 + utc as f64 / DAY as f64;
+            ((4.213_170_0 + (mjd - 39_126.0) * 0.002_592) * 1e9).round() as i64
+        }
+    }
+}
+
+/// TAI nanoseconds of a UTC clock reading.
+pub fn utc_to_tai(utc: i64) -> i64 {
+    utc + offset(utc)
+}
+
+/// The UTC clock reading at a TAI instant; during a leap second the clock is shown standing.
+pub fn tai_to_utc(tai: i64) -> i64 {
+    let guess = tai - offset(tai);
+    let utc = tai - offset(guess);
+    // Just before a step the later offset does not hold yet.
+    if utc_to_tai(utc) > tai { tai - offset(utc - 1_000_000_000) } else { utc }
+}
+
+/// The current time in TAI, a whole number of microseconds, as the Butler stamps `ingest_date`.
+pub fn now() -> i64 {
+    let utc = chrono::Utc::now().timestamp_micros() * 1000;
+    utc_to_tai(utc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readings_become_the_butlers_numbers() {
+        assert_eq!(parse("1970-01-01T00:00:00"), Some(0));
+        assert_eq!(parse_utc("2016-12-31T23:59:60"), Some(1_483_228_836_000_000_000));
+        assert_eq!(parse_utc("2017-01-01T00:00:00"), Some(1_483_228_837_000_000_000));
+        assert_eq!(parse("2024-11-21T03:10:00.123456789"), Some(1_732_158_600_123_456_789));
+        assert_eq!(parse_utc("2024-11-21 03:10:00.123456789"), Some(1_732_158_637_123_456_789));
+        assert_eq!(parse_utc("1970-01-01"), Some(8_000_082_000));
+        assert_eq!(parse("2100-01-01"), Some(MAX));
+        assert_eq!(parse("yesterday"), None);
+        assert_eq!(day_start(20_241_108).map(|d| d + DAY / 2), Some(1_731_067_200_000_000_000));
+        assert_eq!(day_start(20_241_399), None);
+    }
+
+    #[test]
+    fn julian_dates_round_to_the_nearest_day_first() {
+        for (mjd, ns) in [
+            (61_245.803_389_779_4, 1_784_920_612_876_940_263),
+            (60_313.702_644_604_535, 1_704_387_108_493_831_800),
+            (60_627.302_735_469_91, 1_731_482_156_344_600_045),
+        ] {
+            assert_eq!(from_mjd(mjd), ns);
+        }
+        for (jd1, jd2, ns) in [
+            (2_460_616.0, 0.487_207_592_592_592_6, 1_730_504_494_736_000_000),
+            (2_460_644.0, -0.179_821_782_407_407_38, 1_732_866_063_398_000_000),
+            (2_460_624.0, -0.225_910_613_313_317_3, 1_731_134_081_323_009_729),
+        ] {
+            assert_eq!(from_jd_pair(jd1, jd2), ns);
+        }
+    }
+
+    #[test]
+    fn utc_comes_back() {
+        for tai in [1_483_228_835_999_999_999, 1_483_228_837_000_000_000, 1_732_158_637_123_456_789, 100_000_000_000] {
+            assert!((utc_to_tai(tai_to_utc(tai)) - tai).abs() <= 1, "{tai}");
+        }
+    }
+
+    #[test]
+    fn timespans_follow_the_encoding() {
+        assert_eq!(Timespan::new(Some(5), Some(5)), Timespan { begin: 5, end: 6 });
+        assert_eq!(Timespan::new(Some(6), Some(5)), Timespan::EMPTY);
+        assert_eq!(Timespan::new(None, None), Timespan::ALL);
+    }
+
+    #[test]
+    fn formats_without_needless_digits() {
+        assert_eq!(format(1_732_158_600_120_000_000), "2024-11-21T03:10:00.12");
+        assert_eq!(day_of(1_732_158_600_000_000_000), 20_241_121);
+    }
+}

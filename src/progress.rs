@@ -1,0 +1,27 @@
+//! How far a long operation has come, told without knowing who listens.
+
+/// Someone who is told about long operations: a bar on a terminal, a log, nobody.
+pub trait Progress: Send + Sync {
+    /// An operation begins; `total` is the number of items, when known.
+    fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn Step>;
+}
+
+/// One running operation; it ends when dropped.
+pub trait Step: Send + Sync {
+    /// So many more items and bytes are done.
+    fn add(&self, items: u64, bytes: u64);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _what: &str, _total: Option<u64>) -> Box<dyn Step> {
+        Box::new(Self)
+    }
+}
+
+impl Step for Silent {
+    fn add(&self, _items: u64, _bytes: u64) {}
+}

@@ -1,0 +1,125 @@
+//! `butler_attributes`: which managers made the tables, in which versions, and the dimension universe.
+
+use std::collections::BTreeMap;
+
+use super::conn::{Conn, Tx};
+use super::schema::{Kind, Scanned, Shape};
+use super::texts;
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// A manager: its key, its class, and the versions written for it that are understood (newest first).
+const MANAGERS: [(&str, &str, &[&str]); 6] = [
+    ("attributes", "lsst.daf.butler.registry.attributes.DefaultButlerAttributeManager", &["1.0.1"]),
+    ("dimensions", "lsst.daf.butler.registry.dimensions.static.StaticDimensionRecordStorageManager", &["6.0.2"]),
+    ("collections", "lsst.daf.butler.registry.collections.synthIntKey.SynthIntKeyCollectionManager", &["2.0.0"]),
+    (
+        "datasets",
+        "lsst.daf.butler.registry.datasets.byDimensions._manager.ByDimensionsDatasetRecordStorageManagerUUID",
+        &["2.0.0", "1.0.0"],
+    ),
+    ("opaque", "lsst.daf.butler.registry.opaque.ByNameOpaqueTableStorageManager", &["0.2.0"]),
+    ("datastores", "lsst.daf.butler.registry.bridge.monolithic.MonolithicDatastoreRegistryBridgeManager", &["0.2.0"]),
+];
+const BY_NAME: &str = "lsst.daf.butler.registry.collections.nameKey.NameKeyCollectionManager";
+const UNIVERSE: &str = "config:dimensions.json";
+const OBSCORE: &str = "config:registry.managers.obscore";
+
+/// What the attributes of a registry say.
+pub struct Found {
+    /// The text of the dimension universe.
+    pub universe: String,
+    /// How the managers shape the tables.
+    pub shape: Shape,
+    /// Why the registry must not be written, if so.
+    pub read_only: Option<String>,
+}
+
+/// Reads and checks the attributes.
+///
+/// # Errors
+/// No such table, or a manager of a class or version that is not understood.
+pub async fn read(conn: &Conn) -> Result<Found> {
+    let columns = ["name", "value"].map(|n| Scanned::plain(n, Kind::Text(None))).to_vec();
+    let sql = format!("SELECT name, value FROM {}", conn.table("butler_attributes"));
+    let rows = conn.rows(sql, columns).await.map_err(|e| no_registry(conn, e))?;
+    let all: BTreeMap<String, String> = texts(&rows, 0).into_iter().zip(texts(&rows, 1)).collect();
+    let universe = all.get(UNIVERSE).cloned().ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, format!("the registry has no '{UNIVERSE}', so its dimensions are unknown"))
+    })?;
+    let mut shape = Shape::CURRENT;
+    let mut read_only = None;
+    for (manager, class, versions) in MANAGERS {
+        let found = all.get(&format!("config:registry.managers.{manager}")).map(String::as_str);
+        let found = found.ok_or_else(|| unknown(manager, "none"))?;
+        if manager == "collections" && found == BY_NAME {
+            shape.collections_by_name = true;
+            read_only = Some("its collections are keyed by name (nameKey)".to_owned());
+        } else if found != class {
+            return Err(unknown(manager, found));
+        }
+        let Some(version) = all.get(&format!("version:{found}")) else { continue };
+        match judge(version, versions) {
+            Judgement::Equal(known) => shape.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
+            Judgement::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
+            Judgement::Unknown => {
+                let said = format!("version {version} of the registry's {manager} manager is not understood");
+                return Err(Error::new(ErrorKind::Unsupported, said));
+            }
+        }
+    }
+    if all.contains_key(OBSCORE) {
+        read_only = Some("it has an obscore table, which is not maintained here".to_owned());
+    }
+    Ok(Found { universe, shape, read_only })
+}
+
+/// Writes the attributes of a new registry.
+///
+/// # Errors
+/// What the database says.
+pub async fn write(tx: &mut Tx, universe: &str) -> Result<()> {
+    let mut rows = Vec::new();
+    for (manager, class, versions) in MANAGERS {
+        rows.push((format!("config:registry.managers.{manager}"), class));
+        rows.push((format!("version:{class}"), versions[0]));
+    }
+    rows.push((UNIVERSE.to_owned(), universe.trim()));
+    let dialect = tx.dialect();
+    let values: Vec<_> = rows.iter().map(|(n, v)| format!("({}, {})", dialect.text(n), dialect.text(v))).collect();
+    let target = tx.table("butler_attributes");
+    tx.execute(format!("INSERT INTO {target} (name, value) VALUES {}", values.join(", "))).await?;
+    Ok(())
+}
+
+enum Judgement {
+    Equal(&'static str),
+    Older,
+    Unknown,
+}
+
+/// The Butler's rule: equal major and minor may all, an older minor may be read, all else is refused.
+fn judge(version: &str, known: &[&'static str]) -> Judgement {
+    let parts = |v: &str| v.split('.').map(|p| p.parse::<u32>().ok()).take(2).collect::<Option<Vec<_>>>();
+    let Some(stored) = parts(version) else { return Judgement::Unknown };
+    let mut older = false;
+    for candidate in known {
+        match parts(candidate) {
+            Some(own) if own == stored => return Judgement::Equal(candidate),
+            Some(own) if own[0] == stored[0] && own[1] > stored[1] => older = true,
+            _ => {}
+        }
+    }
+    if older { Judgement::Older } else { Judgement::Unknown }
+}
+
+fn unknown(manager: &str, class: &str) -> Error {
+    Error::new(ErrorKind::Unsupported, format!("the registry's {manager} manager is not supported: {class}"))
+}
+
+fn no_registry(conn: &Conn, error: Error) -> Error {
+    if error.kind() != ErrorKind::Failed && error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    let place = conn.schema().map_or_else(String::new, |s| format!(" in namespace '{s}'"));
+    Error::new(ErrorKind::NotFound, format!("the database holds no Butler registry{place}")).because(error)
+}

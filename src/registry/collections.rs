@@ -1,0 +1,146 @@
+//! Reading and writing collections and chains.
+
+use std::collections::HashMap;
+
+use super::conn::{Conn, Tx};
+use super::schema::{Kind, Scanned};
+use super::{Registry, ints, optional_texts, texts};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::model::collection::{Collection, CollectionType, Collections};
+
+const TEXT: Kind = Kind::Text(None);
+
+/// All collections with their chains.
+///
+/// # Errors
+/// What the database says, or a collection of a type the Butler does not know.
+pub async fn load(registry: &Registry) -> Result<Collections> {
+    let conn = &registry.conn;
+    let by_name = registry.shape.collections_by_name;
+    let columns = [("id", Kind::Int), ("name", TEXT), ("type", Kind::Small), ("doc", TEXT)];
+    let id = if by_name { "0" } else { "collection_id" };
+    let sql = format!("SELECT {id}, name, type, doc FROM {} ORDER BY name", conn.table("collection"));
+    let rows = conn.rows(sql, scanned(&columns)).await?;
+    let mut children = chains(conn, by_name).await?;
+    let numbers = ints(&rows, 0).into_iter().zip(ints(&rows, 2));
+    let words = texts(&rows, 1).into_iter().zip(optional_texts(&rows, 3));
+    (1..)
+        .zip(numbers.zip(words))
+        .map(|(row, ((id, kind), (name, doc)))| {
+            Ok(Collection {
+                // Keyed by name they have no number; any that differs will do.
+                id: if by_name { row } else { id },
+                kind: CollectionType::from_number(kind)?,
+                children: children.remove(&name).unwrap_or_default(),
+                doc: doc.filter(|d| !d.is_empty()),
+                name,
+            })
+        })
+        .collect()
+}
+
+async fn chains(conn: &Conn, by_name: bool) -> Result<HashMap<String, Vec<String>>> {
+    let (chain, collection) = (conn.table("collection_chain"), conn.table("collection"));
+    let sql = if by_name {
+        format!("SELECT parent, child FROM {chain} ORDER BY parent, position")
+    } else {
+        format!(
+            "SELECT p.name AS parent, c.name AS child FROM {chain} l JOIN {collection} p ON p.collection_id = l.parent \
+             JOIN {collection} c ON c.collection_id = l.child ORDER BY l.parent, l.position"
+        )
+    };
+    let rows = conn.rows(sql, scanned(&[("parent", TEXT), ("child", TEXT)])).await?;
+    let mut children: HashMap<String, Vec<String>> = HashMap::new();
+    for (parent, child) in texts(&rows, 0).into_iter().zip(texts(&rows, 1)) {
+        children.entry(parent).or_default().push(child);
+    }
+    Ok(children)
+}
+
+fn scanned(columns: &[(&str, Kind)]) -> Vec<Scanned> {
+    columns.iter().map(|(name, kind)| Scanned::plain(name, *kind)).collect()
+}
+
+/// Makes a collection unless its name is taken; returns whether it did.
+///
+/// # Errors
+/// What the database says.
+pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option<&str>) -> Result<bool> {
+    let dialect = tx.dialect();
+    let (collection, run) = (tx.table("collection"), tx.table("run"));
+    let (text, number) = (dialect.text(name), kind as i64);
+    let doc = doc.map_or("NULL".to_owned(), |d| dialect.text(d));
+    let key = super::next_number(tx, "collection", "collection_id");
+    let (columns, values) = match key {
+        Some(next) => ("collection_id, name, type, doc", format!("{next}, {text}, {number}, {doc}")),
+        None => ("name, type, doc", format!("{text}, {number}, {doc}")),
+    };
+    let made =
+        tx.execute(format!("INSERT INTO {collection} ({columns}) VALUES ({values}) ON CONFLICT DO NOTHING")).await?;
+    if kind == CollectionType::Run {
+        tx.execute(format!(
+            "INSERT INTO {run} (collection_id) SELECT collection_id FROM {collection} WHERE name = {text} \
+             AND type = {number} ON CONFLICT DO NOTHING"
+        ))
+        .await?;
+    }
+    Ok(made > 0)
+}
+
+/// The number of a collection.
+///
+/// # Errors
+/// No such collection.
+pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
+    let sql = format!("SELECT collection_id FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
+    let rows = tx.rows(sql, &[Scanned::plain("collection_id", Kind::Int)]).await?;
+    ints(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
+}
+
+/// Replaces the children of a chain; its row is locked first, as the Butler does.
+///
+/// # Errors
+/// What the database says; a child that has gone meanwhile.
+pub async fn set_chain(tx: &mut Tx, parent: &str, children: &[String], first: i64) -> Result<()> {
+    let dialect = tx.dialect();
+    let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
+    let lock = if dialect == super::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
+    let sql = format!("SELECT collection_id FROM {collection} WHERE name = {}{lock}", dialect.text(parent));
+    tx.execute(sql).await?;
+    let parent = number(tx, parent).await?;
+    tx.execute(format!("DELETE FROM {chain} WHERE parent = {parent}")).await?;
+    for (position, child) in (first..).zip(children) {
+        let child = number(tx, child).await?;
+        tx.execute(format!("INSERT INTO {chain} (parent, position, child) VALUES ({parent}, {position}, {child})"))
+            .await?;
+    }
+    Ok(())
+}
+
+/// The position of the first child of a chain, if it has any.
+///
+/// # Errors
+/// What the database says.
+pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
+    let (collection, chain) = (conn.table("collection"), conn.table("collection_chain"));
+    let sql = format!(
+        "SELECT l.position FROM {chain} l JOIN {collection} p ON p.collection_id = l.parent WHERE p.name = {} \
+         ORDER BY l.position",
+        conn.dialect().text(parent)
+    );
+    Ok(ints(&conn.rows(sql, vec![Scanned::plain("position", Kind::Small)]).await?, 0))
+}
+
+/// Removes a collection with its associations; fails for a RUN that holds stored datasets.
+///
+/// # Errors
+/// What the database says: the collection is a child of a chain, or its datasets are stored.
+pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
+    let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
+    tx.execute(sql).await.map_err(|e| match e.kind() {
+        ErrorKind::Conflict => {
+            Error::new(ErrorKind::Conflict, format!("collection '{name}' is still in use elsewhere")).because(e)
+        }
+        _ => e,
+    })
+}

@@ -1,0 +1,436 @@
+//! The database of a registry: Arrow out, Arrow in. Two arms, four verbs: query, insert, execute, begin.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use sqlx::postgres::{PgConnectOptions, PgPoolCopyExt, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use url::Url;
+
+use super::dialect::Dialect;
+use super::postgres::{Decoder, encode};
+use super::schema::{Kind, Scanned, Table, arrow_schema};
+use super::{credentials, ddl, sqlite};
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// Batches as they come from the database.
+pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+/// How long SQLite waits for another writer, as the Butler does.
+const BUSY: Duration = Duration::from_secs(300);
+/// Connections kept to a server.
+const CONNECTIONS: u32 = 32;
+/// Memory for pages of an SQLite writer, in KiB.
+const CACHE: &str = "-65536";
+
+/// What may be done with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Only reading.
+    Read,
+    /// Reading and writing.
+    Write,
+    /// Making a new one.
+    Create,
+}
+
+/// A pool of connections to the database of a registry.
+#[derive(Debug, Clone)]
+pub enum Conn {
+    /// A file.
+    Sqlite(SqlitePool),
+    /// A server, and the schema ("namespace") that was configured.
+    Postgres(PgPool, Option<String>),
+}
+
+/// A write transaction; rolled back when dropped before [`Tx::commit`].
+pub enum Tx {
+    /// Begun with `BEGIN IMMEDIATE`, as the Butler does.
+    Sqlite(Transaction<'static, Sqlite>),
+    /// At the server's default level, READ COMMITTED.
+    Postgres(Transaction<'static, Postgres>, Option<String>),
+}
+
+/// What an insert does with a row whose key is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Fail.
+    Fail,
+    /// Keep the row with the same primary key; another conflict fails.
+    Keep,
+    /// Keep whatever conflicts, in any unique key.
+    KeepAny,
+    /// Replace all other columns.
+    Replace,
+}
+
+impl Conn {
+    /// Opens the database of a URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
+    ///
+    /// # Errors
+    /// A URL that is not understood, a database out of reach, a refused password.
+    pub async fn open(url: &str, namespace: Option<&str>, mode: Mode) -> Result<Self> {
+        match url.strip_prefix("sqlite:///") {
+            Some(path) => open_sqlite(path, mode).await,
+            None if url.starts_with("postgresql") => open_postgres(url, namespace).await,
+            None => {
+                let scheme = url.split(':').next().unwrap_or_default();
+                let said = format!("the registry database '{scheme}' is neither sqlite nor postgresql");
+                Err(Error::new(ErrorKind::Unsupported, said))
+            }
+        }
+    }
+
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(..) => Dialect::Postgres,
+        }
+    }
+
+    /// The schema that was configured, if any.
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(_, schema) => schema.as_deref(),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// A table's name as statements must write it.
+    pub fn table(&self, name: &str) -> String {
+        qualified(self.dialect(), self.schema(), name)
+    }
+
+    /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
+    pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
+        tracing::debug!(sql, "query");
+        match self {
+            Self::Sqlite(pool) => query_sqlite(pool.clone(), sql, columns),
+            Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, columns),
+        }
+    }
+
+    /// Runs a query whose answer is small, as one batch.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rows(&self, sql: String, columns: Vec<Scanned>) -> Result<RecordBatch> {
+        let schema = arrow_schema(&columns);
+        let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    /// What the database says: another writer holding the lock too long.
+    pub async fn begin(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool, schema) => Tx::Postgres(pool.begin().await?, schema.clone()),
+        })
+    }
+
+    /// Lets go of all connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Sqlite(pool) => pool.close().await,
+            Self::Postgres(pool, _) => pool.close().await,
+        }
+    }
+}
+
+fn qualified(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
+    match schema {
+        Some(schema) => format!("{}.{}", dialect.quote(schema), dialect.quote(name)),
+        None => dialect.quote(name),
+    }
+}
+
+async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
+    if mode != Mode::Create && !std::path::Path::new(path).exists() {
+        return Err(Error::new(ErrorKind::NotFound, format!("the registry database '{path}' does not exist")));
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(mode == Mode::Read)
+        .create_if_missing(mode == Mode::Create)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("cache_size", CACHE);
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
+    let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
+    Ok(Conn::Sqlite(pool))
+}
+
+async fn open_postgres(url: &str, namespace: Option<&str>) -> Result<Conn> {
+    let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
+    let mut parsed = Url::parse(url).map_err(|e| bad(e.to_string()))?;
+    let shown = redacted(&parsed);
+    // Old configurations name a Python driver (`postgresql+psycopg2`).
+    parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
+    let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
+    let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
+    let connecting = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .acquire_timeout(Duration::from_secs(30))
+        .connect_with(options);
+    let pool = connecting.await.map_err(|e| {
+        let said = Error::from(e);
+        let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
+        Error::new(kind, format!("cannot open the registry database {shown}: {}", said.said())).because(said)
+    })?;
+    Ok(Conn::Postgres(pool, namespace.map(str::to_owned)))
+}
+
+/// A URL without its password.
+fn redacted(url: &Url) -> String {
+    let mut shown = url.clone();
+    let _ = shown.set_password(None);
+    shown.to_string()
+}
+
+fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches {
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let start = async move {
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::spawn_blocking(move || {
+            let work = || -> Result<()> {
+                let mut conn = runtime.block_on(pool.acquire())?;
+                let mut handle = runtime.block_on(conn.lock_handle())?;
+                sqlite::read(&mut handle, &sql, &columns, &mut |batch| sender.blocking_send(Ok(batch)).is_ok())
+            };
+            if let Err(error) = work() {
+                // Nobody listening any more is no error.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })
+    };
+    futures::stream::once(start).flatten().boxed()
+}
+
+fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
+    let start = async move {
+        let pieces = pool.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
+        Ok::<_, Error>(decoded(pieces, columns))
+    };
+    futures::stream::once(start).try_flatten().boxed()
+}
+
+/// Pieces of a COPY stream as batches.
+fn decoded<'a>(
+    pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
+    columns: Vec<Scanned>,
+) -> BoxStream<'a, Result<RecordBatch>> {
+    let state = (pieces, Some(Decoder::new(&columns)));
+    futures::stream::try_unfold(state, |(mut pieces, decoder)| async move {
+        let Some(mut decoder) = decoder else { return Ok(None) };
+        match pieces.next().await {
+            Some(piece) => {
+                let full = decoder.feed(&piece.map_err(Error::from)?)?;
+                Ok::<_, Error>(Some((full, (pieces, Some(decoder)))))
+            }
+            None => Ok(Some((decoder.finish()?.into_iter().collect(), (pieces, None)))),
+        }
+    })
+    .map_ok(|batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
+
+impl Tx {
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(..) => Dialect::Postgres,
+        }
+    }
+
+    /// The schema that was configured, if any.
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Postgres(_, schema) => schema.as_deref(),
+            Self::Sqlite(_) => None,
+        }
+    }
+
+    /// A table's name as statements must write it.
+    pub fn table(&self, name: &str) -> String {
+        qualified(self.dialect(), self.schema(), name)
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn execute(&mut self, sql: String) -> Result<u64> {
+        tracing::debug!(sql, "execute");
+        let sql = AssertSqlSafe(sql);
+        Ok(match self {
+            Self::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx, _) => sqlx::raw_sql(sql).execute(&mut **tx).await?.rows_affected(),
+        })
+    }
+
+    /// Runs a query inside the transaction, as one batch.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rows(&mut self, sql: String, columns: &[Scanned]) -> Result<RecordBatch> {
+        let schema = arrow_schema(columns);
+        let mut batches = Vec::new();
+        match self {
+            Self::Sqlite(tx) => {
+                let mut handle = tx.lock_handle().await?;
+                sqlite::read(&mut handle, &sql, columns, &mut |batch| {
+                    batches.push(batch);
+                    true
+                })?;
+            }
+            Self::Postgres(tx, _) => {
+                let sql = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
+                batches = decoded(tx.copy_out_raw(&sql).await?, columns.to_vec()).try_collect().await?;
+            }
+        }
+        Ok(concat_batches(&schema, &batches)?)
+    }
+
+    /// Inserts the rows of a batch; columns it lacks get NULL, or the next number. Returns how many rows were
+    /// inserted or replaced.
+    ///
+    /// # Errors
+    /// What the database says, or a column the table does not have.
+    pub async fn insert(&mut self, table: &Table, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
+        if batch.num_rows() == 0 {
+            return Ok(0);
+        }
+        let insert = Insert::new(self.dialect(), self.schema(), table, batch, conflict);
+        match self {
+            Self::Sqlite(tx) => {
+                let sql = insert.sqlite();
+                let mut handle = tx.lock_handle().await?;
+                sqlite::insert(&mut handle, &sql, table, batch)
+            }
+            Self::Postgres(..) => self.insert_postgres(&insert, table, batch).await,
+        }
+    }
+
+    async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
+        let stream = encode(table, batch)?;
+        let direct = insert.tail.is_empty() && insert.number.is_none();
+        if !direct {
+            self.execute(format!("{}; {}", insert.drop_staging(), insert.make_staging())).await?;
+        }
+        let Self::Postgres(tx, _) = self else { return Err(Error::bug("COPY outside PostgreSQL")) };
+        let mut copy = tx.copy_in_raw(&insert.copy(direct)).await?;
+        copy.send(stream).await?;
+        let copied = copy.finish().await?;
+        if direct {
+            return Ok(copied);
+        }
+        let changed = self.execute(insert.from_staging()).await?;
+        self.execute(insert.drop_staging()).await?;
+        Ok(changed)
+    }
+
+    /// Makes the transaction's work last.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx, _) => tx.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// The statements of one bulk insert.
+struct Insert {
+    target: String,
+    staging: String,
+    columns: String,
+    parameters: String,
+    number: Option<(String, String)>,
+    tail: String,
+}
+
+impl Insert {
+    fn new(dialect: Dialect, schema: Option<&str>, table: &Table, batch: &RecordBatch, conflict: OnConflict) -> Self {
+        let given = |name: &str| batch.schema_ref().column_with_name(name).is_some();
+        let mut columns = Vec::new();
+        for field in batch.schema_ref().fields() {
+            let name = field.name();
+            match name.strip_suffix("_begin").filter(|base| is_span(table, base)) {
+                Some(base) if dialect == Dialect::Postgres => columns.push(base.to_owned()),
+                Some(base) => columns.extend([name.clone(), format!("{base}_end")]),
+                None if name.strip_suffix("_end").is_some_and(|base| is_span(table, base)) => {}
+                None => columns.push(name.clone()),
+            }
+        }
+        let quoted: Vec<_> = columns.iter().map(|c| dialect.quote(c)).collect();
+        let key = |names: &[String]| names.iter().map(|c| dialect.quote(c)).collect::<Vec<_>>().join(", ");
+        let tail = match conflict {
+            OnConflict::Fail => String::new(),
+            OnConflict::Keep => format!(" ON CONFLICT ({}) DO NOTHING", key(&table.primary_key)),
+            OnConflict::KeepAny => " ON CONFLICT DO NOTHING".to_owned(),
+            OnConflict::Replace => {
+                let others = columns.iter().filter(|c| !table.primary_key.contains(c)).map(|c| dialect.quote(c));
+                let set: Vec<_> = others.map(|c| format!("{c} = excluded.{c}")).collect();
+                let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+                format!(" ON CONFLICT ({}) DO {action}", key(&table.primary_key))
+            }
+        };
+        let sequence = ddl::sequence(schema, table).filter(|_| dialect == Dialect::Postgres);
+        let number = table.auto.as_ref().filter(|auto| !given(auto)).zip(sequence);
+        Self {
+            target: qualified(dialect, schema, &table.name),
+            staging: dialect.quote(&format!("butlersql_{}", table.name)),
+            parameters: vec!["?"; columns.len()].join(", "),
+            columns: quoted.join(", "),
+            number: number.map(|(auto, sequence)| (dialect.quote(auto), sequence)),
+            tail,
+        }
+    }
+
+    fn sqlite(&self) -> String {
+        format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
+    }
+
+    fn drop_staging(&self) -> String {
+        format!("DROP TABLE IF EXISTS pg_temp.{}", self.staging)
+    }
+
+    fn make_staging(&self) -> String {
+        let (staging, columns, target) = (&self.staging, &self.columns, &self.target);
+        format!("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+    }
+
+    fn copy(&self, direct: bool) -> String {
+        let into = if direct { &self.target } else { &self.staging };
+        format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", self.columns)
+    }
+
+    fn from_staging(&self) -> String {
+        let (target, columns, staging, tail) = (&self.target, &self.columns, &self.staging, &self.tail);
+        match &self.number {
+            Some((auto, sequence)) => format!(
+                "INSERT INTO {target} ({auto}, {columns}) SELECT nextval({}), {columns} FROM {staging}{tail}",
+                Dialect::Postgres.text(sequence)
+            ),
+            None => format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging}{tail}"),
+        }
+    }
+}
+
+fn is_span(table: &Table, name: &str) -> bool {
+    table.column(name).is_some_and(|c| c.kind == Kind::Span)
+}

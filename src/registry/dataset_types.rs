@@ -1,0 +1,209 @@
+//! Reading and registering dataset types, with the tables of their dimension groups.
+
+use std::collections::BTreeMap;
+
+use super::conn::{OnConflict, Tx};
+use super::dialect::Dialect;
+use super::schema::{Kind, Scanned, Table, calibs_table, tags_table};
+use super::{Registry, create_table, next_number, ints, optional_texts, tables, texts};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::model::dataset::DatasetType;
+
+const TEXT: Kind = Kind::Text(None);
+
+/// A dataset type with its keys and tables.
+#[derive(Debug, Clone)]
+pub struct TypeRecord {
+    /// Key in the registry.
+    pub id: i64,
+    /// What it is.
+    pub dataset_type: DatasetType,
+    /// The table of its memberships in RUN and TAGGED collections.
+    pub tags: Table,
+    /// The table of its certifications, for a calibration type.
+    pub calibs: Option<Table>,
+}
+
+/// All dataset types, by name.
+///
+/// # Errors
+/// What the database says.
+pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
+    let conn = &registry.conn;
+    let groups = groups(registry).await?;
+    let columns = [
+        ("id", Kind::Int),
+        ("name", TEXT),
+        ("storage_class", TEXT),
+        ("dimensions_key", Kind::Int),
+        ("tag_association_table", TEXT),
+        ("calibration_association_table", TEXT),
+    ];
+    let names: Vec<_> = columns.iter().map(|c| c.0).collect();
+    let sql = format!("SELECT {} FROM {} ORDER BY name", names.join(", "), conn.table("dataset_type"));
+    let rows = conn.rows(sql, columns.iter().map(|(n, k)| Scanned::plain(n, *k)).collect()).await?;
+    let (ids, keys) = (ints(&rows, 0), ints(&rows, 3));
+    let (names, classes, tags, calibs) = (texts(&rows, 1), texts(&rows, 2), texts(&rows, 4), optional_texts(&rows, 5));
+    let mut all = Vec::new();
+    for i in 0..rows.num_rows() {
+        let dimensions = groups.get(&keys[i]).cloned().unwrap_or_default();
+        let calibs = calibs[i].as_ref().map(|t| calibs_table(&registry.universe, registry.shape, t, &dimensions));
+        all.push(TypeRecord {
+            id: ids[i],
+            tags: tags_table(&registry.universe, registry.shape, &tags[i], &dimensions),
+            dataset_type: DatasetType {
+                name: names[i].clone(),
+                storage_class: classes[i].clone(),
+                is_calibration: calibs.is_some(),
+                dimensions,
+            },
+            calibs,
+        });
+    }
+    Ok(all)
+}
+
+/// The required dimensions of every group the registry knows, in universe order.
+async fn groups(registry: &Registry) -> Result<BTreeMap<i64, Vec<String>>> {
+    let (columns, sql) = group_query(registry.conn.table("dimension_graph_definition"));
+    gather(registry, &registry.conn.rows(sql, columns).await?)
+}
+
+fn group_query(table: String) -> (Vec<Scanned>, String) {
+    let columns = vec![Scanned::plain("dimension_graph_id", Kind::Int), Scanned::plain("dimension_name", TEXT)];
+    (columns, format!("SELECT dimension_graph_id, dimension_name FROM {table}"))
+}
+
+fn gather(registry: &Registry, rows: &arrow::array::RecordBatch) -> Result<BTreeMap<i64, Vec<String>>> {
+    let mut groups: BTreeMap<i64, Vec<String>> = BTreeMap::new();
+    for (id, name) in ints(rows, 0).into_iter().zip(texts(rows, 1)) {
+        groups.entry(id).or_default().push(name);
+    }
+    for names in groups.values_mut() {
+        *names = registry.universe.group(names)?.required;
+    }
+    Ok(groups)
+}
+
+/// The dataset type of this name.
+///
+/// # Errors
+/// What the database says, or no such type.
+pub async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
+    let all = load(registry).await?;
+    match all.iter().find(|t| t.dataset_type.name == name) {
+        Some(found) => Ok(found.clone()),
+        None => Err(Error::not_found("dataset type", name, all.iter().map(|t| t.dataset_type.name.as_str()))),
+    }
+}
+
+/// Refuses a definition that differs from the one registered.
+///
+/// # Errors
+/// The difference.
+pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
+    let differs = if wanted.dimensions != there.dimensions {
+        format!("dimensions {{{}}}, not {{{}}}", there.dimensions.join(", "), wanted.dimensions.join(", "))
+    } else if wanted.storage_class != there.storage_class {
+        format!("storage class {}, not {}", there.storage_class, wanted.storage_class)
+    } else if wanted.is_calibration != there.is_calibration {
+        format!("is_calibration => {}, not {}", there.is_calibration, wanted.is_calibration)
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorKind::Conflict, format!("dataset type '{}' is registered with {differs}", wanted.name)))
+}
+
+/// Registers a dataset type unless it is there; returns whether it did. Several short transactions, as the
+/// Butler makes them, each harmless to repeat.
+///
+/// # Errors
+/// Another definition under this name, or what the database says.
+pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool> {
+    if let Some(there) = load(registry).await?.iter().find(|t| t.dataset_type.name == wanted.name) {
+        return check_same(wanted, &there.dataset_type).map(|()| false);
+    }
+    let key = dimensions_key(registry, &wanted.dimensions).await?;
+    let tags = tags_table(&registry.universe, registry.shape, &format!("dataset_tags_{key:08}"), &wanted.dimensions);
+    let calibs = wanted.is_calibration.then(|| {
+        calibs_table(&registry.universe, registry.shape, &format!("dataset_calibs_{key:08}"), &wanted.dimensions)
+    });
+    make_tables(registry, [Some(&tags), calibs.as_ref()].into_iter().flatten()).await?;
+    let mut tx = registry.conn.begin().await?;
+    let dialect = tx.dialect();
+    let target = tx.table("dataset_type");
+    let calibs = calibs.map_or("NULL".to_owned(), |t| dialect.text(&t.name));
+    let (name, class, tags) = (dialect.text(&wanted.name), dialect.text(&wanted.storage_class), dialect.text(&tags.name));
+    let next = next_number(&tx, "dataset_type", "id");
+    let id = next.as_ref().map_or("", |_| "id, ");
+    let next = next.map_or_else(String::new, |n| format!("{n}, "));
+    let made = tx
+        .execute(format!(
+            "INSERT INTO {target} ({id}name, storage_class, dimensions_key, tag_association_table, \
+             calibration_association_table) VALUES ({next}{name}, {class}, {key}, {tags}, {calibs}) \
+             ON CONFLICT DO NOTHING"
+        ))
+        .await?;
+    tx.commit().await?;
+    // Another writer may have been quicker, with another definition.
+    check_same(wanted, &get(registry, &wanted.name).await?.dataset_type)?;
+    Ok(made > 0)
+}
+
+/// The key of a dimension group, made when new; 0 for the group of no dimensions.
+async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i64> {
+    if dimensions.is_empty() {
+        return Ok(0);
+    }
+    let mut tx = registry.conn.begin().await?;
+    let (keys, definitions) = (tx.table("dimension_graph_key"), tx.table("dimension_graph_definition"));
+    if tx.dialect() == Dialect::Postgres {
+        tx.execute(format!("LOCK TABLE {keys}, {definitions} IN EXCLUSIVE MODE")).await?;
+    }
+    let (columns, sql) = group_query(definitions);
+    let known = gather(registry, &tx.rows(sql, &columns).await?)?;
+    if let Some((key, _)) = known.iter().find(|(_, names)| *names == dimensions) {
+        return Ok(*key);
+    }
+    let insert = match next_number(&tx, "dimension_graph_key", "id") {
+        Some(next) => format!("INSERT INTO {keys} (id) VALUES ({next})"),
+        None => format!("INSERT INTO {keys} DEFAULT VALUES"),
+    };
+    tx.execute(insert).await?;
+    let rows = tx.rows(format!("SELECT max(id) AS id FROM {keys}"), &[Scanned::plain("id", Kind::Int)]).await?;
+    let key = ints(&rows, 0)[0];
+    let definition = super::schema::static_tables(&registry.universe, registry.shape);
+    let table = definition.iter().find(|t| t.name == "dimension_graph_definition");
+    let table = table.ok_or_else(|| Error::bug("no table dimension_graph_definition"))?;
+    let rows = super::rows::batch([
+        ("dimension_graph_id", super::rows::constant_int(key, dimensions.len())),
+        ("dimension_name", super::rows::text_column(dimensions.iter().map(String::as_str))),
+    ])?;
+    tx.insert(table, &rows, OnConflict::Fail).await?;
+    tx.commit().await?;
+    Ok(key)
+}
+
+/// Makes tables that are missing; one that another writer makes at the same moment is as good.
+async fn make_tables(registry: &Registry, wanted: impl Iterator<Item = &Table>) -> Result<()> {
+    for table in wanted {
+        let mut tx = registry.conn.begin().await?;
+        if tables(&mut tx).await?.contains(&table.name) {
+            continue;
+        }
+        let made = match create_table(&mut tx, table).await {
+            Ok(()) => tx.commit().await,
+            Err(error) => {
+                drop(tx);
+                Err(error)
+            }
+        };
+        if let Err(error) = made {
+            let mut tx: Tx = registry.conn.begin().await?;
+            if !tables(&mut tx).await?.contains(&table.name) {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}

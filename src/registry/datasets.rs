@@ -1,0 +1,161 @@
+//! Writing datasets, their file records and their memberships.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+
+use super::conn::{OnConflict, Tx};
+use super::dataset_types::TypeRecord;
+use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts};
+use super::schema::{Table, static_tables};
+use super::{Registry, collections};
+use crate::error::{Error, Result};
+
+/// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
+/// `formatter`, `file_size`.
+#[derive(Debug, Clone)]
+pub struct Stored<'a> {
+    /// Their dataset type.
+    pub record: &'a TypeRecord,
+    /// The RUN collection they are born in.
+    pub run: &'a str,
+    /// The datastore that holds the files.
+    pub datastore: &'a str,
+    /// When they were ingested, TAI nanoseconds.
+    pub ingest_date: i64,
+    /// One row a dataset.
+    pub rows: &'a RecordBatch,
+}
+
+/// What stands in the registry for "no component".
+pub const NO_COMPONENT: &str = "__NULL_STRING__";
+
+/// Stores datasets in the order the foreign keys ask for; those already there are kept. Returns how many are new.
+///
+/// # Errors
+/// What the database says: another dataset with the same data ID, a missing dimension record.
+pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Result<u64> {
+    let (record, rows, n) = (stored.record, stored.rows, stored.rows.num_rows());
+    let run = collections::number(tx, stored.run).await?;
+    let ids = column(rows, "dataset_id")?;
+    let tables = static_tables(&registry.universe, registry.shape);
+    let datasets = batch([
+        ("id", Arc::clone(&ids)),
+        ("dataset_type_id", constant_int(record.id, n)),
+        ("ingest_date", constant_instant(stored.ingest_date, n)),
+        ("run_id", constant_int(run, n)),
+    ])?;
+    let new = tx.insert(named(&tables, "dataset")?, &datasets, OnConflict::Keep).await?;
+    summarise(tx, registry, &tables, record, run, rows).await?;
+    tx.insert(&record.tags, &members(record, run, rows)?, OnConflict::Keep).await?;
+    let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", Arc::clone(&ids))])?;
+    tx.insert(named(&tables, "dataset_location")?, &locations, OnConflict::Keep).await?;
+    tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Keep).await?;
+    Ok(new)
+}
+
+/// Replaces the file records of datasets, as the Butler does when files are ingested again in place.
+///
+/// # Errors
+/// What the database says.
+pub async fn replace_files(tx: &mut Tx, registry: &Registry, record: &TypeRecord, rows: &RecordBatch) -> Result<u64> {
+    tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Replace).await
+}
+
+/// Puts datasets of one type into a TAGGED collection; rows hold `dataset_id` and the dimensions.
+///
+/// # Errors
+/// Another dataset with the same data ID is in the collection.
+pub async fn associate(
+    tx: &mut Tx,
+    registry: &Registry,
+    record: &TypeRecord,
+    collection: &str,
+    rows: &RecordBatch,
+) -> Result<u64> {
+    let number = collections::number(tx, collection).await?;
+    let tables = static_tables(&registry.universe, registry.shape);
+    summarise(tx, registry, &tables, record, number, rows).await?;
+    tx.insert(&record.tags, &members(record, number, rows)?, OnConflict::Keep).await
+}
+
+/// Takes datasets of one type out of a TAGGED collection; those not in it are passed over.
+///
+/// # Errors
+/// What the database says.
+pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, ids: &[String]) -> Result<u64> {
+    let number = collections::number(tx, collection).await?;
+    let (dialect, table) = (tx.dialect(), tx.table(&record.tags.name));
+    let mut removed = 0;
+    for some in ids.chunks(1000) {
+        let list: Vec<_> = some.iter().filter_map(|id| dialect.uuid(id)).collect();
+        let list = list.join(", ");
+        removed += tx
+            .execute(format!("DELETE FROM {table} WHERE collection_id = {number} AND dataset_id IN ({list})"))
+            .await?;
+    }
+    Ok(removed)
+}
+
+/// Tells searches what a collection may hold; must come before the memberships, which refer to it.
+async fn summarise(
+    tx: &mut Tx,
+    registry: &Registry,
+    tables: &[Table],
+    record: &TypeRecord,
+    collection: i64,
+    rows: &RecordBatch,
+) -> Result<()> {
+    let types = batch([("collection_id", constant_int(collection, 1)), ("dataset_type_id", constant_int(record.id, 1))])?;
+    tx.insert(named(tables, "collection_summary_dataset_type")?, &types, OnConflict::Keep).await?;
+    for dimension in &record.dataset_type.dimensions {
+        if registry.universe.find(dimension).is_some_and(|e| e.governor) {
+            let values = distinct_texts(&column(rows, dimension)?)?;
+            let summary = batch([
+                ("collection_id", constant_int(collection, values.len())),
+                (dimension.as_str(), super::rows::text_column(values.iter().map(String::as_str))),
+            ])?;
+            let table = named(tables, &format!("collection_summary_{dimension}"))?;
+            tx.insert(table, &summary, OnConflict::Keep).await?;
+        }
+    }
+    Ok(())
+}
+
+fn members(record: &TypeRecord, collection: i64, rows: &RecordBatch) -> Result<RecordBatch> {
+    let n = rows.num_rows();
+    let mut columns = vec![
+        ("dataset_type_id", constant_int(record.id, n)),
+        ("dataset_id", column(rows, "dataset_id")?),
+        ("collection_id", constant_int(collection, n)),
+    ];
+    for dimension in &record.dataset_type.dimensions {
+        columns.push((dimension, column(rows, dimension)?));
+    }
+    batch(columns)
+}
+
+fn file_records(record: &TypeRecord, rows: &RecordBatch) -> Result<RecordBatch> {
+    let n = rows.num_rows();
+    batch([
+        ("dataset_id", column(rows, "dataset_id")?),
+        ("path", column(rows, "path")?),
+        ("formatter", column(rows, "formatter")?),
+        ("storage_class", constant_text(&record.dataset_type.storage_class, n)),
+        ("component", constant_text(NO_COMPONENT, n)),
+        ("file_size", column(rows, "file_size")?),
+    ])
+}
+
+fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
+}
+
+fn named<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
+    tables.iter().find(|t| t.name == name).ok_or_else(|| Error::bug(format!("no table '{name}'")))
+}
+
+/// The ids in a column, as text.
+pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
+    Ok(column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+}

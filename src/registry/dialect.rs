@@ -1,0 +1,148 @@
+//! What differs between the two databases as text: names, types, literals, expressions. No I/O.
+
+use blake2::digest::{Update, VariableOutput};
+
+use super::rows::{Value, encode_bytes};
+use super::schema::{Kind, Reading, Scanned};
+use crate::model::time;
+
+/// A database the Butler supports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// SQLite: the registry is one file.
+    Sqlite,
+    /// PostgreSQL: the registry is a schema ("namespace").
+    Postgres,
+}
+
+/// Names the Butler's own statements put in quotation marks.
+const QUOTED: [&str; 1] = ["group"];
+
+impl Dialect {
+    /// An identifier that came from outside, always quoted.
+    pub fn quote(self, name: &str) -> String {
+        format!("\"{}\"", name.replace('"', "\"\""))
+    }
+
+    /// An identifier of the schema, quoted only where the Butler quotes it.
+    pub fn schema_name(self, name: &str) -> String {
+        if QUOTED.contains(&name) || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
+            self.quote(name)
+        } else {
+            name.to_owned()
+        }
+    }
+
+    /// A text literal.
+    pub fn text(self, value: &str) -> String {
+        // A backslash needs no care: both databases take it literally in a plain literal.
+        format!("'{}'", value.replace('\'', "''").replace('\0', ""))
+    }
+
+    /// A literal UUID, from its text with dashes; `None` when it is no UUID.
+    pub fn uuid(self, value: &str) -> Option<String> {
+        let id = uuid::Uuid::try_parse(value).ok()?;
+        Some(match self {
+            Self::Sqlite => format!("'{}'", id.simple()),
+            Self::Postgres => format!("'{id}'::uuid"),
+        })
+    }
+
+    /// A literal truth value.
+    pub fn bool(self, value: bool) -> &'static str {
+        match (self, value) {
+            (Self::Sqlite, true) => "1",
+            (Self::Sqlite, false) => "0",
+            (Self::Postgres, true) => "true",
+            (Self::Postgres, false) => "false",
+        }
+    }
+
+    /// A literal of a column's kind; `None` when the value cannot be one.
+    pub fn literal(self, kind: Kind, value: Value<'_>) -> Option<String> {
+        Some(match (kind, value) {
+            (_, Value::Null) => "NULL".to_owned(),
+            (Kind::Uuid, Value::Text(text)) => self.uuid(text)?,
+            (_, Value::Text(text)) => self.text(text),
+            (Kind::UtcTime, Value::Int(_)) | (_, Value::Span(..)) => return None,
+            (_, Value::Int(value)) => value.to_string(),
+            (_, Value::Float(value)) if value.is_finite() => format!("{value:?}"),
+            (_, Value::Float(_)) => return None,
+            (_, Value::Bool(value)) => self.bool(value).to_owned(),
+            (_, Value::Bytes(bytes)) => self.text(&encode_bytes(bytes)),
+        })
+    }
+
+    /// The type of a column, as written in `CREATE TABLE`.
+    pub fn column_type(self, kind: Kind, auto: bool) -> String {
+        match (self, kind) {
+            (Self::Sqlite, Kind::Int) if auto => "INTEGER".to_owned(),
+            (_, Kind::Int | Kind::Time) => "BIGINT".to_owned(),
+            (_, Kind::Small) => "SMALLINT".to_owned(),
+            (_, Kind::Text(Some(length))) => format!("VARCHAR({length})"),
+            (_, Kind::Text(None) | Kind::Bytes) => "TEXT".to_owned(),
+            (_, Kind::Bool) => "BOOLEAN".to_owned(),
+            (Self::Sqlite, Kind::Uuid) => "CHAR(32)".to_owned(),
+            (Self::Postgres, Kind::Uuid) => "UUID".to_owned(),
+            (Self::Sqlite, Kind::Float) => "FLOAT".to_owned(),
+            (Self::Postgres, Kind::Float) => "DOUBLE PRECISION".to_owned(),
+            (_, Kind::UtcTime) => "TIMESTAMP".to_owned(),
+            (_, Kind::Span) => "INT8RANGE".to_owned(),
+        }
+    }
+
+    /// The expression that reads a column.
+    pub fn reads(self, column: &Scanned) -> String {
+        let span = |part: &str, source: &str, empty: i64, open: i64| match self {
+            Self::Sqlite => self.quote(&format!("{source}_{part}")),
+            Self::Postgres => {
+                let range = self.quote(source);
+                let bound = if part == "begin" { "lower" } else { "upper" };
+                format!(
+                    "CASE WHEN isempty({range}) THEN {empty} \
+                     ELSE coalesce({bound}({range}), CASE WHEN {range} IS NOT NULL THEN {open} END) END"
+                )
+            }
+        };
+        match &column.reading {
+            Reading::Plain(_, source) => self.quote(source),
+            Reading::Begin(source) => span("begin", source, time::MAX, 0),
+            Reading::End(source) => span("end", source, 0, time::MAX),
+        }
+    }
+
+    /// The name of a constraint or index: PostgreSQL's limit of 63 characters is kept as the Butler keeps it,
+    /// with a digest of the whole name.
+    pub fn constraint(self, name: &str) -> String {
+        if self == Self::Sqlite || name.len() <= 63 {
+            return name.to_owned();
+        }
+        let mut digest = [0_u8; 4];
+        let mut hasher = blake2::Blake2bVar::new(4).expect("4 is a valid length of a BLAKE2b digest");
+        hasher.update(name.as_bytes());
+        hasher.finalize_variable(&mut digest).expect("the buffer has the length asked for");
+        let digest: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+        format!("{}_{digest}", &name[..54])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut_as_the_butler_cuts_them() {
+        let full = "fkey_visit_physical_filter_instrument_name_instrument_physical_filter";
+        assert_eq!(Dialect::Postgres.constraint(full), "fkey_visit_physical_filter_instrument_name_instrument__daee087b");
+        assert_eq!(Dialect::Sqlite.constraint(full), full);
+    }
+
+    #[test]
+    fn literals_are_quoted() {
+        assert_eq!(Dialect::Sqlite.text("it's"), "'it''s'");
+        assert_eq!(Dialect::Postgres.quote("a\"b"), "\"a\"\"b\"");
+        let id = "C9B72B48-0087-57A6-BD0C-2120836AEDD4";
+        assert_eq!(Dialect::Sqlite.uuid(id).as_deref(), Some("'c9b72b48008757a6bd0c2120836aedd4'"));
+        assert_eq!(Dialect::Postgres.uuid("7"), None);
+    }
+}

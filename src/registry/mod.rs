@@ -1,0 +1,196 @@
+//! The registry database of a repository: its tables, and reading and writing them as the Butler does.
+//!
+//! SQL text for a database is made only here. What should be written is decided above, in `repo`.
+
+pub mod attributes;
+pub mod collections;
+pub mod conn;
+mod credentials;
+pub mod dataset_types;
+pub mod datasets;
+mod ddl;
+pub mod dialect;
+pub mod dimensions;
+mod postgres;
+pub mod rows;
+pub mod schema;
+pub mod search;
+mod sqlite;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, TimestampNanosecondType};
+
+use self::conn::{Conn, Tx};
+use self::dataset_types::TypeRecord;
+use self::dialect::Dialect;
+use self::schema::{Kind, Scanned, Shape, Table};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::universe::Universe;
+
+/// An open registry.
+#[derive(Debug)]
+pub struct Registry {
+    /// Its database.
+    pub conn: Conn,
+    /// Its dimensions.
+    pub universe: Universe,
+    /// Which managers shape its tables.
+    pub shape: Shape,
+    /// The table of file records.
+    pub file_records: Table,
+    /// Why it must not be written, if so.
+    pub read_only: Option<String>,
+}
+
+impl Registry {
+    /// Opens a registry that exists.
+    ///
+    /// # Errors
+    /// A database that holds none, or one of a kind or version that is not understood.
+    pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
+        let found = attributes::read(&conn).await?;
+        let universe = Universe::parse(&found.universe)?;
+        let file_records = schema::file_records(file_records);
+        Ok(Self { conn, universe, shape: found.shape, file_records, read_only: found.read_only })
+    }
+
+    /// Makes all tables of a new registry in one transaction, unless they are there; returns whether it did.
+    ///
+    /// # Errors
+    /// A schema that holds other tables, or a database that refuses.
+    pub async fn create(conn: &Conn, universe: &str) -> Result<bool> {
+        let parsed = Universe::parse(universe)?;
+        let mut tx = conn.begin().await?;
+        prepare(&mut tx).await?;
+        let there = tables(&mut tx).await?;
+        if there.iter().any(|t| t == "butler_attributes") {
+            return Ok(false);
+        }
+        if let Some(other) = there.first() {
+            let said = format!("the database already holds tables that are not a registry's, such as '{other}'");
+            return Err(Error::new(ErrorKind::Exists, said));
+        }
+        for table in schema::static_tables(&parsed, Shape::CURRENT) {
+            create_table(&mut tx, &table).await?;
+        }
+        attributes::write(&mut tx, universe).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Whether the table of file records exists (`butler create` leaves it to the first writer).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn has_file_records(&self) -> Result<bool> {
+        let table = Scanned::plain("table_name", Kind::Text(None));
+        let name = self.conn.dialect().text(&self.file_records.name);
+        let sql = format!("SELECT table_name FROM {} WHERE table_name = {name}", self.conn.table("opaque_meta"));
+        Ok(self.conn.rows(sql, vec![table]).await?.num_rows() > 0)
+    }
+
+    /// Makes the table of file records, as the first writer of a new repository does.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn make_file_records(&self) -> Result<()> {
+        let mut tx = self.conn.begin().await?;
+        if !tables(&mut tx).await?.contains(&self.file_records.name) {
+            create_table(&mut tx, &self.file_records).await?;
+        }
+        let (target, name) = (tx.table("opaque_meta"), tx.dialect().text(&self.file_records.name));
+        tx.execute(format!("INSERT INTO {target} (table_name) VALUES ({name}) ON CONFLICT DO NOTHING")).await?;
+        tx.commit().await
+    }
+
+    /// Refuses to write where this program would break a promise of the Butler.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_writable(&self) -> Result<()> {
+        match &self.read_only {
+            Some(reason) => Err(Error::new(ErrorKind::Unsupported, format!("this repository is only read: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// All tables with their names, as the Butler defines them.
+    pub fn tables(&self, types: &[TypeRecord]) -> Vec<Table> {
+        let mut all = schema::static_tables(&self.universe, self.shape);
+        all.push(self.file_records.clone());
+        let dynamic = types.iter().flat_map(|t| [Some(t.tags.clone()), t.calibs.clone()]).flatten();
+        for table in dynamic {
+            if !all.iter().any(|t| t.name == table.name) {
+                all.push(table);
+            }
+        }
+        all
+    }
+}
+
+/// On PostgreSQL: the extension every Butler demands, and the schema.
+async fn prepare(tx: &mut Tx) -> Result<()> {
+    if tx.dialect() == Dialect::Sqlite {
+        return Ok(());
+    }
+    let name = Scanned::plain("extname", Kind::Text(None));
+    let sql = "SELECT extname::text FROM pg_extension WHERE extname = 'btree_gist'".to_owned();
+    if tx.rows(sql, &[name]).await?.num_rows() == 0 {
+        tx.execute("CREATE EXTENSION btree_gist".to_owned()).await.map_err(|e| {
+            e.context("the Butler needs the PostgreSQL extension btree_gist, which could not be made")
+        })?;
+    }
+    if let Some(schema) = tx.schema().map(|s| Dialect::Postgres.quote(s)) {
+        tx.execute(format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
+    }
+    Ok(())
+}
+
+/// The names of the tables of the schema.
+async fn tables(tx: &mut Tx) -> Result<Vec<String>> {
+    let sql = match tx.dialect() {
+        Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'".to_owned(),
+        Dialect::Postgres => {
+            let schema = tx.schema().map_or("current_schema()".to_owned(), |s| Dialect::Postgres.text(s));
+            format!("SELECT tablename::text AS name FROM pg_tables WHERE schemaname = {schema}")
+        }
+    };
+    Ok(texts(&tx.rows(sql, &[Scanned::plain("name", Kind::Text(None))]).await?, 0))
+}
+
+async fn create_table(tx: &mut Tx, table: &Table) -> Result<()> {
+    let schema = tx.schema().map(str::to_owned);
+    for statement in ddl::create(tx.dialect(), schema.as_deref(), table) {
+        tx.execute(statement).await?;
+    }
+    Ok(())
+}
+
+/// The text column at an index of a small answer; NULL gives an empty text.
+pub fn texts(batch: &RecordBatch, column: usize) -> Vec<String> {
+    batch.column(column).as_string::<i32>().iter().map(|t| t.unwrap_or_default().to_owned()).collect()
+}
+
+/// The text column at an index of a small answer.
+pub fn optional_texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
+    batch.column(column).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect()
+}
+
+/// The integer column at an index of a small answer; NULL gives zero.
+pub fn ints(batch: &RecordBatch, column: usize) -> Vec<i64> {
+    batch.column(column).as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()
+}
+
+/// The instant column at an index of a small answer, TAI nanoseconds.
+pub fn instants(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
+    let array = batch.column(column).as_primitive::<TimestampNanosecondType>();
+    (0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect()
+}
+
+/// The expression for the next number of a column on PostgreSQL; SQLite numbers by itself.
+fn next_number(tx: &Tx, table: &str, column: &str) -> Option<String> {
+    let mut numbered = Table::new(table);
+    numbered.auto = Some(column.to_owned());
+    let sequence = ddl::sequence(tx.schema(), &numbered).filter(|_| tx.dialect() == Dialect::Postgres)?;
+    Some(format!("nextval({})", Dialect::Postgres.text(&sequence)))
+}

@@ -1,0 +1,321 @@
+//! Rows of a database to Arrow and back, one column at a time, for both databases.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Float64Array,
+    Float64Builder, Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampNanosecondBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampNanosecondType};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::schema::{Column, Kind, Scanned, Table, arrow_schema, arrow_type};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::model::time;
+
+/// Rows per batch of a scan.
+pub const BATCH: usize = 8192;
+
+/// Gathers cells of a scan into a batch.
+pub struct Gather {
+    schema: SchemaRef,
+    columns: Vec<Cell>,
+    rows: usize,
+}
+
+/// The cells of one column.
+pub struct Cell {
+    kind: Kind,
+    builder: Builder,
+}
+
+enum Builder {
+    Text(StringBuilder),
+    Int(Int64Builder),
+    Float(Float64Builder),
+    Bool(BooleanBuilder),
+    Bytes(BinaryBuilder),
+    Time(TimestampNanosecondBuilder),
+}
+
+impl Gather {
+    /// For these columns.
+    pub fn new(columns: &[Scanned]) -> Self {
+        let cell = |c: &Scanned| Cell { kind: c.kind(), builder: Builder::new(c.kind()) };
+        Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
+    }
+
+    /// The columns, to be given one cell each before [`Self::end_row`].
+    pub fn cells(&mut self) -> &mut [Cell] {
+        &mut self.columns
+    }
+
+    /// One more row is whole.
+    pub fn end_row(&mut self) {
+        self.rows += 1;
+    }
+
+    /// Rows gathered since the last batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// What was gathered, as a batch.
+    ///
+    /// # Errors
+    /// A NULL in a column that has none.
+    pub fn take(&mut self) -> Result<RecordBatch> {
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|c| c.builder.finish()).collect();
+        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
+        self.rows = 0;
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options)?)
+    }
+}
+
+impl Builder {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Text(_) | Kind::Uuid => Self::Text(StringBuilder::new()),
+            Kind::Int | Kind::Small => Self::Int(Int64Builder::new()),
+            Kind::Float => Self::Float(Float64Builder::new()),
+            Kind::Bool => Self::Bool(BooleanBuilder::new()),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::new()),
+            Kind::Time | Kind::UtcTime | Kind::Span => Self::Time(TimestampNanosecondBuilder::new()),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(b) => ArrayBuilder::finish(b),
+            Self::Int(b) => ArrayBuilder::finish(b),
+            Self::Float(b) => ArrayBuilder::finish(b),
+            Self::Bool(b) => ArrayBuilder::finish(b),
+            Self::Bytes(b) => ArrayBuilder::finish(b),
+            Self::Time(b) => ArrayBuilder::finish(b),
+        }
+    }
+}
+
+impl Cell {
+    /// What the column holds.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// NULL.
+    pub fn null(&mut self) {
+        match &mut self.builder {
+            Builder::Text(b) => b.append_null(),
+            Builder::Int(b) => b.append_null(),
+            Builder::Float(b) => b.append_null(),
+            Builder::Bool(b) => b.append_null(),
+            Builder::Bytes(b) => b.append_null(),
+            Builder::Time(b) => b.append_null(),
+        }
+    }
+
+    /// A whole number, also as truth value, float or instant.
+    pub fn int(&mut self, value: i64) {
+        match &mut self.builder {
+            Builder::Int(b) => b.append_value(value),
+            Builder::Time(b) => b.append_value(value),
+            Builder::Bool(b) => b.append_value(value != 0),
+            Builder::Float(b) => b.append_value(value as f64),
+            Builder::Text(b) => b.append_value(value.to_string()),
+            Builder::Bytes(b) => b.append_null(),
+        }
+    }
+
+    /// A float.
+    pub fn float(&mut self, value: f64) {
+        match &mut self.builder {
+            Builder::Float(b) => b.append_value(value),
+            _ => self.int(value as i64),
+        }
+    }
+
+    /// A UUID.
+    pub fn uuid(&mut self, id: uuid::Uuid) {
+        if let Builder::Text(b) = &mut self.builder {
+            b.append_value(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+        }
+    }
+
+    /// Text of the database: as it is, or standing for bytes, an id, an instant.
+    ///
+    /// # Errors
+    /// Text that is not what the column should hold.
+    pub fn text(&mut self, bytes: &[u8]) -> Result<()> {
+        let text = std::str::from_utf8(bytes).map_err(|_| wrong("text that is not UTF-8", bytes))?;
+        match (self.kind, &mut self.builder) {
+            (Kind::Uuid, _) => self.uuid(uuid::Uuid::try_parse(text).map_err(|_| wrong("a malformed id", bytes))?),
+            (Kind::UtcTime, Builder::Time(b)) => {
+                b.append_value(time::parse_utc(text).ok_or_else(|| wrong("a malformed time", bytes))?);
+            }
+            (_, Builder::Text(b)) => b.append_value(text),
+            (_, Builder::Bytes(b)) => {
+                b.append_value(BASE64_STANDARD.decode(text).map_err(|_| wrong("bytes that are not base64", bytes))?);
+            }
+            _ => return Err(wrong("text where a number should be", bytes)),
+        }
+        Ok(())
+    }
+}
+
+fn wrong(what: &str, bytes: &[u8]) -> Error {
+    let shown: String = String::from_utf8_lossy(bytes).chars().take(40).collect();
+    Error::new(ErrorKind::Failed, format!("the registry holds {what}: '{shown}'"))
+}
+
+/// Columns of a batch on their way into a table.
+pub struct Give<'a> {
+    /// The column of the table.
+    pub column: &'a Column,
+    /// Its values; a span has two columns.
+    pub values: Values,
+}
+
+/// The values of one column.
+pub enum Values {
+    /// Text, ids.
+    Text(StringArray),
+    /// Integers, instants.
+    Int(Int64Array),
+    /// Floats.
+    Float(Float64Array),
+    /// Truth values.
+    Bool(BooleanArray),
+    /// Bytes.
+    Bytes(BinaryArray),
+    /// Begin and end.
+    Span(Int64Array, Int64Array),
+}
+
+/// One value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Value<'a> {
+    /// No value.
+    Null,
+    /// Text.
+    Text(&'a str),
+    /// A whole number or an instant.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Begin and end.
+    Span(i64, i64),
+}
+
+/// Finds for every column of a batch its column in the table, and casts what came as another type.
+///
+/// # Errors
+/// A column the table does not have, or values that cannot become its type.
+pub fn give<'a>(table: &'a Table, batch: &RecordBatch) -> Result<Vec<Give<'a>>> {
+    let mut all = Vec::new();
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let name = field.name();
+        if let Some(column) = table.column(name) {
+            all.push(Give { column, values: values(column.kind, array)? });
+            continue;
+        }
+        let Some(base) = name.strip_suffix("_begin") else {
+            match name.strip_suffix("_end").and_then(|base| table.column(base)) {
+                Some(_) => continue,
+                None => return Err(Error::not_found("column", name, table.columns.iter().map(|c| c.name.as_str()))),
+            }
+        };
+        let end = batch.column_by_name(&format!("{base}_end"));
+        let (Some(column), Some(end)) = (table.column(base), end) else {
+            return Err(Error::invalid(format!("column '{name}' of table '{}' needs its other end", table.name)));
+        };
+        let int = |array: &ArrayRef| Ok::<_, Error>(instants(array)?.as_primitive::<Int64Type>().clone());
+        all.push(Give { column, values: Values::Span(int(array)?, int(end)?) });
+    }
+    Ok(all)
+}
+
+fn instants(array: &ArrayRef) -> Result<ArrayRef> {
+    let time = cast(array, &arrow_type(Kind::Time))?;
+    let raw = time.as_primitive::<TimestampNanosecondType>();
+    Ok(Arc::new(raw.reinterpret_cast::<Int64Type>()))
+}
+
+fn values(kind: Kind, array: &ArrayRef) -> Result<Values> {
+    Ok(match kind {
+        Kind::Time | Kind::UtcTime | Kind::Span => Values::Int(instants(array)?.as_primitive().clone()),
+        _ => {
+            let array = cast(array, &arrow_type(kind))?;
+            match kind {
+                Kind::Text(_) | Kind::Uuid => Values::Text(array.as_string::<i32>().clone()),
+                Kind::Int | Kind::Small => Values::Int(array.as_primitive().clone()),
+                Kind::Float => Values::Float(array.as_primitive().clone()),
+                Kind::Bool => Values::Bool(array.as_boolean().clone()),
+                _ => Values::Bytes(array.as_binary::<i32>().clone()),
+            }
+        }
+    })
+}
+
+impl Values {
+    /// The value in a row.
+    pub fn at(&self, row: usize) -> Value<'_> {
+        match self {
+            Self::Text(a) if a.is_valid(row) => Value::Text(a.value(row)),
+            Self::Int(a) if a.is_valid(row) => Value::Int(a.value(row)),
+            Self::Float(a) if a.is_valid(row) => Value::Float(a.value(row)),
+            Self::Bool(a) if a.is_valid(row) => Value::Bool(a.value(row)),
+            Self::Bytes(a) if a.is_valid(row) => Value::Bytes(a.value(row)),
+            Self::Span(a, b) if a.is_valid(row) && b.is_valid(row) => Value::Span(a.value(row), b.value(row)),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// Bytes as the registry keeps them: base64 text.
+pub fn encode_bytes(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
+}
+
+/// A batch of named columns.
+///
+/// # Errors
+/// Columns of different lengths.
+pub fn batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
+    Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
+}
+
+/// The same integer in every row.
+pub fn constant_int(value: i64, rows: usize) -> ArrayRef {
+    Arc::new(Int64Array::from_value(value, rows))
+}
+
+/// The same instant in every row, TAI nanoseconds.
+pub fn constant_instant(value: i64, rows: usize) -> ArrayRef {
+    Arc::new(arrow::array::TimestampNanosecondArray::from_value(value, rows))
+}
+
+/// The same text in every row.
+pub fn constant_text(value: &str, rows: usize) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
+}
+
+/// A text a row.
+pub fn text_column<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
+    Arc::new(StringArray::from_iter_values(values))
+}
+
+/// The different texts of a column, sorted.
+///
+/// # Errors
+/// A column that holds no text.
+pub fn distinct_texts(array: &ArrayRef) -> Result<Vec<String>> {
+    let texts = array.as_string_opt::<i32>().ok_or_else(|| Error::bug("a text column of another type"))?;
+    let all: std::collections::BTreeSet<&str> = texts.iter().flatten().collect();
+    Ok(all.into_iter().map(str::to_owned).collect())
+}

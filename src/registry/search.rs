@@ -1,0 +1,151 @@
+//! Queries that find datasets: all of a type, and those of some collections in their order.
+
+use arrow::array::RecordBatch;
+
+use super::Registry;
+use super::dataset_types::TypeRecord;
+use super::schema::{Kind, Reading, Scanned};
+use crate::error::Result;
+use crate::model::time;
+
+/// One collection a search looks into.
+#[derive(Debug, Clone)]
+pub struct Rank {
+    /// Position in the search; lower is found first.
+    pub rank: usize,
+    /// Name.
+    pub name: String,
+    /// Whether it holds validity ranges.
+    pub calibration: bool,
+}
+
+/// The columns of a search: id, dimensions, run, collection, and for a calibration type its validity range.
+pub fn columns(record: &TypeRecord) -> Vec<Scanned> {
+    let mut all = identity(record);
+    all.push(named("collection", Kind::Text(None)));
+    if record.dataset_type.is_calibration {
+        all.extend(["timespan_begin", "timespan_end"].map(|name| Scanned::plain(name, Kind::Time)));
+    }
+    all
+}
+
+/// The columns of all datasets of a type: id, dimensions, run, ingest date.
+pub fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<Scanned> {
+    let mut all = identity(record);
+    all.push(named("ingest_date", if registry.shape.utc_ingest_date { Kind::UtcTime } else { Kind::Time }));
+    all
+}
+
+fn identity(record: &TypeRecord) -> Vec<Scanned> {
+    let mut all = vec![named("dataset_id", Kind::Uuid)];
+    for dimension in &record.dataset_type.dimensions {
+        all.push(named(dimension, record.tags.column(dimension).map_or(Kind::Text(None), |c| c.kind)));
+    }
+    all.push(named("run", Kind::Text(None)));
+    all
+}
+
+fn named(name: &str, kind: Kind) -> Scanned {
+    Scanned { nullable: false, ..Scanned::plain(name, kind) }
+}
+
+/// All datasets of a type, each once, as a `FROM` item with [`dataset_columns`].
+pub fn datasets(registry: &Registry, record: &TypeRecord) -> String {
+    let conn = &registry.conn;
+    let (key, role, run) = keys(registry);
+    format!(
+        "(SELECT {}, r.name AS run, d.ingest_date FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.{run} = t.{role} \
+         JOIN {} r ON r.{key} = d.{run} WHERE t.dataset_type_id = {}) AS datasets",
+        members(registry, record).join(", "),
+        conn.table(&record.tags.name),
+        conn.table("dataset"),
+        conn.table("collection"),
+        record.id
+    )
+}
+
+/// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.
+fn keys(registry: &Registry) -> (&'static str, &'static str, &'static str) {
+    if registry.shape.collections_by_name {
+        ("name", "collection_name", "run_name")
+    } else {
+        ("collection_id", "collection_id", "run_id")
+    }
+}
+
+fn members(registry: &Registry, record: &TypeRecord) -> Vec<String> {
+    let dialect = registry.conn.dialect();
+    let dimensions = record.dataset_type.dimensions.iter().map(|d| format!("t.{}", dialect.quote(d)));
+    std::iter::once("t.dataset_id".to_owned()).chain(dimensions).collect()
+}
+
+/// What the collections hold, as a `FROM` item with [`columns`]; with `first`, only the first for each data ID
+/// (not for calibration types, whose order depends on the instant: see [`ranked`]).
+pub fn found(registry: &Registry, record: &TypeRecord, ranks: &[Rank], first: bool) -> String {
+    let dialect = registry.conn.dialect();
+    let union = union(registry, record, ranks);
+    if !first {
+        return format!("({union}) AS found");
+    }
+    let keys: Vec<_> = record.dataset_type.dimensions.iter().map(|d| dialect.quote(d)).collect();
+    let by = if keys.is_empty() { String::new() } else { format!("PARTITION BY {} ", keys.join(", ")) };
+    format!(
+        "(SELECT * FROM (SELECT *, row_number() OVER ({by}ORDER BY rank) AS place FROM ({union}) AS found) AS ranked \
+         WHERE place = 1) AS first"
+    )
+}
+
+/// What the collections hold, as rows of [`columns`] and `rank`.
+///
+/// # Errors
+/// What the database says.
+pub async fn ranked(registry: &Registry, record: &TypeRecord, ranks: &[Rank]) -> Result<RecordBatch> {
+    let mut all = columns(record);
+    all.push(Scanned::plain("rank", Kind::Int));
+    let select: Vec<_> = all.iter().map(|c| registry.conn.dialect().quote(&c.name)).collect();
+    let sql = format!("SELECT {} FROM ({}) AS found", select.join(", "), union(registry, record, ranks));
+    registry.conn.rows(sql, all).await
+}
+
+fn union(registry: &Registry, record: &TypeRecord, ranks: &[Rank]) -> String {
+    let (certified, plain): (Vec<&Rank>, Vec<&Rank>) = ranks.iter().partition(|r| r.calibration);
+    let ranged = record.dataset_type.is_calibration;
+    let mut parts = vec![part(registry, record, &record.tags.name, &plain, ranged.then_some(false))];
+    if let Some(calibs) = record.calibs.as_ref().filter(|_| !certified.is_empty()) {
+        parts.push(part(registry, record, &calibs.name, &certified, Some(true)));
+    }
+    parts.join(" UNION ALL ")
+}
+
+/// Rows of one association table for some collections; `span` tells whether it has validity ranges, if asked for.
+fn part(registry: &Registry, record: &TypeRecord, table: &str, ranks: &[&Rank], span: Option<bool>) -> String {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let (key, role, run) = keys(registry);
+    let mut select = members(registry, record);
+    select.extend(["r.name AS run".to_owned(), "c.name AS collection".to_owned()]);
+    if let Some(stored) = span {
+        let source = || "timespan".to_owned();
+        for (name, reading, open) in [
+            ("timespan_begin", Reading::Begin(source()), 0),
+            ("timespan_end", Reading::End(source()), time::MAX),
+        ] {
+            let column = Scanned { name: name.to_owned(), reading, nullable: true };
+            let value = if stored { dialect.reads(&column) } else { open.to_string() };
+            select.push(format!("{value} AS {name}"));
+        }
+    }
+    let order: Vec<_> = ranks.iter().map(|r| format!("WHEN {} THEN {}", dialect.text(&r.name), r.rank)).collect();
+    let rank = if order.is_empty() { "0".to_owned() } else { format!("CASE c.name {} END", order.join(" ")) };
+    let names: Vec<_> = ranks.iter().map(|r| dialect.text(&r.name)).collect();
+    let inside = if names.is_empty() { "1 = 0".to_owned() } else { format!("c.name IN ({})", names.join(", ")) };
+    format!(
+        "SELECT {}, {rank} AS rank FROM {} t JOIN {collection} c ON c.{key} = t.{role} \
+         JOIN {} d ON d.id = t.dataset_id JOIN {collection} r ON r.{key} = d.{run} \
+         WHERE t.dataset_type_id = {} AND {inside}",
+        select.join(", "),
+        conn.table(table),
+        conn.table("dataset"),
+        record.id,
+        collection = conn.table("collection"),
+    )
+}

@@ -1,0 +1,94 @@
+//! A repository as a session holds it: opened when first needed, for reading until writing was asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::RwLock;
+
+use super::locate::Located;
+use super::Repo;
+use crate::error::{Error, Kind, Result};
+use crate::registry::Registry;
+use crate::registry::conn::{Conn, Mode};
+
+/// A repository that may not be open, or not even exist, yet.
+#[derive(Debug)]
+pub struct Access {
+    given: String,
+    write: AtomicBool,
+    open: RwLock<Option<Arc<Repo>>>,
+}
+
+impl Access {
+    /// The repository a user names; nothing is opened.
+    pub fn new(given: &str, write: bool) -> Self {
+        Self { given: given.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
+    }
+
+    /// What the user wrote.
+    pub fn given(&self) -> &str {
+        &self.given
+    }
+
+    /// Whether it may be written.
+    pub fn writes(&self) -> bool {
+        self.write.load(Ordering::Relaxed)
+    }
+
+    /// Allows or forbids writing; the repository is opened anew.
+    pub async fn set_write(&self, write: bool) {
+        self.write.store(write, Ordering::Relaxed);
+        self.forget().await;
+    }
+
+    /// Lets go of the open repository.
+    pub async fn forget(&self) {
+        if let Some(repo) = self.open.write().await.take() {
+            repo.registry.conn.close().await;
+        }
+    }
+
+    /// The repository, opened if need be.
+    ///
+    /// # Errors
+    /// No such repository, one that is not understood, or a database out of reach.
+    pub async fn repo(&self) -> Result<Arc<Repo>> {
+        if let Some(repo) = &*self.open.read().await {
+            return Ok(Arc::clone(repo));
+        }
+        let mut slot = self.open.write().await;
+        if let Some(repo) = &*slot {
+            return Ok(Arc::clone(repo));
+        }
+        let repo = Arc::new(self.connect().await?);
+        *slot = Some(Arc::clone(&repo));
+        Ok(repo)
+    }
+
+    async fn connect(&self) -> Result<Repo> {
+        let located = Located::find(&self.given)?;
+        let config = located.read()?.ok_or_else(|| located.missing(&self.given))?;
+        config.check_supported()?;
+        let root = located.root(&config);
+        let url = config.registry_db().replace("<butlerRoot>", &root);
+        let mode = if self.writes() { Mode::Write } else { Mode::Read };
+        let conn = Conn::open(&url, config.text(&["registry", "namespace"]), mode).await?;
+        let registry = Registry::open(conn, config.records_table()).await?;
+        if self.writes() && config.manager("obscore").is_some() {
+            let said = "this repository is only read: it has an obscore table, which is not maintained here";
+            return Err(Error::new(Kind::Unsupported, said));
+        }
+        Ok(Repo { root, config, registry })
+    }
+
+    /// Refuses to write in a session that only reads.
+    ///
+    /// # Errors
+    /// Writing was not asked for.
+    pub fn check_writes(&self) -> Result<()> {
+        if self.writes() {
+            return Ok(());
+        }
+        Err(Error::invalid("this session only reads: start it with --write, or say \\write on in the shell"))
+    }
+}

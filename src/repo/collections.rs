@@ -1,0 +1,80 @@
+//! `register_collection` and `remove_collection`.
+
+use async_trait::async_trait;
+
+use super::hand::{Change, Hand, Outcome};
+use super::{Access, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::model::collection::CollectionType;
+use crate::model::glob;
+use crate::registry::collections::load;
+use crate::registry::conn::Batches;
+
+/// Makes a collection; one of the same name and type is left as it is.
+#[derive(Debug)]
+pub struct RegisterCollection {
+    /// Its name.
+    pub name: String,
+    /// RUN, TAGGED, CHAINED or CALIBRATION.
+    pub kind: CollectionType,
+    /// Its documentation.
+    pub doc: Option<String>,
+}
+
+#[async_trait]
+impl Verb for RegisterCollection {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        match load(&repo.registry).await?.find(&self.name) {
+            Some(there) if there.kind == self.kind => {
+                hand.note("collection", Outcome::Existing, format!("{} {}", self.kind, self.name), 1);
+                Ok(())
+            }
+            Some(there) => Err(Error::new(
+                Kind::Conflict,
+                format!("collection '{}' is {}, not {}", self.name, there.kind, self.kind),
+            )),
+            None => hand.apply(vec![Change::Collection(self.name.clone(), self.kind, self.doc.clone())]).await,
+        }
+    }
+}
+
+/// Removes collections that are no RUN: their associations go, their datasets stay.
+#[derive(Debug)]
+pub struct RemoveCollection {
+    /// A name or a glob.
+    pub name: String,
+}
+
+#[async_trait]
+impl Verb for RemoveCollection {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let all = load(&repo.registry).await?;
+        let mut plan = Vec::new();
+        // A name that is gone already is as asked: running a script again must not fail here.
+        if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
+            hand.note("collection", Outcome::Existing, format!("no {}", self.name), 1);
+            return Ok(());
+        }
+        let chosen = all.select(std::slice::from_ref(&self.name))?;
+        for collection in &chosen {
+            if collection.kind == CollectionType::Run {
+                if glob::is_pattern(&self.name) {
+                    continue;
+                }
+                let said = format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            let parents = all.parents(&collection.name);
+            if let Some(parent) = parents.iter().find(|p| !chosen.iter().any(|c| c.id == p.id)) {
+                let said = format!("collection '{}' is a child of chain '{}'", collection.name, parent.name);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            plan.push((parents.len(), collection));
+        }
+        // Chains before their children.
+        plan.sort_by_key(|(parents, _)| *parents);
+        hand.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
+    }
+}

@@ -1,0 +1,61 @@
+//! `register_dataset_type`.
+
+use async_trait::async_trait;
+
+use super::hand::{Change, Hand, Outcome};
+use super::{Access, Verb};
+use crate::error::{Error, Result};
+use crate::model::dataset::DatasetType;
+use crate::registry::conn::Batches;
+use crate::registry::dataset_types::{check_same, load};
+
+/// Registers a dataset type; an identical one is left as it is.
+#[derive(Debug)]
+pub struct RegisterDatasetType {
+    /// Its name.
+    pub name: String,
+    /// Its storage class.
+    pub storage_class: String,
+    /// Its dimensions, in any order, without those they imply.
+    pub dimensions: Vec<String>,
+    /// Whether its datasets may be certified.
+    pub is_calibration: bool,
+}
+
+#[async_trait]
+impl Verb for RegisterDatasetType {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let universe = &repo.registry.universe;
+        check_name(&self.name)?;
+        if universe.find(&self.name).is_some_and(|e| e.governor) {
+            return Err(Error::invalid(format!("dataset type '{}' would have the name of a dimension", self.name)));
+        }
+        let wanted = DatasetType {
+            name: self.name.clone(),
+            dimensions: universe.group(&self.dimensions)?.required,
+            storage_class: self.storage_class.clone(),
+            is_calibration: self.is_calibration,
+        };
+        match load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == self.name) {
+            Some(there) => {
+                check_same(&wanted, &there.dataset_type)?;
+                hand.note("dataset_type", Outcome::Existing, &self.name, 1);
+                Ok(())
+            }
+            None => hand.apply(vec![Change::DatasetType(wanted)]).await,
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.contains('.') {
+        return Err(Error::invalid(format!("'{name}' is a component, which comes with its dataset type")));
+    }
+    let mut chars = name.chars();
+    let head = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if head && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("'{name}' is no name for a dataset type: letters, digits and _ only")))
+}

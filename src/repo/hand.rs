@@ -1,0 +1,302 @@
+//! Plans, and the one hand that applies them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+
+use super::{Access, Repo};
+use crate::error::{Error, Kind, Result};
+use crate::model::collection::CollectionType;
+use crate::model::dataset::DatasetType;
+use crate::model::time;
+use crate::progress::{Progress, Step as Ticker};
+use crate::registry::conn::{OnConflict, Tx};
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::{self, Stored};
+use crate::registry::{collections, dimensions};
+use crate::store::transfer::{Transfer, bring, take_back};
+
+/// One change; those of a plan are applied together.
+#[derive(Debug)]
+pub enum Change {
+    /// A collection to be made.
+    Collection(String, CollectionType, Option<String>),
+    /// A collection to be removed.
+    RemoveCollection(String, CollectionType),
+    /// A dataset type to be registered.
+    DatasetType(DatasetType),
+    /// Records of a dimension element to be inserted.
+    Insert(String, RecordBatch),
+    /// Records of a dimension element to be replaced.
+    Replace(String, RecordBatch),
+    /// Files to be brought into the datastore.
+    Files(Vec<Transfer>),
+    /// Datasets of a type to be stored in a run.
+    Datasets(String, String, RecordBatch),
+    /// File records of datasets of a type to be replaced.
+    ReplaceFiles(String, RecordBatch),
+    /// Datasets of a type to be put into a TAGGED collection.
+    Associate(String, String, RecordBatch),
+    /// Datasets of a type to be taken out of a TAGGED collection.
+    Disassociate(String, String, Vec<String>),
+    /// A chain to get these children, from this position on.
+    Chain(String, Vec<String>, i64),
+}
+
+/// What became of things of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// New.
+    Inserted,
+    /// There before, with other values.
+    Updated,
+    /// There before, as asked.
+    Existing,
+    /// Gone.
+    Removed,
+    /// Not possible.
+    Failed,
+}
+
+impl Outcome {
+    /// Its word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Inserted => "inserted",
+            Self::Updated => "updated",
+            Self::Existing => "existing",
+            Self::Removed => "removed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A line of a report: the kind of thing, what became of it, which, and how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The kind of thing: `collection`, `dataset`, a dimension element …
+    pub thing: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// Which: a name, a dataset type, a file with the reason it failed.
+    pub detail: String,
+    /// How many.
+    pub count: u64,
+}
+
+/// Applies plans, or in a dry run only counts what it would do.
+pub struct Hand<'a> {
+    access: &'a Access,
+    dry: bool,
+    counts: BTreeMap<(usize, Outcome, String), u64>,
+    things: Vec<String>,
+    progress: Arc<dyn Progress>,
+    ticker: Option<Box<dyn Ticker>>,
+}
+
+/// How often a chunk is tried when another writer is in the way.
+const TRIES: u32 = 6;
+
+impl<'a> Hand<'a> {
+    /// A hand for one deed.
+    pub fn new(access: &'a Access, dry: bool, progress: Arc<dyn Progress>) -> Self {
+        Self { access, dry, counts: BTreeMap::new(), things: Vec::new(), progress, ticker: None }
+    }
+
+    /// Whether nothing is written.
+    pub fn is_dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Starts telling how far the deed has come.
+    pub fn begin(&mut self, what: &str, total: Option<u64>) {
+        self.ticker = Some(self.progress.begin(what, total));
+    }
+
+    /// So many more items and bytes are done.
+    pub fn tick(&self, items: u64, bytes: u64) {
+        if let Some(ticker) = &self.ticker {
+            ticker.add(items, bytes);
+        }
+    }
+
+    /// Counts things that need no change, or cannot be had.
+    pub fn note(&mut self, thing: &str, outcome: Outcome, detail: impl Into<String>, count: u64) {
+        let at = self.things.iter().position(|t| t == thing).unwrap_or_else(|| {
+            self.things.push(thing.to_owned());
+            self.things.len() - 1
+        });
+        if count > 0 {
+            *self.counts.entry((at, outcome, detail.into())).or_default() += count;
+        }
+    }
+
+    /// Whether anything was told of this kind of thing.
+    pub fn knows(&self, thing: &str) -> bool {
+        self.things.iter().any(|t| t == thing)
+    }
+
+    /// How many things have failed so far.
+    pub fn failures(&self) -> u64 {
+        self.counts.iter().filter(|((_, outcome, _), _)| *outcome == Outcome::Failed).map(|(_, n)| n).sum()
+    }
+
+    /// The report: kinds of things in the order they came up.
+    pub fn report(self) -> Vec<Line> {
+        let line = |((at, outcome, detail), count): ((usize, Outcome, String), u64)| Line {
+            thing: self.things[at].clone(),
+            outcome,
+            detail,
+            count,
+        };
+        self.counts.into_iter().map(line).collect()
+    }
+
+    /// Applies a plan: dataset types and their tables first, then files, then all rows in one transaction.
+    ///
+    /// # Errors
+    /// What the registry or the file system says; then no row is written, and files brought in are taken back.
+    pub async fn apply(&mut self, plan: Vec<Change>) -> Result<()> {
+        if plan.is_empty() {
+            return Ok(());
+        }
+        if self.dry {
+            plan.iter().for_each(|change| self.count(change, change.size()));
+            return Ok(());
+        }
+        self.access.check_writes()?;
+        let repo = self.access.repo().await?;
+        repo.registry.check_writable()?;
+        for change in &plan {
+            if let Change::DatasetType(wanted) = change {
+                let new = dataset_types::register(&repo.registry, wanted).await?;
+                self.count(change, u64::from(new));
+            }
+        }
+        let stores = plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..)));
+        if stores && !repo.registry.has_file_records().await? {
+            repo.registry.make_file_records().await?;
+        }
+        let files: Vec<Transfer> =
+            plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
+        let made = bring(&files)?;
+        match write(&repo, &plan).await {
+            Ok(written) => {
+                for (change, count) in plan.iter().zip(written) {
+                    if !matches!(change, Change::DatasetType(_)) {
+                        self.count(change, count);
+                    }
+                }
+                Ok(())
+            }
+            Err(error) => {
+                take_back(&files, &made);
+                Err(error)
+            }
+        }
+    }
+
+    fn count(&mut self, change: &Change, count: u64) {
+        let (thing, outcome, detail) = match change {
+            Change::Collection(name, kind, _) => ("collection", Outcome::Inserted, format!("{kind} {name}")),
+            Change::RemoveCollection(name, kind) => ("collection", Outcome::Removed, format!("{kind} {name}")),
+            Change::DatasetType(wanted) => ("dataset_type", Outcome::Inserted, wanted.name.clone()),
+            Change::Insert(element, _) => (element.as_str(), Outcome::Inserted, String::new()),
+            Change::Replace(element, _) => (element.as_str(), Outcome::Updated, String::new()),
+            Change::Files(_) => ("file", Outcome::Inserted, String::new()),
+            Change::Datasets(name, ..) => ("dataset", Outcome::Inserted, name.clone()),
+            Change::ReplaceFiles(name, _) => ("file record", Outcome::Updated, name.clone()),
+            Change::Associate(_, name, _) => ("membership", Outcome::Inserted, name.clone()),
+            Change::Disassociate(_, name, _) => ("membership", Outcome::Removed, name.clone()),
+            Change::Chain(parent, ..) => ("chain", Outcome::Updated, parent.clone()),
+        };
+        // Found by another writer first: it is there, as asked.
+        let given = change.size();
+        self.note(thing, outcome, detail.clone(), count.min(given));
+        if outcome == Outcome::Inserted {
+            self.note(thing, Outcome::Existing, detail, given.saturating_sub(count));
+        }
+    }
+}
+
+impl std::fmt::Debug for Hand<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hand").field("dry", &self.dry).finish_non_exhaustive()
+    }
+}
+
+impl Change {
+    /// How many things it changes.
+    fn size(&self) -> u64 {
+        match self {
+            Self::Insert(_, rows)
+            | Self::Replace(_, rows)
+            | Self::Datasets(_, _, rows)
+            | Self::ReplaceFiles(_, rows)
+            | Self::Associate(_, _, rows) => rows.num_rows() as u64,
+            Self::Files(files) => files.len() as u64,
+            Self::Disassociate(_, _, ids) => ids.len() as u64,
+            _ => 1,
+        }
+    }
+}
+
+/// Writes the rows of a plan in one transaction, again if another writer was in the way. Returns, for each change,
+/// how many rows it wrote.
+async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
+    let mut tries = 1;
+    loop {
+        match once(repo, plan).await {
+            Err(error) if error.kind() == Kind::Busy && tries < TRIES => {
+                tokio::time::sleep(Duration::from_millis(20 << tries)).await;
+                tries += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
+    let types = dataset_types::load(&repo.registry).await?;
+    let mut tx = repo.registry.conn.begin().await?;
+    let mut written = Vec::new();
+    for change in plan {
+        written.push(one(&mut tx, repo, &types, change).await?);
+    }
+    tx.commit().await?;
+    Ok(written)
+}
+
+async fn one(tx: &mut Tx, repo: &Repo, types: &[TypeRecord], change: &Change) -> Result<u64> {
+    let registry = &repo.registry;
+    let known = |name: &str| {
+        let found = types.iter().find(|t| t.dataset_type.name == name);
+        found.ok_or_else(|| Error::not_found("dataset type", name, types.iter().map(|t| t.dataset_type.name.as_str())))
+    };
+    match change {
+        Change::Collection(name, kind, doc) => {
+            collections::register(tx, name, *kind, doc.as_deref()).await.map(u64::from)
+        }
+        Change::RemoveCollection(name, _) => collections::remove(tx, name).await,
+        Change::Insert(element, rows) => dimensions::insert(tx, registry, element, rows, OnConflict::Keep).await,
+        Change::Replace(element, rows) => dimensions::insert(tx, registry, element, rows, OnConflict::Replace).await,
+        Change::Datasets(name, run, rows) => {
+            let datastore = repo.config.datastore_name();
+            let stored = Stored { record: known(name)?, run, datastore: &datastore, ingest_date: time::now(), rows };
+            datasets::store(tx, registry, &stored).await
+        }
+        Change::ReplaceFiles(name, rows) => datasets::replace_files(tx, registry, known(name)?, rows).await,
+        Change::Associate(collection, name, rows) => {
+            datasets::associate(tx, registry, known(name)?, collection, rows).await
+        }
+        Change::Disassociate(collection, name, ids) => datasets::disassociate(tx, known(name)?, collection, ids).await,
+        Change::Chain(parent, children, first) => {
+            collections::set_chain(tx, parent, children, *first).await.map(|()| 1)
+        }
+        // Done before the transaction.
+        Change::DatasetType(_) => Ok(0),
+        Change::Files(files) => Ok(files.len() as u64),
+    }
+}

@@ -1,0 +1,321 @@
+//! Finding raw files and what is known of them: a folder's `_index.json`, or the sidecar of a file.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use regex::Regex;
+
+use crate::error::{Error, Kind, Result};
+use crate::format::index::{self, Content, Object};
+use crate::instrument::{Entry, Instrument, Observation, check_properties};
+use crate::store::{Folder, Place, Seen};
+
+/// The name of an index.
+const INDEX: &str = "_index.json";
+
+/// What is looked for.
+#[derive(Debug)]
+pub struct Search {
+    /// Which names in folders are raw files.
+    pub regex: Regex,
+    /// The instruments that may be recognised.
+    pub instruments: Vec<Arc<Instrument>>,
+}
+
+/// The raw files of one folder, or those named one by one.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Files that are understood.
+    pub files: Vec<Found>,
+    /// Files, indexes or locations that are not, with the reason.
+    pub failures: Vec<(String, Error)>,
+}
+
+/// A raw file and what is known of it.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it is.
+    pub place: Place,
+    /// Bytes; unknown when only an index names it.
+    pub size: Option<u64>,
+    /// What is known of it.
+    pub metadata: Metadata,
+}
+
+/// Which exposure and detector a file holds.
+#[derive(Debug)]
+pub struct Metadata {
+    /// The instrument.
+    pub instrument: Arc<Instrument>,
+    /// Exposure id.
+    pub exposure: i64,
+    /// Detector id.
+    pub detector: i64,
+    /// All that is known of the exposure; with the first file of each exposure of a group.
+    pub observation: Option<Box<Observation>>,
+}
+
+/// All groups: folders depth first in name order, read several at a time; then files named one by one.
+pub fn groups<'a>(
+    search: &'a Arc<Search>,
+    locations: &'a [String],
+    at_once: usize,
+) -> impl Stream<Item = Group> + Send + 'a {
+    let explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>> = Arc::default();
+    let named = Arc::clone(&explicit);
+    let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
+    let walked = folders.flat_map(|top| match top {
+        Ok(place) => place.map_or_else(|| stream::empty().boxed(), walk),
+        Err((path, error)) => stream::iter([(path, Err(error))]).boxed(),
+    });
+    let read = walked
+        .map(move |(path, folder)| {
+            let search = Arc::clone(search);
+            async move {
+                let work = async move {
+                    match folder {
+                        Ok((place, folder)) => search.folder(&place, folder).await,
+                        Err(error) => Group { failures: vec![(path, error)], ..Group::default() },
+                    }
+                };
+                match tokio::spawn(work).await {
+                    Ok(group) => group,
+                    Err(e) => std::panic::resume_unwind(e.into_panic()),
+                }
+            }
+        })
+        .buffered(at_once);
+    let last = stream::once(async move {
+        let files = std::mem::take(&mut *explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        search.explicit(files).await
+    });
+    read.chain(last)
+}
+
+/// A location that is a folder; a file is put aside.
+async fn top(
+    location: &str,
+    explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>>,
+) -> Result<Option<Place>, (String, Error)> {
+    let named = |e: Error| (location.to_owned(), e);
+    let place = Place::parse(location).map_err(named)?;
+    match place.look().await.map_err(named)? {
+        Seen::Folder => Ok(Some(place)),
+        Seen::File(size) => {
+            explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((place, size));
+            Ok(None)
+        }
+        Seen::Nothing => Err(named(Error::new(Kind::NotFound, "there is no such folder or file"))),
+    }
+}
+
+/// A folder and all below it, depth first.
+fn walk(top: Place) -> BoxStream<'static, (String, Result<(Place, Folder)>)> {
+    stream::unfold(vec![top], |mut waiting| async move {
+        let place = waiting.pop()?;
+        let folder = place.list().await;
+        if let Ok(folder) = &folder {
+            waiting.extend(folder.folders.iter().rev().map(|name| place.child(name)));
+        }
+        Some(((place.local(), folder.map(|f| (place, f))), waiting))
+    })
+    .boxed()
+}
+
+/// An index that was read, with what is checked once for all its files.
+struct Checked {
+    index: index::Index,
+    instrument: Option<Arc<Instrument>>,
+}
+
+impl Search {
+    /// The raw files of a folder.
+    async fn folder(&self, place: &Place, folder: Folder) -> Group {
+        let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
+        let mut group = Group::default();
+        if raws.is_empty() {
+            return group;
+        }
+        let mut checked = None;
+        if folder.files.iter().any(|(name, _)| name == INDEX) {
+            match self.index(&place.child(INDEX)).await {
+                Ok(index) => checked = Some(index),
+                Err(error) => group.failures.push((place.child(INDEX).local(), error)),
+            }
+        }
+        let mut seen = HashSet::new();
+        for (name, size) in raws {
+            let own = checked.as_ref().and_then(|c| c.index.files.get(&name)).and_then(|v| v.as_object());
+            let metadata = match (&checked, own) {
+                (Some(checked), Some(own)) => self.indexed(checked, own, &mut seen),
+                _ => self.sidecar(place, &name, &folder, &mut seen).await,
+            };
+            match metadata {
+                Ok(metadata) => group.files.push(Found { place: place.child(&name), size: Some(size), metadata }),
+                Err(error) => group.failures.push((place.child(&name).local(), error)),
+            }
+        }
+        group
+    }
+
+    /// Files named one by one; an index named so stands for all files it lists.
+    async fn explicit(&self, files: Vec<(Place, u64)>) -> Group {
+        let mut group = Group::default();
+        let mut seen = HashSet::new();
+        let mut by_folder: BTreeMap<String, Vec<(Place, u64)>> = BTreeMap::new();
+        for (place, size) in files {
+            if place.name() == INDEX {
+                self.all_of_index(&place, &mut group, &mut seen).await;
+                continue;
+            }
+            let folder = place.local().rsplit_once('/').map_or(String::new(), |(f, _)| f.to_owned());
+            by_folder.entry(folder).or_default().push((place, size));
+        }
+        for (folder, files) in by_folder {
+            let parent = match Place::parse(&folder) {
+                Ok(parent) => parent,
+                Err(error) => {
+                    group.failures.extend(files.into_iter().map(|(place, _)| (place.local(), error.repeat())));
+                    continue;
+                }
+            };
+            let listing = parent.list().await.unwrap_or_default();
+            let names: Vec<String> = files.iter().map(|(place, _)| place.name()).collect();
+            // The regular expression does not concern files that were named.
+            let only = Search { regex: any_of(&names), instruments: self.instruments.clone() };
+            let mut part = Box::pin(only.folder(&parent, listing)).await;
+            group.files.append(&mut part.files);
+            group.failures.append(&mut part.failures);
+        }
+        group
+    }
+
+    async fn all_of_index(&self, place: &Place, group: &mut Group, seen: &mut Told) {
+        let folder = place.local().rsplit_once('/').map_or("/".to_owned(), |(f, _)| f.to_owned());
+        let checked = match self.index(place).await {
+            Ok(checked) => checked,
+            Err(error) => return group.failures.push((place.local(), error)),
+        };
+        for (name, own) in &checked.index.files {
+            let Ok(file) = Place::parse(&format!("{folder}/{name}")) else { continue };
+            let size = match file.look().await {
+                Ok(Seen::File(size)) => size,
+                _ => {
+                    let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
+                    group.failures.push((file.local(), error));
+                    continue;
+                }
+            };
+            let Some(own) = own.as_object() else { continue };
+            match self.indexed(&checked, own, seen) {
+                Ok(metadata) => group.files.push(Found { place: file, size: Some(size), metadata }),
+                Err(error) => group.failures.push((file.local(), error)),
+            }
+        }
+    }
+
+    async fn index(&self, place: &Place) -> Result<Checked> {
+        let bytes = place.read(index::LIMIT).await?;
+        let index = index::parse_index(&bytes)?;
+        if index.content == Content::Translated {
+            check_properties(&index.common)?;
+            for (name, own) in &index.files {
+                let own = own.as_object().ok_or_else(|| Error::bug("an entry that is no object was let through"))?;
+                check_properties(own).map_err(|e| e.context(format_args!("entry '{name}'")))?;
+            }
+            if let Some(translator) = index.common.get("_translator").and_then(|t| t.as_str()) {
+                check_translator(translator)?;
+            }
+        }
+        let instrument = match index.content {
+            Content::Translated => index.common.get("instrument").and_then(|i| i.as_str()).and_then(|n| self.named(n)),
+            Content::Metadata => None,
+        };
+        Ok(Checked { index, instrument })
+    }
+
+    fn indexed(&self, checked: &Checked, own: &Object, seen: &mut Told) -> Result<Metadata> {
+        let entry = Entry { common: &checked.index.common, own };
+        match checked.index.content {
+            Content::Translated => self.translated(&entry, checked.instrument.as_ref(), seen),
+            Content::Metadata => self.header(&entry, seen),
+        }
+    }
+
+    async fn sidecar(&self, place: &Place, name: &str, folder: &Folder, seen: &mut Told) -> Result<Metadata> {
+        let extension = crate::store::placement::extension(name);
+        let sidecar = format!("{}.json", &name[..name.len() - extension.len()]);
+        if !folder.files.iter().any(|(other, _)| *other == sidecar) {
+            let said = format!("nothing tells what it holds: no entry in {INDEX}, no sidecar {sidecar}");
+            return Err(Error::new(Kind::NotFound, said));
+        }
+        let bytes = place.child(&sidecar).read(index::LIMIT).await?;
+        let (content, own) = index::parse_sidecar(&bytes).map_err(|e| e.context(&sidecar))?;
+        let empty = Object::new();
+        let entry = Entry { common: &empty, own: &own };
+        match content {
+            Content::Translated => {
+                check_properties(&own).map_err(|e| e.context(&sidecar))?;
+                self.translated(&entry, None, seen)
+            }
+            Content::Metadata => self.header(&entry, seen),
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<Arc<Instrument>> {
+        self.instruments.iter().find(|i| i.name == name).cloned()
+    }
+
+    fn translated(
+        &self,
+        entry: &Entry<'_>,
+        known: Option<&Arc<Instrument>>,
+        seen: &mut Told,
+    ) -> Result<Metadata> {
+        let (name, exposure, detector) = entry.identity()?;
+        let instrument = match known {
+            Some(known) => Arc::clone(known),
+            None => self.named(name).ok_or_else(|| {
+                Error::not_found("registered instrument", name, self.instruments.iter().map(|i| i.name.as_str()))
+            })?,
+        };
+        let observation = match seen.contains(&(name.to_owned(), exposure)) {
+            true => None,
+            false => {
+                let observation = Observation::from_translated(entry)?;
+                seen.insert((name.to_owned(), exposure));
+                Some(Box::new(observation))
+            }
+        };
+        Ok(Metadata { instrument, exposure, detector, observation })
+    }
+
+    fn header(&self, entry: &Entry<'_>, seen: &mut Told) -> Result<Metadata> {
+        let instrument = self.instruments.iter().find(|i| i.recognises(entry)).ok_or_else(|| {
+            Error::new(Kind::NotFound, "its header values are of no registered instrument that is understood")
+        })?;
+        let observation = instrument.translate(entry)?;
+        let (exposure, detector) = (observation.exposure, observation.detector);
+        let first = seen.insert((instrument.name.clone(), exposure));
+        let observation = first.then(|| Box::new(observation));
+        Ok(Metadata { instrument: Arc::clone(instrument), exposure, detector, observation })
+    }
+}
+
+/// Exposures whose observation a file of the group has already given.
+type Told = HashSet<(String, i64)>;
+
+fn check_translator(name: &str) -> Result<()> {
+    let known = Instrument::built_in()?;
+    if known.iter().any(|i| i.headers.translator == name) {
+        return Ok(());
+    }
+    Err(Error::not_found("translator", name, known.iter().map(|i| i.headers.translator.as_str())))
+}
+
+/// Matches exactly these names.
+fn any_of(names: &[String]) -> Regex {
+    let all: Vec<_> = names.iter().map(|n| regex::escape(n)).collect();
+    Regex::new(&format!("^(?:{})$", all.join("|"))).unwrap_or_else(|_| unreachable!("escaped names make a pattern"))
+}

@@ -1,0 +1,295 @@
+//! Exposures and their files as rows of the registry.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+};
+
+use super::{Exposure, Status};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::format::butler_yaml::Config;
+use crate::instrument::{Instrument, Observation, day_obs_timespan};
+use crate::model::dataset::dataset_id;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::rows::{batch, constant_text, text_column};
+use crate::registry::schema::{Kind, Scanned, Table};
+use crate::registry::{ints, optional_texts, texts};
+use crate::repo::Repo;
+use crate::store::placement;
+
+/// Detector names of an instrument, by id.
+pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
+    let rows = of_instrument(repo, instrument, "detector", [("id", Kind::Int), ("full_name", Kind::Text(None))]).await?;
+    Ok(ints(&rows, 0).into_iter().zip(texts(&rows, 1)).collect())
+}
+
+/// Filters of an instrument.
+pub async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
+    let text = Kind::Text(None);
+    Ok(texts(&of_instrument(repo, instrument, "physical_filter", [("name", text), ("band", text)]).await?, 0))
+}
+
+async fn of_instrument(
+    repo: &Repo,
+    instrument: &str,
+    table: &str,
+    columns: [(&str, Kind); 2],
+) -> Result<RecordBatch> {
+    let conn = &repo.registry.conn;
+    let columns = columns.map(|(name, kind)| Scanned::plain(name, kind)).to_vec();
+    let sql = format!(
+        "SELECT {}, {} FROM {} WHERE instrument = {}",
+        columns[0].name,
+        columns[1].name,
+        conn.table(table),
+        conn.dialect().text(instrument)
+    );
+    conn.rows(sql, columns).await
+}
+
+/// The records of an element that exposures need, each once, and which record is that of each exposure.
+pub fn records(table: &Table, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
+    let all: Vec<&Observation> = exposures.iter().map(|e| &e.observation).collect();
+    // Two exposures of a day with different offsets are two records, so that the difference is told.
+    let key = |o: &Observation| match element {
+        "group" => (o.group.clone(), 0, None),
+        "day_obs" => (String::new(), o.day_obs, o.day_offset),
+        _ => (String::new(), o.exposure, None),
+    };
+    let mut index = BTreeMap::new();
+    for observation in &all {
+        index.entry(key(observation)).or_insert(*observation);
+    }
+    let positions: HashMap<_, _> = index.keys().cloned().zip(0..).collect();
+    let of = all.iter().map(|o| positions[&key(o)]).collect();
+    let distinct: Vec<&Observation> = index.into_values().collect();
+    let rows = match element {
+        "group" => groups(&distinct)?,
+        "day_obs" => days(&distinct)?,
+        _ => exposure_rows(&distinct)?,
+    };
+    // Older universes lack some columns.
+    let known = |name: &str| table.scanned().iter().any(|c| c.name == name);
+    let schema = rows.schema();
+    let columns: Vec<_> = (0..rows.num_columns()).filter(|i| known(schema.field(*i).name())).collect();
+    Ok((rows.project(&columns)?, of))
+}
+
+/// Marks a record that differs from an earlier one with the same key.
+pub fn find_twins(table: &Table, rows: &RecordBatch, statuses: &mut [Status]) -> Result<()> {
+    let given = crate::registry::rows::give(table, rows)?;
+    let mut seen = HashMap::new();
+    for (row, status) in statuses.iter_mut().enumerate() {
+        let keys = given.iter().filter(|g| table.primary_key.contains(&g.column.name));
+        let key: String = keys.map(|g| format!("{:?}\u{1f}", g.values.at(row))).collect();
+        if let Some(first) = seen.insert(key, row) {
+            *status = Status::Differs(format!("rows {first} and {row} of the same key differ"));
+        }
+    }
+    Ok(())
+}
+
+fn column<T, A: FromIterator<T> + arrow::array::Array + 'static>(
+    all: &[&Observation],
+    value: impl Fn(&Observation) -> T,
+) -> ArrayRef {
+    Arc::new(all.iter().map(|o| value(o)).collect::<A>())
+}
+
+fn groups(all: &[&Observation]) -> Result<RecordBatch> {
+    batch([
+        ("instrument", text_column(all.iter().map(|o| o.instrument.as_str()))),
+        ("name", text_column(all.iter().map(|o| o.group.as_str()))),
+    ])
+}
+
+fn days(all: &[&Observation]) -> Result<RecordBatch> {
+    let span = |o: &Observation| o.day_offset.and_then(|offset| day_obs_timespan(o.day_obs, offset));
+    batch([
+        ("instrument", text_column(all.iter().map(|o| o.instrument.as_str()))),
+        ("id", column::<_, Int64Array>(all, |o| Some(o.day_obs))),
+        ("timespan_begin", column::<_, TimestampNanosecondArray>(all, |o| span(o).map(|s| s.0))),
+        ("timespan_end", column::<_, TimestampNanosecondArray>(all, |o| span(o).map(|s| s.1))),
+    ])
+}
+
+fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
+    let text = |value: fn(&Observation) -> &str| -> ArrayRef { text_column(all.iter().map(|o| value(o))) };
+    let maybe = |value: fn(&Observation) -> Option<&str>| -> ArrayRef {
+        Arc::new(all.iter().map(|o| value(o)).collect::<StringArray>())
+    };
+    let int = |value: fn(&Observation) -> Option<i64>| column::<_, Int64Array>(all, value);
+    let float = |value: fn(&Observation) -> Option<f64>| column::<_, Float64Array>(all, value);
+    let time = |value: fn(&Observation) -> Option<i64>| column::<_, TimestampNanosecondArray>(all, value);
+    batch([
+        ("instrument", text(|o| &o.instrument)),
+        ("id", int(|o| Some(o.exposure))),
+        ("day_obs", int(|o| Some(o.day_obs))),
+        ("group", text(|o| &o.group)),
+        // Before day_obs and group were dimensions.
+        ("group_name", text(|o| &o.group)),
+        ("physical_filter", text(|o| &o.physical_filter)),
+        ("obs_id", text(|o| &o.obs_id)),
+        ("exposure_time", float(|o| Some(o.exposure_time))),
+        ("dark_time", float(|o| o.dark_time)),
+        ("observation_type", text(|o| &o.observation_type)),
+        ("observation_reason", maybe(|o| o.observation_reason.as_deref())),
+        ("seq_num", int(|o| o.seq_num)),
+        ("seq_start", int(|o| Some(o.seq_start))),
+        ("seq_end", int(|o| Some(o.seq_end))),
+        ("target_name", maybe(|o| o.target_name.as_deref())),
+        ("science_program", maybe(|o| o.science_program.as_deref())),
+        ("tracking_ra", float(|o| o.tracking.map(|t| t.0))),
+        ("tracking_dec", float(|o| o.tracking.map(|t| t.1))),
+        ("sky_angle", float(|o| o.sky_angle)),
+        ("azimuth", float(|o| o.azimuth)),
+        ("zenith_angle", float(|o| o.zenith_angle)),
+        ("has_simulated", column::<_, BooleanArray>(all, |o| Some(o.has_simulated))),
+        ("can_see_sky", column::<_, BooleanArray>(all, |o| o.can_see_sky)),
+        ("timespan_begin", time(|o| Some(o.timespan.0))),
+        ("timespan_end", time(|o| Some(o.timespan.1))),
+    ])
+}
+
+/// A raw dataset to be stored.
+#[derive(Debug)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// Exposure id.
+    pub exposure: i64,
+    /// Detector id.
+    pub detector: i64,
+    /// Path or URI for the file records.
+    pub path: String,
+    /// Bytes, or −1.
+    pub size: i64,
+    /// Where the file is brought, if it is.
+    pub target: Option<PathBuf>,
+}
+
+/// The id of a raw dataset.
+pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
+    let data_id = [
+        ("detector", detector.to_string()),
+        ("exposure", exposure.to_string()),
+        ("instrument", instrument.name.clone()),
+    ];
+    dataset_id(&instrument.raw.dataset_type, run, &data_id).to_string()
+}
+
+/// Rows of datasets, as [`crate::registry::datasets`] takes them.
+pub fn datasets(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
+    let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
+    batch([
+        ("dataset_id", text_column(rows.iter().map(|r| r.id.as_str()))),
+        ("instrument", constant_text(&instrument.name, rows.len())),
+        ("detector", int(|r| r.detector)),
+        ("exposure", int(|r| r.exposure)),
+        ("path", text_column(rows.iter().map(|r| r.path.as_str()))),
+        ("formatter", constant_text(&instrument.raw.formatter, rows.len())),
+        ("file_size", int(|r| r.size)),
+    ])
+}
+
+/// By exposure and detector: the id of the dataset in the run, and path and size of its file.
+pub type Stored = HashMap<(i64, i64), (String, Option<String>, Option<i64>)>;
+
+/// What the run holds of these exposures.
+pub async fn stored(
+    repo: &Repo,
+    record: &TypeRecord,
+    instrument: &Instrument,
+    run: &str,
+    exposures: &[Exposure],
+) -> Result<Stored> {
+    if exposures.is_empty() {
+        return Ok(Stored::new());
+    }
+    let conn = &repo.registry.conn;
+    let dialect = conn.dialect();
+    let files = repo.registry.has_file_records().await?;
+    let list: Vec<_> = exposures.iter().map(|e| e.observation.exposure.to_string()).collect();
+    let (select, join) = if files {
+        let records = conn.table(&repo.registry.file_records.name);
+        ("r.path, r.file_size", format!("LEFT JOIN {records} r ON r.dataset_id = t.dataset_id"))
+    } else {
+        ("NULL, NULL", String::new())
+    };
+    let sql = format!(
+        "SELECT t.exposure, t.detector, t.dataset_id, {select} FROM {} t {join} WHERE t.dataset_type_id = {} \
+         AND t.collection_id = (SELECT collection_id FROM {} WHERE name = {}) AND t.instrument = {} \
+         AND t.exposure IN ({})",
+        conn.table(&record.tags.name),
+        record.id,
+        conn.table("collection"),
+        dialect.text(run),
+        dialect.text(&instrument.name),
+        list.join(", ")
+    );
+    let columns = [
+        ("exposure", Kind::Int),
+        ("detector", Kind::Int),
+        ("dataset_id", Kind::Uuid),
+        ("path", Kind::Text(None)),
+        ("file_size", Kind::Int),
+    ];
+    let rows = conn.rows(sql, columns.map(|(n, k)| Scanned::plain(n, k)).to_vec()).await?;
+    let keys = ints(&rows, 0).into_iter().zip(ints(&rows, 1));
+    let values = texts(&rows, 2).into_iter().zip(optional_texts(&rows, 3).into_iter().zip(ints(&rows, 4)));
+    Ok(keys.zip(values.map(|(id, (path, size))| (id, path, Some(size)))).collect())
+}
+
+/// Where the datastore puts the file of an exposure and detector, by its template.
+pub fn placed(
+    config: &Config,
+    instrument: &Instrument,
+    run: &str,
+    exposure: &Exposure,
+    detector: &str,
+    file: &str,
+) -> Result<String> {
+    let seen = &exposure.observation;
+    let extension = placement::extension(file);
+    if !matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
+        let said = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
+        return Err(Error::new(ErrorKind::Unsupported, said));
+    }
+    let band = instrument.filters.iter().find(|f| f.0 == seen.physical_filter).map(|f| f.1.clone());
+    let value = |field: &str| {
+        Some(match field {
+            "run" => run.to_owned(),
+            "datasetType" => instrument.raw.dataset_type.clone(),
+            "instrument" => instrument.name.clone(),
+            "day_obs" | "exposure.day_obs" => seen.day_obs.to_string(),
+            "exposure" => seen.exposure.to_string(),
+            "exposure.obs_id" => seen.obs_id.clone(),
+            "group" => seen.group.clone(),
+            "physical_filter" => seen.physical_filter.clone(),
+            "band" => return band.clone(),
+            "detector.full_name" => detector.to_owned(),
+            _ => return None,
+        })
+    };
+    let template = template(config, instrument);
+    Ok(format!("{}{extension}", placement::fill(template, &value)?))
+}
+
+/// The template for raws: by dataset type, by dimensions, by storage class, else the Butler's own.
+fn template<'a>(config: &'a Config, instrument: &Instrument) -> &'a str {
+    let raw = &instrument.raw;
+    let own = format!("instrument<{}>", instrument.name);
+    let keys = [&*raw.dataset_type, "physical_filter+detector+exposure", "instrument+detector+exposure", &*raw.storage_class];
+    let at = |path: &[&str]| {
+        let value = config.value(path)?;
+        value.as_str().or_else(|| value.get("template")?.as_str())
+    };
+    let sections = [vec!["datastore", "templates", &own], vec!["datastore", "templates"]];
+    sections
+        .iter()
+        .find_map(|section| keys.iter().find_map(|key| at(&[&section[..], &[*key]].concat())))
+        .unwrap_or(placement::RAW)
+}

@@ -1,0 +1,94 @@
+//! `register_instrument`: an instrument, its detectors and its filters.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use async_trait::async_trait;
+
+use super::hand::{Change, Hand, Outcome};
+use super::sync::{Status, compare, conflict, select};
+use super::{Access, Repo, Verb};
+use crate::error::Result;
+use crate::instrument::Instrument;
+use crate::registry::conn::Batches;
+use crate::registry::dimensions::table;
+use crate::registry::rows::{batch, constant_int, constant_text, text_column};
+
+/// Registers an instrument: identical records are left, others conflict unless `update`.
+#[derive(Debug)]
+pub struct RegisterInstrument {
+    /// What to register.
+    pub instrument: Instrument,
+    /// Whether records that differ are overwritten.
+    pub update: bool,
+}
+
+#[async_trait]
+impl Verb for RegisterInstrument {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let mut plan = Vec::new();
+        for (element, rows) in records(&self.instrument)? {
+            // Older universes lack some columns.
+            let known = table(&repo.registry, element)?;
+            let columns: Vec<usize> =
+                (0..rows.num_columns()).filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some()).collect();
+            sync(&repo, element, &rows.project(&columns)?, self.update, &mut plan, hand).await?;
+        }
+        hand.apply(plan).await
+    }
+}
+
+/// Adds to a plan what makes records be there; records that differ are an error unless they may be updated.
+pub(super) async fn sync(
+    repo: &Repo,
+    element: &str,
+    rows: &RecordBatch,
+    update: bool,
+    plan: &mut Vec<Change>,
+    hand: &mut Hand<'_>,
+) -> Result<()> {
+    let statuses = compare(&repo.registry, &table(&repo.registry, element)?, rows).await?;
+    if let Some(Status::Differs(how)) = statuses.iter().find(|s| matches!(s, Status::Differs(_)) && !update) {
+        return Err(conflict(element, how));
+    }
+    let new = select(rows, &statuses, |s| *s == Status::New)?;
+    let changed = select(rows, &statuses, |s| matches!(s, Status::Differs(_)))?;
+    hand.note(element, Outcome::Existing, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
+    if new.num_rows() > 0 {
+        plan.push(Change::Insert(element.to_owned(), new));
+    }
+    if changed.num_rows() > 0 {
+        plan.push(Change::Replace(element.to_owned(), changed));
+    }
+    Ok(())
+}
+
+fn records(instrument: &Instrument) -> Result<[(&'static str, RecordBatch); 3]> {
+    let name = &instrument.name;
+    let own = batch([
+        ("name", constant_text(name, 1)),
+        ("visit_max", constant_int(instrument.visit_max, 1)),
+        ("visit_system", constant_int(instrument.visit_system, 1)),
+        ("exposure_max", constant_int(instrument.exposure_max, 1)),
+        ("detector_max", constant_int(instrument.detector_max, 1)),
+        ("class_name", constant_text(&instrument.class_name, 1)),
+    ])?;
+    let detectors = &instrument.detectors;
+    let ids: ArrayRef = Arc::new(detectors.iter().map(|d| d.0).collect::<arrow::array::Int64Array>());
+    let rafts: ArrayRef = Arc::new(detectors.iter().map(|d| d.3.as_deref()).collect::<StringArray>());
+    let detectors = batch([
+        ("instrument", constant_text(name, detectors.len())),
+        ("id", ids),
+        ("full_name", text_column(detectors.iter().map(|d| d.1.as_str()))),
+        ("name_in_raft", text_column(detectors.iter().map(|d| d.2.as_str()))),
+        ("raft", rafts),
+        ("purpose", text_column(detectors.iter().map(|d| d.4.as_str()))),
+    ])?;
+    let filters = batch([
+        ("instrument", constant_text(name, instrument.filters.len())),
+        ("name", text_column(instrument.filters.iter().map(|f| f.0.as_str()))),
+        ("band", text_column(instrument.filters.iter().map(|f| f.1.as_str()))),
+    ])?;
+    Ok([("instrument", own), ("detector", detectors), ("physical_filter", filters)])
+}

@@ -1,0 +1,88 @@
+//! From what a user writes for a repository to its configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result, hint};
+use crate::format::butler_yaml::Config;
+use crate::format::bounded;
+
+/// The most bytes a configuration is read with.
+const LIMIT: u64 = 4 << 20;
+
+/// Where the configuration of a repository is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The configuration file.
+    pub file: String,
+    /// The folder it is in: `<butlerRoot>` unless the configuration says otherwise.
+    pub folder: String,
+}
+
+impl Located {
+    /// Finds a repository by label, folder or configuration file; the file need not exist.
+    ///
+    /// # Errors
+    /// A location that is not in the local file system, or a repository index that cannot be read.
+    pub fn find(given: &str) -> Result<Self> {
+        let given = labels()?.get(given).cloned().unwrap_or_else(|| given.to_owned());
+        let path = given.strip_prefix("file://").unwrap_or(&given);
+        if let Some((scheme, _)) = path.split_once("://") {
+            let said = format!("repositories at {scheme}:// are not supported yet ('{given}')");
+            return Err(Error::new(Kind::Unsupported, said));
+        }
+        let path = std::path::absolute(path)?;
+        let is_file = path.is_file() || path.extension().is_some_and(|e| e == "yaml" || e == "yml");
+        let file = if is_file && !path.is_dir() { path } else { path.join("butler.yaml") };
+        let folder = file.parent().unwrap_or(Path::new("/"));
+        Ok(Self { file: file.display().to_string(), folder: folder.display().to_string() })
+    }
+
+    /// The configuration, or nothing when the file does not exist.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no configuration.
+    pub fn read(&self) -> Result<Option<Config>> {
+        let named = |e: Error| e.context(format_args!("configuration '{}'", self.file));
+        match std::fs::metadata(&self.file) {
+            Ok(found) => bounded(&format!("configuration '{}'", self.file), found.len(), LIMIT)?,
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(named(e.into())),
+        }
+        let text = std::fs::read_to_string(&self.file).map_err(|e| named(e.into()))?;
+        Config::parse(&text).map(Some).map_err(named)
+    }
+
+    /// The sentence for a repository that is not there.
+    pub fn missing(&self, given: &str) -> Error {
+        let labels = labels().unwrap_or_default();
+        let near = hint(given, labels.keys().map(String::as_str));
+        Error::new(Kind::NotFound, format!("repository '{given}' does not exist: there is no '{}'{near}", self.file))
+    }
+
+    /// Where `<butlerRoot>` is, by the configuration.
+    pub fn root(&self, config: &Config) -> String {
+        let told = config.text(&["root"]).map(|r| r.strip_prefix("file://").unwrap_or(r).trim_end_matches('/'));
+        told.unwrap_or(&self.folder).to_owned()
+    }
+}
+
+/// The labels of the repository index, when there is exactly one index.
+fn labels() -> Result<BTreeMap<String, String>> {
+    let file = std::env::var("DAF_BUTLER_REPOSITORY_INDEX").ok().filter(|v| !v.is_empty());
+    let text = std::env::var("DAF_BUTLER_REPOSITORIES").ok().filter(|v| !v.is_empty());
+    let (text, named) = match (file, text) {
+        (Some(file), None) => {
+            let path = file.strip_prefix("file://").unwrap_or(&file).to_owned();
+            let named = format!("repository index '{path}'");
+            (std::fs::read_to_string(path).map_err(|e| Error::from(e).context(&named))?, named)
+        }
+        (None, Some(text)) => (text, "DAF_BUTLER_REPOSITORIES".to_owned()),
+        // With both the Butler's look-up fails too, and names are paths.
+        _ => return Ok(BTreeMap::new()),
+    };
+    serde_yaml::from_str(&text)
+        .map_err(|e| Error::invalid(format!("{named} does not map labels to locations: {e}")).because(e))
+}

@@ -1,0 +1,60 @@
+//! One repository: what is in it, and the verbs that change it.
+//!
+//! A verb decides what would have to change and hands it, in chunks, to the one [`Hand`] that writes.
+
+mod access;
+mod associate;
+mod chain;
+mod collections;
+mod create;
+mod dataset_types;
+pub mod hand;
+mod ingest;
+mod instrument;
+mod locate;
+mod records;
+pub mod search;
+mod sync;
+
+use async_trait::async_trait;
+
+pub use self::access::Access;
+pub use self::associate::{Associate, Disassociate};
+pub use self::chain::Chain;
+pub use self::collections::{RegisterCollection, RemoveCollection};
+pub use self::create::CreateRepository;
+pub use self::dataset_types::RegisterDatasetType;
+use self::hand::Hand;
+pub use self::ingest::IngestRaws;
+pub use self::instrument::RegisterInstrument;
+pub use self::locate::Located;
+pub use self::records::InsertRecords;
+use crate::error::Result;
+use crate::format::butler_yaml::Config;
+use crate::registry::Registry;
+use crate::registry::conn::Batches;
+
+/// An open repository.
+#[derive(Debug)]
+pub struct Repo {
+    /// Where it is: what `<butlerRoot>` stands for.
+    pub root: String,
+    /// Its configuration.
+    pub config: Config,
+    /// Its registry.
+    pub registry: Registry,
+}
+
+impl Repo {
+    /// The folder of the datastore.
+    pub fn datastore_root(&self) -> String {
+        self.config.datastore_root().replace("<butlerRoot>", &self.root)
+    }
+}
+
+/// A deed asked of a repository.
+#[async_trait]
+pub trait Verb: std::fmt::Debug + Send + Sync {
+    /// Reads the repository, the files and the rows given, and hands over what has to change.
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()>;
+}

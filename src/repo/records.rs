@@ -1,0 +1,84 @@
+//! `insert_dimension_records`: records of any dimension element, from rows.
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use async_trait::async_trait;
+use futures::TryStreamExt;
+
+use super::hand::{Change, Hand, Outcome};
+use super::instrument::sync;
+use super::sync::{Status, compare, select};
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::registry::conn::Batches;
+use crate::registry::dimensions::table;
+
+/// Inserts records of a dimension element.
+#[derive(Debug)]
+pub struct InsertRecords {
+    /// The element.
+    pub element: String,
+    /// Whether a record whose key is there is left as it is, whatever its values.
+    pub skip_existing: bool,
+    /// Whether a record whose key is there is replaced.
+    pub replace: bool,
+}
+
+#[async_trait]
+impl Verb for InsertRecords {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let rows = all(rows).await?;
+        let rows = self.own_names(&repo, &rows)?;
+        check_regions(&repo, &self.element, &rows)?;
+        let mut plan = Vec::new();
+        if self.skip_existing {
+            let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
+            let new = select(&rows, &statuses, |s| *s == Status::New)?;
+            hand.note(&self.element, Outcome::Existing, "", (rows.num_rows() - new.num_rows()) as u64);
+            plan.push(Change::Insert(self.element.clone(), new));
+        } else {
+            sync(&repo, &self.element, &rows, self.replace, &mut plan, hand).await?;
+        }
+        hand.apply(plan).await
+    }
+}
+
+impl InsertRecords {
+    /// The element's key may be given by the name of the dimension, as queries show it.
+    fn own_names(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
+        let key = repo.registry.universe.element(&self.element)?.key.as_ref().map(|k| k.name.clone());
+        let fields: Vec<_> = rows
+            .schema_ref()
+            .fields()
+            .iter()
+            .map(|f| match &key {
+                Some(key) if *f.name() == self.element => f.as_ref().clone().with_name(key),
+                _ => f.as_ref().clone(),
+            })
+            .collect();
+        let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
+        Ok(RecordBatch::try_new(schema, rows.columns().to_vec())?)
+    }
+}
+
+/// Regions need rows that say which pixels they touch; until those are made here, they are refused.
+fn check_regions(repo: &Repo, element: &str, rows: &RecordBatch) -> Result<()> {
+    let spatial = repo.registry.universe.element(element)?.spatial;
+    let given = rows.column_by_name("region").is_some_and(|r| r.null_count() < r.len());
+    if spatial && given {
+        let said = format!("records of '{element}' with a region cannot be inserted yet");
+        return Err(Error::new(Kind::Unsupported, said));
+    }
+    Ok(())
+}
+
+/// The rows a verb was given, read to the end before anything is written.
+pub(super) async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
+    let batches: Vec<RecordBatch> =
+        rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
+    let Some(first) = batches.first() else {
+        return Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())));
+    };
+    Ok(concat_batches(&first.schema(), &batches)?)
+}

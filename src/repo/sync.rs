@@ -1,0 +1,133 @@
+//! Comparing records with those that are there, as the Butler's `sync` does.
+
+use std::collections::HashMap;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+
+use crate::error::{Error, Kind, Result};
+use crate::registry::Registry;
+use crate::registry::rows::{Give, Value, give};
+use crate::registry::schema::Table;
+
+/// How a record compares with the one that has its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// None has its key.
+    New,
+    /// It is there, with equal values.
+    Same,
+    /// It is there with other values: `column: there != given` for each.
+    Differs(String),
+}
+
+/// Compares every row with the row of the table that has its key.
+///
+/// # Errors
+/// Rows without a key column, or what the database says.
+pub async fn compare(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<Vec<Status>> {
+    if rows.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let given = give(table, rows)?;
+    let keys = key_columns(table, &given)?;
+    let there = read(registry, table, rows, &given, &keys).await?;
+    let stored = give(table, &there)?;
+    let stored_keys = key_columns(table, &stored)?;
+    let index: HashMap<String, usize> = (0..there.num_rows()).map(|r| (key(&stored, &stored_keys, r), r)).collect();
+    Ok((0..rows.num_rows())
+        .map(|row| match index.get(&key(&given, &keys, row)) {
+            None => Status::New,
+            Some(found) => differences(&given, row, &stored, *found),
+        })
+        .collect())
+}
+
+/// Where the key columns are among those given.
+fn key_columns(table: &Table, given: &[Give<'_>]) -> Result<Vec<usize>> {
+    let at = |name: &String| {
+        given.iter().position(|g| g.column.name == *name).ok_or_else(|| {
+            Error::invalid(format!("records of '{}' need the column '{name}'", table.name))
+        })
+    };
+    table.primary_key.iter().map(at).collect()
+}
+
+fn key(given: &[Give<'_>], keys: &[usize], row: usize) -> String {
+    keys.iter().map(|k| format!("{:?}\u{1f}", given[*k].values.at(row))).collect()
+}
+
+async fn read(
+    registry: &Registry,
+    table: &Table,
+    rows: &RecordBatch,
+    given: &[Give<'_>],
+    keys: &[usize],
+) -> Result<RecordBatch> {
+    let dialect = registry.conn.dialect();
+    let named = |name: &str| rows.schema_ref().column_with_name(name).is_some();
+    let columns: Vec<_> = table.scanned().into_iter().filter(|c| named(&c.name)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let mut tuples = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        let literals: Option<Vec<_>> =
+            keys.iter().map(|k| dialect.literal(given[*k].column.kind, given[*k].values.at(row))).collect();
+        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
+        tuples.push(format!("({})", literals.join(", ")));
+    }
+    tuples.sort_unstable();
+    tuples.dedup();
+    let key: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
+    let sql = format!(
+        "SELECT {} FROM {} WHERE ({}) IN (VALUES {})",
+        select.join(", "),
+        registry.conn.table(&table.name),
+        key.join(", "),
+        tuples.join(", ")
+    );
+    registry.conn.rows(sql, columns).await
+}
+
+fn differences(given: &[Give<'_>], row: usize, stored: &[Give<'_>], found: usize) -> Status {
+    let mut said = Vec::new();
+    for new in given {
+        let Some(old) = stored.iter().find(|s| s.column.name == new.column.name) else { continue };
+        let (old, new_value) = (old.values.at(found), new.values.at(row));
+        if !equal(old, new_value) {
+            said.push(format!("{}: {} != {}", new.column.name, show(old), show(new_value)));
+        }
+    }
+    if said.is_empty() { Status::Same } else { Status::Differs(said.join(", ")) }
+}
+
+/// NaN equals NaN, and NULL too: SQLite stores it so.
+fn equal(a: Value<'_>, b: Value<'_>) -> bool {
+    let absent = |v: Value<'_>| matches!(v, Value::Null) || matches!(v, Value::Float(f) if f.is_nan());
+    a == b || (absent(a) && absent(b))
+}
+
+fn show(value: Value<'_>) -> String {
+    match value {
+        Value::Null => "NULL".to_owned(),
+        Value::Text(text) => format!("'{text}'"),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        Value::Bool(value) => value.to_string(),
+        Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        Value::Span(begin, end) => format!("[{begin}, {end})"),
+    }
+}
+
+/// The rows whose status is wanted.
+///
+/// # Errors
+/// Never for as many statuses as rows.
+pub fn select(rows: &RecordBatch, statuses: &[Status], wanted: impl Fn(&Status) -> bool) -> Result<RecordBatch> {
+    let mask: BooleanArray = statuses.iter().map(|s| Some(wanted(s))).collect();
+    Ok(filter_record_batch(rows, &mask)?)
+}
+
+/// The error of a record that differs from the one that is there.
+pub fn conflict(table: &str, difference: &str) -> Error {
+    Error::new(Kind::Conflict, format!("a record of '{table}' is there with other values: {difference}"))
+}

@@ -1,0 +1,107 @@
+//! File name templates of a datastore, as the Butler fills them.
+
+use crate::error::{Error, Result};
+
+/// The Butler's template for raws, chosen by their dimensions.
+pub const RAW: &str = "{run:/}/{datasetType}.{component:?}/{day_obs|exposure.day_obs}/{exposure.obs_id}/\
+    {datasetType}_{component:?}_{instrument:?}_{physical_filter}_{exposure.obs_id}_{detector.full_name}_{run}";
+
+/// The Butler's template for everything else.
+pub const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:?}/\
+    {day_obs|visit.day_obs|exposure.day_obs:?}/{band:?}/{subfilter:?}/{physical_filter:?}/{visit:?}/\
+    {exposure.obs_id|group:?}/{datasetType}_{component:?}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_\
+    {physical_filter:?}_{visit:?}_{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{run}";
+
+/// Fills a template; `value` gives the text of a field such as `run`, `visit` or `exposure.obs_id`.
+///
+/// Fields: `a|b` is the first that has a value; `?` makes it optional, and a missing one takes the text before
+/// it along unless that holds a `/`; `/` keeps the slashes of the value.
+///
+/// # Errors
+/// A field without value that is not optional, or a template that cannot be read.
+pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let mut out = String::new();
+    let mut rest = template;
+    while let Some((literal, after)) = rest.split_once('{') {
+        let (field, after) = after
+            .split_once('}')
+            .ok_or_else(|| Error::invalid(format!("file template '{template}' has an unclosed '{{'")))?;
+        rest = after;
+        let (names, format) = field.split_once(':').unwrap_or((field, ""));
+        match names.split('|').find_map(value) {
+            Some(text) => {
+                let text = text.replace(' ', "_");
+                out.push_str(literal);
+                out.push_str(&if format.contains('/') { text } else { text.replace('/', "_") });
+            }
+            None if format.contains('?') => {
+                out.push_str(if literal.contains('/') { literal } else { "" });
+            }
+            None => {
+                let said = format!("file template '{template}' needs '{names}', which the dataset does not have");
+                return Err(Error::invalid(said));
+            }
+        }
+    }
+    out.push_str(rest);
+    Ok(normal(&out))
+}
+
+/// The path without empty parts; in its last part, dots and hashes are written as the Butler writes them.
+fn normal(path: &str) -> String {
+    let mut parts: Vec<String> = path.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect();
+    if let Some(last) = parts.last_mut() {
+        *last = last.replace('.', "_").replace('#', "HASH");
+    }
+    parts.join("/")
+}
+
+/// The extension of a file name, both parts of `.fits.fz` and its like.
+pub fn extension(name: &str) -> &str {
+    let whole = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
+    if let Some(both) = [".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz"].into_iter().find(|s| whole(s)) {
+        return &name[name.len() - both.len()..];
+    }
+    name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(template: &str, values: &[(&str, &str)]) -> String {
+        let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
+        fill(template, &value).unwrap()
+    }
+
+    #[test]
+    fn paths_equal_the_butlers() {
+        let raw = [
+            ("run", "LSSTComCam/raw/all"),
+            ("datasetType", "raw"),
+            ("day_obs", "20241026"),
+            ("exposure.obs_id", "CC_O_20241026_000020"),
+            ("instrument", "LSSTComCam"),
+            ("physical_filter", "r_03"),
+            ("detector.full_name", "R22_S21"),
+        ];
+        assert_eq!(
+            filled(RAW, &raw),
+            "LSSTComCam/raw/all/raw/20241026/CC_O_20241026_000020/\
+             raw_LSSTComCam_r_03_CC_O_20241026_000020_R22_S21_LSSTComCam_raw_all"
+        );
+        let flat = [
+            ("run", "r/1"),
+            ("datasetType", "crosstalk"),
+            ("instrument", "LSSTComCam"),
+            ("detector.full_name", "R22_S11"),
+        ];
+        assert_eq!(filled(DEFAULT, &flat), "r/1/crosstalk/crosstalk_LSSTComCam_R22_S11_r_1");
+        assert!(fill(RAW, &|_| None).unwrap_err().said().contains("'run'"));
+    }
+
+    #[test]
+    fn extensions_keep_both_parts() {
+        assert_eq!([extension("a.fits"), extension("a.b.fits.fz"), extension("x")], [".fits", ".fits.fz", ""]);
+    }
+}

@@ -1,0 +1,403 @@
+//! The dimension universe: what a dimension is, what it requires and implies, in which order all come.
+//!
+//! The universe of a repository is read from the repository itself (`config:dimensions.json`); the copy beside
+//! this file only serves to create new ones.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Deserialize;
+
+use crate::error::{Error, Kind, Result};
+
+/// The universe of new repositories: `daf_butler` version 7, which every Butler since w_2024 reads.
+pub const DEFAULT: &str = include_str!("daf_butler-v7.json");
+
+/// The type of a key or metadata field of an element.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FieldType {
+    /// Text with its declared length.
+    Text(u32),
+    /// 64-bit integer.
+    Int,
+    /// 64-bit float.
+    Float,
+    /// Truth value.
+    Bool,
+    /// Bytes of a digest.
+    Hash,
+    /// TAI nanoseconds.
+    Time,
+}
+
+/// A key or metadata field of an element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the column.
+    pub name: String,
+    /// Its type.
+    pub kind: FieldType,
+}
+
+/// A dimension or a relation between dimensions.
+#[derive(Debug, Clone)]
+pub struct Element {
+    /// Name, also of its table.
+    pub name: String,
+    /// Own key (none for a relation); its name is that of the column in the element's own table.
+    pub key: Option<Field>,
+    /// Other fields that identify a row.
+    pub alternate_keys: Vec<Field>,
+    /// Fields that only describe.
+    pub metadata: Vec<Field>,
+    /// Required dimensions in universe order, itself included when it is a dimension.
+    pub required: Vec<String>,
+    /// Implied dimensions in universe order.
+    pub implied: Vec<String>,
+    /// Whether it is a governor (`instrument`, `skymap`).
+    pub governor: bool,
+    /// Whether rows exist: skypix dimensions and unions such as `band` have no table.
+    pub has_table: bool,
+    /// For a union such as `band`: the element whose rows supply its values.
+    pub union_of: Option<String>,
+    /// Whether it has a region on the sky.
+    pub spatial: bool,
+    /// Whether it has a timespan.
+    pub temporal: bool,
+    /// Whether it joins every query that has all its dimensions.
+    pub always_join: bool,
+}
+
+/// All dimensions and elements of one version.
+#[derive(Debug, Clone)]
+pub struct Universe {
+    /// Version of the document.
+    pub version: i64,
+    /// Namespace of the document, normally `daf_butler`.
+    pub namespace: String,
+    /// The skypix dimension in which overlaps are kept, normally `htm7`.
+    pub common_skypix: String,
+    elements: Vec<Element>,
+    index: HashMap<String, usize>,
+    families: HashMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    version: i64,
+    #[serde(default = "namespace")]
+    namespace: String,
+    skypix: BTreeMap<String, Skypix>,
+    elements: BTreeMap<String, Spec>,
+    #[serde(default)]
+    topology: Topology,
+}
+
+fn namespace() -> String {
+    "daf_butler".to_owned()
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Skypix {
+    Common(String),
+    System {
+        #[serde(default = "one")]
+        min_level: u32,
+        max_level: u32,
+    },
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Default, Deserialize)]
+struct Topology {
+    #[serde(default)]
+    spatial: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    temporal: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Spec {
+    #[serde(default)]
+    keys: Vec<FieldSpec>,
+    #[serde(default)]
+    requires: Vec<String>,
+    #[serde(default)]
+    implies: Vec<String>,
+    #[serde(default)]
+    metadata: Vec<FieldSpec>,
+    #[serde(default)]
+    governor: bool,
+    #[serde(default)]
+    always_join: bool,
+    implied_union_target: Option<String>,
+    #[serde(default)]
+    storage: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct FieldSpec {
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    length: u32,
+}
+
+impl Spec {
+    /// The element whose rows hold the values of this one (old documents say it in a storage block).
+    fn union_of(&self) -> Option<String> {
+        let nested = self.storage.pointer("/nested/view_of").and_then(|v| v.as_str());
+        self.implied_union_target.clone().or_else(|| nested.map(str::to_owned))
+    }
+}
+
+impl Universe {
+    /// From the text of `config:dimensions.json`.
+    ///
+    /// # Errors
+    /// Text that is no such document, names an unknown element, or goes round in a circle.
+    pub fn parse(text: &str) -> Result<Self> {
+        let document: Document = serde_json::from_str(text)
+            .map_err(|e| Error::invalid(format!("the dimension universe cannot be read: {e}")).because(e))?;
+        let order = order(&document)?;
+        let index: HashMap<_, _> = order.iter().cloned().zip(0..).collect();
+        let spatial = families(&document.topology.spatial);
+        let temporal = families(&document.topology.temporal);
+        let elements = order
+            .iter()
+            .map(|name| match document.elements.get(name) {
+                Some(spec) => element(name, spec, &document, &index, &spatial, &temporal),
+                None => Ok(skypix(name)),
+            })
+            .collect::<Result<_>>()?;
+        let common_skypix = match document.skypix.get("common") {
+            Some(Skypix::Common(name)) => name.clone(),
+            _ => return Err(Error::invalid("the dimension universe names no common skypix dimension")),
+        };
+        let (version, namespace) = (document.version, document.namespace);
+        Ok(Self { version, namespace, common_skypix, elements, index, families: spatial })
+    }
+
+    /// All elements in universe order, skypix dimensions included.
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// The elements that have a table, in universe order.
+    pub fn tables(&self) -> impl Iterator<Item = &Element> {
+        self.elements.iter().filter(|e| e.has_table)
+    }
+
+    /// The element of this name.
+    ///
+    /// # Errors
+    /// None has the name.
+    pub fn element(&self, name: &str) -> Result<&Element> {
+        self.find(name).ok_or_else(|| Error::not_found("dimension", name, self.index.keys().map(String::as_str)))
+    }
+
+    /// The element of this name, if there is one.
+    pub fn find(&self, name: &str) -> Option<&Element> {
+        self.index.get(name).map(|i| &self.elements[*i])
+    }
+
+    /// The spatial family of an element (elements of one family are never joined by overlap).
+    pub fn spatial_family(&self, name: &str) -> Option<&str> {
+        self.families.get(name).map(String::as_str)
+    }
+
+    /// The dimension group these names expand to.
+    ///
+    /// # Errors
+    /// A name that is no dimension.
+    pub fn group(&self, names: &[String]) -> Result<Group> {
+        let mut todo: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut members = BTreeSet::new();
+        let mut implied = BTreeSet::new();
+        while let Some(name) = todo.pop() {
+            let element = self.element(name)?;
+            if element.key.is_none() {
+                return Err(Error::invalid(format!("'{name}' is a relation between dimensions, not a dimension")));
+            }
+            if members.insert(self.index[name]) {
+                implied.extend(element.implied.iter().map(|n| self.index[n]));
+                todo.extend(element.required.iter().chain(&element.implied).map(String::as_str));
+            }
+        }
+        let (implied, required): (Vec<_>, Vec<_>) =
+            members.into_iter().map(|i| (implied.contains(&i), &self.elements[i])).partition(|(is, _)| *is);
+        let names = |side: Vec<(bool, &Element)>| side.into_iter().map(|(_, e)| e.name.clone()).collect();
+        Ok(Group { required: names(required), implied: names(implied) })
+    }
+}
+
+/// A set of dimensions with all they require and imply, in universe order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The dimensions whose values identify a row.
+    pub required: Vec<String>,
+    /// Those whose values follow.
+    pub implied: Vec<String>,
+}
+
+/// The order of all names: rounds of those that wait for no other, each round sorted.
+fn order(document: &Document) -> Result<Vec<String>> {
+    let mut waiting: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for system in document.skypix.keys().filter(|s| *s != "common") {
+        waiting.insert(system, BTreeSet::new());
+    }
+    for (name, spec) in &document.elements {
+        waiting.insert(name, spec.requires.iter().chain(&spec.implies).map(String::as_str).collect());
+    }
+    for (family, members) in document.topology.spatial.iter().chain(&document.topology.temporal) {
+        waiting.insert(family, members.iter().map(String::as_str).collect());
+    }
+    let mut order = Vec::new();
+    while !waiting.is_empty() {
+        let ready: Vec<&str> = waiting
+            .iter()
+            .filter(|(_, needs)| !needs.iter().any(|n| waiting.contains_key(n)))
+            .map(|(name, _)| *name)
+            .collect();
+        if ready.is_empty() {
+            let names: Vec<_> = waiting.into_keys().collect();
+            return Err(Error::invalid(format!("the dimensions {} require each other", names.join(", "))));
+        }
+        for name in ready {
+            waiting.remove(name);
+            match document.skypix.get(name) {
+                Some(Skypix::System { min_level, max_level }) => {
+                    order.extend((*min_level..=*max_level).map(|level| format!("{name}{level}")));
+                }
+                _ if document.elements.contains_key(name) => order.push(name.to_owned()),
+                _ => {}
+            }
+        }
+    }
+    Ok(order)
+}
+
+fn families(topology: &BTreeMap<String, Vec<String>>) -> HashMap<String, String> {
+    topology.iter().flat_map(|(family, members)| members.iter().map(|m| (m.clone(), family.clone()))).collect()
+}
+
+fn skypix(name: &str) -> Element {
+    Element {
+        name: name.to_owned(),
+        key: Some(Field { name: "id".to_owned(), kind: FieldType::Int }),
+        alternate_keys: Vec::new(),
+        metadata: Vec::new(),
+        required: vec![name.to_owned()],
+        implied: Vec::new(),
+        governor: false,
+        has_table: false,
+        union_of: None,
+        spatial: false,
+        temporal: false,
+        always_join: false,
+    }
+}
+
+fn element(
+    name: &str,
+    spec: &Spec,
+    document: &Document,
+    index: &HashMap<String, usize>,
+    spatial: &HashMap<String, String>,
+    temporal: &HashMap<String, String>,
+) -> Result<Element> {
+    let mut required = BTreeSet::new();
+    let mut todo: Vec<&String> = spec.requires.iter().collect();
+    while let Some(other) = todo.pop() {
+        if required.insert(other.as_str()) {
+            let found = document.elements.get(other);
+            todo.extend(&found.ok_or_else(|| unknown(name, other))?.requires);
+        }
+    }
+    if !spec.keys.is_empty() {
+        required.insert(name);
+    }
+    let sorted = |names: &mut dyn Iterator<Item = &str>| -> Result<Vec<String>> {
+        let mut names: Vec<_> = names.map(|n| Ok((index.get(n).ok_or_else(|| unknown(name, n))?, n))).collect::<Result<_>>()?;
+        names.sort_unstable();
+        Ok(names.into_iter().map(|(_, n)| n.to_owned()).collect())
+    };
+    let mut keys = spec.keys.iter().map(field);
+    let union_of = spec.union_of();
+    Ok(Element {
+        name: name.to_owned(),
+        key: keys.next().transpose()?,
+        alternate_keys: keys.collect::<Result<_>>()?,
+        metadata: spec.metadata.iter().map(field).collect::<Result<_>>()?,
+        required: sorted(&mut required.into_iter())?,
+        implied: sorted(&mut spec.implies.iter().map(String::as_str))?,
+        governor: spec.governor,
+        has_table: union_of.is_none(),
+        union_of,
+        spatial: spatial.contains_key(name),
+        temporal: temporal.contains_key(name),
+        always_join: spec.always_join,
+    })
+}
+
+fn unknown(element: &str, name: &str) -> Error {
+    Error::invalid(format!("dimension '{element}' refers to '{name}', which the universe does not have"))
+}
+
+fn field(spec: &FieldSpec) -> Result<Field> {
+    let kind = match spec.kind.as_str() {
+        "string" => FieldType::Text(spec.length),
+        "int" => FieldType::Int,
+        "float" => FieldType::Float,
+        "bool" => FieldType::Bool,
+        "hash" => FieldType::Hash,
+        "datetime" => FieldType::Time,
+        other => {
+            let said = format!("field '{}' of the dimension universe has the unknown type '{other}'", spec.name);
+            return Err(Error::new(Kind::Unsupported, said));
+        }
+    };
+    Ok(Field { name: spec.name.clone(), kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(names: &[&str]) -> (String, String) {
+        let universe = Universe::parse(DEFAULT).unwrap();
+        let group = universe.group(&names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).unwrap();
+        (group.required.join(" "), group.implied.join(" "))
+    }
+
+    #[test]
+    fn orders_as_the_butler_does() {
+        let universe = Universe::parse(DEFAULT).unwrap();
+        let tables: Vec<_> = universe.tables().map(|e| e.name.as_str()).collect();
+        assert_eq!(
+            tables.join(" "),
+            "instrument skymap day_obs detector group physical_filter subfilter tract visit_system exposure patch \
+             visit visit_definition visit_detector_region visit_system_membership"
+        );
+        assert_eq!(universe.elements().len(), 57);
+        assert_eq!(universe.elements()[0].name, "band");
+    }
+
+    #[test]
+    fn groups_expand() {
+        assert_eq!(
+            group(&["visit", "detector"]),
+            ("instrument detector visit".into(), "band day_obs physical_filter".into())
+        );
+        assert_eq!(group(&["band", "patch"]), ("band skymap tract patch".into(), String::new()));
+        assert_eq!(
+            group(&["physical_filter", "detector"]),
+            ("instrument detector physical_filter".into(), "band".into())
+        );
+        assert_eq!(group(&[]), (String::new(), String::new()));
+    }
+}
