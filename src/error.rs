@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
 /// The result of anything in this crate.
@@ -176,6 +177,12 @@ impl From<DataFusionError> for Error {
             && let Some(ours) = inner.downcast_ref::<Error>()
         {
             return ours.repeat().at(at);
+        }
+        if let DataFusionError::SchemaError(inner, _) = error.find_root()
+            && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
+        {
+            let names = valid_fields.iter().map(|c| c.name.as_str());
+            return Self::not_found("column", &field.name, names).at(at);
         }
         let root = error.find_root();
         let kind = match root {

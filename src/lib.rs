@@ -1,4 +1,23 @@
 //! SQL over Rubin Observatory Butler repositories: query, build and export them.
+//!
+//! ```no_run
+//! # async fn ask() -> butlersql::error::Result<()> {
+//! let session = butlersql::engine::session::Session::open("butlersql-demo/repo")?;
+//! let rows = session.sql("SELECT observation_type, count(*) FROM exposure GROUP BY 1").await?;
+//! # let _ = rows; Ok(()) }
+//! ```
+//!
+//! SQL in, Arrow through, a real Butler repository out. A room uses lower floors only:
+//!
+//! ```text
+//! 7  cli                          the terminal: scripts, shell, output
+//! 6  engine                       the SQL face, on DataFusion
+//! 5  repo                         one repository: decides what has to change; one hand writes
+//! 4  registry   store             the database; the files
+//! 3  universe instrument format   dimensions, instruments, outside files: data
+//! 2  model                        the nouns, plain values
+//! 1  error      progress
+//! ```
 #![warn(missing_docs)]
 
 pub mod cli;

@@ -149,10 +149,7 @@ impl Sink {
 }
 
 fn options() -> FormatOptions<'static> {
-    FormatOptions::default()
-        .with_null("")
-        .with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f"))
-        .with_types_info(false)
+    FormatOptions::default().with_null("").with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f")).with_types_info(false)
 }
 
 fn table(mut batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<()> {
@@ -173,8 +170,11 @@ fn blocks(batches: &[RecordBatch], schema: &SchemaRef) -> Result<()> {
     let mut number = 0;
     let options = options();
     for batch in batches {
-        let cells: Vec<_> =
-            batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options)).collect::<std::result::Result<_, _>>()?;
+        let cells: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|c| ArrayFormatter::try_new(c, &options))
+            .collect::<std::result::Result<_, _>>()?;
         for row in 0..batch.num_rows() {
             number += 1;
             writeln!(out, "-[ row {number} ]-")?;

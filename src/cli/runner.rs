@@ -9,7 +9,7 @@ use futures::StreamExt;
 use super::commands;
 use super::error_view::{self, Source};
 use super::output::{Format, Output};
-use super::script::{Piece, bind, pieces};
+use super::script::{Piece, bind, first_place, pieces};
 use super::{Failed, progress};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Place, Result};
@@ -103,6 +103,7 @@ impl Runner {
     /// Runs one statement and prints its answer; Ctrl-C stops it.
     async fn statement(&mut self, tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>) -> Result<()> {
         let begun = Instant::now();
+        let place = first_place(&tokens);
         let (session, output) = (&self.session, &mut self.output);
         let work = async {
             let mut answer = session.run(tokens).await?;
@@ -114,7 +115,11 @@ impl Runner {
             while let Some(batch) = answer.rows.next().await {
                 sink.write(&batch?)?;
             }
-            sink.finish()
+            sink.finish()?;
+            match session.take_failures() {
+                0 => Ok(()),
+                n => Err(Error::new(Kind::Failed, format!("{n} of the things asked for could not be done, see above"))),
+            }
         };
         let done = tokio::select! {
             done = work => done,
@@ -126,7 +131,8 @@ impl Runner {
         if self.timing {
             eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
         }
-        done
+        // What goes wrong while running has no place of its own.
+        done.map_err(|e: Error| e.at(place))
     }
 
     /// Ends the run.

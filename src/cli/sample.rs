@@ -41,7 +41,8 @@ pub enum Content {
 }
 
 /// The seed configuration of the sample: SQLite, files below the repository.
-const SEED: &str = "datastore:\n  name: ccms1\n  root: <butlerRoot>\nregistry:\n  db: sqlite:///<butlerRoot>/gen3.sqlite3\n";
+const SEED: &str =
+    "datastore:\n  name: ccms1\n  root: <butlerRoot>\nregistry:\n  db: sqlite:///<butlerRoot>/gen3.sqlite3\n";
 
 /// Fields of Data Preview 1: name, right ascension, declination (ICRS degrees), published exposures in ugrizy.
 const FIELDS: [(&str, f64, f64, [u32; 6]); 7] = [

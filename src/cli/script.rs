@@ -64,6 +64,12 @@ fn statements(text: &str, first: u64, all: &mut Vec<Piece>) -> Result<()> {
     Ok(())
 }
 
+/// Where a statement begins.
+pub fn first_place(tokens: &[TokenWithSpan]) -> Option<Place> {
+    let first = tokens.iter().find(|t| !is_blank(&t.token))?;
+    Some(Place { line: first.span.start.line, column: first.span.start.column })
+}
+
 /// Puts values in the place of `$NAME`; positional parameters (`$1`) stay.
 ///
 /// # Errors
@@ -96,7 +102,9 @@ mod tests {
 
     fn shown(piece: &Piece) -> String {
         match piece {
-            Piece::Statement(tokens) => tokens.iter().map(|t| t.token.to_string()).collect::<String>().trim().to_owned(),
+            Piece::Statement(tokens) => {
+                tokens.iter().map(|t| t.token.to_string()).collect::<String>().trim().to_owned()
+            }
             Piece::Command(text, line) => format!("{line}:{text}"),
         }
     }
@@ -120,9 +128,13 @@ mod tests {
 
     #[test]
     fn values_are_tokens() {
-        let Piece::Statement(tokens) = pieces("SELECT $X || 'b', $1").unwrap()[0].clone() else { panic!("a statement") };
+        let Piece::Statement(tokens) = pieces("SELECT $X || 'b', $1").unwrap()[0].clone() else {
+            panic!("a statement")
+        };
         let bound = bind(tokens, &BTreeMap::from([("X".into(), "it's; --".into())])).unwrap();
-        assert_eq!(shown(&Piece::Statement(bound)), "SELECT 'it''s; --' || 'b', $1");
+        let tokens: Vec<_> = bound.iter().map(|t| &t.token).filter(|t| !is_blank(t)).collect();
+        assert_eq!(tokens[1], &Token::SingleQuotedString("it's; --".into()));
+        assert_eq!(tokens.last(), Some(&&Token::Placeholder("$1".into())));
     }
 
     proptest! {

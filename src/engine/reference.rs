@@ -56,7 +56,9 @@ pub fn render() -> String {
     for small in &SMALL {
         render_table(&mut page, small.name, small.says, small.columns.iter().copied());
     }
-    page.push_str("\n## Columns\n\nA column means the same in every table that has it.\n\n| column | meaning |\n|---|---|\n");
+    page.push_str(
+        "\n## Columns\n\nA column means the same in every table that has it.\n\n| column | meaning |\n|---|---|\n",
+    );
     for (name, says) in columns() {
         let _ = writeln!(page, "| `{name}` | {says} |");
     }
@@ -91,4 +93,11 @@ fn render_table<'a>(page: &mut String, name: &str, says: &str, columns: impl Ite
     if !rows.is_empty() {
         let _ = writeln!(page, "\n| column | meaning |\n|---|---|\n{}", rows.join("\n"));
     }
+}
+
+/// The columns that tables tell about themselves: table and column.
+pub fn own_columns() -> Vec<(String, String)> {
+    let views = VIEWS.iter().flat_map(|(name, sql)| head(sql).1.into_keys().map(move |c| ((*name).to_owned(), c)));
+    let small = SMALL.iter().flat_map(|t| t.columns.iter().map(|c| (t.name.to_owned(), c.0.to_owned())));
+    views.chain(small).collect()
 }

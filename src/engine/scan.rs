@@ -79,7 +79,8 @@ impl TableProvider for RegistryTable {
             Some(wanted) => wanted.iter().map(|i| self.columns[*i].clone()).collect(),
             None => self.columns.clone(),
         };
-        let select: Vec<_> = columns.iter().map(|c| format!("{} AS {}", dialect.reads(c), dialect.quote(&c.name))).collect();
+        let select: Vec<_> =
+            columns.iter().map(|c| format!("{} AS {}", dialect.reads(c), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
         let mut sql = format!("SELECT {select} FROM {}", self.from);
         let predicates: Vec<_> = filters.iter().filter_map(|f| predicate(dialect, &self.columns, f)).collect();

@@ -32,9 +32,10 @@ pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecor
         return Ok(Arc::new(Tree { access: Arc::clone(access), names }));
     }
     let wanted = given.need("dataset_type")?;
-    let record = types.iter().find(|t| t.dataset_type.name == wanted).ok_or_else(|| {
-        Error::not_found("dataset type", &wanted, types.iter().map(|t| t.dataset_type.name.as_str()))
-    })?;
+    let record = types
+        .iter()
+        .find(|t| t.dataset_type.name == wanted)
+        .ok_or_else(|| Error::not_found("dataset type", &wanted, types.iter().map(|t| t.dataset_type.name.as_str())))?;
     let schema = arrow_schema(&columns(record));
     let first = name == "find_first";
     Ok(Arc::new(Search { access: Arc::clone(access), record: record.clone(), names, first, schema }))
@@ -154,7 +155,12 @@ struct Tree {
 impl TableProvider for Tree {
     fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, false);
-        Arc::new(Schema::new(vec![text("tree"), text("type"), text("name"), Field::new("depth", DataType::Int64, false)]))
+        Arc::new(Schema::new(vec![
+            text("tree"),
+            text("type"),
+            text("name"),
+            Field::new("depth", DataType::Int64, false),
+        ]))
     }
 
     fn table_type(&self) -> TableType {
@@ -171,7 +177,9 @@ impl TableProvider for Tree {
         let all = collections(&*self.access.repo().await?).await?;
         let tops = all.select(&self.names)?;
         let lines: Vec<_> = tops.into_iter().flat_map(|top| all.tree(top)).collect();
-        let text = |value: &dyn Fn(usize) -> String| Arc::new((0..lines.len()).map(|i| Some(value(i))).collect::<StringArray>());
+        let text = |value: &dyn Fn(usize) -> String| {
+            Arc::new((0..lines.len()).map(|i| Some(value(i))).collect::<StringArray>())
+        };
         let batch = RecordBatch::try_new(
             self.schema(),
             vec![

@@ -18,13 +18,13 @@ use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
+use super::functions;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
 use super::verb::{self, AggregateFace, DeedPlanner, Link};
-use super::functions;
 use crate::error::{Error, Kind, Place, Result};
 use crate::progress::{Progress, Silent};
-use crate::repo::hand::Outcome;
 use crate::repo::Access;
+use crate::repo::hand::Outcome;
 
 /// A SQL session over one repository.
 pub struct Session {
@@ -108,6 +108,11 @@ impl Session {
         self.link.cancel();
     }
 
+    /// How many things verbs could not do (rows with outcome `failed`) since this was last asked.
+    pub fn take_failures(&self) -> u64 {
+        self.link.take_failures()
+    }
+
     /// The DataFusion session behind it.
     pub fn context(&self) -> &SessionContext {
         &self.context
@@ -128,10 +133,10 @@ impl Session {
     /// # Errors
     /// What is wrong with the statement.
     pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
-        let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| Place {
-            line: t.span.start.line,
-            column: t.span.start.column,
-        });
+        let place = tokens
+            .iter()
+            .find(|t| !is_blank(&t.token))
+            .map(|t| Place { line: t.span.start.line, column: t.span.start.column });
         let parsed = parse(tokens)?;
         self.world.look().await?;
         match parsed {
@@ -206,10 +211,7 @@ impl Session {
         ]));
         let batch = RecordBatch::try_new(
             Arc::clone(&schema),
-            vec![
-                text(lines.iter().map(|l| l.0).collect()),
-                text(lines.iter().map(|l| l.1.trim_end()).collect()),
-            ],
+            vec![text(lines.iter().map(|l| l.0).collect()), text(lines.iter().map(|l| l.1.trim_end()).collect())],
         )?;
         Ok(one(batch))
     }

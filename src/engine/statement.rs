@@ -10,8 +10,8 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr, Spanned,
-    Statement as Ast, TableAlias, TableFactor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
+    Spanned, Statement as Ast, TableAlias, TableFactor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -167,6 +167,10 @@ fn simple_name(name: &ObjectName) -> Option<String> {
     }
 }
 
+/// The words statements begin with.
+const STARTS: [&str; 12] =
+    ["SELECT", "CALL", "WITH", "EXPLAIN", "COPY", "INSERT", "ASSERT", "DESCRIBE", "SHOW", "CREATE", "DROP", "SET"];
+
 /// The sentence and place of a syntax error.
 fn syntax(error: &DataFusionError) -> Error {
     let DataFusionError::SQL(inner, _) = error.find_root() else {
@@ -175,6 +179,11 @@ fn syntax(error: &DataFusionError) -> Error {
     let text = inner.to_string();
     let text = text.trim_start_matches("sql parser error: ");
     let Some((said, place)) = text.rsplit_once(" at Line: ") else { return Error::invalid(text) };
+    let word = said.strip_prefix("Expected: an SQL statement, found: ");
+    let said = &match word {
+        Some(word) => format!("no statement begins with '{word}'{}", hint(word, STARTS)),
+        None => said.to_owned(),
+    };
     let numbers: Vec<u64> = place.split(", Column: ").filter_map(|n| n.trim().parse().ok()).collect();
     match numbers.as_slice() {
         [line, column] => Error::invalid(said).at(Some(Place { line: *line, column: *column })),
@@ -203,9 +212,15 @@ impl RelationPlanner for Functions {
                 let plan = self.plan(function, args, context).map_err(|e| Error::from(e).at(place))?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias })))
             }
-            None => other(name, args, alias, place, context),
+            None => other(name, args, alias, place),
         }
     }
+}
+
+/// Where an expression begins, when its parts know.
+fn known_place(expr: &Expr) -> Option<Place> {
+    let start = expr.span().start;
+    (start.line > 0).then(|| at(start))
 }
 
 /// A function that is not ours, if DataFusion has it.
@@ -214,11 +229,9 @@ fn other(
     args: Vec<FunctionArg>,
     alias: Option<TableAlias>,
     place: Option<Place>,
-    context: &dyn RelationPlannerContext,
 ) -> Result<RelationPlanning> {
     let called = simple_name(&name).unwrap_or_else(|| name.to_string());
     let known = ["generate_series", "range", "unnest"];
-    let _ = context;
     if known.contains(&called.as_str()) {
         let (lateral, with_ordinality) = (false, false);
         let relation = TableFactor::Function { lateral, name, args, with_ordinality, alias };
@@ -240,6 +253,12 @@ impl Functions {
         let mut input = None;
         let mut named = false;
         for (position, arg) in args.into_iter().enumerate() {
+            let spot = match &arg {
+                FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
+                    Some(at(name.span.start))
+                }
+                _ => None,
+            };
             let (name, expr) = match arg {
                 FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => (Some(name.value), arg),
@@ -254,7 +273,8 @@ impl Functions {
             let FunctionArgExpr::Expr(expr) = expr else {
                 return Err(Error::invalid(format!("{} takes no *", function.name)).into());
             };
-            let argument = self.argument(function, position, name.as_deref(), &expr)?;
+            let start = spot.or_else(|| known_place(&expr));
+            let argument = self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.at(start))?;
             match (argument.takes, expr) {
                 (Takes::Rows(_), Expr::Subquery(subquery)) => {
                     given.set_rows(function, argument)?;
@@ -269,8 +289,9 @@ impl Functions {
                     return Err(Error::invalid(said).into());
                 }
                 (_, expr) => {
-                    let value = constant(context.sql_to_expr(expr, &DFSchema::empty())?)?;
-                    given.set(function, argument, &value)?;
+                    let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(constant);
+                    let value = value.map_err(|e| Error::from(e).at(start))?;
+                    given.set(function, argument, &value).map_err(|e| e.at(start))?;
                 }
             }
         }
@@ -282,7 +303,9 @@ impl Functions {
                 let table = super::search::table(function.name, &given, &self.0.access, &known.types)?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
-            Does::Scalar(_) => Err(Error::invalid(format!("{} computes a value, it yields no rows", function.name)).into()),
+            Does::Scalar(_) => {
+                Err(Error::invalid(format!("{} computes a value, it yields no rows", function.name)).into())
+            }
         }
     }
 

@@ -23,10 +23,11 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Extension, LogicalPlan, LogicalPlanBuilder, Signature,
-    UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Volatility,
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Extension, LogicalPlan, LogicalPlanBuilder,
+    Signature, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
@@ -35,7 +36,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use tokio::sync::OnceCell;
@@ -63,17 +63,23 @@ pub struct Link {
     /// Is told how far deeds have come.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
+    failures: AtomicU64,
 }
 
 impl Link {
     /// A link that tells this display.
     pub fn new(progress: Arc<dyn Progress>) -> Self {
-        Self { progress, running: Mutex::default() }
+        Self { progress, running: Mutex::default(), failures: AtomicU64::new(0) }
     }
 
     /// Stops the deeds that run; what they have applied stays, the open chunk is rolled back.
     pub fn cancel(&self) {
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
+    }
+
+    /// How many things deeds could not do since this was last asked.
+    pub fn take_failures(&self) -> u64 {
+        self.failures.swap(0, Atomic::Relaxed)
     }
 
     fn started(&self, task: AbortHandle) {
@@ -315,14 +321,21 @@ impl ExecutionPlan for DeedExec {
         let answer = async move {
             let face = deed.face;
             let run = || async {
-                let progress = link.as_ref().map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
+                let progress =
+                    link.as_ref().map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
                 // A task of its own: LIMIT or a dropped stream must not stop it half-way.
                 let task = tokio::spawn(async move { perform(&deed, rows, false, progress).await });
                 if let Some(link) = &link {
                     link.started(task.abort_handle());
                 }
                 match task.await {
-                    Ok(done) => done,
+                    Ok(done) => {
+                        if let (Some(link), Ok(lines)) = (&link, &done) {
+                            let failed = lines.iter().filter(|l| l.outcome == Outcome::Failed).map(|l| l.count).sum();
+                            link.failures.fetch_add(failed, Atomic::Relaxed);
+                        }
+                        done
+                    }
                     Err(e) if e.is_cancelled() => Err(Error::new(Kind::Interrupted, "interrupted")),
                     Err(e) => std::panic::resume_unwind(e.into_panic()),
                 }
@@ -415,7 +428,12 @@ impl AggregateFace {
     }
 
     /// Constants before the rows' columns are arguments, the rest are columns of the rows.
-    fn deed(&self, function: &'static Function, call: &AggregateFunction, of: &Aggregate) -> Result<(Deed, LogicalPlan)> {
+    fn deed(
+        &self,
+        function: &'static Function,
+        call: &AggregateFunction,
+        of: &Aggregate,
+    ) -> Result<(Deed, LogicalPlan)> {
         let mut given = Given::default();
         let mut columns = Vec::new();
         let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.takes, Takes::Rows(_)));
@@ -448,9 +466,7 @@ impl AggregateFace {
 /// The deed of a function that changes the repository.
 pub fn deed(function: &'static Function, given: &Given, access: &Arc<Access>, face: Face) -> Result<Deed> {
     match function.does {
-        Does::Verb(make) => {
-            Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face })
-        }
+        Does::Verb(make) => Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face }),
         Does::Search | Does::Scalar(_) => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
     }
 }

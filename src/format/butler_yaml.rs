@@ -152,7 +152,8 @@ fn sorted(value: &Value) -> Value {
 mod tests {
     use super::*;
 
-    const SEED: &str = "datastore: {name: ccms1, root: 'davs://x/ccms1'}\nregistry: {db: 'postgresql://h/d', namespace: ccms1}";
+    const SEED: &str =
+        "datastore: {name: ccms1, root: 'davs://x/ccms1'}\nregistry: {db: 'postgresql://h/d', namespace: ccms1}";
 
     #[test]
     fn seeds_are_merged_as_butler_create_does() {
@@ -161,13 +162,18 @@ mod tests {
         assert_eq!(kept.datastore_root(), "davs://x/ccms1");
         let replaced = seed.for_new_repository(false);
         assert_eq!((replaced.datastore_root(), replaced.registry_db()), ("<butlerRoot>", "postgresql://h/d"));
-        assert_eq!((replaced.datastore_name().as_str(), kept.text(&["registry", "namespace"])), ("ccms1", Some("ccms1")));
+        assert_eq!(
+            (replaced.datastore_name().as_str(), kept.text(&["registry", "namespace"])),
+            ("ccms1", Some("ccms1"))
+        );
     }
 
     #[test]
     fn the_default_is_what_butler_create_writes() {
         let text = Config::default().for_new_repository(false).to_yaml().unwrap();
-        assert!(text.starts_with("datastore:\n  cls: lsst.daf.butler.datastores.fileDatastore.FileDatastore\n  records:\n"));
+        assert!(
+            text.starts_with("datastore:\n  cls: lsst.daf.butler.datastores.fileDatastore.FileDatastore\n  records:\n")
+        );
         assert!(text.contains("registry:\n  db: sqlite:///<butlerRoot>/gen3.sqlite3\n  managers:\n    attributes: "));
     }
 }

@@ -8,7 +8,8 @@ const CARD: usize = 80;
 /// A header-only FITS file holding these keys; long or blank-holding keys become HIERARCH cards.
 pub fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
     let mut text = String::new();
-    for fixed in ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"] {
+    for fixed in ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"]
+    {
         push(&mut text, fixed);
     }
     for (key, value) in keys {

@@ -6,8 +6,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::observation::{Entry, Observation, ordered, wrap};
 use super::Instrument;
+use super::observation::{Entry, Observation, ordered, wrap};
 use crate::error::{Error, Result};
 use crate::model::time;
 
@@ -142,7 +142,9 @@ impl Header<'_> {
         let pair = |a: &str, b: &str| Some((entry.number(a)?, entry.number(b)?));
         let found = pair("RASTART", "DECSTART").or_else(|| pair("RA", "DEC"));
         if found.is_none() && self.observation_type == "science" && self.on_sky() {
-            return Err(Error::invalid("a science exposure on the sky has no tracking coordinates (RASTART, DECSTART)"));
+            return Err(Error::invalid(
+                "a science exposure on the sky has no tracking coordinates (RASTART, DECSTART)",
+            ));
         }
         Ok(found)
     }
@@ -159,7 +161,8 @@ impl Header<'_> {
             return "empty".to_owned();
         }
         let named = |f: &str| if f == "NONE" { "none".to_owned() } else { f.to_owned() };
-        let parts: Vec<_> = ["FILTER", "FILTER1", "FILTER2"].iter().filter_map(|k| self.entry.text(k)).map(named).collect();
+        let parts: Vec<_> =
+            ["FILTER", "FILTER1", "FILTER2"].iter().filter_map(|k| self.entry.text(k)).map(named).collect();
         let joined = parts.join("~");
         let trimmed = joined.trim_end_matches("~empty");
         if trimmed.is_empty() { "unknown".to_owned() } else { trimmed.to_owned() }
@@ -187,10 +190,7 @@ impl Header<'_> {
             _ => false,
         };
         let any = |object: &super::Object| object.iter().any(|(k, v)| k.contains("SIMULATE") && truthy(v));
-        self.rules.always_simulated
-            || "HPQS".contains(self.controller)
-            || any(self.entry.common)
-            || any(self.entry.own)
+        self.rules.always_simulated || "HPQS".contains(self.controller) || any(self.entry.common) || any(self.entry.own)
     }
 
     fn can_see_sky(&self) -> Option<bool> {
@@ -248,9 +248,9 @@ fn group_counters(entry: &Entry<'_>, seq: i64, exposure: i64) -> (i64, i64) {
 
 fn detector(instrument: &Instrument, entry: &Entry<'_>) -> Result<i64> {
     let full_name = format!("{}_{}", need(entry, "RAFTBAY")?, need(entry, "CCDSLOT")?);
-    instrument.detector(&full_name).ok_or_else(|| {
-        Error::not_found("detector", &full_name, instrument.detectors.iter().map(|d| d.1.as_str()))
-    })
+    instrument
+        .detector(&full_name)
+        .ok_or_else(|| Error::not_found("detector", &full_name, instrument.detectors.iter().map(|d| d.1.as_str())))
 }
 
 fn need<'a>(entry: &Entry<'a>, key: &str) -> Result<&'a str> {

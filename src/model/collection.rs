@@ -272,9 +272,9 @@ fn pop(parent: &str, current: Vec<String>, given: &[String]) -> Result<Vec<Strin
     let positions = if given.is_empty() { &default[..] } else { given };
     let mut out = HashSet::new();
     for text in positions {
-        let index: i64 = text.parse().map_err(|_| {
-            Error::invalid(format!("mode pop takes positions, and '{text}' is not a whole number"))
-        })?;
+        let index: i64 = text
+            .parse()
+            .map_err(|_| Error::invalid(format!("mode pop takes positions, and '{text}' is not a whole number")))?;
         let at = if index < 0 { index + length as i64 } else { index };
         if at < 0 || at >= length as i64 {
             return Err(Error::invalid(format!(

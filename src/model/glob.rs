@@ -44,9 +44,7 @@ fn step(pattern: &[char], c: char) -> Option<Piece> {
         '*' => Some(Piece::Star),
         '?' => Some(Piece::One(1)),
         '[' => match set(pattern) {
-            Some((width, negated, members)) => {
-                (contains(members, c) != negated).then_some(Piece::One(width))
-            }
+            Some((width, negated, members)) => (contains(members, c) != negated).then_some(Piece::One(width)),
             None => (c == '[').then_some(Piece::One(1)),
         },
         head => (*head == c).then_some(Piece::One(1)),

@@ -335,7 +335,7 @@ impl Tx {
         if direct {
             return Ok(copied);
         }
-        let changed = self.execute(insert.from_staging()).await?;
+        let changed = self.execute(insert.insert_staged()).await?;
         self.execute(insert.drop_staging()).await?;
         Ok(changed)
     }
@@ -385,7 +385,8 @@ impl Insert {
             OnConflict::Replace => {
                 let others = columns.iter().filter(|c| !table.primary_key.contains(c)).map(|c| dialect.quote(c));
                 let set: Vec<_> = others.map(|c| format!("{c} = excluded.{c}")).collect();
-                let action = if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+                let action =
+                    if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
                 format!(" ON CONFLICT ({}) DO {action}", key(&table.primary_key))
             }
         };
@@ -419,7 +420,7 @@ impl Insert {
         format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", self.columns)
     }
 
-    fn from_staging(&self) -> String {
+    fn insert_staged(&self) -> String {
         let (target, columns, staging, tail) = (&self.target, &self.columns, &self.staging, &self.tail);
         match &self.number {
             Some((auto, sequence)) => format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::conn::{OnConflict, Tx};
 use super::dialect::Dialect;
 use super::schema::{Kind, Scanned, Table, calibs_table, tags_table};
-use super::{Registry, create_table, next_number, ints, optional_texts, tables, texts};
+use super::{Registry, create_table, ints, next_number, optional_texts, tables, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::dataset::DatasetType;
 
@@ -133,7 +133,8 @@ pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool>
     let dialect = tx.dialect();
     let target = tx.table("dataset_type");
     let calibs = calibs.map_or("NULL".to_owned(), |t| dialect.text(&t.name));
-    let (name, class, tags) = (dialect.text(&wanted.name), dialect.text(&wanted.storage_class), dialect.text(&tags.name));
+    let (name, class, tags) =
+        (dialect.text(&wanted.name), dialect.text(&wanted.storage_class), dialect.text(&tags.name));
     let next = next_number(&tx, "dataset_type", "id");
     let id = next.as_ref().map_or("", |_| "id, ");
     let next = next.map_or_else(String::new, |n| format!("{n}, "));

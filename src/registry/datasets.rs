@@ -1,14 +1,16 @@
-//! Writing datasets, their file records and their memberships.
+//! Reading and writing datasets, their file records and their memberships.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
 
 use super::conn::{OnConflict, Tx};
 use super::dataset_types::TypeRecord;
 use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts};
-use super::schema::{Table, static_tables};
-use super::{Registry, collections};
+use super::schema::{Kind, Scanned, Table, arrow_schema, static_tables};
+use super::{Registry, collections, ints, texts};
 use crate::error::{Error, Result};
 
 /// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
@@ -106,7 +108,8 @@ async fn summarise(
     collection: i64,
     rows: &RecordBatch,
 ) -> Result<()> {
-    let types = batch([("collection_id", constant_int(collection, 1)), ("dataset_type_id", constant_int(record.id, 1))])?;
+    let types =
+        batch([("collection_id", constant_int(collection, 1)), ("dataset_type_id", constant_int(record.id, 1))])?;
     tx.insert(named(tables, "collection_summary_dataset_type")?, &types, OnConflict::Keep).await?;
     for dimension in &record.dataset_type.dimensions {
         if registry.universe.find(dimension).is_some_and(|e| e.governor) {
@@ -158,4 +161,113 @@ fn named<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
 /// The ids in a column, as text.
 pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
     Ok(column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+}
+
+/// How many ids go into one query.
+const CHUNK: usize = 4096;
+
+fn id_list(registry: &Registry, ids: &[String]) -> Result<String> {
+    let dialect = registry.conn.dialect();
+    let literal = |id: &String| dialect.uuid(id).ok_or_else(|| Error::invalid(format!("'{id}' is no dataset id")));
+    Ok(ids.iter().map(literal).collect::<Result<Vec<_>>>()?.join(", "))
+}
+
+/// Which of the ids are datasets, by the key of their dataset type.
+///
+/// # Errors
+/// A text that is no id, or what the database says.
+pub async fn types_of(registry: &Registry, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
+    let mut found: HashMap<i64, Vec<String>> = HashMap::new();
+    for some in wanted.chunks(CHUNK) {
+        let (table, list) = (registry.conn.table("dataset"), id_list(registry, some)?);
+        let columns = vec![Scanned::plain("id", Kind::Uuid), Scanned::plain("dataset_type_id", Kind::Int)];
+        let rows = registry.conn.rows(format!("SELECT id, dataset_type_id FROM {table} WHERE id IN ({list})"), columns);
+        let rows = rows.await?;
+        for (id, kind) in texts(&rows, 0).into_iter().zip(ints(&rows, 1)) {
+            found.entry(kind).or_default().push(id);
+        }
+    }
+    Ok(found)
+}
+
+/// The data IDs of datasets: `dataset_id` and the dimensions, from their RUN's memberships.
+///
+/// # Errors
+/// What the database says.
+pub async fn data_ids(registry: &Registry, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let identity = |c: &Scanned| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
+    let columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
+    let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
+    let mut batches = Vec::new();
+    for some in wanted.chunks(CHUNK) {
+        let sql = format!(
+            "SELECT {} FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.run_id = t.collection_id \
+             WHERE t.dataset_id IN ({})",
+            select.join(", "),
+            conn.table(&record.tags.name),
+            conn.table("dataset"),
+            id_list(registry, some)?
+        );
+        batches.push(conn.rows(sql, columns.clone()).await?);
+    }
+    Ok(concat_batches(&arrow_schema(&columns), &batches)?)
+}
+
+/// The ids of the datasets of a type in a collection.
+///
+/// # Errors
+/// What the database says.
+pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) -> Result<HashSet<String>> {
+    let conn = &registry.conn;
+    let sql = format!(
+        "SELECT t.dataset_id FROM {} t JOIN {} c ON c.collection_id = t.collection_id WHERE c.name = {} \
+         AND t.dataset_type_id = {}",
+        conn.table(&record.tags.name),
+        conn.table("collection"),
+        conn.dialect().text(collection),
+        record.id
+    );
+    Ok(texts(&conn.rows(sql, vec![Scanned::plain("dataset_id", Kind::Uuid)]).await?, 0).into_iter().collect())
+}
+
+/// The datasets of a type with dimensions instrument, detector and exposure that a run holds of some exposures:
+/// `exposure`, `detector`, `dataset_id`, `path`, `file_size`.
+///
+/// # Errors
+/// What the database says.
+pub async fn of_exposures(
+    registry: &Registry,
+    record: &TypeRecord,
+    run: &str,
+    instrument: &str,
+    exposures: &[i64],
+) -> Result<RecordBatch> {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let list: Vec<_> = exposures.iter().map(i64::to_string).collect();
+    let (select, join) = if registry.has_file_records().await? {
+        let records = conn.table(&registry.file_records.name);
+        ("r.path, r.file_size", format!("LEFT JOIN {records} r ON r.dataset_id = t.dataset_id"))
+    } else {
+        ("NULL, NULL", String::new())
+    };
+    let sql = format!(
+        "SELECT t.exposure, t.detector, t.dataset_id, {select} FROM {} t {join} WHERE t.dataset_type_id = {} \
+         AND t.collection_id = (SELECT collection_id FROM {} WHERE name = {}) AND t.instrument = {} \
+         AND t.exposure IN ({})",
+        conn.table(&record.tags.name),
+        record.id,
+        conn.table("collection"),
+        dialect.text(run),
+        dialect.text(instrument),
+        list.join(", ")
+    );
+    let columns = [
+        ("exposure", Kind::Int),
+        ("detector", Kind::Int),
+        ("dataset_id", Kind::Uuid),
+        ("path", Kind::Text(None)),
+        ("file_size", Kind::Int),
+    ];
+    conn.rows(sql, columns.map(|(n, k)| Scanned::plain(n, k)).to_vec()).await
 }

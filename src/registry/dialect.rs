@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn long_names_are_cut_as_the_butler_cuts_them() {
         let full = "fkey_visit_physical_filter_instrument_name_instrument_physical_filter";
-        assert_eq!(Dialect::Postgres.constraint(full), "fkey_visit_physical_filter_instrument_name_instrument__daee087b");
+        assert_eq!(
+            Dialect::Postgres.constraint(full),
+            "fkey_visit_physical_filter_instrument_name_instrument__daee087b"
+        );
         assert_eq!(Dialect::Sqlite.constraint(full), full);
     }
 

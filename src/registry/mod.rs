@@ -136,9 +136,9 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
     let name = Scanned::plain("extname", Kind::Text(None));
     let sql = "SELECT extname::text FROM pg_extension WHERE extname = 'btree_gist'".to_owned();
     if tx.rows(sql, &[name]).await?.num_rows() == 0 {
-        tx.execute("CREATE EXTENSION btree_gist".to_owned()).await.map_err(|e| {
-            e.context("the Butler needs the PostgreSQL extension btree_gist, which could not be made")
-        })?;
+        tx.execute("CREATE EXTENSION btree_gist".to_owned())
+            .await
+            .map_err(|e| e.context("the Butler needs the PostgreSQL extension btree_gist, which could not be made"))?;
     }
     if let Some(schema) = tx.schema().map(|s| Dialect::Postgres.quote(s)) {
         tx.execute(format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;

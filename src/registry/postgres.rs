@@ -231,8 +231,7 @@ mod tests {
         ])
         .unwrap();
         let stream = encode(&table, &batch).unwrap();
-        let columns: Vec<_> =
-            table.scanned().into_iter().filter(|c| batch.column_by_name(&c.name).is_some()).collect();
+        let columns: Vec<_> = table.scanned().into_iter().filter(|c| batch.column_by_name(&c.name).is_some()).collect();
         for piece in [1, 7, 1000] {
             let mut decoder = Decoder::new(&columns);
             for part in stream.chunks(piece) {

@@ -190,7 +190,12 @@ impl Table {
 
     fn refers(&mut self, table: &str, source: &[&str], target: &[&str], cascade: bool) -> &mut Self {
         let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
-        self.foreign_keys.push(ForeignKey { table: table.to_owned(), source: own(source), target: own(target), cascade });
+        self.foreign_keys.push(ForeignKey {
+            table: table.to_owned(),
+            source: own(source),
+            target: own(target),
+            cascade,
+        });
         self
     }
 
@@ -200,7 +205,11 @@ impl Table {
             return;
         };
         let kind = kind_of(key.kind);
-        if in_key { self.key(name, kind) } else { self.need(name, kind) };
+        if in_key {
+            self.key(name, kind)
+        } else {
+            self.need(name, kind)
+        };
         if element.has_table {
             let source: Vec<&str> = element.required.iter().map(String::as_str).collect();
             let target: Vec<&str> = source.iter().map(|d| if *d == name { key.name.as_str() } else { d }).collect();
@@ -246,7 +255,11 @@ impl Shape {
     /// Adds the reference to a collection; keyed by name it is also shown as `…_id`.
     fn collection(self, table: &mut Table, role: &str, in_key: bool) -> String {
         let (name, kind) = self.collection_column(role);
-        if in_key { table.key(&name, kind) } else { table.need(&name, kind) };
+        if in_key {
+            table.key(&name, kind)
+        } else {
+            table.need(&name, kind)
+        };
         if self.collections_by_name {
             alias(table, &format!("{role}_id"), &name, kind);
         }
@@ -410,7 +423,12 @@ fn datasets(universe: &Universe, shape: Shape) -> Vec<Table> {
     dataset.key("id", Kind::Uuid).need("dataset_type_id", Kind::Int);
     dataset.need("ingest_date", if shape.utc_ingest_date { Kind::UtcTime } else { Kind::Time });
     let run = shape.collection(&mut dataset, "run", false);
-    dataset.refers("dataset_type", &["dataset_type_id"], &["id"], false).refers("run", &[&run], &[collection_key], true);
+    dataset.refers("dataset_type", &["dataset_type_id"], &["id"], false).refers(
+        "run",
+        &[&run],
+        &[collection_key],
+        true,
+    );
     let mut summary = Table::new("collection_summary_dataset_type");
     let column = shape.collection(&mut summary, "collection", true);
     summary.key("dataset_type_id", Kind::Int);
@@ -474,7 +492,11 @@ fn association(universe: &Universe, shape: Shape, name: &str, dimensions: &[Stri
         table.numbered("id");
     }
     table.need("dataset_type_id", Kind::Int).refers("dataset_type", &["dataset_type_id"], &["id"], false);
-    if tags { table.key("dataset_id", Kind::Uuid) } else { table.need("dataset_id", Kind::Uuid) };
+    if tags {
+        table.key("dataset_id", Kind::Uuid)
+    } else {
+        table.need("dataset_id", Kind::Uuid)
+    };
     table.refers("dataset", &["dataset_id"], &["id"], true);
     let collection = shape.collection(&mut table, "collection", tags);
     table.refers("collection", &[&collection], &[collection_key], true);

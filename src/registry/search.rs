@@ -125,10 +125,9 @@ fn part(registry: &Registry, record: &TypeRecord, table: &str, ranks: &[&Rank], 
     select.extend(["r.name AS run".to_owned(), "c.name AS collection".to_owned()]);
     if let Some(stored) = span {
         let source = || "timespan".to_owned();
-        for (name, reading, open) in [
-            ("timespan_begin", Reading::Begin(source()), 0),
-            ("timespan_end", Reading::End(source()), time::MAX),
-        ] {
+        for (name, reading, open) in
+            [("timespan_begin", Reading::Begin(source()), 0), ("timespan_end", Reading::End(source()), time::MAX)]
+        {
             let column = Scanned { name: name.to_owned(), reading, nullable: true };
             let value = if stored { dialect.reads(&column) } else { open.to_string() };
             select.push(format!("{value} AS {name}"));

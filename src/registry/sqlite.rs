@@ -46,12 +46,7 @@ pub fn read(
 ///
 /// # Errors
 /// What SQLite says: a constraint, most often.
-pub fn insert(
-    handle: &mut LockedSqliteHandle<'_>,
-    sql: &str,
-    table: &Table,
-    batch: &RecordBatch,
-) -> Result<u64> {
+pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &Table, batch: &RecordBatch) -> Result<u64> {
     let given = give(table, batch)?;
     let mut statement = Statement::prepare(handle, sql)?;
     let mut changed = 0;
@@ -86,9 +81,8 @@ impl<'h> Statement<'h> {
         let length = c_int::try_from(sql.len()).map_err(|_| Error::invalid("the statement is too long for SQLite"))?;
         let mut raw = null_mut();
         // SAFETY: `db` is locked; `sql` is readable for `length` bytes, so it needs no closing zero.
-        let code = unsafe {
-            ffi::sqlite3_prepare_v2(db.as_ptr(), sql.as_ptr().cast(), length, &raw mut raw, null_mut())
-        };
+        let code =
+            unsafe { ffi::sqlite3_prepare_v2(db.as_ptr(), sql.as_ptr().cast(), length, &raw mut raw, null_mut()) };
         match NonNull::new(raw) {
             Some(raw) if code == ffi::SQLITE_OK => Ok(Self { db, raw, locked: PhantomData }),
             _ => Err(complaint(db, code)),
@@ -158,9 +152,7 @@ impl<'h> Statement<'h> {
         let length = c_int::try_from(text.len()).map_err(|_| Error::invalid("a text is too long for SQLite"))?;
         self.bind_with(|raw| {
             // SAFETY: the statement is alive; SQLITE_TRANSIENT makes SQLite copy the text before returning.
-            unsafe {
-                ffi::sqlite3_bind_text(raw, index, text.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT())
-            }
+            unsafe { ffi::sqlite3_bind_text(raw, index, text.as_ptr().cast(), length, ffi::SQLITE_TRANSIENT()) }
         })
     }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::RwLock;
 
-use super::locate::Located;
 use super::Repo;
+use super::locate::Located;
 use crate::error::{Error, Kind, Result};
 use crate::registry::Registry;
 use crate::registry::conn::{Conn, Mode};

@@ -1,8 +1,8 @@
 //! `associate` and `disassociate`: picks of datasets in TAGGED collections.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use async_trait::async_trait;
 
@@ -11,14 +11,10 @@ use super::records::all;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
+use crate::registry::collections;
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::ids;
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{collections, ints, texts};
-
-/// How many ids go into one query.
-const CHUNK: usize = 4096;
+use crate::registry::datasets::{self, ids};
 
 /// Puts datasets into a TAGGED collection.
 #[derive(Debug)]
@@ -41,10 +37,9 @@ impl Verb for Associate {
         tagged(&repo, &self.collection, "associate into").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
-            let members = members(&repo, &record, &wanted).await?;
-            let there = memberships(&repo, &record, &self.collection).await?;
-            let new: BooleanArray =
-                ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
+            let members = datasets::data_ids(&repo.registry, &record, &wanted).await?;
+            let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
+            let new: BooleanArray = ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
             let name = record.dataset_type.name;
             hand.note("membership", Outcome::Existing, &name, (new.len() - new.true_count()) as u64);
             if new.true_count() > 0 {
@@ -55,7 +50,10 @@ impl Verb for Associate {
         hand.apply(plan).await.map_err(|e| match e.kind() {
             Kind::Conflict => Error::new(
                 Kind::Conflict,
-                format!("collection '{}' already holds another dataset with the same type and data ID", self.collection),
+                format!(
+                    "collection '{}' already holds another dataset with the same type and data ID",
+                    self.collection
+                ),
             )
             .because(e),
             _ => e,
@@ -70,7 +68,7 @@ impl Verb for Disassociate {
         tagged(&repo, &self.collection, "disassociate from").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
-            let there = memberships(&repo, &record, &self.collection).await?;
+            let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
             let going: Vec<_> = wanted.into_iter().filter(|id| there.contains(id)).collect();
             if !going.is_empty() {
                 plan.push(Change::Disassociate(self.collection.clone(), record.dataset_type.name, going));
@@ -83,9 +81,10 @@ impl Verb for Disassociate {
 async fn tagged(repo: &Repo, name: &str, doing: &str) -> Result<()> {
     match collections::load(&repo.registry).await?.get(name)?.kind {
         CollectionType::Tagged => Ok(()),
-        other => {
-            Err(Error::new(Kind::Conflict, format!("cannot {doing} collection '{name}' of type {other}: must be TAGGED")))
-        }
+        other => Err(Error::new(
+            Kind::Conflict,
+            format!("cannot {doing} collection '{name}' of type {other}: must be TAGGED"),
+        )),
     }
 }
 
@@ -100,72 +99,13 @@ async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, 
     let rows = crate::registry::rows::batch([("dataset_id", text)])?;
     let mut seen = HashSet::new();
     let wanted: Vec<String> = ids(&rows, "dataset_id")?.into_iter().filter(|id| seen.insert(id.clone())).collect();
-    let mut kinds: HashMap<i64, Vec<String>> = HashMap::new();
-    let mut found = 0;
-    for some in wanted.chunks(CHUNK) {
-        let list = id_list(repo, some)?;
-        let sql = format!("SELECT id, dataset_type_id FROM {} WHERE id IN ({list})", repo.registry.conn.table("dataset"));
-        let columns = vec![Scanned::plain("id", ColumnKind::Uuid), Scanned::plain("dataset_type_id", ColumnKind::Int)];
-        let rows = repo.registry.conn.rows(sql, columns).await?;
-        found += rows.num_rows();
-        for (id, kind) in texts(&rows, 0).into_iter().zip(ints(&rows, 1)) {
-            kinds.entry(kind).or_default().push(id);
-        }
-    }
-    if found < wanted.len() {
-        let known: HashSet<&String> = kinds.values().flatten().collect();
-        let missing = wanted.iter().find(|id| !known.contains(id)).map_or("", String::as_str);
+    let mut kinds = datasets::types_of(&repo.registry, &wanted).await?;
+    let known: HashSet<&String> = kinds.values().flatten().collect();
+    if let Some(missing) = wanted.iter().find(|id| !known.contains(id)) {
         return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
     }
     let types = dataset_types::load(&repo.registry).await?;
-    let mut all: Vec<_> =
-        types.into_iter().filter_map(|t| kinds.remove(&t.id).map(|ids| (t, ids))).collect();
+    let mut all: Vec<_> = types.into_iter().filter_map(|t| kinds.remove(&t.id).map(|ids| (t, ids))).collect();
     all.iter_mut().for_each(|(_, ids)| ids.sort_unstable());
     Ok(all)
-}
-
-fn id_list(repo: &Repo, ids: &[String]) -> Result<String> {
-    let dialect = repo.registry.conn.dialect();
-    let literal = |id: &String| dialect.uuid(id).ok_or_else(|| Error::invalid(format!("'{id}' is no dataset id")));
-    Ok(ids.iter().map(literal).collect::<Result<Vec<_>>>()?.join(", "))
-}
-
-/// The data IDs of datasets: `dataset_id` and the dimensions, from their RUN's memberships.
-async fn members(repo: &Repo, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
-    let (conn, dialect) = (&repo.registry.conn, repo.registry.conn.dialect());
-    let columns: Vec<Scanned> = record
-        .tags
-        .scanned()
-        .into_iter()
-        .filter(|c| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name))
-        .collect();
-    let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
-    let mut batches = Vec::new();
-    for some in wanted.chunks(CHUNK) {
-        let sql = format!(
-            "SELECT {} FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.run_id = t.collection_id \
-             WHERE t.dataset_id IN ({})",
-            select.join(", "),
-            conn.table(&record.tags.name),
-            conn.table("dataset"),
-            id_list(repo, some)?
-        );
-        batches.push(conn.rows(sql, columns.clone()).await?);
-    }
-    Ok(arrow::compute::concat_batches(&crate::registry::schema::arrow_schema(&columns), &batches)?)
-}
-
-/// The ids of the datasets of a type in a collection.
-async fn memberships(repo: &Repo, record: &TypeRecord, collection: &str) -> Result<HashSet<String>> {
-    let conn = &repo.registry.conn;
-    let sql = format!(
-        "SELECT t.dataset_id FROM {} t JOIN {} c ON c.collection_id = t.collection_id WHERE c.name = {} \
-         AND t.dataset_type_id = {}",
-        conn.table(&record.tags.name),
-        conn.table("collection"),
-        conn.dialect().text(collection),
-        record.id
-    );
-    let rows = conn.rows(sql, vec![Scanned::plain("dataset_id", ColumnKind::Uuid)]).await?;
-    Ok(texts(&rows, 0).into_iter().collect())
 }

@@ -63,7 +63,8 @@ impl Verb for RemoveCollection {
                 if glob::is_pattern(&self.name) {
                     continue;
                 }
-                let said = format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
+                let said =
+                    format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
                 return Err(Error::new(Kind::Conflict, said));
             }
             let parents = all.parents(&collection.name);

@@ -31,8 +31,9 @@ impl Verb for RegisterInstrument {
         for (element, rows) in records(&self.instrument)? {
             // Older universes lack some columns.
             let known = table(&repo.registry, element)?;
-            let columns: Vec<usize> =
-                (0..rows.num_columns()).filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some()).collect();
+            let columns: Vec<usize> = (0..rows.num_columns())
+                .filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some())
+                .collect();
             sync(&repo, element, &rows.project(&columns)?, self.update, &mut plan, hand).await?;
         }
         hand.apply(plan).await

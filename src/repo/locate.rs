@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Error, Kind, Result, hint};
-use crate::format::butler_yaml::Config;
 use crate::format::bounded;
+use crate::format::butler_yaml::Config;
 
 /// The most bytes a configuration is read with.
 const LIMIT: u64 = 4 << 20;

@@ -6,9 +6,9 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::error::{Error, Kind, Result};
-use crate::registry::Registry;
 use crate::registry::rows::{Give, Value, give};
 use crate::registry::schema::Table;
+use crate::registry::{Registry, dimensions};
 
 /// How a record compares with the one that has its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub async fn compare(registry: &Registry, table: &Table, rows: &RecordBatch) -> 
     }
     let given = give(table, rows)?;
     let keys = key_columns(table, &given)?;
-    let there = read(registry, table, rows, &given, &keys).await?;
+    let there = dimensions::stored(registry, table, rows).await?;
     let stored = give(table, &there)?;
     let stored_keys = key_columns(table, &stored)?;
     let index: HashMap<String, usize> = (0..there.num_rows()).map(|r| (key(&stored, &stored_keys, r), r)).collect();
@@ -46,46 +46,16 @@ pub async fn compare(registry: &Registry, table: &Table, rows: &RecordBatch) -> 
 /// Where the key columns are among those given.
 fn key_columns(table: &Table, given: &[Give<'_>]) -> Result<Vec<usize>> {
     let at = |name: &String| {
-        given.iter().position(|g| g.column.name == *name).ok_or_else(|| {
-            Error::invalid(format!("records of '{}' need the column '{name}'", table.name))
-        })
+        given
+            .iter()
+            .position(|g| g.column.name == *name)
+            .ok_or_else(|| Error::invalid(format!("records of '{}' need the column '{name}'", table.name)))
     };
     table.primary_key.iter().map(at).collect()
 }
 
 fn key(given: &[Give<'_>], keys: &[usize], row: usize) -> String {
     keys.iter().map(|k| format!("{:?}\u{1f}", given[*k].values.at(row))).collect()
-}
-
-async fn read(
-    registry: &Registry,
-    table: &Table,
-    rows: &RecordBatch,
-    given: &[Give<'_>],
-    keys: &[usize],
-) -> Result<RecordBatch> {
-    let dialect = registry.conn.dialect();
-    let named = |name: &str| rows.schema_ref().column_with_name(name).is_some();
-    let columns: Vec<_> = table.scanned().into_iter().filter(|c| named(&c.name)).collect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
-    let mut tuples = Vec::with_capacity(rows.num_rows());
-    for row in 0..rows.num_rows() {
-        let literals: Option<Vec<_>> =
-            keys.iter().map(|k| dialect.literal(given[*k].column.kind, given[*k].values.at(row))).collect();
-        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
-        tuples.push(format!("({})", literals.join(", ")));
-    }
-    tuples.sort_unstable();
-    tuples.dedup();
-    let key: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE ({}) IN (VALUES {})",
-        select.join(", "),
-        registry.conn.table(&table.name),
-        key.join(", "),
-        tuples.join(", ")
-    );
-    registry.conn.rows(sql, columns).await
 }
 
 fn differences(given: &[Give<'_>], row: usize, stored: &[Give<'_>], found: usize) -> Status {

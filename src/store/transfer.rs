@@ -109,7 +109,9 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
     }
     match mode {
         Mode::Copy => copy(from, to)?,
-        Mode::Move => std::fs::rename(from, to).or_else(|_| copy(from, to).and_then(|()| std::fs::remove_file(from)))?,
+        Mode::Move => {
+            std::fs::rename(from, to).or_else(|_| copy(from, to).and_then(|()| std::fs::remove_file(from)))?
+        }
         Mode::Hardlink => std::fs::hard_link(from, to)?,
         Mode::Symlink => std::os::unix::fs::symlink(from, to)?,
         Mode::Relsymlink => std::os::unix::fs::symlink(relative(from, to), to)?,

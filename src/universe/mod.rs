@@ -322,7 +322,8 @@ fn element(
         required.insert(name);
     }
     let sorted = |names: &mut dyn Iterator<Item = &str>| -> Result<Vec<String>> {
-        let mut names: Vec<_> = names.map(|n| Ok((index.get(n).ok_or_else(|| unknown(name, n))?, n))).collect::<Result<_>>()?;
+        let mut names: Vec<_> =
+            names.map(|n| Ok((index.get(n).ok_or_else(|| unknown(name, n))?, n))).collect::<Result<_>>()?;
         names.sort_unstable();
         Ok(names.into_iter().map(|(_, n)| n.to_owned()).collect())
     };

@@ -267,12 +267,7 @@ impl Search {
         self.instruments.iter().find(|i| i.name == name).cloned()
     }
 
-    fn translated(
-        &self,
-        entry: &Entry<'_>,
-        known: Option<&Arc<Instrument>>,
-        seen: &mut Told,
-    ) -> Result<Metadata> {
+    fn translated(&self, entry: &Entry<'_>, known: Option<&Arc<Instrument>>, seen: &mut Told) -> Result<Metadata> {
         let (name, exposure, detector) = entry.identity()?;
         let instrument = match known {
             Some(known) => Arc::clone(known),

@@ -15,14 +15,15 @@ use self::find::{Found, Group, Metadata, Search};
 use super::hand::{Change, Hand, Outcome};
 use super::sync::{Status, compare, conflict, select};
 use super::{Access, Repo, Verb};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::instrument::{Instrument, Observation};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::dimensions::table;
-use crate::registry::{collections, schema, texts};
+use crate::registry::dimensions::{self, table};
+use crate::registry::schema::{Kind, Scanned};
+use crate::registry::{collections, texts};
 use crate::store::Place;
 use crate::store::transfer::{Mode, Transfer};
 
@@ -121,10 +122,8 @@ impl IngestRaws {
 
 /// The instruments of the registry that this program knows, by name.
 async fn registered(repo: &Repo) -> Result<Vec<Arc<Instrument>>> {
-    let conn = &repo.registry.conn;
-    let text = schema::Kind::Text(None);
-    let columns = ["name", "class_name"].map(|n| schema::Scanned::plain(n, text)).to_vec();
-    let rows = conn.rows(format!("SELECT name, class_name FROM {}", conn.table("instrument")), columns).await?;
+    let columns = vec![Scanned::plain("name", Kind::Text(None))];
+    let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;
     let known = Instrument::built_in()?;
     let names = texts(&rows, 0);
     Ok(known.into_iter().filter(|i| names.contains(&i.name)).map(Arc::new).collect())
@@ -161,7 +160,8 @@ impl State<'_> {
         let mut plan = self.prepare(&instrument, &run, hand).await?;
         let exposures = self.records(exposures, &mut plan, hand).await?;
         self.datasets(&instrument, &run, &exposures, &mut plan, hand).await?;
-        let (files, bytes) = exposures.iter().flat_map(|e| &e.files).fold((0, 0), |(n, b), f| (n + 1, b + f.size.unwrap_or(0)));
+        let (files, bytes) =
+            exposures.iter().flat_map(|e| &e.files).fold((0, 0), |(n, b), f| (n + 1, b + f.size.unwrap_or(0)));
         hand.apply(plan).await?;
         hand.tick(files, bytes);
         Ok(())
@@ -184,7 +184,7 @@ impl State<'_> {
             }
             if let Some(file) = exposure.files.iter().find(|f| !detectors.contains_key(&f.detector)) {
                 let said = format!("{name} has no detector {} (file '{}')", file.detector, file.place.local());
-                return Err(Error::new(Kind::NotFound, said));
+                return Err(Error::new(ErrorKind::NotFound, said));
             }
         }
         Ok(())
@@ -209,7 +209,7 @@ impl State<'_> {
         match collections::load(&self.repo.registry).await?.find(run) {
             Some(there) if there.kind == CollectionType::Run => {}
             Some(there) => {
-                return Err(Error::new(Kind::Conflict, format!("collection '{run}' is {}, not RUN", there.kind)));
+                return Err(Error::new(ErrorKind::Conflict, format!("collection '{run}' is {}, not RUN", there.kind)));
             }
             None if hand.is_dry() && hand.knows("collection") => {}
             None => plan.push(Change::Collection(run.to_owned(), CollectionType::Run, None)),
@@ -257,7 +257,7 @@ impl State<'_> {
                 None => good.push(exposure),
                 Some(how) => {
                     let said = format!("exposure {}: {how}", exposure.observation.obs_id);
-                    self.task.fail(hand, Error::new(Kind::Conflict, said))?;
+                    self.task.fail(hand, Error::new(ErrorKind::Conflict, said))?;
                 }
             }
         }
@@ -290,9 +290,11 @@ impl State<'_> {
                             "run '{run}' already holds another {name} of exposure {} and detector {}",
                             row.exposure, row.detector
                         );
-                        self.task.fail(hand, Error::new(Kind::Conflict, said))?;
+                        self.task.fail(hand, Error::new(ErrorKind::Conflict, said))?;
                     }
-                    Some((_, path, size)) if (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) => same += 1,
+                    Some((_, path, size)) if (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) => {
+                        same += 1
+                    }
                     Some(_) => moved.push(row),
                 }
             }
@@ -304,11 +306,11 @@ impl State<'_> {
             plan.push(Change::Files(files));
         }
         if !new.is_empty() {
-            let rows = rows::datasets(instrument, &new)?;
+            let rows = rows::dataset_rows(instrument, &new)?;
             plan.push(Change::Datasets(name.clone(), run.to_owned(), rows));
         }
         if !moved.is_empty() {
-            plan.push(Change::ReplaceFiles(name.clone(), rows::datasets(instrument, &moved)?));
+            plan.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?));
         }
         Ok(())
     }

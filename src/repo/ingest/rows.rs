@@ -16,38 +16,21 @@ use crate::model::dataset::dataset_id;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::rows::{batch, constant_text, text_column};
 use crate::registry::schema::{Kind, Scanned, Table};
-use crate::registry::{ints, optional_texts, texts};
+use crate::registry::{datasets, dimensions, ints, optional_texts, texts};
 use crate::repo::Repo;
 use crate::store::placement;
 
 /// Detector names of an instrument, by id.
 pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
-    let rows = of_instrument(repo, instrument, "detector", [("id", Kind::Int), ("full_name", Kind::Text(None))]).await?;
+    let columns = vec![Scanned::plain("id", Kind::Int), Scanned::plain("full_name", Kind::Text(None))];
+    let rows = dimensions::values(&repo.registry, "detector", columns, Some(instrument)).await?;
     Ok(ints(&rows, 0).into_iter().zip(texts(&rows, 1)).collect())
 }
 
 /// Filters of an instrument.
 pub async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
-    let text = Kind::Text(None);
-    Ok(texts(&of_instrument(repo, instrument, "physical_filter", [("name", text), ("band", text)]).await?, 0))
-}
-
-async fn of_instrument(
-    repo: &Repo,
-    instrument: &str,
-    table: &str,
-    columns: [(&str, Kind); 2],
-) -> Result<RecordBatch> {
-    let conn = &repo.registry.conn;
-    let columns = columns.map(|(name, kind)| Scanned::plain(name, kind)).to_vec();
-    let sql = format!(
-        "SELECT {}, {} FROM {} WHERE instrument = {}",
-        columns[0].name,
-        columns[1].name,
-        conn.table(table),
-        conn.dialect().text(instrument)
-    );
-    conn.rows(sql, columns).await
+    let columns = vec![Scanned::plain("name", Kind::Text(None))];
+    Ok(texts(&dimensions::values(&repo.registry, "physical_filter", columns, Some(instrument)).await?, 0))
 }
 
 /// The records of an element that exposures need, each once, and which record is that of each exposure.
@@ -182,7 +165,7 @@ pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> S
 }
 
 /// Rows of datasets, as [`crate::registry::datasets`] takes them.
-pub fn datasets(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
+pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
     let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
     batch([
         ("dataset_id", text_column(rows.iter().map(|r| r.id.as_str()))),
@@ -209,35 +192,8 @@ pub async fn stored(
     if exposures.is_empty() {
         return Ok(Stored::new());
     }
-    let conn = &repo.registry.conn;
-    let dialect = conn.dialect();
-    let files = repo.registry.has_file_records().await?;
-    let list: Vec<_> = exposures.iter().map(|e| e.observation.exposure.to_string()).collect();
-    let (select, join) = if files {
-        let records = conn.table(&repo.registry.file_records.name);
-        ("r.path, r.file_size", format!("LEFT JOIN {records} r ON r.dataset_id = t.dataset_id"))
-    } else {
-        ("NULL, NULL", String::new())
-    };
-    let sql = format!(
-        "SELECT t.exposure, t.detector, t.dataset_id, {select} FROM {} t {join} WHERE t.dataset_type_id = {} \
-         AND t.collection_id = (SELECT collection_id FROM {} WHERE name = {}) AND t.instrument = {} \
-         AND t.exposure IN ({})",
-        conn.table(&record.tags.name),
-        record.id,
-        conn.table("collection"),
-        dialect.text(run),
-        dialect.text(&instrument.name),
-        list.join(", ")
-    );
-    let columns = [
-        ("exposure", Kind::Int),
-        ("detector", Kind::Int),
-        ("dataset_id", Kind::Uuid),
-        ("path", Kind::Text(None)),
-        ("file_size", Kind::Int),
-    ];
-    let rows = conn.rows(sql, columns.map(|(n, k)| Scanned::plain(n, k)).to_vec()).await?;
+    let ids: Vec<i64> = exposures.iter().map(|e| e.observation.exposure).collect();
+    let rows = datasets::of_exposures(&repo.registry, record, run, &instrument.name, &ids).await?;
     let keys = ints(&rows, 0).into_iter().zip(ints(&rows, 1));
     let values = texts(&rows, 2).into_iter().zip(optional_texts(&rows, 3).into_iter().zip(ints(&rows, 4)));
     Ok(keys.zip(values.map(|(id, (path, size))| (id, path, Some(size)))).collect())
@@ -282,7 +238,8 @@ pub fn placed(
 fn template<'a>(config: &'a Config, instrument: &Instrument) -> &'a str {
     let raw = &instrument.raw;
     let own = format!("instrument<{}>", instrument.name);
-    let keys = [&*raw.dataset_type, "physical_filter+detector+exposure", "instrument+detector+exposure", &*raw.storage_class];
+    let keys =
+        [&*raw.dataset_type, "physical_filter+detector+exposure", "instrument+detector+exposure", &*raw.storage_class];
     let at = |path: &[&str]| {
         let value = config.value(path)?;
         value.as_str().or_else(|| value.get("template")?.as_str())

@@ -1,0 +1,19 @@
+//! Opens a repository and asks how many raws each night has.
+//!
+//! ```sh
+//! cargo run -- demo
+//! cargo run --example open_and_query -- butlersql-demo/repo
+//! ```
+
+use butlersql::engine::session::Session;
+use datafusion::arrow::util::pretty::print_batches;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let repository = std::env::args().nth(1).ok_or("name a repository")?;
+    let session = Session::open(&repository)?;
+    let nights = "SELECT day_obs, count(*) AS raws FROM raw JOIN exposure USING (instrument, exposure) \
+                  GROUP BY day_obs ORDER BY day_obs";
+    print_batches(&session.sql(nights).await?)?;
+    Ok(())
+}

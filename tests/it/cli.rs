@@ -1,0 +1,201 @@
+//! The command line: arguments, formats, variables, exit codes.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::world::{Db, Home, Ran, program, run};
+
+fn home() -> Home {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.with_camera();
+    home
+}
+
+fn with(home: &Home, arguments: &[&str]) -> Ran {
+    run(program().arg(home.repo()).args(arguments))
+}
+
+const TWO: &str = "SELECT detector, full_name FROM detector WHERE detector < 2 ORDER BY 1";
+
+#[test]
+fn answers_come_in_every_format() {
+    let home = home();
+    let text = |format: &str| with(&home, &["--format", format, "-c", TWO]).ok();
+    assert_eq!(text("csv"), "detector,full_name\n0,R22_S00\n1,R22_S01\n");
+    assert_eq!(text("tsv"), "detector\tfull_name\n0\tR22_S00\n1\tR22_S01\n");
+    assert_eq!(
+        text("json"),
+        "[{\"detector\":0,\"full_name\":\"R22_S00\"},{\"detector\":1,\"full_name\":\"R22_S01\"}]\n"
+    );
+    assert_eq!(
+        text("jsonl"),
+        "{\"detector\":0,\"full_name\":\"R22_S00\"}\n{\"detector\":1,\"full_name\":\"R22_S01\"}\n"
+    );
+    assert!(text("table").ends_with("(2 rows)\n"));
+    for (format, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &[0xff; 4])] {
+        let out = program().arg(home.repo()).args(["--format", format, "-c", TWO]).output().expect("runs").stdout;
+        assert_eq!(&out[..4], magic, "{format}");
+    }
+    assert_eq!(with(&home, &["--format", "parquet", "-c", TWO, "-c", TWO]).code, 1);
+}
+
+#[test]
+fn copy_exports_and_files_are_tables() {
+    let home = home();
+    for format in ["parquet", "csv", "json", "arrow"] {
+        let file = home.at(&format!("out.{format}"));
+        with(&home, &["-c", &format!("COPY ({TWO}) TO '{file}'")]).ok();
+        let back = with(&home, &["--format", "csv", "-c", &format!("SELECT * FROM '{file}' ORDER BY detector")]).ok();
+        assert!(back.contains("R22_S00") && back.lines().count() == 3, "{format}: {back}");
+    }
+}
+
+#[test]
+fn data_goes_to_stdout_and_everything_else_to_stderr() {
+    let home = home();
+    let ran = with(&home, &["--format", "csv", "-c", "SELECT 1 AS x", "-c", "SELECT nope"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, "x\n1\n"));
+    assert!(ran.err.starts_with("error: "), "{}", ran.err);
+}
+
+#[test]
+fn variables_are_values_and_tokens() {
+    let home = home();
+    let out = home.at("it's.csv");
+    let ran = with(
+        &home,
+        &[
+            "-v",
+            "N=1",
+            "-v",
+            &format!("OUT={out}"),
+            "-c",
+            "COPY (SELECT $N || 'x' AS a, detector FROM detector WHERE detector = $N) TO $OUT",
+        ],
+    );
+    ran.ok();
+    assert_eq!(std::fs::read_to_string(out).expect("written"), "a,detector\n1x,1\n");
+    let unset = with(&home, &["-v", "DATA=x", "-c", "SELECT 1,\n  $DTA"]);
+    assert_eq!(unset.code, 1);
+    assert!(unset.err.contains("variable $DTA is not set"), "{}", unset.err);
+    assert!(unset.err.contains("-c:2:3") && unset.err.contains("did you mean 'DATA'?"), "{}", unset.err);
+    let env = run(program().env("FROM_ENV", "7").arg(home.repo()).args([
+        "-v",
+        "FROM_ENV",
+        "--format",
+        "csv",
+        "-c",
+        "SELECT $FROM_ENV AS x",
+    ]));
+    assert_eq!(env.ok(), "x\n7\n");
+}
+
+#[test]
+fn scripts_stop_at_the_first_error_with_its_place() {
+    let home = home();
+    std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n").expect("written");
+    std::fs::write(
+        home.at("outer.sql"),
+        "\\echo hello\n\\i inner.sql\nSELECT 2;\nSELECT *\n FROM nowhere;\nSELECT 3;\n",
+    )
+    .expect("written");
+    let ran = with(&home, &["--format", "csv", "-f", &home.at("outer.sql")]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.starts_with("hello\nx\ninner\n") && !ran.out.contains('3'), "{}", ran.out);
+    assert!(ran.err.contains("outer.sql:5:7") && ran.err.contains("\n   |       ^"), "{}", ran.err);
+    std::fs::write(home.at("self.sql"), "\\i self.sql\n").expect("written");
+    assert!(with(&home, &["-f", &home.at("self.sql")]).err.contains("cannot run itself"));
+}
+
+#[test]
+fn assertions_have_their_own_code() {
+    let home = home();
+    with(&home, &["-c", "ASSERT (SELECT count(*) FROM detector) = 9"]).ok();
+    let ran = with(&home, &["-c", "ASSERT (SELECT count(*) FROM detector) = 10 AS 'ten detectors'"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("ten detectors: assertion does not hold"), "{}", ran.err);
+    assert!(ran.err.contains("left is 9, right is 10"), "{}", ran.err);
+    assert_eq!(with(&home, &["-c", "ASSERT NULL"]).code, 3);
+}
+
+#[test]
+fn exit_codes_tell_what_happened() {
+    let home = home();
+    assert_eq!(with(&home, &["-c", "SELECT 1"]).code, 0);
+    assert_eq!(with(&home, &["-c", "SELECT"]).code, 1);
+    assert_eq!(run(program().arg("--nonsense")).code, 2);
+    assert_eq!(run(&mut program()).code, 2);
+    let seed = "registry: {db: 'postgresql://x@127.0.0.1:1/none'}\n";
+    std::fs::create_dir_all(home.at("away")).expect("made");
+    std::fs::write(home.at("away/butler.yaml"), seed).expect("written");
+    let ran = run(program().args([&home.at("away"), "-c", "SELECT 1 FROM raw"]));
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("cannot open the registry database postgresql://x@127.0.0.1:1/none"), "{}", ran.err);
+}
+
+#[test]
+fn reading_is_the_default() {
+    let home = home();
+    let ran = with(&home, &["-c", "CALL register_collection('x')"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("this session only reads"), "{}", ran.err);
+    std::fs::write(home.at("w.sql"), "CALL register_collection('x');").expect("written");
+    with(&home, &["-f", &home.at("w.sql")]).ok();
+    assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);
+}
+
+#[test]
+fn scripts_come_from_standard_input() {
+    let home = home();
+    let mut command = program();
+    command.arg(home.repo()).args(["--format", "csv"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    child.stdin.take().expect("piped").write_all(b"SELECT 1 AS a;\nSELECT 2 AS b;").expect("written");
+    let out = child.wait_with_output().expect("ends").stdout;
+    assert_eq!(String::from_utf8_lossy(&out), "a\n1\nb\n2\n");
+}
+
+#[test]
+fn the_shell_answers_completes_and_survives_errors() {
+    if run(Command::new("script").arg("--version")).code != 0 {
+        return eprintln!("skipped: there is no script(1) to make a terminal");
+    }
+    let home = home();
+    let line = format!("{} {}", env!("CARGO_BIN_EXE_butlersql"), home.repo());
+    let mut command = Command::new("script");
+    command.args(["-qec", &line, "/dev/null"]).env("HOME", home.at("")).env("TERM", "xterm");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    for text in [
+        "SELECT nope;\r",
+        "SELECT count(*)\r",
+        "FROM detector;\r",
+        "CALL register_collection('x');\r",
+        "\\write on\r",
+        "CALL register_collection('x');\r",
+        "\\df chain\r",
+        "\\q\r",
+    ] {
+        stdin.write_all(text.as_bytes()).expect("written");
+        std::thread::sleep(std::time::Duration::from_millis(400));
+    }
+    let out = child.wait_with_output().expect("ends").stdout;
+    let text = String::from_utf8_lossy(&out);
+    for want in ["no column named 'nope'", "9", "this session only reads", "inserted", "chain(parent, [children]"] {
+        assert!(text.contains(want), "the shell does not print {want}:\n{text}");
+    }
+}
+
+#[test]
+fn ctrl_c_stops_the_program_with_its_code() {
+    let home = home();
+    let mut command = program();
+    command
+        .arg(home.repo())
+        .args(["-c", "SELECT count(*) FROM generate_series(1, 1000000000000) a, generate_series(1, 1000) b"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
+    let done = child.wait_with_output().expect("ends");
+    assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+}

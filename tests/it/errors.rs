@@ -1,0 +1,305 @@
+//! Bad input gets one sentence naming the thing, its place, the nearest name, the right exit code, and leaves nothing
+//! half-written.
+
+use std::path::Path;
+
+use crate::world::{ALL, Db, Home, program, run};
+
+fn home() -> Home {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.with_camera();
+    home
+}
+
+#[test]
+fn slips_of_the_pen() {
+    let home = home();
+    home.sql(
+        "CALL register_collection('tag', 'TAGGED'); CALL register_dataset_type('bias', 'ExposureF', ['detector'])",
+    )
+    .ok();
+    for (sql, said, place) in [
+        ("SELECT * FROM exposre", "no table named 'exposre'; did you mean 'exposure", "1:15"),
+        ("SELECT * FROM registry.exposre", "no table named 'exposre'; did you mean 'exposure'?", "1:24"),
+        ("SELECT obs_ID2 FROM exposure", "no column named 'obs_id2'; did you mean 'obs_id'?", "1:8"),
+        (
+            "SELECT * FROM find_frst('raw', 'x')",
+            "no function named 'find_frst' yields rows; did you mean 'find_first'?",
+            "1:15",
+        ),
+        ("CALL ingest_rws('x')", "no function named 'ingest_rws'; did you mean 'ingest_raws'?", "1:6"),
+        (
+            "CALL ingest_raws('x', transfr => 'copy')",
+            "no argument of ingest_raws named 'transfr'; did you mean 'transfer'?",
+            "1:23",
+        ),
+        ("CALL ingest_raws('x', transfer => 'copi')", "no transfer mode named 'copi'; did you mean 'copy'?", "1:6"),
+        (
+            "CALL ingest_raws('x', fail_fast => 'yes')",
+            "argument 'fail_fast' of ingest_raws takes a boolean, not yes",
+            "1:23",
+        ),
+        ("CALL ingest_raws()", "ingest_raws needs its argument 'locations'", "1:6"),
+        ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:24"),
+        ("CALL chain('a', children => ['b'], 'redefine')", "arguments without a name come first", "1:6"),
+        ("CALL chain('a', ['tg'])", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
+        (
+            "CALL chain('a', ['tag'], mode => 'prepent')",
+            "no chain mode named 'prepent'; did you mean 'prepend'?",
+            "1:6",
+        ),
+        (
+            "CALL register_instrument('LSSTComCan')",
+            "no instrument named 'LSSTComCan'; did you mean 'LSSTComCam'?",
+            "1:6",
+        ),
+        ("CALL register_collection('x', 'TAGED')", "no collection type named 'TAGED'; did you mean 'TAGGED'?", "1:6"),
+        (
+            "CALL register_dataset_type('x', 'y', ['detectr'])",
+            "no dimension named 'detectr'; did you mean 'detector'?",
+            "1:1",
+        ),
+        ("CALL register_dataset_type('1x', 'y')", "'1x' is no name for a dataset type", "1:1"),
+        ("CALL register_dataset_type('a.b', 'y')", "'a.b' is a component", "1:1"),
+        ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:23"),
+        ("CALL associate('tg', (SELECT 'x'))", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
+        ("CALL associate('tag', (SELECT 'x'))", "'x' is no dataset id", "1:1"),
+        ("CALL associate('tag', (SELECT '00000000-0000-0000-0000-000000000000'))", "no dataset has the id", "1:1"),
+        ("INSERT INTO collection.\"tg\" SELECT 'x'", "no collection named 'tg'; did you mean 'tag'?", "1:"),
+        (
+            "SELECT detector, associate('tag', full_name) FROM detector GROUP BY detector",
+            "associate stands alone",
+            "1:1",
+        ),
+        ("SELECT * FROM find_first('bia', '*')", "no dataset type named 'bia'; did you mean 'bias'?", "1:15"),
+        ("DELETE FROM raw", "DELETE is not possible here; verbs change a repository", "1:1"),
+        ("UPDATE exposure SET obs_id = 'x'", "UPDATE is not possible here", "1:1"),
+        ("BEGIN", "there are no transactions over several statements", "1:1"),
+        ("SELCT 1", "no statement begins with 'SELCT'; did you mean 'SELECT'?", "1:1"),
+        ("SELECT 1 1", "the statement should end before '1'", "1:10"),
+        ("SELECT 'open", "Unterminated string literal", "1:8"),
+    ] {
+        let ran = home.sql(sql);
+        assert_eq!(ran.code, 1, "{sql}\n{}", ran.err);
+        assert!(ran.err.contains(said), "{sql}\n  wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.err.contains(&format!(" --> -c:{place}")), "{sql}\n  wanted place {place}\n{}", ran.err);
+        assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
+    }
+    assert_eq!(home.rows("SELECT name FROM collections"), ["tag"]);
+}
+
+#[test]
+fn repositories_that_are_not_there_or_not_right() {
+    let home = home();
+    let at = |name: &str| home.at(name);
+    let ask = |repo: &str| run(program().args([repo, "-c", "SELECT count(*) FROM collections"]));
+    let put = |name: &str, text: &str| {
+        std::fs::create_dir_all(Path::new(&at(name)).parent().expect("a folder")).expect("made");
+        std::fs::write(at(name), text).expect("written");
+    };
+    put("text/butler.yaml", "not: [closed");
+    put("list/butler.yaml", "- 1\n");
+    put("empty/butler.yaml", "datastore: {root: <butlerRoot>}\n");
+    put("remote/butler.yaml", "cls: lsst.daf.butler.remote_butler.RemoteButler\n");
+    put("mysql/butler.yaml", "registry: {db: 'mysql://h/d'}\n");
+    put("blank/butler.yaml", "datastore: {root: <butlerRoot>}\n");
+    put("blank/gen3.sqlite3", "");
+    put("noise/butler.yaml", "datastore: {root: <butlerRoot>}\n");
+    put("noise/gen3.sqlite3", &"this is no database ".repeat(200));
+    std::fs::create_dir_all(at("folder/butler.yaml")).expect("made");
+    for (repo, said) in [
+        ("nowhere", "does not exist: there is no"),
+        ("text", "configuration '"),
+        ("list", "the configuration is not a mapping"),
+        ("empty", "gen3.sqlite3' does not exist"),
+        ("remote", "RemoteButler is not supported"),
+        ("mysql", "'mysql' is neither sqlite nor postgresql"),
+        ("blank", "the database holds no Butler registry"),
+        ("noise", "file is not a database"),
+        ("folder", "configuration '"),
+    ] {
+        let ran = ask(&at(repo));
+        assert_eq!(ran.code, 1, "{repo}: {}", ran.err);
+        assert!(ran.err.contains(said), "{repo}: {}", ran.err);
+    }
+    let ran = ask("davs://door.example.org/x");
+    assert!(ran.err.contains("davs:// are not supported yet"), "{}", ran.err);
+}
+
+#[test]
+fn labels_of_the_repository_index_work_and_are_suggested() {
+    let home = home();
+    let index = home.at("index.yaml");
+    std::fs::write(&index, format!("ccms1: {}\n", home.repo())).expect("written");
+    let ask = |label: &str| {
+        run(program().env("DAF_BUTLER_REPOSITORY_INDEX", &index).args([
+            label,
+            "--format",
+            "csv",
+            "-c",
+            "SELECT count(*) FROM detector",
+        ]))
+    };
+    assert!(ask("ccms1").ok().contains('9'));
+    assert!(ask("ccms2").err.contains("did you mean 'ccms1'?"));
+    let text = format!("{{other: '{}'}}", home.repo());
+    run(program().env("DAF_BUTLER_REPOSITORIES", text).args(["other", "-c", "SELECT 1 FROM detector"])).ok();
+}
+
+#[test]
+fn a_wrong_namespace_and_a_missing_database_are_told() {
+    let Some(home) = Home::new(Db::PostgresNamespace) else { return };
+    home.create();
+    let file = home.at("repo/butler.yaml");
+    let text = std::fs::read_to_string(&file).expect("butler.yaml");
+    std::fs::write(&file, text.replace("namespace: ccms1", "namespace: ccms2")).expect("written");
+    let ran = home.sql("SELECT count(*) FROM collections");
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert!(ran.err.contains("the database holds no Butler registry in namespace 'ccms2'"), "{}", ran.err);
+    std::fs::write(&file, text.replace("/it_", "/no_")).expect("written");
+    let ran = home.sql("SELECT count(*) FROM collections");
+    assert!(ran.err.contains("does not exist"), "{}", ran.err);
+}
+
+#[test]
+fn credentials_that_others_may_read_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let Some(home) = Home::new(Db::Postgres) else { return };
+    home.create();
+    let file = home.at("db-auth.yaml");
+    std::fs::write(&file, "- {url: 'postgresql://127.0.0.1', password: secret}\n").expect("written");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("set");
+    let ask = || run(program().env("LSST_DB_AUTH", &file).args([&home.repo(), "-c", "SELECT 1 FROM collections"]));
+    let ran = ask();
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("may be read by others") && !ran.err.contains("secret"), "{}", ran.err);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("set");
+    ask().ok();
+}
+
+#[test]
+fn creating_twice_with_another_seed_is_refused_and_a_failure_leaves_nothing() {
+    for db in ALL {
+        let Some(home) = Home::new(db) else { continue };
+        home.create();
+        home.create();
+        let other = home.sql("CALL create_repository()");
+        assert!(other.err.contains("exists with another configuration"), "{}", other.err);
+        let seed = "registry: {db: 'postgresql://x@127.0.0.1:1/none'}\n";
+        std::fs::write(home.at("down.yaml"), seed).expect("written");
+        let down = run(program()
+            .args([&home.at("down"), "--write", "-c"])
+            .arg(format!("CALL create_repository(seed_config => '{}')", home.at("down.yaml"))));
+        assert_eq!(down.code, 4, "{}", down.err);
+        assert!(!Path::new(&home.at("down/butler.yaml")).exists());
+    }
+}
+
+/// A folder of one exposure, whose index is spoilt by the caller.
+fn exposure(home: &Home) -> (String, String) {
+    let data = home.sample(&["--exposures", "1", "--nights", "1"]);
+    let find = run(std::process::Command::new("find").args([&data, "-name", "_index.json"])).ok();
+    let index = find.trim().to_owned();
+    let folder = index.trim_end_matches("/_index.json").to_owned();
+    (folder, index)
+}
+
+#[test]
+fn indexes_that_lie_are_told_and_write_nothing() {
+    let home = home();
+    let (folder, index) = exposure(&home);
+    let good = std::fs::read_to_string(&index).expect("an index");
+    let ingest = |fail_fast: bool| {
+        home.sql(&format!("CALL ingest_raws('{folder}', transfer => 'direct', fail_fast => {fail_fast})"))
+    };
+    let without_type: String = good.replace("\"observation_type\"", "\"object\"");
+    for (text, said) in [
+        ("{".to_owned(), "not a JSON object"),
+        ("[1, 2]".to_owned(), "not a JSON object"),
+        ("{}".to_owned(), "there is no '__COMMON__'"),
+        (
+            good.replace("\"exposure_id\":", "\"exposure_id\": \"x\", \"visit_id\":"),
+            "property 'exposure_id' has a value of the wrong type",
+        ),
+        (
+            good.replace("\"exposure_time\"", "\"exposure_tim\""),
+            "no translated property named 'exposure_tim'; did you mean 'exposure_time'?",
+        ),
+        (good.replace("\"detector_num\"", "\"detector_exposure_id\""), "required property 'detector_num' is missing"),
+        (without_type, "required property 'observation_type' is missing"),
+        (
+            good.replace("\"LSSTComCam\"", "\"LSSTCam\""),
+            "no registered instrument named 'LSSTCam'; did you mean 'LSSTComCam'?",
+        ),
+        (good.replace("\"translated\"", "\"translatd\""), "'__CONTENT__' is neither"),
+        ("[".repeat(100 << 20), "bytes, more than"),
+        ("[".repeat(1 << 20), "not a JSON object"),
+    ] {
+        std::fs::write(&index, &text).expect("written");
+        let ran = ingest(true);
+        assert_eq!(ran.code, 1, "{said}: {}", ran.err);
+        assert!(ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.err.contains("_index.json") || ran.err.contains(".fits"), "no file is named: {}", ran.err);
+        let ran = ingest(false);
+        assert_eq!(ran.code, 1, "{said}: failures that are rows end with code 1: {}", ran.out);
+        assert!(ran.out.contains("failed"), "{}", ran.out);
+        assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["0"], "{said}");
+    }
+    std::fs::write(
+        &index,
+        good.replace("\"physical_filter\": \"", "\"physical_filter\": \"x")
+            .replace("\"physical_filter\":\"", "\"physical_filter\":\"x"),
+    )
+    .expect("written");
+    let ran = ingest(false);
+    assert!(ran.code == 1 && ran.err.contains("LSSTComCam filter named 'x"), "{}", ran.err);
+    std::fs::write(
+        &index,
+        good.replace("\"detector_num\": 4", "\"detector_num\": 44")
+            .replace("\"detector_num\":4", "\"detector_num\":44"),
+    )
+    .expect("written");
+    let ran = ingest(false);
+    assert!(ran.code == 1 && ran.err.contains("LSSTComCam has no detector 44"), "{}", ran.err);
+    assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["0"]);
+    std::fs::write(&index, good).expect("written");
+    ingest(true).ok();
+}
+
+#[test]
+fn conflicts_are_refused_and_leave_what_is_there() {
+    let home = home();
+    let (folder, index) = exposure(&home);
+    let ingest =
+        |more: &str| home.sql(&format!("CALL ingest_raws('{folder}', transfer => 'direct', fail_fast => true{more})"));
+    ingest("").ok();
+    let good = std::fs::read_to_string(&index).expect("an index");
+    std::fs::write(&index, good.replace("SAMPLE", "OTHER")).expect("written");
+    let ran = ingest("");
+    assert!(ran.code == 1 && ran.err.contains("science_program: 'SAMPLE' != 'OTHER'"), "{}", ran.err);
+    assert_eq!(home.rows("SELECT science_program FROM exposure"), ["SAMPLE"]);
+    ingest(", update_records => true").ok();
+    assert_eq!(home.rows("SELECT science_program FROM exposure"), ["OTHER"]);
+    home.sql("CALL register_dataset_type('bias', 'ExposureF', ['instrument', 'detector'], is_calibration => true)")
+        .ok();
+    for other in
+        ["'ExposureI', ['detector'], true", "'ExposureF', ['exposure'], true", "'ExposureF', ['detector'], false"]
+    {
+        let ran = home.sql(&format!("CALL register_dataset_type('bias', {other})"));
+        assert!(ran.code == 1 && ran.err.contains("dataset type 'bias' is registered with"), "{}", ran.err);
+    }
+    home.sql("CALL register_collection('a', 'CHAINED'); CALL register_collection('b', 'TAGGED'); CALL chain('a', ['b']); CALL chain('c', ['a'])").ok();
+    for (sql, said) in [
+        ("CALL chain('a', ['c'])", "would search itself through 'c'"),
+        ("CALL chain('a', ['a'])", "would search itself through 'a'"),
+        ("CALL chain('b', ['a'])", "collection 'b' is TAGGED, not CHAINED"),
+        ("CALL register_collection('b', 'RUN')", "collection 'b' is TAGGED, not RUN"),
+        ("CALL remove_collection('b')", "collection 'b' is a child of chain 'a'"),
+        ("CALL remove_collection('LSSTComCam/raw/all')", "is a RUN"),
+        ("CALL associate('a', (SELECT dataset_id FROM raw))", "of type CHAINED: must be TAGGED"),
+    ] {
+        let ran = home.sql(sql);
+        assert!(ran.code == 1 && ran.err.contains(said), "{sql}: {}", ran.err);
+    }
+    assert_eq!(home.rows("SELECT parent, child FROM collection_chains ORDER BY 1"), ["a,b", "c,a"]);
+}

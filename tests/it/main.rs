@@ -1,0 +1,12 @@
+//! Everything that needs the whole program, and the servers it talks to.
+
+mod campaign;
+mod cli;
+mod errors;
+mod floors;
+mod interop;
+mod once;
+mod readme;
+mod reference;
+mod slt;
+mod world;

@@ -1,0 +1,172 @@
+//! The world around the program: temporary folders, databases, the real Butler.
+//!
+//! `tests/run.sh` starts the servers and tells where they are. A test without its server says so and passes,
+//! unless `BUTLERSQL_REQUIRE` names the server.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where a registry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Db {
+    Sqlite,
+    Postgres,
+    PostgresNamespace,
+}
+
+pub const ALL: [Db; 3] = [Db::Sqlite, Db::Postgres, Db::PostgresNamespace];
+
+/// A temporary folder with a repository that may be made in it.
+pub struct Home {
+    dir: tempfile::TempDir,
+    db: Db,
+}
+
+/// What a program printed, and its exit code.
+#[derive(Debug)]
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+/// The program.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_butlersql"));
+    for name in ["DAF_BUTLER_REPOSITORY_INDEX", "DAF_BUTLER_REPOSITORIES", "LSST_DB_AUTH", "LSST_DB_AUTH_CREDENTIALS"] {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end.
+pub fn run(command: &mut Command) -> Ran {
+    let done = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    Ran {
+        code: done.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&done.stdout).into_owned(),
+        err: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+impl Ran {
+    /// The standard output of a run that succeeded.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        self.out
+    }
+}
+
+/// The value of a variable that tells of a server; without it the test is skipped, or fails where it is required.
+fn server(variable: &str, word: &str) -> Option<String> {
+    let found = std::env::var(variable).ok().filter(|v| !v.is_empty());
+    let required = std::env::var("BUTLERSQL_REQUIRE").unwrap_or_default();
+    if found.is_none() {
+        assert!(!required.split(',').any(|w| w == word), "{variable} is not set, and {word} is required");
+        eprintln!("skipped: {variable} is not set (tests/run.sh sets it)");
+    }
+    found
+}
+
+/// The folder of programs of a version of the real Butler, `b29` or `b30`.
+pub fn butler(version: &str) -> Option<PathBuf> {
+    server(&format!("BUTLERSQL_TEST_{}", version.to_uppercase()), "python").map(PathBuf::from)
+}
+
+/// Runs a script of `tests/oracle` with the Python of a version of the real Butler.
+#[track_caller]
+pub fn oracle(python: &Path, script: &str, arguments: &[&str]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle").join(script);
+    run(Command::new(python.join("python")).arg(path).args(arguments)).ok()
+}
+
+fn fresh(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+impl Home {
+    /// A new home, with a new database; `None` when its server is not there.
+    pub fn new(db: Db) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let seed = match db {
+            Db::Sqlite => "datastore: {name: ccms1}\n".to_owned(),
+            Db::Postgres | Db::PostgresNamespace => {
+                let url = server("BUTLERSQL_TEST_POSTGRES", "postgres")?;
+                let name = fresh("it");
+                psql(&format!("{url}/postgres"), &format!("CREATE DATABASE {name}"));
+                psql(&format!("{url}/{name}"), "CREATE EXTENSION btree_gist");
+                let namespace = if db == Db::Postgres { "" } else { ", namespace: ccms1" };
+                format!("datastore: {{name: ccms1}}\nregistry: {{db: '{url}/{name}'{namespace}}}\n")
+            }
+        };
+        std::fs::write(dir.path().join("seed.yaml"), seed).expect("a seed file");
+        Some(Self { dir, db })
+    }
+
+    pub fn db(&self) -> Db {
+        self.db
+    }
+
+    /// A path in the home.
+    pub fn at(&self, name: &str) -> String {
+        self.dir.path().join(name).display().to_string()
+    }
+
+    /// The repository.
+    pub fn repo(&self) -> String {
+        self.at("repo")
+    }
+
+    /// Makes the repository.
+    #[track_caller]
+    pub fn create(&self) {
+        self.sql(&format!("CALL create_repository(seed_config => '{}')", self.at("seed.yaml"))).ok();
+    }
+
+    /// Makes the repository, and registers LSSTComCam.
+    #[track_caller]
+    pub fn with_camera(&self) {
+        self.create();
+        self.sql("CALL register_instrument('LSSTComCam')").ok();
+    }
+
+    /// Runs SQL that may write; answers as CSV.
+    pub fn sql(&self, sql: &str) -> Ran {
+        run(program().args([&self.repo(), "--write", "--format", "csv", "-c", sql]))
+    }
+
+    /// Runs SQL that must succeed, without the line of names.
+    #[track_caller]
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        self.sql(sql).ok().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    /// Writes a sample beside the repository.
+    #[track_caller]
+    pub fn sample(&self, arguments: &[&str]) -> String {
+        let data = self.at("data");
+        run(program().args(["sample", &data]).args(arguments)).ok();
+        data
+    }
+
+    /// The command that runs the campaign of `sql/rtn103` on the sample.
+    pub fn campaign(&self) -> Command {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/rtn103/campaign.sql");
+        let mut command = program();
+        command.arg(self.repo()).arg("-q").arg("-f").arg(script);
+        command.args(["--format", "csv"]);
+        command.args(["-v", &format!("DATA={}", self.at("data"))]);
+        command.args(["-v", &format!("SEED={}", self.at("seed.yaml"))]);
+        command.args(["-v", &format!("GOOD_VISITS={}", self.at("data/dp1_good_visits.txt"))]);
+        command
+    }
+}
+
+#[track_caller]
+fn psql(url: &str, sql: &str) {
+    run(Command::new("psql").args([url, "-q", "-v", "ON_ERROR_STOP=1", "-c", sql])).ok();
+}
