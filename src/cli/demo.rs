@@ -55,7 +55,7 @@ impl Demo {
         runner.file(&scripts.join("campaign.sql")).await?;
         runner.finish()?;
         println!("Try next:");
-        println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY ALL\"");
+        println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY 1, 2\"");
         println!("  butlersql {named}");
         Ok(())
     }

@@ -46,7 +46,7 @@ struct Query {
     #[arg(value_name = "REPO", required = true)]
     repository: Option<String>,
     /// Run this SQL; may be repeated, and mixed with -f.
-    #[arg(short = 'c', long = "command", value_name = "SQL")]
+    #[arg(short = 'c', long = "command", value_name = "SQL", allow_hyphen_values = true)]
     command: Vec<String>,
     /// Run the script in this file, which may write; may be repeated.
     #[arg(short = 'f', long = "file", value_name = "FILE")]

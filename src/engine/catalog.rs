@@ -285,10 +285,7 @@ impl Tables {
     async fn collection(&self, name: &str, known: &Snapshot) -> Result<Arc<dyn TableProvider>> {
         let all = collections(&known.repo).await?;
         let kind = all.get(name)?.kind;
-        let sql = format!(
-            "SELECT dataset_id, dataset_type FROM memberships WHERE collection = {}",
-            crate::registry::dialect::Dialect::Sqlite.text(name)
-        );
+        let sql = format!("SELECT dataset_id, dataset_type FROM memberships WHERE collection = {}", literal(name));
         let view = self.world.view(&sql).await?;
         Ok(Arc::new(CollectionTable { name: name.to_owned(), kind, access: Arc::clone(&self.world.access), view }))
     }
@@ -321,6 +318,10 @@ fn element_view(known: &Snapshot, element: &Element) -> String {
     };
     let columns: Vec<_> = table.scanned().iter().map(|c| show(&c.name)).collect();
     format!("SELECT {} FROM registry.{}", columns.join(", "), quoted(&element.name))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn quoted(name: &str) -> String {

@@ -171,13 +171,13 @@ impl<'a> Hand<'a> {
         repo.registry.check_writable()?;
         for change in &plan {
             if let Change::DatasetType(wanted) = change {
-                let new = dataset_types::register(&repo.registry, wanted).await?;
+                let new = register(&repo, wanted).await?;
                 self.count(change, u64::from(new));
             }
         }
         let stores = plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..)));
-        if stores && !repo.registry.has_file_records().await? {
-            repo.registry.make_file_records().await?;
+        if stores {
+            make_file_records(&repo).await?;
         }
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
@@ -243,21 +243,57 @@ impl Change {
     }
 }
 
-/// Writes the rows of a plan in one transaction, again if another writer was in the way. Returns, for each change,
-/// how many rows it wrote.
-async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
-    let mut tries = 1;
+/// Counts how often something was tried while another writer is in the way.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    /// Whether it is worth trying again after this error; waits a little longer each time.
+    async fn again(&mut self, error: &Error) -> bool {
+        self.0 += 1;
+        if error.kind() != Kind::Busy || self.0 >= TRIES {
+            return false;
+        }
+        tokio::time::sleep(Duration::from_millis(20 << self.0)).await;
+        true
+    }
+}
+
+/// Registers a dataset type, patiently.
+async fn register(repo: &Repo, wanted: &DatasetType) -> Result<bool> {
+    let mut patience = Patience::default();
     loop {
-        match once(repo, plan).await {
-            Err(error) if error.kind() == Kind::Busy && tries < TRIES => {
-                tokio::time::sleep(Duration::from_millis(20 << tries)).await;
-                tries += 1;
-            }
+        match dataset_types::register(&repo.registry, wanted).await {
+            Err(error) if patience.again(&error).await => {}
             done => return done,
         }
     }
 }
 
+/// Makes the table of file records unless it is there, patiently.
+async fn make_file_records(repo: &Repo) -> Result<()> {
+    let mut patience = Patience::default();
+    while !repo.registry.has_file_records().await? {
+        match repo.registry.make_file_records().await {
+            Err(error) if patience.again(&error).await => {}
+            done => return done,
+        }
+    }
+    Ok(())
+}
+
+/// Writes the rows of a plan, patiently.
+async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
+    let mut patience = Patience::default();
+    loop {
+        match once(repo, plan).await {
+            Err(error) if patience.again(&error).await => {}
+            done => return done,
+        }
+    }
+}
+
+/// Writes the rows of a plan in one transaction; returns, for each change, how many rows it wrote.
 async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
     let mut tx = repo.registry.conn.begin().await?;

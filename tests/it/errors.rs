@@ -20,7 +20,7 @@ fn slips_of_the_pen() {
     .ok();
     for (sql, said, place) in [
         ("SELECT * FROM exposre", "no table named 'exposre'; did you mean 'exposure", "1:15"),
-        ("SELECT * FROM registry.exposre", "no table named 'exposre'; did you mean 'exposure'?", "1:24"),
+        ("SELECT * FROM registry.exposre", "no table named 'exposre'; did you mean 'exposure'?", "1:15"),
         ("SELECT obs_ID2 FROM exposure", "no column named 'obs_id2'; did you mean 'obs_id'?", "1:8"),
         (
             "SELECT * FROM find_frst('raw', 'x')",
@@ -40,7 +40,7 @@ fn slips_of_the_pen() {
             "1:23",
         ),
         ("CALL ingest_raws()", "ingest_raws needs its argument 'locations'", "1:6"),
-        ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:24"),
+        ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:6"),
         ("CALL chain('a', children => ['b'], 'redefine')", "arguments without a name come first", "1:6"),
         ("CALL chain('a', ['tg'])", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
         (

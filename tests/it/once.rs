@@ -101,12 +101,9 @@ fn all_faces_do_the_same() {
     ] {
         let home = home();
         let want = home.rows("SELECT count(*) FROM raw WHERE detector = 4").concat();
-        assert_eq!(
-            home.rows(statement).last(),
-            if statement.starts_with("CALL") { home.rows(statement).last().cloned() } else { Some(want.clone()) }
-                .as_ref(),
-            "{statement}"
-        );
+        let answer = home.rows(statement).concat();
+        let number = answer.rsplit(',').next();
+        assert_eq!(number, Some(want.as_str()), "{statement}");
         assert_eq!(members(&home), want, "{statement}");
     }
 }
