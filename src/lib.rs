@@ -10,12 +10,13 @@
 //! SQL in, Arrow through, a real Butler repository out. A room uses lower floors only:
 //!
 //! ```text
-//! 7  cli                          the terminal: scripts, shell, output
-//! 6  engine                       the SQL face, on DataFusion
-//! 5  repo                         one repository: decides what has to change; one hand writes
-//! 4  registry   store             the database; the files
-//! 3  universe instrument format   dimensions, instruments, outside files: data
-//! 2  model                        the nouns, plain values
+//! 8  cli                          the terminal: scripts, shell, output
+//! 7  engine                       the SQL face, on DataFusion
+//! 6  repo                         one repository: decides what has to change; one hand writes
+//! 5  registry   store             the database; the files
+//! 4  universe instrument format   dimensions, instruments, outside files: data
+//! 3  model                        the nouns, plain values
+//! 2  sphere                       geometry on the sky
 //! 1  error      progress
 //! ```
 #![warn(missing_docs)]
@@ -29,5 +30,6 @@ pub mod model;
 pub mod progress;
 pub mod registry;
 pub mod repo;
+pub mod sphere;
 pub mod store;
 pub mod universe;

@@ -27,6 +27,9 @@ const CONNECTIONS: u32 = 32;
 /// Memory for pages of an SQLite writer, in KiB.
 const CACHE: &str = "-65536";
 
+/// From how many rows on an insert is first tried as if all of them were new.
+const LIKELY_NEW: usize = 64;
+
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -322,22 +325,38 @@ impl Tx {
         }
     }
 
+    /// By COPY: straight into the table where no row can be in the way, or none is likely to be; else through a
+    /// staging table.
     async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
         let stream = encode(table, batch)?;
-        let direct = insert.tail.is_empty() && insert.number.is_none();
-        if !direct {
-            self.execute(format!("{}; {}", insert.drop_staging(), insert.make_staging())).await?;
+        if insert.number.is_none() && insert.tail.is_empty() {
+            return self.copy(&insert.copy(true), stream).await;
         }
-        let Self::Postgres(tx, _) = self else { return Err(Error::bug("COPY outside PostgreSQL")) };
-        let mut copy = tx.copy_in_raw(&insert.copy(direct)).await?;
-        copy.send(stream).await?;
-        let copied = copy.finish().await?;
-        if direct {
-            return Ok(copied);
+        if insert.number.is_none() && batch.num_rows() >= LIKELY_NEW {
+            self.execute("SAVEPOINT straight".to_owned()).await?;
+            match self.copy(&insert.copy(true), stream.clone()).await {
+                Ok(copied) => {
+                    self.execute("RELEASE SAVEPOINT straight".to_owned()).await?;
+                    return Ok(copied);
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    self.execute("ROLLBACK TO SAVEPOINT straight".to_owned()).await?;
+                }
+                Err(error) => return Err(error),
+            }
         }
+        self.execute(format!("{}; {}", insert.drop_staging(), insert.make_staging())).await?;
+        self.copy(&insert.copy(false), stream).await?;
         let changed = self.execute(insert.insert_staged()).await?;
         self.execute(insert.drop_staging()).await?;
         Ok(changed)
+    }
+
+    async fn copy(&mut self, sql: &str, stream: Vec<u8>) -> Result<u64> {
+        let Self::Postgres(tx, _) = self else { return Err(Error::bug("COPY outside PostgreSQL")) };
+        let mut copy = tx.copy_in_raw(sql).await?;
+        copy.send(stream).await?;
+        Ok(copy.finish().await?)
     }
 
     /// Makes the transaction's work last.

@@ -1,12 +1,20 @@
 //! Reading and writing dimension records.
 
-use arrow::array::RecordBatch;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{cast, take};
+use arrow::datatypes::DataType;
 
 use super::Registry;
 use super::conn::{OnConflict, Tx};
-use super::rows::{batch, constant_int, constant_text, distinct_texts, give, text_column};
+use super::dialect::Dialect;
+use super::rows::{Give, batch, constant_int, constant_text, distinct_texts, give, text_column};
 use super::schema::{Scanned, Table, element_table, static_tables};
 use crate::error::{Error, Kind, Result};
+use crate::sphere::htm::envelope;
+use crate::sphere::polygon::Polygon;
+use crate::universe::Element;
 
 /// The table of an element.
 ///
@@ -37,10 +45,91 @@ pub async fn insert(
 ) -> Result<u64> {
     let table = table(registry, element)?;
     let written = tx.insert(&table, records, conflict).await?;
-    if registry.universe.element(element)?.governor {
-        declare_overlaps(tx, registry, element, records).await?;
+    let element = registry.universe.element(element)?;
+    if element.governor {
+        declare_overlaps(tx, registry, &element.name, records).await?;
+    }
+    if let Some(regions) = records.column_by_name("region").filter(|_| element.spatial) {
+        write_overlaps(tx, registry, element, records, regions, conflict).await?;
     }
     Ok(written)
+}
+
+/// Writes which pixels the regions touch; joins on the sky find a record through these rows only.
+async fn write_overlaps(
+    tx: &mut Tx,
+    registry: &Registry,
+    element: &Element,
+    records: &RecordBatch,
+    regions: &ArrayRef,
+    conflict: OnConflict,
+) -> Result<()> {
+    let (system, level) = split_skypix(&registry.universe.common_skypix)?;
+    let regions = cast(regions, &DataType::Binary)?;
+    let (mut rows, mut pixels) = (Vec::new(), Vec::new());
+    for (row, region) in (0..).zip(regions.as_binary::<i32>()) {
+        let Some(bytes) = region else { continue };
+        let polygon = Polygon::decode(bytes).ok_or_else(|| {
+            let said =
+                format!("a region of '{}' is no convex polygon, and other shapes are not written yet", element.name);
+            Error::new(Kind::Unsupported, said)
+        })?;
+        let touched = envelope(&polygon, u32::try_from(level).unwrap_or(0));
+        rows.extend(std::iter::repeat_n(row, touched.len()));
+        pixels.extend(touched);
+    }
+    let name = format!("{}_skypix_overlap", element.name);
+    let tables = static_tables(&registry.universe, registry.shape);
+    let table = tables.iter().find(|t| t.name == name).ok_or_else(|| Error::bug(format!("no table '{name}'")))?;
+    if conflict == OnConflict::Replace {
+        delete_overlaps(tx, registry, element, records, table).await?;
+    }
+    let index = UInt32Array::from(rows);
+    let mut columns = vec![
+        ("skypix_system", constant_text(system, pixels.len())),
+        ("skypix_level", constant_int(level, pixels.len())),
+        ("skypix_index", Arc::new(Int64Array::from(pixels)) as ArrayRef),
+    ];
+    for dimension in &element.required {
+        let own = element.key.as_ref().filter(|_| *dimension == element.name).map(|k| k.name.as_str());
+        let values = records.column_by_name(own.unwrap_or(dimension));
+        let values = values.ok_or_else(|| Error::bug(format!("records without '{dimension}'")))?;
+        columns.push((dimension, take(values, &index, None)?));
+    }
+    tx.insert(table, &batch(columns)?, OnConflict::Keep).await?;
+    Ok(())
+}
+
+/// Forgets which pixels the regions of these records touched.
+async fn delete_overlaps(
+    tx: &mut Tx,
+    registry: &Registry,
+    element: &Element,
+    records: &RecordBatch,
+    table: &Table,
+) -> Result<()> {
+    let own = element_table(&registry.universe, element);
+    let dialect = tx.dialect();
+    let given = give(&own, records)?;
+    let columns: Vec<_> = element.required.iter().map(|d| dialect.quote(d)).collect();
+    let target = tx.table(&table.name);
+    let keys = key_tuples(dialect, &own, &given, records.num_rows())?;
+    tx.execute(format!("DELETE FROM {target} WHERE ({}) IN (VALUES {keys})", columns.join(", "))).await?;
+    Ok(())
+}
+
+/// The primary keys of rows, each once, as a list of tuples.
+fn key_tuples(dialect: Dialect, table: &Table, given: &[Give<'_>], rows: usize) -> Result<String> {
+    let keys: Vec<_> = table.primary_key.iter().filter_map(|k| given.iter().find(|g| g.column.name == *k)).collect();
+    let mut tuples = Vec::with_capacity(rows);
+    for row in 0..rows {
+        let literals: Option<Vec<_>> = keys.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
+        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
+        tuples.push(format!("({})", literals.join(", ")));
+    }
+    tuples.sort_unstable();
+    tuples.dedup();
+    Ok(tuples.join(", "))
 }
 
 /// The records of a table that have the keys of these rows, with the columns that the rows have.
@@ -50,17 +139,9 @@ pub async fn insert(
 pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let given = give(table, rows)?;
-    let keys: Vec<_> = table.primary_key.iter().filter_map(|k| given.iter().find(|g| g.column.name == *k)).collect();
     let columns: Vec<_> =
         table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
-    let mut tuples = Vec::with_capacity(rows.num_rows());
-    for row in 0..rows.num_rows() {
-        let literals: Option<Vec<_>> = keys.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
-        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
-        tuples.push(format!("({})", literals.join(", ")));
-    }
-    tuples.sort_unstable();
-    tuples.dedup();
+    let tuples = key_tuples(dialect, table, &given, rows.num_rows())?;
     let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
     let key: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
     let sql = format!(
@@ -68,7 +149,7 @@ pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> R
         select.join(", "),
         conn.table(&table.name),
         key.join(", "),
-        tuples.join(", ")
+        tuples
     );
     conn.rows(sql, columns).await
 }

@@ -9,7 +9,7 @@ use super::hand::{Change, Hand, Outcome};
 use super::instrument::sync;
 use super::sync::{Status, compare, select};
 use super::{Access, Repo, Verb};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
 
@@ -30,7 +30,6 @@ impl Verb for InsertRecords {
         let repo = access.repo().await?;
         let rows = all(rows).await?;
         let rows = self.own_names(&repo, &rows)?;
-        check_regions(&repo, &self.element, &rows)?;
         let mut plan = Vec::new();
         if self.skip_existing {
             let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
@@ -60,17 +59,6 @@ impl InsertRecords {
         let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
         Ok(RecordBatch::try_new(schema, rows.columns().to_vec())?)
     }
-}
-
-/// Regions need rows that say which pixels they touch; until those are made here, they are refused.
-fn check_regions(repo: &Repo, element: &str, rows: &RecordBatch) -> Result<()> {
-    let spatial = repo.registry.universe.element(element)?.spatial;
-    let given = rows.column_by_name("region").is_some_and(|r| r.null_count() < r.len());
-    if spatial && given {
-        let said = format!("records of '{element}' with a region cannot be inserted yet");
-        return Err(Error::new(Kind::Unsupported, said));
-    }
-    Ok(())
 }
 
 /// The rows a verb was given, read to the end before anything is written.

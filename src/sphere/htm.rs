@@ -1,0 +1,94 @@
+//! The Hierarchical Triangular Mesh: which pixels a region touches.
+
+use super::polygon::{Polygon, Relation};
+use super::{Vector, unit};
+
+const X: Vector = [1.0, 0.0, 0.0];
+const Y: Vector = [0.0, 1.0, 0.0];
+const Z: Vector = [0.0, 0.0, 1.0];
+const NX: Vector = [-1.0, 0.0, 0.0];
+const NY: Vector = [0.0, -1.0, 0.0];
+const NZ: Vector = [0.0, 0.0, -1.0];
+
+/// The eight root trixels, S0 to N3, with indices from 8.
+const ROOTS: [[Vector; 3]; 8] =
+    [[X, NZ, Y], [Y, NZ, NX], [NX, NZ, NY], [NY, NZ, X], [X, Z, NY], [NY, Z, NX], [NX, Z, Y], [Y, Z, X]];
+
+/// The indices at a level of all trixels that touch a polygon, ascending.
+pub fn envelope(polygon: &Polygon, level: u32) -> Vec<i64> {
+    let mut found = Vec::new();
+    for (index, trixel) in (8..).zip(ROOTS) {
+        visit(polygon, index, trixel, level, &mut found);
+    }
+    found
+}
+
+fn visit(polygon: &Polygon, index: i64, trixel: [Vector; 3], levels: u32, found: &mut Vec<i64>) {
+    match polygon.relation(&trixel) {
+        Relation::Disjoint => {}
+        Relation::Within => found.extend(index << (2 * levels)..(index + 1) << (2 * levels)),
+        Relation::Unknown if levels == 0 => found.push(index),
+        Relation::Unknown => {
+            for (child, trixel) in (0..).zip(children(trixel)) {
+                visit(polygon, 4 * index + child, trixel, levels - 1, found);
+            }
+        }
+    }
+}
+
+fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {
+    let middle = |a: Vector, b: Vector| unit([a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+    let (m0, m1, m2) = (middle(v1, v2), middle(v2, v0), middle(v0, v1));
+    [[v0, m2, m1], [v1, m0, m2], [v2, m1, m0], [m0, m1, m2]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A square of this half-width (radians) around a point of the equator.
+    fn square(longitude: f64, half: f64) -> Polygon {
+        let corner = |dx: f64, dy: f64| {
+            let (lon, lat) = (longitude + dx * half, dy * half);
+            unit([lon.cos() * lat.cos(), lon.sin() * lat.cos(), lat.sin()])
+        };
+        Polygon::new(vec![corner(1.0, -1.0), corner(1.0, 1.0), corner(-1.0, 1.0), corner(-1.0, -1.0)])
+    }
+
+    #[test]
+    fn whole_subtrees_are_taken_whole() {
+        let octant = Polygon::new(vec![X, Y, Z]);
+        let touched = envelope(&octant, 3);
+        let inside = (15 << 6)..(16 << 6);
+        assert!(inside.clone().all(|i| touched.contains(&i)));
+        // Beyond the octant itself, only trixels along its edges touch it.
+        assert!(touched.len() > 64 && touched.iter().filter(|i| !inside.contains(i)).count() < 64);
+        assert!(touched.is_sorted());
+    }
+
+    #[test]
+    fn small_regions_touch_few_trixels_of_the_right_level() {
+        let touched = envelope(&square(0.7, 0.001), 7);
+        assert!((1..=8).contains(&touched.len()), "{touched:?}");
+        assert!(touched.iter().all(|i| (131_072..262_144).contains(i)));
+        // Where four root trixels meet, all of them are touched.
+        assert_eq!(envelope(&square(0.0, 0.001), 0), [8, 11, 12, 15]);
+    }
+
+    /// Vectors made by the real library, where they are at hand.
+    #[test]
+    fn envelopes_equal_those_of_sphgeom() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/skymap/htm_envelopes.jsonl");
+        let Ok(text) = std::fs::read_to_string(path) else { return eprintln!("skipped: {path} is not there") };
+        for line in text.lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let hex = case["encoded_hex"].as_str().unwrap();
+            let bytes: Vec<u8> =
+                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
+            let polygon = Polygon::decode(&bytes).unwrap();
+            let ranges = case["htm7"].as_array().unwrap();
+            let want: Vec<i64> = ranges.iter().flat_map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
+            assert_eq!(envelope(&polygon, 7), want, "{}", case["kind"]);
+        }
+    }
+}
