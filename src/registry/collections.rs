@@ -97,27 +97,37 @@ pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
     ints(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
 }
 
-/// Replaces the children of a chain; its row is locked first, as the Butler does.
+/// Replaces the children of a chain by these, at these positions; its row is locked first, as the Butler does.
 ///
 /// # Errors
 /// What the database says; a child that has gone meanwhile.
-pub async fn set_chain(tx: &mut Tx, parent: &str, children: &[String], first: i64) -> Result<()> {
+pub async fn set_chain(tx: &mut Tx, parent: &str, children: &[(String, i64)]) -> Result<()> {
     let dialect = tx.dialect();
     let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
     let lock = if dialect == super::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
     let sql = format!("SELECT collection_id FROM {collection} WHERE name = {}{lock}", dialect.text(parent));
     tx.execute(sql).await?;
-    let parent = number(tx, parent).await?;
-    tx.execute(format!("DELETE FROM {chain} WHERE parent = {parent}")).await?;
-    for (position, child) in (first..).zip(children) {
-        let child = number(tx, child).await?;
-        tx.execute(format!("INSERT INTO {chain} (parent, position, child) VALUES ({parent}, {position}, {child})"))
-            .await?;
+    let number = number(tx, parent).await?;
+    tx.execute(format!("DELETE FROM {chain} WHERE parent = {number}")).await?;
+    if children.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = children.iter().map(|(name, at)| format!("({}, {at})", dialect.text(name))).collect();
+    let made = tx
+        .execute(format!(
+            "INSERT INTO {chain} (parent, position, child) SELECT {number}, v.column2, c.collection_id \
+             FROM (VALUES {}) AS v JOIN {collection} c ON c.name = v.column1",
+            rows.join(", ")
+        ))
+        .await?;
+    if made < children.len() as u64 {
+        let said = format!("a child of chain '{parent}' was removed by another writer");
+        return Err(Error::new(ErrorKind::Conflict, said));
     }
     Ok(())
 }
 
-/// The position of the first child of a chain, if it has any.
+/// The positions of the children of a chain, in order.
 ///
 /// # Errors
 /// What the database says.

@@ -1,5 +1,7 @@
 //! `chain`: collections that search others in order.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
@@ -54,20 +56,61 @@ impl Verb for Chain {
         if there.is_none() {
             plan.push(Change::Collection(self.parent.clone(), CollectionType::Chained, self.doc.clone()));
         }
-        let kept = if there.is_some() { positions(&repo.registry.conn, &self.parent).await? } else { Vec::new() };
-        let first = first_position(self.edit, &kept, given.len(), children.len());
-        plan.push(Change::Chain(self.parent.clone(), children, first));
+        let kept: BTreeMap<String, i64> = match there {
+            Some(c) => c.children.iter().cloned().zip(positions(&repo.registry.conn, &self.parent).await?).collect(),
+            None => BTreeMap::new(),
+        };
+        let placed = place(self.edit, &kept, &given, children);
+        plan.push(Change::Chain(self.parent.clone(), placed));
         hand.apply(plan).await
     }
 }
 
-/// Where the children begin: an edit at one end leaves the positions at the other, as the Butler does.
-fn first_position(edit: ChainEdit, there: &[i64], given: usize, children: usize) -> i64 {
-    match (edit, there.first(), there.last()) {
-        (ChainEdit::Prepend, Some(first), _) => first - given as i64,
-        (ChainEdit::Prepend, None, _) => -(given as i64),
-        (ChainEdit::Extend, _, Some(last)) => last + given as i64 + 1 - children as i64,
-        (ChainEdit::Extend, _, None) => 1,
+/// Positions as the Butler gives them: children that are not edited keep theirs, the others go before the first or
+/// after the last of them.
+fn place(
+    edit: ChainEdit,
+    there: &BTreeMap<String, i64>,
+    given: &[String],
+    children: Vec<String>,
+) -> Vec<(String, i64)> {
+    let rest = || there.iter().filter(|(name, _)| !given.contains(name)).map(|(_, at)| *at);
+    let edited = children.iter().filter(|name| given.contains(name)).count() as i64;
+    let mut next = match edit {
+        ChainEdit::Prepend => rest().min().unwrap_or(0) - edited,
+        ChainEdit::Extend => rest().max().unwrap_or(0) + 1,
         _ => 0,
+    };
+    let mut position = |name: &String| match there.get(name) {
+        Some(kept) if matches!(edit, ChainEdit::Remove | ChainEdit::Pop) => *kept,
+        Some(kept) if edit != ChainEdit::Redefine && !given.contains(name) => *kept,
+        _ => {
+            next += 1;
+            next - 1
+        }
+    };
+    children.into_iter().map(|name| (name.clone(), position(&name))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Positions seen in a repository that the real Butler edited.
+    #[test]
+    fn positions_are_the_butlers() {
+        let there = |all: &[(&str, i64)]| all.iter().map(|(n, p)| ((*n).to_owned(), *p)).collect::<BTreeMap<_, _>>();
+        let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        let placed = |edit, before: &[(&str, i64)], given: &str, after: &str| -> Vec<i64> {
+            place(edit, &there(before), &names(given), names(after)).into_iter().map(|(_, at)| at).collect()
+        };
+        let abcd = [("a", 0), ("b", 1), ("c", 2), ("d", 3)];
+        assert_eq!(placed(ChainEdit::Redefine, &abcd, "ba", "ba"), [0, 1]);
+        assert_eq!(placed(ChainEdit::Remove, &abcd, "b", "acd"), [0, 2, 3]);
+        assert_eq!(placed(ChainEdit::Pop, &abcd, "1", "acd"), [0, 2, 3]);
+        assert_eq!(placed(ChainEdit::Prepend, &[("a", 0), ("c", 2), ("d", 3)], "da", "dac"), [0, 1, 2]);
+        assert_eq!(placed(ChainEdit::Extend, &[("d", 0), ("a", 1), ("c", 2)], "bc", "dabc"), [0, 1, 2, 3]);
+        assert_eq!(placed(ChainEdit::Prepend, &[], "ab", "ab"), [-2, -1]);
+        assert_eq!(placed(ChainEdit::Extend, &[], "ab", "ab"), [1, 2]);
     }
 }

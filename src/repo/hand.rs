@@ -41,8 +41,8 @@ pub enum Change {
     Associate(String, String, RecordBatch),
     /// Datasets of a type to be taken out of a TAGGED collection.
     Disassociate(String, String, Vec<String>),
-    /// A chain to get these children, from this position on.
-    Chain(String, Vec<String>, i64),
+    /// A chain to get these children, at these positions.
+    Chain(String, Vec<(String, i64)>),
 }
 
 /// What became of things of one kind.
@@ -328,9 +328,7 @@ async fn one(tx: &mut Tx, repo: &Repo, types: &[TypeRecord], change: &Change) ->
             datasets::associate(tx, registry, known(name)?, collection, rows).await
         }
         Change::Disassociate(collection, name, ids) => datasets::disassociate(tx, known(name)?, collection, ids).await,
-        Change::Chain(parent, children, first) => {
-            collections::set_chain(tx, parent, children, *first).await.map(|()| 1)
-        }
+        Change::Chain(parent, children) => collections::set_chain(tx, parent, children).await.map(|()| 1),
         // Done before the transaction.
         Change::DatasetType(_) => Ok(0),
         Change::Files(files) => Ok(files.len() as u64),

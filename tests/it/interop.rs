@@ -17,3 +17,32 @@ fn the_butler_accepts_what_we_wrote() {
         }
     }
 }
+
+#[test]
+fn the_same_operations_give_the_same_tables() {
+    let Some(python) = butler("b29") else { return };
+    for db in ALL {
+        let Some(ours) = Home::new(db) else { continue };
+        let real = Home::new(db).expect("its server was there a moment ago");
+        let data = ours.sample(&["--exposures", "40", "--nights", "2"]);
+        // Empty repositories, statement by statement.
+        ours.create();
+        oracle(&python, "make_real.py", &[&real.repo(), "--seed-config", &real.at("seed.yaml"), "--until", "create"]);
+        same(&python, &real, &ours, "config,schema,content");
+        // All operations, row by row.
+        oracle(&python, "make_real.py", &[&real.repo(), &data, "--attach"]);
+        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/make_ours.sql");
+        let mut command = crate::world::program();
+        command.arg(ours.repo()).arg("-f").arg(script).args(["-v", "OVERRIDE=false", "-v", "TRANSFER=direct"]);
+        command.args(["-v", &format!("DATA={data}"), "-v", &format!("SEED={}", ours.at("seed.yaml"))]);
+        command.args(["-v", &format!("GOOD_VISITS={data}/dp1_good_visits.txt")]);
+        crate::world::run(&mut command).ok();
+        same(&python, &real, &ours, "config,schema,content");
+    }
+}
+
+#[track_caller]
+fn same(python: &std::path::Path, real: &Home, ours: &Home, what: &str) {
+    let out = oracle(python, "compare.py", &[&real.repo(), &ours.repo(), "--only", what, "--no-comments"]);
+    assert!(out.starts_with("EQUAL"), "{:?}: {out}", ours.db());
+}

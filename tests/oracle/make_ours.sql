@@ -1,0 +1,45 @@
+-- The repository of make_real.py, made by butlersql:
+--   butlersql ROOT -f make_ours.sql -v DATA=… -v SEED=… -v OVERRIDE=… -v TRANSFER=direct
+CALL create_repository(seed_config => $SEED, override => $OVERRIDE = 'true');
+CALL register_instrument('lsst.obs.lsst.LsstComCam');
+CALL ingest_raws($DATA || '/raw/LSSTComCam', transfer => $TRANSFER, fail_fast => true);
+CALL register_dataset_type('the_monster_20240904', 'SimpleCatalog', ['htm7']);
+CALL register_dataset_type('the_monster_20250219', 'SimpleCatalog', ['htm7']);
+CALL register_dataset_type('camera', 'Camera', ['instrument'], is_calibration => true);
+CALL register_dataset_type('bias', 'ExposureF', ['instrument', 'detector'], is_calibration => true);
+CALL register_dataset_type('manual_defects', 'Defects', ['detector', 'instrument'], is_calibration => true);
+CALL register_dataset_type('flat', 'ExposureF', ['instrument', 'detector', 'physical_filter'], is_calibration => true);
+CALL register_dataset_type('sky_stats', 'StructuredDataDict', ['instrument', 'detector', 'physical_filter']);
+CALL register_dataset_type('skyMap', 'SkyMap', ['skymap']);
+CALL register_dataset_type('deepCoadd', 'ExposureF', ['skymap', 'tract', 'patch', 'band']);
+CALL register_dataset_type('subfilter_coadd', 'ExposureF', ['tract', 'patch', 'subfilter']);
+CALL register_dataset_type('visit_image', 'ExposureF', ['instrument', 'visit', 'detector']);
+CALL register_dataset_type('visit_summary', 'ExposureCatalog', ['visit', 'instrument', 'physical_filter', 'band']);
+CALL register_dataset_type('match', 'Catalog', ['visit', 'tract', 'htm9']);
+CALL register_dataset_type('pixels', 'Catalog', ['healpix8', 'group', 'instrument']);
+CALL register_dataset_type('night', 'StructuredDataDict', ['day_obs', 'instrument', 'visit_system'], is_calibration => true);
+CALL register_dataset_type('run_summary', 'StructuredDataDict');
+CALL register_dataset_type('global_calib', 'StructuredDataDict', is_calibration => true);
+
+CALL register_collection('refcats/DM-46370/the_monster_20240904', 'RUN');
+CALL register_collection('refcats/DM-49042/the_monster_20250219', 'RUN');
+CALL chain('refcats', ['refcats/DM-46370/the_monster_20240904', 'refcats/DM-49042/the_monster_20250219'],
+           doc => 'Reference catalogs.');
+CALL register_collection('LSSTComCam/raw/DP1-RC3/DM-49594', 'TAGGED', doc => 'Good visits.');
+CREATE EXTERNAL TABLE good_visits (visit BIGINT) STORED AS CSV LOCATION $GOOD_VISITS OPTIONS ('format.has_header' 'false');
+CALL associate('LSSTComCam/raw/DP1-RC3/DM-49594',
+               (SELECT r.dataset_id FROM raw r JOIN good_visits g ON r.exposure = g.visit WHERE r.run = 'LSSTComCam/raw/all'));
+CALL register_collection('LSSTComCam/calib/DM-48650', 'CALIBRATION', doc => 'Certified, it''s said.');
+CALL chain('LSSTComCam/DP1/defaults', ['LSSTComCam/raw/DP1-RC3/DM-49594', 'refcats']);
+CALL chain('LSSTComCam/DP1/defaults', ['LSSTComCam/calib/DM-48650'], mode => 'prepend');
+CALL chain('LSSTComCam/DP1/defaults', ['LSSTComCam/raw/all'], mode => 'extend');
+CALL chain('u/edited', ['LSSTComCam/raw/DP1-RC3/DM-49594', 'LSSTComCam/raw/all'], mode => 'extend');
+CALL chain('u/edited', ['refcats/DM-46370/the_monster_20240904', 'refcats/DM-49042/the_monster_20250219'], mode => 'prepend');
+CALL chain('u/edited', ['LSSTComCam/raw/all'], mode => 'remove');
+CALL chain('u/prepended', ['LSSTComCam/raw/DP1-RC3/DM-49594', 'LSSTComCam/raw/all'], mode => 'prepend');
+CALL register_collection('u/gone', 'TAGGED');
+CALL associate('u/gone', (SELECT dataset_id FROM raw WHERE detector = 4));
+CALL remove_collection('u/gone');
+CALL register_collection('u/part', 'TAGGED');
+CALL associate('u/part', (SELECT dataset_id FROM raw WHERE detector IN (2, 4)));
+CALL disassociate('u/part', (SELECT dataset_id FROM raw WHERE detector = 2));
