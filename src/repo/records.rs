@@ -1,7 +1,9 @@
 //! `insert_dimension_records`: records of any dimension element, from rows.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
@@ -12,6 +14,8 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
+use crate::registry::rows::batch;
+use crate::registry::schema::arrow_type;
 
 /// Inserts records of a dimension element.
 #[derive(Debug)]
@@ -29,7 +33,7 @@ impl Verb for InsertRecords {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
         let rows = all(rows).await?;
-        let rows = self.own_names(&repo, &rows)?;
+        let rows = self.conform(&repo, &rows)?;
         let mut plan = Vec::new();
         if self.skip_existing {
             let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
@@ -44,20 +48,24 @@ impl Verb for InsertRecords {
 }
 
 impl InsertRecords {
-    /// The element's key may be given by the name of the dimension, as queries show it.
-    fn own_names(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
-        let key = repo.registry.universe.element(&self.element)?.key.as_ref().map(|k| k.name.clone());
-        let fields: Vec<_> = rows
-            .schema_ref()
-            .fields()
-            .iter()
-            .map(|f| match &key {
-                Some(key) if *f.name() == self.element => f.as_ref().clone().with_name(key),
-                _ => f.as_ref().clone(),
-            })
-            .collect();
-        let schema = std::sync::Arc::new(arrow::datatypes::Schema::new(fields));
-        Ok(RecordBatch::try_new(schema, rows.columns().to_vec())?)
+    /// The rows with the columns and types of the element's table; its key may be given by the name of the dimension,
+    /// as queries show it.
+    fn conform(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
+        let element = repo.registry.universe.element(&self.element)?;
+        let known = table(&repo.registry, &self.element)?.scanned();
+        let mut columns = Vec::new();
+        for (field, array) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+            let own = element.key.as_ref().filter(|_| *field.name() == self.element).map(|k| k.name.as_str());
+            let name = own.unwrap_or(field.name());
+            let column = known.iter().find(|c| c.name == name).ok_or_else(|| {
+                let names = known.iter().map(|c| c.name.as_str());
+                Error::not_found(&format!("column of '{}'", self.element), name, names)
+            })?;
+            let array = cast(array, &arrow_type(column.kind()))
+                .map_err(|e| Error::invalid(format!("column '{name}' of '{}': {e}", self.element)))?;
+            columns.push((column.name.clone(), array));
+        }
+        batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))))
     }
 }
 

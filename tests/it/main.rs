@@ -4,6 +4,7 @@ mod campaign;
 mod cli;
 mod errors;
 mod floors;
+mod golden;
 mod interop;
 mod once;
 mod readme;
