@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
-use super::records::all;
+use super::records::all_texts;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
@@ -90,15 +90,9 @@ async fn tagged(repo: &Repo, name: &str, doing: &str) -> Result<()> {
 
 /// The ids given, by dataset type; each must be in the registry.
 async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, Vec<String>)>> {
-    let rows = all(rows).await?;
-    if rows.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let column = rows.schema_ref().index_of("dataset_id").unwrap_or(0);
-    let text = arrow::compute::cast(rows.column(column), &arrow::datatypes::DataType::Utf8)?;
-    let rows = crate::registry::rows::batch([("dataset_id", text)])?;
     let mut seen = HashSet::new();
-    let wanted: Vec<String> = ids(&rows, "dataset_id")?.into_iter().filter(|id| seen.insert(id.clone())).collect();
+    let given = all_texts(rows, "dataset_id").await?;
+    let wanted: Vec<String> = given.into_iter().filter(|id| seen.insert(id.clone())).collect();
     let mut kinds = datasets::types_of(&repo.registry, &wanted).await?;
     let known: HashSet<&String> = kinds.values().flatten().collect();
     if let Some(missing) = wanted.iter().find(|id| !known.contains(id)) {

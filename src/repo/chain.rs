@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
-use super::records::all;
+use super::records::all_texts;
 use super::{Access, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
 use crate::registry::conn::Batches;
-use crate::registry::texts;
 
 /// Edits a chain, made when absent.
 #[derive(Debug)]
@@ -35,7 +34,7 @@ impl Verb for Chain {
         let known = load(&repo.registry).await?;
         let mut given = match &self.children {
             Some(children) => children.clone(),
-            None => texts(&all(rows).await?, 0),
+            None => all_texts(rows, "name").await?,
         };
         if self.flatten {
             if matches!(self.edit, ChainEdit::Remove | ChainEdit::Pop) {

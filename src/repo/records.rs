@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
@@ -33,6 +34,9 @@ impl Verb for InsertRecords {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
         let rows = all(rows).await?;
+        if rows.num_rows() == 0 {
+            return Ok(());
+        }
         let rows = self.conform(&repo, &rows)?;
         let mut plan = Vec::new();
         if self.skip_existing {
@@ -70,11 +74,22 @@ impl InsertRecords {
 }
 
 /// The rows a verb was given, read to the end before anything is written.
-pub(super) async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
+async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> =
         rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
     let Some(first) = batches.first() else {
         return Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())));
     };
     Ok(concat_batches(&first.schema(), &batches)?)
+}
+
+/// The texts a verb was given as rows: of the column of this name, else of the first.
+pub(super) async fn all_texts(rows: Option<Batches>, name: &str) -> Result<Vec<String>> {
+    let rows = all(rows).await?;
+    if rows.num_rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let column = rows.schema_ref().index_of(name).unwrap_or(0);
+    let texts = cast(rows.column(column), &DataType::Utf8)?;
+    Ok(texts.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }

@@ -124,3 +124,22 @@ fn explain_says_what_would_be_written_and_writes_nothing() {
     assert!(explained.contains("would be inserted"), "{explained}");
     assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["4"]);
 }
+
+#[test]
+fn no_rows_are_no_error() {
+    let home = home();
+    for sql in [
+        "CALL associate('tag', (SELECT dataset_id FROM raw WHERE false))",
+        "CALL disassociate('tag', (SELECT dataset_id FROM raw WHERE false))",
+        "CALL insert_dimension_records('visit_system', (SELECT 1 AS visit_system WHERE false))",
+        "CALL chain('c', rows => (SELECT name FROM collections WHERE false), mode => 'extend')",
+        "SELECT associate('tag', dataset_id) FROM raw WHERE false",
+    ] {
+        home.sql(sql).ok();
+    }
+    assert_eq!(members(&home), "0");
+    // Texts of every kind are texts.
+    home.sql("CALL chain('c', rows => (SELECT arrow_cast('tag', 'Utf8View') AS name))").ok();
+    home.sql("CALL associate('tag', (SELECT arrow_cast(dataset_id, 'LargeUtf8') FROM raw WHERE detector = 1))").ok();
+    assert_eq!(members(&home), home.rows("SELECT count(*) FROM raw WHERE detector = 1").concat());
+}
