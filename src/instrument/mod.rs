@@ -1,6 +1,6 @@
 //! Instruments, read from data: one YAML file each.
 //!
-//! To add one, put its file beside this one and its word in [`BUILT_IN`]; a file of the user's own works too.
+//! To add one, put its file beside this one and its word in the list below; a file of the user's own works too.
 
 mod headers;
 mod observation;
