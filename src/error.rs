@@ -10,6 +10,9 @@ use datafusion::error::DataFusionError;
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// So many names are told all when none is near.
+const FEW: usize = 8;
+
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
 /// What a caller can do about an error.
@@ -79,7 +82,12 @@ impl Error {
 
     /// No `what` (such as "collection") has the name; tells the nearest of the names that exist.
     pub fn not_found<'a>(what: &str, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
-        Self::new(Kind::NotFound, format!("no {what} named '{name}'{}", hint(name, names)))
+        let names: Vec<&str> = names.into_iter().collect();
+        let mut near = hint(name, names.iter().copied());
+        if near.is_empty() && (1..=FEW).contains(&names.len()) {
+            near = format!("; there is {}", names.join(", "));
+        }
+        Self::new(Kind::NotFound, format!("no {what} named '{name}'{near}"))
     }
 
     /// The same error with the library error that caused it.

@@ -46,8 +46,14 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
         }
         "\\echo" => println!("{rest}"),
         "\\i" => runner.include(rest.trim_matches('\'')).await?,
-        "\\timing" => runner.timing = switch(rest, runner.timing)?,
-        "\\x" => runner.output.expanded = switch(rest, runner.output.expanded)?,
+        "\\timing" => {
+            runner.timing = switch(rest, runner.timing)?;
+            println!("timing is {}", word(runner.timing));
+        }
+        "\\x" => {
+            runner.output.expanded = switch(rest, runner.output.expanded)?;
+            println!("rows as blocks of lines: {}", word(runner.output.expanded));
+        }
         "\\write" => {
             let access = runner.session.access();
             access.set_write(switch(rest, access.writes())?).await;
@@ -90,6 +96,10 @@ fn describe(name: &str) -> Result<(), Error> {
     }
     println!("  example: {}", function.example);
     Ok(())
+}
+
+fn word(on: bool) -> &'static str {
+    if on { "on" } else { "off" }
 }
 
 fn switch(word: &str, now: bool) -> Result<bool, Error> {

@@ -164,10 +164,15 @@ impl Highlighter for Assistant {
     }
 }
 
+/// Words people type to leave or to be helped.
+fn is_word(text: &str) -> bool {
+    matches!(text.trim(), "exit" | "quit" | "help")
+}
+
 impl Validator for Assistant {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
-        let whole = text.trim().is_empty() || text.starts_with('\\') || is_complete(text);
+        let whole = text.trim().is_empty() || text.starts_with('\\') || is_word(text) || is_complete(text);
         Ok(if whole { ValidationResult::Valid(None) } else { ValidationResult::Incomplete })
     }
 }

@@ -1,6 +1,6 @@
 //! Errors as people see them: the sentence, the place, the line with a caret.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use crate::error::Error;
 
@@ -15,12 +15,27 @@ pub struct Source<'a> {
 
 /// Prints an error to standard error.
 pub fn print(error: &Error, source: Option<Source<'_>>) {
-    let text = view(error, source);
-    if std::io::stderr().is_terminal() {
-        eprintln!("\x1b[1;31merror\x1b[0m{}", text.trim_start_matches("error"));
-    } else {
-        eprintln!("{text}");
+    if is_closed(error) {
+        return;
     }
+    let mut text = view(error, source);
+    if std::io::stderr().is_terminal() {
+        text = format!("\x1b[1;31merror\x1b[0m{}", text.trim_start_matches("error"));
+    }
+    // With standard error closed there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether nobody reads the output any more (`| head`): no error to speak of.
+fn is_closed(error: &Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = inner.source();
+    }
+    error.said().contains("Broken pipe")
 }
 
 /// An error as text.

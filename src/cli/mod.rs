@@ -16,6 +16,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Format;
@@ -147,7 +148,10 @@ fn order(matches: &clap::ArgMatches) -> Vec<Work> {
 
 async fn query(query: Query, work: Vec<Work>) -> Result<(), Failed> {
     let repository = query.repository.ok_or_else(|| Error::invalid("no repository is named"))?;
-    let variables = variables(&query.variable)?;
+    let variables = match variables(&query.variable) {
+        Ok(variables) => variables,
+        Err(said) => Command::command().error(ErrorKind::ValueValidation, said).exit(),
+    };
     let write = query.write || work.iter().any(|w| matches!(w, Work::File(_)));
     let mut runner = Runner::new(&repository, write, query.quiet, query.format, variables)?;
     if !work.is_empty() {
@@ -167,15 +171,21 @@ async fn query(query: Query, work: Vec<Work>) -> Result<(), Failed> {
     runner.finish().map_err(Into::into)
 }
 
-fn variables(given: &[String]) -> Result<BTreeMap<String, String>, Error> {
+/// The variables of `-v`, or what is wrong with one.
+fn variables(given: &[String]) -> Result<BTreeMap<String, String>, String> {
     given
         .iter()
-        .map(|text| match text.split_once('=') {
-            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => match std::env::var(text) {
-                Ok(value) => Ok((text.clone(), value)),
-                Err(_) => Err(Error::invalid(format!("-v {text}: there is no environment variable of this name"))),
-            },
+        .map(|text| {
+            let (name, value) = match text.split_once('=') {
+                Some((name, value)) => (name, Ok(value.to_owned())),
+                None => (text.as_str(), std::env::var(text)),
+            };
+            let head = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+            if !head || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                return Err(format!("-v {text}: '{name}' is no name for a variable"));
+            }
+            let value = value.map_err(|_| format!("-v {text}: there is no environment variable of this name"))?;
+            Ok((name.to_owned(), value))
         })
         .collect()
 }

@@ -103,6 +103,8 @@ impl Runner {
     /// Runs one statement and prints its answer; Ctrl-C stops it.
     async fn statement(&mut self, tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>) -> Result<()> {
         let begun = Instant::now();
+        // Of a statement before that ended otherwise.
+        self.session.take_failures();
         let place = first_place(&tokens);
         let (session, output) = (&self.session, &mut self.output);
         let work = async {

@@ -314,7 +314,7 @@ impl Shot {
             "CONTRLLR": "O", "DAYOBS": self.day_obs.to_string(), "SEQNUM": self.seq, "CURINDEX": self.index,
             "MAXINDEX": self.of, "GROUPID": self.group, "IMGTYPE": self.plan.0, "REASON": self.plan.0.to_lowercase(),
             "OBJECT": self.target, "PROGRAM": "SAMPLE", "MJD-BEG": mjd(self.begin), "DATE-BEG": iso(self.begin),
-            "DATE-END": iso(self.end), "EXPTIME": self.plan.3, "SHUTTIME": self.plan.3, "DARKTIME": self.dark_time,
+            "DATE-OBS": iso(self.begin), "DATE-END": iso(self.end), "DATE": iso(self.end + 40 * MS), "EXPTIME": self.plan.3, "SHUTTIME": self.plan.3, "DARKTIME": self.dark_time,
             "FILTER": FILTERS[self.filter], "VIGN_MIN": if self.plan.4 { "NO" } else { "FULLY" },
             "TRACKSYS": if self.plan.4 { "RADEC" } else { "LOCAL" }, "RADESYS": "ICRS", "ROTPA": self.rotation,
             "ROTCOORD": if self.plan.4 { "sky" } else { "mount" },

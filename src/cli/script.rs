@@ -78,6 +78,12 @@ pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) ->
     tokens
         .into_iter()
         .map(|mut token| {
+            if let Token::SingleQuotedString(text) = &token.token {
+                check_quoted(text, variables).map_err(|e| {
+                    let start = token.span.start;
+                    e.at(Some(Place { line: start.line, column: start.column }))
+                })?;
+            }
             let Token::Placeholder(name) = &token.token else { return Ok(token) };
             let Some(name) = name.strip_prefix('$').filter(|n| !n.starts_with(|c: char| c.is_ascii_digit())) else {
                 return Ok(token);
@@ -92,6 +98,18 @@ pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) ->
             Ok(token)
         })
         .collect()
+}
+
+/// Refuses a quoted text that names a variable which is set: inside quotes it would stay as it is.
+fn check_quoted(text: &str, variables: &BTreeMap<String, String>) -> Result<()> {
+    for rest in text.split('$').skip(1) {
+        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        if variables.contains_key(&name) {
+            let said = format!("${name} is not replaced inside quotes: write ${name} alone, or ${name} || '…'");
+            return Err(Error::invalid(said));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -135,6 +153,16 @@ mod tests {
         let tokens: Vec<_> = bound.iter().map(|t| &t.token).filter(|t| !is_blank(t)).collect();
         assert_eq!(tokens[1], &Token::SingleQuotedString("it's; --".into()));
         assert_eq!(tokens.last(), Some(&&Token::Placeholder("$1".into())));
+    }
+
+    #[test]
+    fn variables_in_quotes_are_a_slip() {
+        let Piece::Statement(tokens) = pieces("SELECT '$X/raw', '$Y'").unwrap()[0].clone() else {
+            panic!("a statement")
+        };
+        let error = bind(tokens, &BTreeMap::from([("X".into(), "x".into())])).unwrap_err();
+        assert_eq!(error.said(), "$X is not replaced inside quotes: write $X alone, or $X || '…'");
+        assert_eq!(error.place(), Some(Place { line: 1, column: 8 }));
     }
 
     proptest! {

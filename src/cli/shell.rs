@@ -50,6 +50,11 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
 }
 
 async fn one(runner: &mut Runner, line: &str) -> Then {
+    let line = match line.trim().trim_end_matches(';') {
+        "exit" | "quit" => "\\q",
+        "help" => "\\?",
+        _ => line,
+    };
     if line.starts_with('\\') {
         return match commands::run(runner, line).await {
             Ok(then) => then,

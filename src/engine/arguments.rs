@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
 
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result};
 use crate::repo::Verb;
 
 /// What an argument takes.
@@ -144,13 +144,7 @@ impl Function {
         match name {
             Some(name) => self.arguments.iter().find(|a| a.name == name).ok_or_else(|| {
                 let names = self.arguments.iter().map(|a| a.name);
-                match nearest(name, names.clone()) {
-                    Some(_) => Error::not_found(&format!("argument of {}", self.name), name, names),
-                    None => {
-                        let all = names.collect::<Vec<_>>().join(", ");
-                        Error::invalid(format!("no argument of {} is named '{name}'; they are {all}", self.name))
-                    }
-                }
+                Error::not_found(&format!("argument of {}", self.name), name, names)
             }),
             None => self.arguments.get(position).ok_or_else(|| {
                 Error::invalid(format!("{} takes at most {} arguments", self.name, self.arguments.len()))

@@ -274,7 +274,10 @@ impl Tables {
             return self.world.view(sql).await.map(Some);
         }
         if name == "memberships" {
-            return self.world.view(&memberships(known)).await.map(Some);
+            let registry = &known.repo.registry;
+            let from = search::memberships(registry, &known.types);
+            let table = RegistryTable::query(registry.conn.clone(), from, search::membership_columns());
+            return Ok(Some(Arc::new(table)));
         }
         if let Some(element) = shown(&known.repo).find(|e| e.name == name) {
             return self.world.view(&element_view(known, element)).await.map(Some);
@@ -326,35 +329,6 @@ fn literal(text: &str) -> String {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Every dataset in every collection that holds it; validity ranges where it is certified.
-fn memberships(known: &Snapshot) -> String {
-    let mut parts = vec![
-        "SELECT '' AS collection, '' AS dataset_type, '' AS dataset_id, arrow_cast(NULL, 'Timestamp(Nanosecond, None)') \
-         AS timespan_begin, arrow_cast(NULL, 'Timestamp(Nanosecond, None)') AS timespan_end WHERE false"
-            .to_owned(),
-    ];
-    let mut seen = Vec::new();
-    let tables = known.types.iter().flat_map(|t| [Some((&t.tags, false)), t.calibs.as_ref().map(|c| (c, true))]);
-    for (table, ranged) in tables.flatten() {
-        if seen.contains(&&table.name) {
-            continue;
-        }
-        seen.push(&table.name);
-        let span = if ranged {
-            "m.timespan_begin, m.timespan_end"
-        } else {
-            "arrow_cast(NULL, 'Timestamp(Nanosecond, None)'), arrow_cast(NULL, 'Timestamp(Nanosecond, None)')"
-        };
-        parts.push(format!(
-            "SELECT c.name, t.name, m.dataset_id, {span} FROM registry.{} m \
-             JOIN registry.collection c ON c.collection_id = m.collection_id \
-             JOIN registry.dataset_type t ON t.id = m.dataset_type_id",
-            table.name
-        ));
-    }
-    parts.join(" UNION ALL ")
 }
 
 /// A collection as a table: its members, and with INSERT more of them.

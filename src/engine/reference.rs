@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::arguments::{Does, Function};
 use super::functions;
-use super::tables::{COLUMNS, SMALL, VIEWS};
+use super::tables::{COLUMNS, MADE, SMALL, VIEWS};
 
 /// What every column means, by name.
 pub fn columns() -> BTreeMap<&'static str, String> {
@@ -52,6 +52,9 @@ pub fn render() -> String {
     for (name, sql) in VIEWS {
         let (says, own) = head(sql);
         render_table(&mut page, name, &says, own.iter().map(|(n, m)| (n.as_str(), m.as_str())));
+    }
+    for (name, says, columns) in MADE {
+        render_table(&mut page, name, says, columns.iter().copied());
     }
     for small in &SMALL {
         render_table(&mut page, small.name, small.says, small.columns.iter().copied());

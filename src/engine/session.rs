@@ -8,7 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -76,6 +76,8 @@ impl Session {
             .with_default_catalog_and_schema("butler", "public")
             .with_extension(Arc::clone(&link));
         config.options_mut().sql_parser.collect_spans = true;
+        // The order of a verb's rows means something.
+        config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let state = SessionStateBuilder::new()
             .with_config(config)
             .with_default_features()
@@ -152,9 +154,11 @@ impl Session {
         state.statement_to_plan(statement.clone()).await.map_err(|error| {
             let error = Error::from(error);
             let unknown = error.said().strip_prefix("table '").and_then(|s| s.strip_suffix("' not found"));
-            let error = match unknown {
-                Some(name) => self.world.unknown_table(&self.catalog, name).at(error.place()),
-                None => error,
+            let invalid = error.said().strip_prefix("Invalid function '").and_then(|s| s.split('\'').next());
+            let error = match (unknown, invalid) {
+                (Some(name), _) => self.world.unknown_table(&self.catalog, name).at(error.place()),
+                (_, Some(name)) => unknown_function(name, &state).at(error.place()),
+                _ => error,
             };
             locate(error, &statement)
         })
@@ -185,8 +189,15 @@ impl Session {
             let deed = verb::Deed { function: "associate", verb, access, face: verb::Face::Count };
             deeds.push((deed, Some(insert.input.as_ref().clone())));
         }
+        let plain = deeds.is_empty();
         for (deed, input) in deeds {
             let rows = match input {
+                // Its input would really run.
+                Some(input) if !verb::deeds(&input)?.is_empty() => {
+                    let said =
+                        format!("{} takes the rows of another verb here, which cannot be explained", deed.function);
+                    return Err(Error::new(Kind::Unsupported, said));
+                }
                 Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
                 None => None,
             };
@@ -199,7 +210,7 @@ impl Session {
             }
         }
         lines.push(("logical_plan", analyzed.display_indent().to_string()));
-        if !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) {
+        if plain && !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) {
             let physical = self.context.state().create_physical_plan(&plan).await?;
             let shown = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
             lines.push(("physical_plan", shown));
@@ -217,8 +228,9 @@ impl Session {
     }
 
     async fn assert(&self, assertion: Assertion) -> Result<Answer> {
-        let holds = self.value(&assertion.condition).await?;
-        if holds == ScalarValue::Boolean(Some(true)) {
+        // As a filter, for that is where EXISTS may stand.
+        let holds = self.context.sql(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?.count().await? == 1;
+        if holds {
             let schema = Arc::new(Schema::empty());
             return Ok(one(RecordBatch::new_empty(schema)));
         }
@@ -243,6 +255,15 @@ impl Session {
             None => Err(Error::invalid(format!("{expr} has no value"))),
         }
     }
+}
+
+/// The error for a function that stands where a value should.
+fn unknown_function(name: &str, state: &SessionState) -> Error {
+    if functions::find(name).is_some() {
+        return Error::invalid(format!("{name} yields rows, not a value: CALL {name}(…), or SELECT … FROM {name}(…)"));
+    }
+    let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
+    Error::not_found("function", name, names.chain(state.window_functions().keys()).map(String::as_str))
 }
 
 /// An answer of one batch.

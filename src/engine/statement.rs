@@ -10,8 +10,8 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
-    Spanned, Statement as Ast, TableAlias, TableFactor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SelectFlavor,
+    SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -101,7 +101,7 @@ fn sort(statement: Statement) -> OwnResult<Parsed> {
                 Kind::Unsupported,
                 "there are no transactions over several statements: each verb applies its work by itself",
             )),
-            other => Ok(Parsed::Query(Statement::Statement(Box::new(other)))),
+            other => Ok(Parsed::Query(Statement::Statement(Box::new(whole_rows(other))))),
         },
         Statement::Explain(explain) if !explain.options.analyze => match sort(*explain.statement)? {
             Parsed::Query(inner) => Ok(Parsed::Explain(inner)),
@@ -116,6 +116,18 @@ fn sort(statement: Statement) -> OwnResult<Parsed> {
         },
         other => Ok(Parsed::Query(other)),
     }
+}
+
+/// `FROM t` alone asks for all columns.
+fn whole_rows(mut statement: Ast) -> Ast {
+    if let Ast::Query(query) = &mut statement
+        && let SetExpr::Select(select) = query.body.as_mut()
+        && select.flavor == SelectFlavor::FromFirstNoSelect
+    {
+        select.flavor = SelectFlavor::Standard;
+        select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+    }
+    statement
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

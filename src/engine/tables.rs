@@ -22,6 +22,16 @@ pub const VIEWS: [(&str, &str); 6] = [
     ("visits", include_str!("../../sql/views/visits.sql")),
 ];
 
+/// A name, a sentence, columns with what they mean.
+pub type Made = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// Tables whose text is made for each repository: name, sentence, what columns mean.
+pub const MADE: [Made; 1] = [(
+    "memberships",
+    "Every dataset in every collection that holds it, RUN, TAGGED or CALIBRATION; with the range it is certified for.",
+    &[("dataset_type", "name of the dataset type")],
+)];
+
 /// What columns mean, in every table that has them.
 pub const COLUMNS: &str = include_str!("../../sql/columns.csv");
 

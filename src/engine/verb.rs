@@ -285,6 +285,11 @@ impl ExecutionPlan for DeedExec {
         vec![Distribution::SinglePartition; self.children().len()]
     }
 
+    /// The order of the rows means something: the children of a chain, say.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true; self.children().len()]
+    }
+
     fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
         self.input.iter().collect()
     }

@@ -139,14 +139,18 @@ impl Header<'_> {
         if ["bias", "flat"].contains(&self.observation_type.as_str()) || untracked || frame == "gappt" {
             return Ok(None);
         }
-        let pair = |a: &str, b: &str| Some((entry.number(a)?, entry.number(b)?));
-        let found = pair("RASTART", "DECSTART").or_else(|| pair("RA", "DEC"));
-        if found.is_none() && self.observation_type == "science" && self.on_sky() {
-            return Err(Error::invalid(
-                "a science exposure on the sky has no tracking coordinates (RASTART, DECSTART)",
-            ));
+        // The real translator compares the two: equal, it works the coordinates out from azimuth and elevation.
+        match (entry.text("DATE"), entry.text("DATE-OBS")) {
+            (Some(made), Some(observed)) if made != observed => {}
+            (Some(_), Some(_)) => {
+                return Err(Error::invalid(
+                    "tracking coordinates would follow from azimuth and elevation (DATE equals DATE-OBS)",
+                ));
+            }
+            _ => return Ok(None),
         }
-        Ok(found)
+        let pair = |a: &str, b: &str| Some((wrap(entry.number(a)?), entry.number(b)?));
+        Ok(pair("RASTART", "DECSTART").or_else(|| pair("RA", "DEC")))
     }
 
     /// Azimuth in [0, 360) and elevation clipped to what the telescope can do, degrees.

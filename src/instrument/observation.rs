@@ -223,7 +223,7 @@ impl Observation {
         let (instrument, exposure, detector) = entry.identity()?;
         let seq_num = entry.int("observation_counter");
         let group_counter = |key: &str| entry.int(key).or(seq_num).ok_or_else(|| missing(key));
-        let tracking = entry.pair("tracking_radec");
+        let tracking = entry.pair("tracking_radec").map(|(ra, dec)| (wrap(ra), dec));
         let on_sky = tracking.is_some() && entry.text("boresight_rotation_coord") == Some("sky");
         let altaz = entry.pair("altaz_begin");
         if let Some((_, altitude)) = altaz.filter(|(_, altitude)| *altitude > 90.0) {
@@ -260,11 +260,14 @@ impl Observation {
 
 /// An angle in degrees brought into [0, 360).
 pub(super) fn wrap(degrees: f64) -> f64 {
-    degrees - (degrees / 360.0).floor() * 360.0
+    let wrapped = degrees - (degrees / 360.0).floor() * 360.0;
+    // A tiny negative angle rounds up to the full circle.
+    if wrapped >= 360.0 { wrapped - 360.0 } else { wrapped }
 }
 
 /// Begin and end of an exposure as the registry stores them: at least a nanosecond long.
 pub(super) fn ordered(begin: i64, end: i64) -> (i64, i64) {
+    let (begin, end) = (begin.clamp(0, time::MAX), end.clamp(0, time::MAX));
     if end > begin { (begin, end) } else { (begin, begin + 1) }
 }
 
@@ -290,6 +293,12 @@ mod tests {
         assert_eq!((seen.detector, seen.seq_start, seen.azimuth), (4, 266, Some(271.0)));
         assert_eq!((seen.sky_angle, seen.zenith_angle), (Some(102.8), Some(20.0)));
         assert_eq!(seen.timespan, (1_731_134_081_323_009_729, 1_731_134_111_754_000_000));
+    }
+
+    #[test]
+    fn angles_and_times_stay_in_their_range() {
+        assert_eq!([wrap(-1.0), wrap(361.0), wrap(360.0), wrap(-1e-14)], [359.0, 1.0, 0.0, 0.0]);
+        assert_eq!(ordered(-5, time::MAX + 7), (0, time::MAX));
     }
 
     #[test]

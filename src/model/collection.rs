@@ -1,6 +1,6 @@
 //! Collections: names under which datasets are found, and chains that search others in order.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use crate::error::{Error, Kind, Result};
@@ -140,7 +140,7 @@ impl Collections {
         let mut seen = HashSet::new();
         let mut order = Vec::new();
         for collection in self.select(expressions)? {
-            self.walk(collection, 0, &mut |line| {
+            self.walk(collection, &mut Vec::new(), &mut |line| {
                 let first = seen.insert(line.collection.id);
                 if first && line.collection.kind != CollectionType::Chained {
                     order.push(line.collection);
@@ -154,20 +154,24 @@ impl Collections {
     /// The tree below a collection, as `query-collections --chains=tree` draws it.
     pub fn tree<'a>(&'a self, top: &'a Collection) -> Vec<TreeLine<'a>> {
         let mut lines = Vec::new();
-        self.walk(top, 0, &mut |line| {
+        self.walk(top, &mut Vec::new(), &mut |line| {
             lines.push(line);
             true
         });
         lines
     }
 
-    /// Visits `top` and, where the visitor says so, its descendants, depth first.
-    fn walk<'a>(&'a self, top: &'a Collection, depth: usize, visit: &mut dyn FnMut(TreeLine<'a>) -> bool) {
-        if visit(TreeLine { depth, collection: top }) {
-            for child in top.children.iter().filter_map(|c| self.find(c)) {
-                self.walk(child, depth + 1, visit);
-            }
+    /// Visits `top` and, where the visitor says so, its descendants, depth first; a chain that holds itself, which
+    /// only a damaged registry has, is not followed again.
+    fn walk<'a>(&'a self, top: &'a Collection, path: &mut Vec<i64>, visit: &mut dyn FnMut(TreeLine<'a>) -> bool) {
+        if path.contains(&top.id) || !visit(TreeLine { depth: path.len(), collection: top }) {
+            return;
         }
+        path.push(top.id);
+        for child in top.children.iter().filter_map(|c| self.find(c)) {
+            self.walk(child, path, visit);
+        }
+        path.pop();
     }
 
     /// Chains that hold this collection as a child.
@@ -218,13 +222,17 @@ impl Collections {
     }
 
     fn reaches(&self, from: &str, wanted: &str) -> bool {
-        from == wanted
-            || self.find(from).is_some_and(|c| self.tree(c).iter().any(|line| line.collection.name == wanted))
-    }
-
-    /// Names by id, for turning rows of the registry into names.
-    pub fn names(&self) -> HashMap<i64, &str> {
-        self.iter().map(|c| (c.id, c.name.as_str())).collect()
+        let mut seen = HashSet::new();
+        let mut waiting = vec![from];
+        while let Some(name) = waiting.pop() {
+            if name == wanted {
+                return true;
+            }
+            if seen.insert(name) {
+                waiting.extend(self.find(name).iter().flat_map(|c| c.children.iter().map(String::as_str)));
+            }
+        }
+        false
     }
 }
 
@@ -318,6 +326,14 @@ mod tests {
             w.flatten(&["outr".into()]).unwrap_err().said(),
             "no collection named 'outr'; did you mean 'outer'?"
         );
+    }
+
+    #[test]
+    fn a_chain_that_holds_itself_ends() {
+        let mut w = world();
+        w.0.get_mut("inner").unwrap().children.push("outer".into());
+        assert_eq!(names(&w.flatten(&["outer".into()]).unwrap()), ["c", "a", "b"]);
+        assert_eq!(w.tree(w.get("outer").unwrap()).len(), 6);
     }
 
     #[test]

@@ -97,20 +97,33 @@ pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
     ints(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
 }
 
-/// Replaces the children of a chain by these, at these positions; its row is locked first, as the Butler does.
+/// Replaces the children of a chain, which were these, by others at these positions; its row is locked first, as the
+/// Butler does. Returns whether anything changed.
 ///
 /// # Errors
-/// What the database says; a child that has gone meanwhile.
-pub async fn set_chain(tx: &mut Tx, parent: &str, children: &[(String, i64)]) -> Result<()> {
+/// What the database says; another writer that has changed the chain or removed a child meanwhile.
+pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &[(String, i64)]) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
     let lock = if dialect == super::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
     let sql = format!("SELECT collection_id FROM {collection} WHERE name = {}{lock}", dialect.text(parent));
     tx.execute(sql).await?;
     let number = number(tx, parent).await?;
+    let sql = format!(
+        "SELECT c.name FROM {chain} l JOIN {collection} c ON c.collection_id = l.child WHERE l.parent = {number} \
+         ORDER BY l.position"
+    );
+    let now = texts(&tx.rows(sql, &[Scanned::plain("name", TEXT)]).await?, 0);
+    if now != before {
+        if now.iter().eq(children.iter().map(|(name, _)| name)) {
+            return Ok(false);
+        }
+        let said = format!("chain '{parent}' was changed by another writer meanwhile: run the statement again");
+        return Err(Error::new(ErrorKind::Conflict, said));
+    }
     tx.execute(format!("DELETE FROM {chain} WHERE parent = {number}")).await?;
     if children.is_empty() {
-        return Ok(());
+        return Ok(true);
     }
     let rows: Vec<_> = children.iter().map(|(name, at)| format!("({}, {at})", dialect.text(name))).collect();
     let made = tx
@@ -124,7 +137,7 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, children: &[(String, i64)]) ->
         let said = format!("a child of chain '{parent}' was removed by another writer");
         return Err(Error::new(ErrorKind::Conflict, said));
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The positions of the children of a chain, in order.

@@ -64,6 +64,49 @@ pub fn datasets(registry: &Registry, record: &TypeRecord) -> String {
     )
 }
 
+/// The columns of [`memberships`].
+pub fn membership_columns() -> Vec<Scanned> {
+    let text = |name: &str| named(name, Kind::Text(None));
+    let mut all = vec![text("collection"), text("dataset_type"), named("dataset_id", Kind::Uuid)];
+    all.extend(["timespan_begin", "timespan_end"].map(|name| Scanned::plain(name, Kind::Time)));
+    all
+}
+
+/// Every dataset in every collection that holds it, as a `FROM` item with [`membership_columns`]; validity ranges
+/// where it is certified.
+pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let (key, role, _) = keys(registry);
+    let mut tables: Vec<(&str, bool)> = Vec::new();
+    for record in types {
+        let calibs = record.calibs.iter().map(|t| (t.name.as_str(), true));
+        for table in std::iter::once((record.tags.name.as_str(), false)).chain(calibs) {
+            if !tables.contains(&table) {
+                tables.push(table);
+            }
+        }
+    }
+    let span = |ranged: bool, reading: Reading| {
+        let column = Scanned { name: String::new(), reading, nullable: true };
+        if ranged { dialect.reads(&column) } else { "CAST(NULL AS BIGINT)".to_owned() }
+    };
+    let parts = tables.into_iter().map(|(table, ranged)| {
+        format!(
+            "SELECT c.name AS collection, t.name AS dataset_type, m.dataset_id, {} AS timespan_begin, \
+             {} AS timespan_end FROM {} m JOIN {} c ON c.{key} = m.{role} JOIN {} t ON t.id = m.dataset_type_id",
+            span(ranged, Reading::Begin("timespan".to_owned())),
+            span(ranged, Reading::End("timespan".to_owned())),
+            conn.table(table),
+            conn.table("collection"),
+            conn.table("dataset_type"),
+        )
+    });
+    let none = "SELECT '' AS collection, '' AS dataset_type, id AS dataset_id, CAST(NULL AS BIGINT) AS timespan_begin, \
+         CAST(NULL AS BIGINT) AS timespan_end FROM ";
+    let none = format!("{none}{} WHERE 1 = 0", conn.table("dataset"));
+    format!("({}) AS memberships", std::iter::once(none).chain(parts).collect::<Vec<_>>().join(" UNION ALL "))
+}
+
 /// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.
 fn keys(registry: &Registry) -> (&'static str, &'static str, &'static str) {
     if registry.shape.collections_by_name {

@@ -60,7 +60,8 @@ impl Verb for Chain {
             None => BTreeMap::new(),
         };
         let placed = place(self.edit, &kept, &given, children);
-        plan.push(Change::Chain(self.parent.clone(), placed));
+        let before = there.map(|c| c.children.clone()).unwrap_or_default();
+        plan.push(Change::Chain(self.parent.clone(), before, placed));
         hand.apply(plan).await
     }
 }

@@ -16,7 +16,7 @@ use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, Stored};
 use crate::registry::{collections, dimensions};
-use crate::store::transfer::{Transfer, bring, take_back};
+use crate::store::transfer::{Transfer, bring, finish, take_back};
 
 /// One change; those of a plan are applied together.
 #[derive(Debug)]
@@ -41,8 +41,8 @@ pub enum Change {
     Associate(String, String, RecordBatch),
     /// Datasets of a type to be taken out of a TAGGED collection.
     Disassociate(String, String, Vec<String>),
-    /// A chain to get these children, at these positions.
-    Chain(String, Vec<(String, i64)>),
+    /// A chain that had these children to get these, at these positions.
+    Chain(String, Vec<String>, Vec<(String, i64)>),
 }
 
 /// What became of things of one kind.
@@ -189,10 +189,10 @@ impl<'a> Hand<'a> {
                         self.count(change, count);
                     }
                 }
-                Ok(())
+                finish(&files)
             }
             Err(error) => {
-                take_back(&files, &made);
+                take_back(&made);
                 Err(error)
             }
         }
@@ -328,7 +328,9 @@ async fn one(tx: &mut Tx, repo: &Repo, types: &[TypeRecord], change: &Change) ->
             datasets::associate(tx, registry, known(name)?, collection, rows).await
         }
         Change::Disassociate(collection, name, ids) => datasets::disassociate(tx, known(name)?, collection, ids).await,
-        Change::Chain(parent, children) => collections::set_chain(tx, parent, children).await.map(|()| 1),
+        Change::Chain(parent, before, children) => {
+            collections::set_chain(tx, parent, before, children).await.map(u64::from)
+        }
         // Done before the transaction.
         Change::DatasetType(_) => Ok(0),
         Change::Files(files) => Ok(files.len() as u64),

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
-use super::sync::{Status, compare, conflict, select};
+use super::sync::{Status, compare, conflict, find_twins, select};
 use super::{Access, Repo, Verb};
 use crate::error::Result;
 use crate::instrument::Instrument;
@@ -49,7 +49,9 @@ pub(super) async fn sync(
     plan: &mut Vec<Change>,
     hand: &mut Hand<'_>,
 ) -> Result<()> {
-    let statuses = compare(&repo.registry, &table(&repo.registry, element)?, rows).await?;
+    let known = table(&repo.registry, element)?;
+    let mut statuses = compare(&repo.registry, &known, rows).await?;
+    find_twins(&known, rows, &mut statuses)?;
     if let Some(Status::Differs(how)) = statuses.iter().find(|s| matches!(s, Status::Differs(_)) && !update) {
         return Err(conflict(element, how));
     }

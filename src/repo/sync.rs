@@ -101,3 +101,20 @@ pub fn select(rows: &RecordBatch, statuses: &[Status], wanted: impl Fn(&Status) 
 pub fn conflict(table: &str, difference: &str) -> Error {
     Error::new(Kind::Conflict, format!("a record of '{table}' is there with other values: {difference}"))
 }
+
+/// Marks a record that has the key of an earlier one.
+///
+/// # Errors
+/// Rows of another table.
+pub fn find_twins(table: &Table, rows: &RecordBatch, statuses: &mut [Status]) -> Result<()> {
+    let given = give(table, rows)?;
+    let mut seen = HashMap::new();
+    for (row, status) in statuses.iter_mut().enumerate() {
+        let keys = given.iter().filter(|g| table.primary_key.contains(&g.column.name));
+        let key: String = keys.map(|g| format!("{:?}\u{1f}", g.values.at(row))).collect();
+        if let Some(first) = seen.insert(key, row) {
+            *status = Status::Differs(format!("rows {} and {} are given for one key", first + 1, row + 1));
+        }
+    }
+    Ok(())
+}

@@ -58,7 +58,10 @@ impl Place {
     /// The place of this name below a folder.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        Self { store: Arc::clone(&self.store), path: self.path.clone().join(name) }
+        // Not by `Path::join`, which would write some characters as %XX.
+        let path = format!("{}/{name}", self.path);
+        let path = Path::from_absolute_path(format!("/{path}")).unwrap_or_else(|_| self.path.clone().join(name));
+        Self { store: Arc::clone(&self.store), path }
     }
 
     /// The URI, quoted as the Butler quotes it.
@@ -68,7 +71,7 @@ impl Place {
 
     /// The path in the local file system.
     pub fn local(&self) -> String {
-        format!("/{}", percent_decode_str(self.path.as_ref()).decode_utf8_lossy())
+        format!("/{}", self.path)
     }
 
     /// The last part of the path.
@@ -83,10 +86,7 @@ impl Place {
     pub async fn list(&self) -> Result<Folder> {
         let named = |e: object_store::Error| Error::from(e).context(format_args!("folder '{}'", self.local()));
         let found = self.store.list_with_delimiter(Some(&self.path)).await.map_err(named)?;
-        let last = |path: &Path| {
-            let part = path.filename().unwrap_or_default();
-            percent_decode_str(part).decode_utf8_lossy().into_owned()
-        };
+        let last = |path: &Path| path.filename().unwrap_or_default().to_owned();
         let mut folder = Folder {
             files: found.objects.iter().map(|o| (last(&o.location), o.size)).collect(),
             folders: found.common_prefixes.iter().map(last).collect(),
@@ -162,6 +162,21 @@ fn plain(path: &FsPath) -> PathBuf {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn folders_of_every_name_are_walked() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a%20b", "é", "x[1]~{y}", "plain"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("f.fits"), "x").unwrap();
+        }
+        let top = Place::parse(dir.path().to_str().unwrap()).unwrap();
+        for name in top.list().await.unwrap().folders {
+            let below = top.child(&name).list().await.unwrap();
+            assert_eq!(below.files, [("f.fits".to_owned(), 1)], "{name}");
+            assert_eq!(&top.child(&name).child("f.fits").read(9).await.unwrap()[..], b"x");
+        }
+    }
+
     #[test]
     fn uris_are_quoted_as_the_butlers_are() {
         let place = Place::parse("/data/a b+c/./x/../é~1.fits").unwrap();
@@ -169,6 +184,9 @@ mod tests {
         assert_eq!(Place::parse(&place.uri()).unwrap().local(), place.local());
         assert_eq!(place.below(&Place::parse("/data").unwrap()).as_deref(), Some("a b+c/é~1.fits"));
         assert_eq!(place.below(&Place::parse("/dat").unwrap()), None);
+        for name in ["a%20b", "é", "x[1]~{y}", "what?"] {
+            assert_eq!(place.child(name).name(), name);
+        }
         assert!(Place::parse("davs://x/y").unwrap_err().said().contains("davs://"));
     }
 }

@@ -3,7 +3,7 @@
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How a file gets into the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +59,8 @@ pub struct Transfer {
     pub mode: Mode,
 }
 
-/// Brings files in; those that are there with the same size are kept. If one fails, those made are taken back.
-/// Returns what was made.
+/// Brings files in; those that are there with the same content are kept. If one fails, those made are taken back.
+/// The source of a move stays until [`finish`]. Returns what was made.
 ///
 /// # Errors
 /// What the file system says, naming the file.
@@ -71,7 +71,7 @@ pub fn bring(transfers: &[Transfer]) -> Result<Vec<PathBuf>> {
             Ok(true) => made.push(transfer.to.clone()),
             Ok(false) => {}
             Err(error) => {
-                take_back(transfers, &made);
+                take_back(&made);
                 return Err(Error::from(error).context(format_args!(
                     "bringing '{}' to '{}'",
                     transfer.from.display(),
@@ -83,23 +83,36 @@ pub fn bring(transfers: &[Transfer]) -> Result<Vec<PathBuf>> {
     Ok(made)
 }
 
-/// Undoes transfers that were made.
-pub fn take_back(transfers: &[Transfer], made: &[PathBuf]) {
-    for transfer in transfers.iter().filter(|t| made.contains(&t.to)) {
+/// Undoes transfers that were made: no source has gone yet.
+pub fn take_back(made: &[PathBuf]) {
+    for path in made {
         // Best effort: the first error is the one to tell.
-        let _ = match transfer.mode {
-            Mode::Move => std::fs::rename(&transfer.to, &transfer.from),
-            _ => std::fs::remove_file(&transfer.to),
-        };
+        let _ = std::fs::remove_file(path);
     }
 }
 
+/// Ends moves once the registry knows the files: their sources go.
+///
+/// # Errors
+/// What the file system says, naming the file.
+pub fn finish(transfers: &[Transfer]) -> Result<()> {
+    for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
+        match std::fs::remove_file(&transfer.from) {
+            Err(e) if e.kind() != Io::NotFound => {
+                return Err(Error::from(e).context(format_args!("removing '{}'", transfer.from.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 fn one(transfer: &Transfer) -> std::io::Result<bool> {
-    let Transfer { from, to, mode } = transfer;
-    if let Ok(there) = to.metadata() {
-        let source = from.metadata();
-        if source.as_ref().map_or(true, |s| s.len() == there.len()) {
-            // Only a move interrupted between rename and commit leaves no source.
+    let Transfer { to, mode, .. } = transfer;
+    // A link to a link would dangle when the first one goes.
+    let from = &transfer.from.canonicalize()?;
+    if to.exists() {
+        if same(from, to)? {
             return Ok(false);
         }
         return Err(std::io::Error::new(Io::AlreadyExists, "another file is there"));
@@ -109,9 +122,7 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
     }
     match mode {
         Mode::Copy => copy(from, to)?,
-        Mode::Move => {
-            std::fs::rename(from, to).or_else(|_| copy(from, to).and_then(|()| std::fs::remove_file(from)))?
-        }
+        Mode::Move => std::fs::hard_link(from, to).or_else(|_| copy(from, to))?,
         Mode::Hardlink => std::fs::hard_link(from, to)?,
         Mode::Symlink => std::os::unix::fs::symlink(from, to)?,
         Mode::Relsymlink => std::os::unix::fs::symlink(relative(from, to), to)?,
@@ -119,6 +130,16 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
         Mode::Direct => return Ok(false),
     }
     Ok(true)
+}
+
+/// Whether two files are one, or hold the same bytes.
+fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let (left, right) = (a.metadata()?, b.metadata()?);
+    if (left.dev(), left.ino()) == (right.dev(), right.ino()) {
+        return Ok(true);
+    }
+    Ok(left.len() == right.len() && std::fs::read(a)? == std::fs::read(b)?)
 }
 
 /// Copies beside the target and renames, so that no half-written file ever has the name.
@@ -139,17 +160,6 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
     up.chain(target[shared..].iter().map(PathBuf::from)).collect()
 }
 
-/// Refuses a file that is not there, before anything is written.
-///
-/// # Errors
-/// No such file.
-pub fn check_source(path: &Path) -> Result<u64> {
-    match path.metadata() {
-        Ok(found) if found.is_file() => Ok(found.len()),
-        _ => Err(Error::new(Kind::NotFound, format!("file '{}' does not exist", path.display()))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,7 +172,9 @@ mod tests {
             std::fs::write(&transfer.from, name).unwrap();
             assert_eq!(bring(std::slice::from_ref(&transfer)).unwrap().len(), 1, "{name}");
             assert_eq!(std::fs::read_to_string(&transfer.to).unwrap(), name);
-            assert!(bring(&[transfer]).unwrap().is_empty(), "{name}");
+            assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty(), "{name}");
+            finish(std::slice::from_ref(&transfer)).unwrap();
+            assert_eq!(transfer.from.exists(), mode != Mode::Move, "{name}");
         }
     }
 
@@ -175,5 +187,9 @@ mod tests {
         let bad = Transfer { from: at("missing"), to: at("x/b"), mode: Mode::Copy };
         assert!(bring(&[good, bad]).unwrap_err().said().contains("missing"));
         assert!(!at("x/a").exists());
+        // Another file of the same size is not taken for this one.
+        std::fs::write(at("x/c"), "c").unwrap();
+        let other = Transfer { from: at("a"), to: at("x/c"), mode: Mode::Copy };
+        assert!(bring(&[other]).unwrap_err().said().contains("another file is there"));
     }
 }

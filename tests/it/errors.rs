@@ -40,7 +40,7 @@ fn slips_of_the_pen() {
             "1:23",
         ),
         ("CALL ingest_raws()", "ingest_raws needs its argument 'locations'", "1:6"),
-        ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:6"),
+        ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:25"),
         ("CALL chain('a', children => ['b'], 'redefine')", "arguments without a name come first", "1:6"),
         ("CALL chain('a', ['tg'])", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
         (

@@ -143,3 +143,24 @@ fn no_rows_are_no_error() {
     home.sql("CALL associate('tag', (SELECT arrow_cast(dataset_id, 'LargeUtf8') FROM raw WHERE detector = 1))").ok();
     assert_eq!(members(&home), home.rows("SELECT count(*) FROM raw WHERE detector = 1").concat());
 }
+
+#[test]
+fn the_order_of_rows_is_the_order_of_a_chain() {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.create();
+    for name in ["a", "b", "c"] {
+        home.sql(&format!("CALL register_collection('{name}')")).ok();
+    }
+    let names = "(VALUES ('b'), ('c'), ('a')) AS t(name)";
+    for statement in [
+        format!("CALL chain('x', rows => (SELECT name FROM {names} ORDER BY name DESC))"),
+        format!("SELECT chain('x', name ORDER BY name DESC) FROM {names}"),
+    ] {
+        home.sql(&statement).ok();
+        assert_eq!(home.rows("SELECT child FROM collection_chains ORDER BY position"), ["c", "b", "a"], "{statement}");
+        home.sql("CALL remove_collection('x')").ok();
+    }
+    let nested = home.sql("EXPLAIN CALL chain('x', rows => (SELECT detail FROM register_collection('new')))");
+    assert!(nested.code == 1 && nested.err.contains("cannot be explained"), "{}", nested.err);
+    assert_eq!(home.rows("SELECT name FROM collections ORDER BY 1"), ["a", "b", "c"]);
+}

@@ -3,7 +3,7 @@
 mod find;
 mod rows;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use regex::Regex;
 
 use self::find::{Found, Group, Metadata, Search};
 use super::hand::{Change, Hand, Outcome};
-use super::sync::{Status, compare, conflict, select};
+use super::sync::{Status, compare, conflict, find_twins, select};
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::instrument::{Instrument, Observation};
@@ -232,7 +232,7 @@ impl State<'_> {
             let known = table(&self.repo.registry, element)?;
             let (records, of) = rows::records(&known, element, &exposures)?;
             let mut statuses = compare(&self.repo.registry, &known, &records).await?;
-            rows::find_twins(&known, &records, &mut statuses)?;
+            find_twins(&known, &records, &mut statuses)?;
             for (exposure, row) in of.iter().enumerate() {
                 if let Status::Differs(how) = &statuses[*row]
                     && !(self.task.update_records)
@@ -280,11 +280,19 @@ impl State<'_> {
         };
         let (mut new, mut moved, mut files) = (Vec::new(), Vec::new(), Vec::new());
         let mut same = 0;
+        let mut seen = HashSet::new();
         for exposure in exposures {
             for file in &exposure.files {
+                if !seen.insert((exposure.observation.exposure, file.detector)) {
+                    let said = format!("'{}': another file holds the same exposure and detector", file.place.local());
+                    self.task.fail(hand, Error::new(ErrorKind::Conflict, said))?;
+                    continue;
+                }
                 let row = self.row(instrument, run, exposure, file, &mut files)?;
                 match there.get(&(row.exposure, row.detector)) {
                     None => new.push(row),
+                    // Known, but no longer stored: stored again.
+                    Some((id, None, _)) if *id == row.id => new.push(row),
                     Some((id, ..)) if *id != row.id => {
                         let said = format!(
                             "run '{run}' already holds another {name} of exposure {} and detector {}",

@@ -8,7 +8,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 
-use super::{Exposure, Status};
+use super::Exposure;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::format::butler_yaml::Config;
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
@@ -59,20 +59,6 @@ pub fn records(table: &Table, element: &str, exposures: &[Exposure]) -> Result<(
     let schema = rows.schema();
     let columns: Vec<_> = (0..rows.num_columns()).filter(|i| known(schema.field(*i).name())).collect();
     Ok((rows.project(&columns)?, of))
-}
-
-/// Marks a record that differs from an earlier one with the same key.
-pub fn find_twins(table: &Table, rows: &RecordBatch, statuses: &mut [Status]) -> Result<()> {
-    let given = crate::registry::rows::give(table, rows)?;
-    let mut seen = HashMap::new();
-    for (row, status) in statuses.iter_mut().enumerate() {
-        let keys = given.iter().filter(|g| table.primary_key.contains(&g.column.name));
-        let key: String = keys.map(|g| format!("{:?}\u{1f}", g.values.at(row))).collect();
-        if let Some(first) = seen.insert(key, row) {
-            *status = Status::Differs(format!("rows {first} and {row} of the same key differ"));
-        }
-    }
-    Ok(())
 }
 
 fn column<T, A: FromIterator<T> + arrow::array::Array + 'static>(
