@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub repo: Arc<Repo>,
     /// Its dataset types.
     pub types: Vec<TypeRecord>,
+    /// Whether the table of file records is there; the first writer makes it.
+    pub has_files: bool,
 }
 
 /// The repository of a session, looked at anew for each statement.
@@ -80,7 +82,8 @@ impl World {
         let looked = async {
             let repo = self.access.repo().await?;
             let types = dataset_types::load(&repo.registry).await?;
-            Ok::<_, Error>(Snapshot { repo, types })
+            let has_files = repo.registry.has_file_records().await?;
+            Ok::<_, Error>(Snapshot { repo, types, has_files })
         };
         match looked.await {
             Ok(snapshot) => write(&self.snapshot, Some(Arc::new(snapshot))),
@@ -271,7 +274,9 @@ impl Tables {
 
     async fn public(&self, name: &str, known: &Snapshot) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some((_, sql)) = VIEWS.iter().find(|v| v.0 == name) {
-            return self.world.view(sql).await.map(Some);
+            // A datastore may call its records otherwise.
+            let records = quoted(&known.repo.registry.file_records.name);
+            return self.world.view(&sql.replace("file_datastore_records", &records)).await.map(Some);
         }
         if name == "memberships" {
             let registry = &known.repo.registry;
@@ -297,6 +302,10 @@ impl Tables {
 fn physical(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
     let registry = &known.repo.registry;
     let table = registry.tables(&known.types).into_iter().find(|t| t.name == name)?;
+    if !known.has_files && table.name == registry.file_records.name {
+        let schema = crate::registry::schema::arrow_schema(&table.scanned());
+        return MemTable::try_new(schema, vec![vec![]]).ok().map(|t| Arc::new(t) as Arc<dyn TableProvider>);
+    }
     Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table)))
 }
 

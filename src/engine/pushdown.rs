@@ -27,6 +27,10 @@ impl Writer<'_> {
                 Some(format!("({} {op} {})", self.truth(left)?, self.truth(right)?))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
+            // What is left of a predicate that the planner could decide.
+            Expr::Literal(ScalarValue::Boolean(value), _) => {
+                Some(if *value == Some(true) { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
+            }
             Expr::Not(inner) => Some(format!("(NOT {})", self.truth(inner)?)),
             Expr::IsNull(inner) => Some(format!("({} IS NULL)", self.column(inner)?.1)),
             Expr::IsNotNull(inner) => Some(format!("({} IS NOT NULL)", self.column(inner)?.1)),

@@ -20,6 +20,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::pushdown::predicate;
+use crate::error::Error;
 use crate::registry::conn::Conn;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 
@@ -83,7 +84,11 @@ impl TableProvider for RegistryTable {
             columns.iter().map(|c| format!("{} AS {}", dialect.reads(c), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
         let mut sql = format!("SELECT {select} FROM {}", self.from);
-        let predicates: Vec<_> = filters.iter().filter_map(|f| predicate(dialect, &self.columns, f)).collect();
+        let said = |filter| {
+            predicate(dialect, &self.columns, filter)
+                .ok_or_else(|| Error::bug(format!("a filter that was accepted cannot be said: {filter}")))
+        };
+        let predicates: Vec<_> = filters.iter().map(said).collect::<std::result::Result<_, _>>()?;
         if !predicates.is_empty() {
             sql.push_str(&format!(" WHERE {}", predicates.join(" AND ")));
         }

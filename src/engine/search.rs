@@ -175,7 +175,8 @@ impl TableProvider for Tree {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all = collections(&*self.access.repo().await?).await?;
-        let tops = all.select(&self.names)?;
+        let mut tops = all.select(&self.names)?;
+        tops.sort_by(|a, b| a.name.cmp(&b.name));
         let lines: Vec<_> = tops.into_iter().flat_map(|top| all.tree(top)).collect();
         let text = |value: &dyn Fn(usize) -> String| {
             Arc::new((0..lines.len()).map(|i| Some(value(i))).collect::<StringArray>())

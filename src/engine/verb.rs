@@ -363,6 +363,10 @@ pub async fn perform(
 ) -> std::result::Result<Vec<Line>, Error> {
     if !dry {
         deed.access.check_writes()?;
+        // A repository that is to be made is not there yet.
+        if let Ok(repo) = deed.access.repo().await {
+            repo.registry.check_writable()?;
+        }
     }
     let rows = rows.map(|rows| -> Batches { rows.map(|b| b.map_err(Error::from)).boxed() });
     let mut hand = Hand::new(&deed.access, dry, progress);

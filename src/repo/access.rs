@@ -7,7 +7,7 @@ use tokio::sync::RwLock;
 
 use super::Repo;
 use super::locate::Located;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::registry::conn::{Conn, Mode};
 
@@ -73,10 +73,9 @@ impl Access {
         let url = config.registry_db().replace("<butlerRoot>", &root);
         let mode = if self.writes() { Mode::Write } else { Mode::Read };
         let conn = Conn::open(&url, config.text(&["registry", "namespace"]), mode).await?;
-        let registry = Registry::open(conn, config.records_table()).await?;
-        if self.writes() && config.manager("obscore").is_some() {
-            let said = "this repository is only read: it has an obscore table, which is not maintained here";
-            return Err(Error::new(Kind::Unsupported, said));
+        let mut registry = Registry::open(conn, config.records_table()).await?;
+        if config.manager("obscore").is_some() {
+            registry.read_only = Some("it has an obscore table, which is not maintained here".to_owned());
         }
         Ok(Repo { root, config, registry })
     }

@@ -25,7 +25,8 @@ impl Located {
     /// # Errors
     /// A location that is not in the local file system, or a repository index that cannot be read.
     pub fn find(given: &str) -> Result<Self> {
-        let given = labels()?.get(given).cloned().unwrap_or_else(|| given.to_owned());
+        // As in the Butler, an index that cannot be read leaves paths as they are.
+        let given = labels().unwrap_or_default().get(given).cloned().unwrap_or_else(|| given.to_owned());
         let path = given.strip_prefix("file://").unwrap_or(&given);
         if let Some((scheme, _)) = path.split_once("://") {
             let said = format!("repositories at {scheme}:// are not supported yet ('{given}')");
@@ -58,7 +59,7 @@ impl Located {
     /// The sentence for a repository that is not there.
     pub fn missing(&self, given: &str) -> Error {
         let labels = labels().unwrap_or_default();
-        let near = hint(given, labels.keys().map(String::as_str));
+        let near = hint(given, labels.keys().map(String::as_str).filter(|label| *label != given));
         Error::new(Kind::NotFound, format!("repository '{given}' does not exist: there is no '{}'{near}", self.file))
     }
 

@@ -42,7 +42,7 @@ fn slips_of_the_pen() {
         ("CALL ingest_raws()", "ingest_raws needs its argument 'locations'", "1:6"),
         ("CALL chain('a', ['b'], ['c'])", "argument 'mode' of chain takes a text", "1:25"),
         ("CALL chain('a', children => ['b'], 'redefine')", "arguments without a name come first", "1:6"),
-        ("CALL chain('a', ['tg'])", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
+        ("CALL chain('a', ['tagg'])", "no collection named 'tagg'; did you mean 'tag'?", "1:1"),
         (
             "CALL chain('a', ['tag'], mode => 'prepent')",
             "no chain mode named 'prepent'; did you mean 'prepend'?",
@@ -61,11 +61,11 @@ fn slips_of_the_pen() {
         ),
         ("CALL register_dataset_type('1x', 'y')", "'1x' is no name for a dataset type", "1:1"),
         ("CALL register_dataset_type('a.b', 'y')", "'a.b' is a component", "1:1"),
-        ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:23"),
-        ("CALL associate('tg', (SELECT 'x'))", "no collection named 'tg'; did you mean 'tag'?", "1:1"),
+        ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:6"),
+        ("CALL associate('tagg', (SELECT 'x'))", "no collection named 'tagg'; did you mean 'tag'?", "1:1"),
         ("CALL associate('tag', (SELECT 'x'))", "'x' is no dataset id", "1:1"),
         ("CALL associate('tag', (SELECT '00000000-0000-0000-0000-000000000000'))", "no dataset has the id", "1:1"),
-        ("INSERT INTO collection.\"tg\" SELECT 'x'", "no collection named 'tg'; did you mean 'tag'?", "1:"),
+        ("INSERT INTO collection.\"tagg\" SELECT 'x'", "no collection named 'tagg'; did you mean 'tag'?", "1:"),
         (
             "SELECT detector, associate('tag', full_name) FROM detector GROUP BY detector",
             "associate stands alone",
