@@ -117,7 +117,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Ends the answer; returns how many lines were drawn for the footer of a table, if one is due.
+    /// Ends the answer.
     ///
     /// # Errors
     /// A closed output.
