@@ -37,6 +37,8 @@ stop() {
 }
 trap stop EXIT
 as_server "$bin/initdb" -D "$data/db" -A trust -U butler >/dev/null
+# One user needs a password, so that a refused one can be seen.
+sed -i '1i host all locked 127.0.0.1/32 scram-sha-256' "$data/db/pg_hba.conf"
 as_server "$bin/pg_ctl" -D "$data/db" -w -l "$data/log" \
     -o "-p $port -k $data -c fsync=off -c listen_addresses=127.0.0.1" start >/dev/null
 export BUTLERSQL_TEST_POSTGRES="postgresql://butler@127.0.0.1:$port"

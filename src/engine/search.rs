@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::arguments::Given;
 use super::scan::RegistryTable;
 use crate::error::Error;
+use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::schema::arrow_schema;
@@ -29,7 +30,8 @@ use crate::repo::search::{collections, ranks};
 pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecord]) -> Result<Arc<dyn TableProvider>> {
     let names = given.list("collections").unwrap_or_default();
     if name == "collection_tree" {
-        return Ok(Arc::new(Tree { access: Arc::clone(access), names }));
+        let flatten = given.bool("flatten", false);
+        return Ok(Arc::new(Tree { access: Arc::clone(access), names, flatten }));
     }
     let wanted = given.need("dataset_type")?;
     let record = types
@@ -149,6 +151,7 @@ fn cut(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
 struct Tree {
     access: Arc<Access>,
     names: Vec<String>,
+    flatten: bool,
 }
 
 #[async_trait]
@@ -175,9 +178,13 @@ impl TableProvider for Tree {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let all = collections(&*self.access.repo().await?).await?;
-        let mut tops = all.select(&self.names)?;
-        tops.sort_by(|a, b| a.name.cmp(&b.name));
-        let lines: Vec<_> = tops.into_iter().flat_map(|top| all.tree(top)).collect();
+        let lines: Vec<_> = if self.flatten {
+            all.flatten(&self.names)?.into_iter().map(|collection| TreeLine { collection, depth: 0 }).collect()
+        } else {
+            let mut tops = all.select(&self.names)?;
+            tops.sort_by(|a, b| a.name.cmp(&b.name));
+            tops.into_iter().flat_map(|top| all.tree(top)).collect()
+        };
         let text = |value: &dyn Fn(usize) -> String| {
             Arc::new((0..lines.len()).map(|i| Some(value(i))).collect::<StringArray>())
         };

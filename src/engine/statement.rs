@@ -1,6 +1,8 @@
 //! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs,
 //! functions in `FROM` with named arguments.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, plan_datafusion_err};
@@ -10,8 +12,9 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SelectFlavor,
-    SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor, WildcardAdditionalOptions,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator,
+    ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast,
+    TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -101,7 +104,11 @@ fn sort(statement: Statement) -> OwnResult<Parsed> {
                 Kind::Unsupported,
                 "there are no transactions over several statements: each verb applies its work by itself",
             )),
-            other => Ok(Parsed::Query(Statement::Statement(Box::new(whole_rows(other))))),
+            mut other => {
+                whole_rows(&mut other);
+                let _ = other.visit(&mut UsingInWhere);
+                Ok(Parsed::Query(Statement::Statement(Box::new(other))))
+            }
         },
         Statement::Explain(explain) if !explain.options.analyze => match sort(*explain.statement)? {
             Parsed::Query(inner) => Ok(Parsed::Explain(inner)),
@@ -119,15 +126,83 @@ fn sort(statement: Statement) -> OwnResult<Parsed> {
 }
 
 /// `FROM t` alone asks for all columns.
-fn whole_rows(mut statement: Ast) -> Ast {
-    if let Ast::Query(query) = &mut statement
+fn whole_rows(statement: &mut Ast) {
+    if let Ast::Query(query) = statement
         && let SetExpr::Select(select) = query.body.as_mut()
         && select.flavor == SelectFlavor::FromFirstNoSelect
     {
         select.flavor = SelectFlavor::Standard;
         select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
     }
-    statement
+}
+
+/// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.
+struct UsingInWhere;
+
+impl VisitorMut for UsingInWhere {
+    type Break = ();
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let (Some(condition), [from]) = (&mut select.selection, select.from.as_slice()) else {
+            return ControlFlow::Continue(());
+        };
+        let mut owners = HashMap::new();
+        for join in &from.joins {
+            let (constraint, kept) = match &join.join_operator {
+                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
+                    (c, &from.relation)
+                }
+                JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (c, &join.relation),
+                _ => continue,
+            };
+            if let (JoinConstraint::Using(columns), Some(owner)) = (constraint, relation_name(kept)) {
+                for column in columns.iter().filter_map(simple_name) {
+                    owners.entry(column).or_insert_with(|| owner.clone());
+                }
+            }
+        }
+        if !owners.is_empty() {
+            qualify(condition, &owners);
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// By what name a relation's columns are qualified.
+fn relation_name(relation: &TableFactor) -> Option<Ident> {
+    match relation {
+        TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. }
+        | TableFactor::Function { alias: Some(alias), .. } => Some(alias.name.clone()),
+        TableFactor::Table { name, args: None, .. } => name.0.last()?.as_ident().cloned(),
+        _ => None,
+    }
+}
+
+/// Writes the owner before each column of `USING` in a condition; subqueries have names of their own.
+fn qualify(condition: &mut Expr, owners: &HashMap<String, Ident>) {
+    struct Qualifier<'a>(&'a HashMap<String, Ident>, usize);
+    impl VisitorMut for Qualifier<'_> {
+        type Break = ();
+        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.1 += 1;
+            ControlFlow::Continue(())
+        }
+        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
+            self.1 -= 1;
+            ControlFlow::Continue(())
+        }
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Identifier(name) = expr
+                && self.1 == 0
+                && let Some(owner) = self.0.get(&name.value.to_lowercase())
+            {
+                *expr = Expr::CompoundIdentifier(vec![owner.clone(), name.clone()]);
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let _ = condition.visit(&mut Qualifier(owners, 0));
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

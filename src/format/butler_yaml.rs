@@ -2,6 +2,7 @@
 
 use serde_yaml::{Mapping, Value};
 
+use super::yaml;
 use crate::error::{Error, Kind, Result};
 
 /// The configuration of a repository, with everything it holds beside what is understood here.
@@ -72,11 +73,29 @@ impl Config {
         self.text(&["registry", "db"]).unwrap_or(DEFAULT_DB)
     }
 
+    /// Parts of the registry's URL that the configuration holds beside it: `username`, `host` …
+    pub fn registry_part(&self, name: &str) -> Option<String> {
+        match self.value(&["registry", name])? {
+            Value::String(text) => Some(text.clone()),
+            Value::Number(number) => Some(number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Whether the datastore keeps checksums of its files.
+    pub fn keeps_checksums(&self) -> bool {
+        self.value(&["datastore", "checksum"]).and_then(Value::as_bool).unwrap_or(false)
+    }
+
     /// Refuses kinds of repository that are not a registry with a file datastore.
     ///
     /// # Errors
-    /// A remote Butler or another datastore.
+    /// A remote Butler, another datastore, or a configuration that includes others.
     pub fn check_supported(&self) -> Result<()> {
+        if self.0.values().any(includes) || self.0.contains_key("includeConfigs") {
+            let said = "the configuration includes other files (!include or includeConfigs), which is not supported";
+            return Err(Error::new(Kind::Unsupported, said));
+        }
         let refuse = |what: &str, class: &str| {
             Err(Error::new(Kind::Unsupported, format!("{what} {class} is not supported, only direct repositories are")))
         };
@@ -84,6 +103,29 @@ impl Config {
             (Some(class), _) if class.ends_with("RemoteButler") => refuse("the Butler class", class),
             (_, Some(class)) if !class.ends_with(".FileDatastore") => refuse("the datastore class", class),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses managers that a new repository does not get here.
+    ///
+    /// # Errors
+    /// A manager of another class, or of a version that was asked for.
+    pub fn check_managers(&self) -> Result<()> {
+        for (name, class) in MANAGERS {
+            let other = self.manager(name).filter(|given| *given != class);
+            let version = self.value(&["registry", "managers", name, "config", "schema_version"]);
+            if let Some(other) = other {
+                let said = format!("repositories with the {name} manager '{other}' are not made here, only '{class}'");
+                return Err(Error::new(Kind::Unsupported, said));
+            }
+            if version.or_else(|| self.value(&["registry", "managers", name, "schema_version"])).is_some() {
+                let said = format!("repositories with a chosen schema_version of the {name} manager are not made here");
+                return Err(Error::new(Kind::Unsupported, said));
+            }
+        }
+        match self.manager("obscore") {
+            None => Ok(()),
+            Some(_) => Err(Error::new(Kind::Unsupported, "repositories with an obscore table are not made here")),
         }
     }
 
@@ -112,12 +154,8 @@ impl Config {
     }
 
     /// As YAML text with sorted keys, as the Butler writes it.
-    ///
-    /// # Errors
-    /// Never for a configuration that was read from text.
-    pub fn to_yaml(&self) -> Result<String> {
-        serde_yaml::to_string(&sorted(&Value::Mapping(self.0.clone())))
-            .map_err(|e| Error::bug(format!("a configuration could not be written: {e}")))
+    pub fn to_yaml(&self) -> String {
+        yaml::write(&sorted(&Value::Mapping(self.0.clone())))
     }
 }
 
@@ -144,7 +182,18 @@ fn sorted(value: &Value) -> Value {
             items.sort_by(|a, b| a.0.as_str().cmp(&b.0.as_str()));
             Value::Mapping(items.into_iter().collect())
         }
+        Value::Sequence(items) => Value::Sequence(items.iter().map(sorted).collect()),
         other => other.clone(),
+    }
+}
+
+/// Whether a value stands for another file, here or below.
+fn includes(value: &Value) -> bool {
+    match value {
+        Value::Tagged(_) => true,
+        Value::Mapping(map) => map.contains_key("includeConfigs") || map.values().any(includes),
+        Value::Sequence(items) => items.iter().any(includes),
+        _ => false,
     }
 }
 
@@ -170,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_default_is_what_butler_create_writes() {
-        let text = Config::default().for_new_repository(false).to_yaml().unwrap();
+        let text = Config::default().for_new_repository(false).to_yaml();
         assert!(
             text.starts_with("datastore:\n  cls: lsst.daf.butler.datastores.fileDatastore.FileDatastore\n  records:\n")
         );

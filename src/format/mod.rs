@@ -3,6 +3,7 @@
 pub mod butler_yaml;
 pub mod fits;
 pub mod index;
+pub mod yaml;
 
 use crate::error::{Error, Result};
 

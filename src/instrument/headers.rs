@@ -165,11 +165,10 @@ impl Header<'_> {
             return "empty".to_owned();
         }
         let named = |f: &str| if f == "NONE" { "none".to_owned() } else { f.to_owned() };
-        let parts: Vec<_> =
-            ["FILTER", "FILTER1", "FILTER2"].iter().filter_map(|k| self.entry.text(k)).map(named).collect();
-        let joined = parts.join("~");
-        let trimmed = joined.trim_end_matches("~empty");
-        if trimmed.is_empty() { "unknown".to_owned() } else { trimmed.to_owned() }
+        let first = self.entry.text("FILTER").unwrap_or("unknown");
+        let further = ["FILTER1", "FILTER2"].iter().filter_map(|k| self.entry.text(k));
+        let parts: Vec<_> = std::iter::once(first).chain(further).map(named).collect();
+        parts.join("~").trim_end_matches("~empty").to_owned()
     }
 
     fn reason(&self) -> String {

@@ -214,7 +214,7 @@ impl Observation {
     /// From translated metadata whose forms were checked.
     ///
     /// # Errors
-    /// A required property that is missing, or an altitude above 90 degrees.
+    /// A required property that is missing, or a declination or altitude beyond 90 degrees.
     pub fn from_translated(entry: &Entry<'_>) -> Result<Self> {
         let text = |key: &str| entry.text(key).map(str::to_owned);
         let need_text = |key: &str| text(key).ok_or_else(|| missing(key));
@@ -226,8 +226,12 @@ impl Observation {
         let tracking = entry.pair("tracking_radec").map(|(ra, dec)| (wrap(ra), dec));
         let on_sky = tracking.is_some() && entry.text("boresight_rotation_coord") == Some("sky");
         let altaz = entry.pair("altaz_begin");
-        if let Some((_, altitude)) = altaz.filter(|(_, altitude)| *altitude > 90.0) {
-            return Err(Error::invalid(format!("property 'altaz_begin' has an altitude above 90 degrees: {altitude}")));
+        for (property, pair) in [("tracking_radec", tracking), ("altaz_begin", altaz)] {
+            if let Some((_, latitude)) = pair.filter(|(_, latitude)| !(-90.0..=90.0).contains(latitude)) {
+                let said =
+                    format!("property '{property}' is beyond 90 degrees from the equator or horizon: {latitude}");
+                return Err(Error::invalid(said));
+            }
         }
         Ok(Self {
             instrument: instrument.to_owned(),

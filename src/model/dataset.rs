@@ -15,6 +15,9 @@ pub struct DatasetType {
     pub is_calibration: bool,
 }
 
+/// Names of the storage classes that come with the Butler, one a line (daf_butler 29 and 30).
+pub const STORAGE_CLASSES: &str = include_str!("storage_classes.txt");
+
 /// Namespace of all deterministic dataset ids: UUIDv5 of `lsst.org` in the DNS namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0f);
 

@@ -121,5 +121,5 @@ fn no_registry(conn: &Conn, error: Error) -> Error {
         return error;
     }
     let place = conn.schema().map_or_else(String::new, |s| format!(" in namespace '{s}'"));
-    Error::new(ErrorKind::NotFound, format!("the database holds no Butler registry{place}")).because(error)
+    Error::new(ErrorKind::NotFound, format!("it holds no Butler registry{place}")).because(error)
 }

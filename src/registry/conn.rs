@@ -8,13 +8,14 @@ use arrow::compute::concat_batches;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::postgres::{PgConnectOptions, PgPoolCopyExt, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use url::Url;
 
 use super::dialect::Dialect;
+use super::insert::Insert;
 use super::postgres::{Decoder, encode};
-use super::schema::{Kind, Scanned, Table, arrow_schema};
-use super::{credentials, ddl, sqlite};
+use super::schema::{Scanned, Table, arrow_schema};
+use super::{credentials, sqlite};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Batches as they come from the database.
@@ -22,8 +23,12 @@ pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// How long SQLite waits for another writer, as the Butler does.
 const BUSY: Duration = Duration::from_secs(300);
+/// How long a connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections kept to a server.
 const CONNECTIONS: u32 = 32;
+/// Steps of SQLite's machine between two looks whether anybody still listens.
+const STEPS: i32 = 100_000;
 /// Memory for pages of an SQLite writer, in KiB.
 const CACHE: &str = "-65536";
 
@@ -39,6 +44,24 @@ pub enum Mode {
     Write,
     /// Making a new one.
     Create,
+}
+
+/// Where the database of a registry is.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// A URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
+    pub url: String,
+    /// The schema of a PostgreSQL database.
+    pub namespace: Option<String>,
+    /// User, password, host, port and database, for what the URL leaves open.
+    pub parts: [Option<String>; 5],
+}
+
+impl Database {
+    /// The URL without its password.
+    pub fn shown(&self) -> String {
+        Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| redacted(&url))
+    }
 }
 
 /// A pool of connections to the database of a registry.
@@ -72,17 +95,23 @@ pub enum OnConflict {
 }
 
 impl Conn {
-    /// Opens the database of a URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
+    /// Opens a database.
     ///
     /// # Errors
     /// A URL that is not understood, a database out of reach, a refused password.
-    pub async fn open(url: &str, namespace: Option<&str>, mode: Mode) -> Result<Self> {
-        match url.strip_prefix("sqlite:///") {
-            Some(path) => open_sqlite(path, mode).await,
-            None if url.starts_with("postgresql") => open_postgres(url, namespace).await,
-            None => {
-                let scheme = url.split(':').next().unwrap_or_default();
-                let said = format!("the registry database '{scheme}' is neither sqlite nor postgresql");
+    pub async fn open(database: &Database, mode: Mode) -> Result<Self> {
+        let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
+        match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
+            ("sqlite", None) => match rest.strip_prefix("///") {
+                Some(path) => open_sqlite(path, mode).await,
+                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.url))),
+            },
+            ("sqlite", Some(name)) => {
+                Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
+            }
+            ("postgresql", _) => open_postgres(database).await,
+            (other, _) => {
+                let said = format!("the registry database '{other}' is neither sqlite nor postgresql");
                 Err(Error::new(ErrorKind::Unsupported, said))
             }
         }
@@ -134,7 +163,10 @@ impl Conn {
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
+                let file = pool.connect_options().get_filename().display().to_string();
+                Error::from(e).context(format_args!("writing to the registry database '{file}'"))
+            })?),
             Self::Postgres(pool, schema) => Tx::Postgres(pool.begin().await?, schema.clone()),
         })
     }
@@ -148,7 +180,7 @@ impl Conn {
     }
 }
 
-fn qualified(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
+pub(super) fn qualified(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
     match schema {
         Some(schema) => format!("{}.{}", dialect.quote(schema), dialect.quote(name)),
         None => dialect.quote(name),
@@ -166,29 +198,59 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .pragma("cache_size", CACHE);
-    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options).await;
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY).connect_with(options).await;
     let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
     Ok(Conn::Sqlite(pool))
 }
 
-async fn open_postgres(url: &str, namespace: Option<&str>) -> Result<Conn> {
+async fn open_postgres(database: &Database) -> Result<Conn> {
     let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
-    let mut parsed = Url::parse(url).map_err(|e| bad(e.to_string()))?;
-    let shown = redacted(&parsed);
+    // A user without a host is no URL by the rules; SQLAlchemy takes it (`postgresql://me@/db?host=/run/pg`).
+    let text = database.url.replacen("@/", "@localhost/", 1);
+    let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
     // Old configurations name a Python driver (`postgresql+psycopg2`).
     parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
+    complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
-    let connecting = PgPoolOptions::new()
-        .max_connections(CONNECTIONS)
-        .acquire_timeout(Duration::from_secs(30))
-        .connect_with(options);
-    let pool = connecting.await.map_err(|e| {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    // The pool tries again while a server refuses connections; one connection by itself tells why.
+    let connecting = pool.clone().connect_with(options.clone());
+    let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {
+        Ok(opened) => opened,
+        Err(_) => match PgConnection::connect_with(&options).await {
+            Ok(_) => pool.connect_with(options).await,
+            Err(error) => Err(error),
+        },
+    };
+    let opened = opened.map_err(|e| {
         let said = Error::from(e);
         let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
-        Error::new(kind, format!("cannot open the registry database {shown}: {}", said.said())).because(said)
+        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(&parsed), said.said()))
+            .because(said)
     })?;
-    Ok(Conn::Postgres(pool, namespace.map(str::to_owned)))
+    Ok(Conn::Postgres(opened, database.namespace.clone()))
+}
+
+/// Fills what a URL leaves open.
+fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
+    let [username, password, host, port, database] = parts;
+    if let Some(host) = host.as_ref().filter(|_| url.host_str().is_none_or(str::is_empty)) {
+        url.set_host(Some(host)).ok()?;
+    }
+    if let Some(name) = username.as_ref().filter(|_| url.username().is_empty()) {
+        url.set_username(name).ok()?;
+    }
+    if let Some(password) = password.as_ref().filter(|_| url.password().is_none()) {
+        url.set_password(Some(password)).ok()?;
+    }
+    if let Some(port) = port.as_ref().filter(|_| url.port().is_none()) {
+        url.set_port(Some(port.parse().ok()?)).ok()?;
+    }
+    if let Some(database) = database.as_ref().filter(|_| url.path().trim_matches('/').is_empty()) {
+        url.set_path(database);
+    }
+    Some(())
 }
 
 /// A URL without its password.
@@ -206,7 +268,13 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
             let work = || -> Result<()> {
                 let mut conn = runtime.block_on(pool.acquire())?;
                 let mut handle = runtime.block_on(conn.lock_handle())?;
-                sqlite::read(&mut handle, &sql, &columns, &mut |batch| sender.blocking_send(Ok(batch)).is_ok())
+                // A query nobody waits for any more ends, also while it finds no row.
+                let listener = sender.clone();
+                handle.set_progress_handler(STEPS, move || !listener.is_closed());
+                let done =
+                    sqlite::read(&mut handle, &sql, &columns, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
+                handle.remove_progress_handler();
+                done
             };
             if let Err(error) = work() {
                 // Nobody listening any more is no error.
@@ -370,87 +438,4 @@ impl Tx {
         }
         Ok(())
     }
-}
-
-/// The statements of one bulk insert.
-struct Insert {
-    target: String,
-    staging: String,
-    columns: String,
-    parameters: String,
-    number: Option<(String, String)>,
-    tail: String,
-}
-
-impl Insert {
-    fn new(dialect: Dialect, schema: Option<&str>, table: &Table, batch: &RecordBatch, conflict: OnConflict) -> Self {
-        let given = |name: &str| batch.schema_ref().column_with_name(name).is_some();
-        let mut columns = Vec::new();
-        for field in batch.schema_ref().fields() {
-            let name = field.name();
-            match name.strip_suffix("_begin").filter(|base| is_span(table, base)) {
-                Some(base) if dialect == Dialect::Postgres => columns.push(base.to_owned()),
-                Some(base) => columns.extend([name.clone(), format!("{base}_end")]),
-                None if name.strip_suffix("_end").is_some_and(|base| is_span(table, base)) => {}
-                None => columns.push(name.clone()),
-            }
-        }
-        let quoted: Vec<_> = columns.iter().map(|c| dialect.quote(c)).collect();
-        let key = |names: &[String]| names.iter().map(|c| dialect.quote(c)).collect::<Vec<_>>().join(", ");
-        let tail = match conflict {
-            OnConflict::Fail => String::new(),
-            OnConflict::Keep => format!(" ON CONFLICT ({}) DO NOTHING", key(&table.primary_key)),
-            OnConflict::KeepAny => " ON CONFLICT DO NOTHING".to_owned(),
-            OnConflict::Replace => {
-                let others = columns.iter().filter(|c| !table.primary_key.contains(c)).map(|c| dialect.quote(c));
-                let set: Vec<_> = others.map(|c| format!("{c} = excluded.{c}")).collect();
-                let action =
-                    if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
-                format!(" ON CONFLICT ({}) DO {action}", key(&table.primary_key))
-            }
-        };
-        let sequence = ddl::sequence(schema, table).filter(|_| dialect == Dialect::Postgres);
-        let number = table.auto.as_ref().filter(|auto| !given(auto)).zip(sequence);
-        Self {
-            target: qualified(dialect, schema, &table.name),
-            staging: dialect.quote(&format!("butlersql_{}", table.name)),
-            parameters: vec!["?"; columns.len()].join(", "),
-            columns: quoted.join(", "),
-            number: number.map(|(auto, sequence)| (dialect.quote(auto), sequence)),
-            tail,
-        }
-    }
-
-    fn sqlite(&self) -> String {
-        format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
-    }
-
-    fn drop_staging(&self) -> String {
-        format!("DROP TABLE IF EXISTS pg_temp.{}", self.staging)
-    }
-
-    fn make_staging(&self) -> String {
-        let (staging, columns, target) = (&self.staging, &self.columns, &self.target);
-        format!("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
-    }
-
-    fn copy(&self, direct: bool) -> String {
-        let into = if direct { &self.target } else { &self.staging };
-        format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", self.columns)
-    }
-
-    fn insert_staged(&self) -> String {
-        let (target, columns, staging, tail) = (&self.target, &self.columns, &self.staging, &self.tail);
-        match &self.number {
-            Some((auto, sequence)) => format!(
-                "INSERT INTO {target} ({auto}, {columns}) SELECT nextval({}), {columns} FROM {staging}{tail}",
-                Dialect::Postgres.text(sequence)
-            ),
-            None => format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging}{tail}"),
-        }
-    }
-}
-
-fn is_span(table: &Table, name: &str) -> bool {
-    table.column(name).is_some_and(|c| c.kind == Kind::Span)
 }

@@ -25,7 +25,11 @@ pub fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions
     if url.password().is_some() {
         return Ok(options);
     }
-    let Some(entry) = entries()?.into_iter().find(|e| matches(&e.url, url)) else { return Ok(options) };
+    let entries = entries()?;
+    if let Some(bad) = entries.iter().find(|e| e.url.split_once("://").is_none_or(|(_, rest)| rest.is_empty())) {
+        return Err(Error::invalid(format!("the credentials entry '{}' is not of the form scheme://host", bad.url)));
+    }
+    let Some(entry) = entries.into_iter().find(|e| matches(&e.url, url)) else { return Ok(options) };
     if let (true, Some(name)) = (url.username().is_empty(), &entry.username) {
         options = options.username(name);
     }
@@ -36,7 +40,7 @@ pub fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions
 }
 
 fn entries() -> Result<Vec<Entry>> {
-    if let Ok(text) = std::env::var("LSST_DB_AUTH_CREDENTIALS") {
+    if let Some(text) = std::env::var("LSST_DB_AUTH_CREDENTIALS").ok().filter(|text| !text.is_empty()) {
         return serde_json::from_str(&text)
             .map_err(|e| Error::invalid(format!("LSST_DB_AUTH_CREDENTIALS is no list of credentials: {e}")));
     }

@@ -121,7 +121,9 @@ pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
 /// Another definition under this name, or what the database says.
 pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool> {
     if let Some(there) = load(registry).await?.iter().find(|t| t.dataset_type.name == wanted.name) {
-        return check_same(wanted, &there.dataset_type).map(|()| false);
+        check_same(wanted, &there.dataset_type)?;
+        // A Butler that lost a race may have left a type without its tables.
+        return make_tables(registry, std::iter::once(&there.tags).chain(&there.calibs)).await.map(|()| false);
     }
     let key = dimensions_key(registry, &wanted.dimensions).await?;
     let tags = tags_table(&registry.universe, registry.shape, &format!("dataset_tags_{key:08}"), &wanted.dimensions);
@@ -183,6 +185,15 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i6
     tx.insert(table, &rows, OnConflict::Fail).await?;
     tx.commit().await?;
     Ok(key)
+}
+
+/// Whether the tables of a dataset type exist.
+///
+/// # Errors
+/// What the database says.
+pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
+    let there = tables(&mut registry.conn.begin().await?).await?;
+    Ok(std::iter::once(&record.tags).chain(&record.calibs).all(|table| there.contains(&table.name)))
 }
 
 /// Makes tables that are missing; one that another writer makes at the same moment is as good.

@@ -199,11 +199,14 @@ pub async fn data_ids(registry: &Registry, record: &TypeRecord, wanted: &[String
     let identity = |c: &Scanned| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
     let columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
     let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
+    // In one order, so that two writers of the same rows do not lock each other out.
+    let keys: Vec<_> = record.dataset_type.dimensions.iter().map(|d| format!("t.{}", dialect.quote(d))).collect();
+    let order = if keys.is_empty() { "t.dataset_id".to_owned() } else { keys.join(", ") };
     let mut batches = Vec::new();
     for some in wanted.chunks(CHUNK) {
         let sql = format!(
             "SELECT {} FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.run_id = t.collection_id \
-             WHERE t.dataset_id IN ({})",
+             WHERE t.dataset_id IN ({}) ORDER BY {order}",
             select.join(", "),
             conn.table(&record.tags.name),
             conn.table("dataset"),

@@ -11,6 +11,7 @@ pub mod datasets;
 mod ddl;
 pub mod dialect;
 pub mod dimensions;
+mod insert;
 mod postgres;
 pub mod rows;
 pub mod schema;
@@ -101,6 +102,22 @@ impl Registry {
         let (target, name) = (tx.table("opaque_meta"), tx.dialect().text(&self.file_records.name));
         tx.execute(format!("INSERT INTO {target} (table_name) VALUES ({name}) ON CONFLICT DO NOTHING")).await?;
         tx.commit().await
+    }
+
+    /// Begins a transaction that writes rows.
+    ///
+    /// PostgreSQL locks the tables that a new table refers to, `dataset` first; holding that one from the start, we
+    /// cannot be in the way of a Butler that makes one (it would take the table for made, and go on without it).
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn begin(&self) -> Result<Tx> {
+        let mut tx = self.conn.begin().await?;
+        if tx.dialect() == Dialect::Postgres {
+            let table = tx.table("dataset");
+            tx.execute(format!("LOCK TABLE {table} IN ROW EXCLUSIVE MODE")).await?;
+        }
+        Ok(tx)
     }
 
     /// Refuses to write where this program would break a promise of the Butler.

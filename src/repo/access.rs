@@ -70,12 +70,15 @@ impl Access {
         let config = located.read()?.ok_or_else(|| located.missing(&self.given))?;
         config.check_supported()?;
         let root = located.root(&config);
-        let url = config.registry_db().replace("<butlerRoot>", &root);
         let mode = if self.writes() { Mode::Write } else { Mode::Read };
-        let conn = Conn::open(&url, config.text(&["registry", "namespace"]), mode).await?;
-        let mut registry = Registry::open(conn, config.records_table()).await?;
+        let database = super::database(&config, &root);
+        let conn = Conn::open(&database, mode).await?;
+        let named = |e: Error| e.context(format_args!("registry database {}", database.shown()));
+        let mut registry = Registry::open(conn, config.records_table()).await.map_err(named)?;
         if config.manager("obscore").is_some() {
             registry.read_only = Some("it has an obscore table, which is not maintained here".to_owned());
+        } else if config.keeps_checksums() {
+            registry.read_only = Some("its datastore keeps checksums, which are not computed here".to_owned());
         }
         Ok(Repo { root, config, registry })
     }

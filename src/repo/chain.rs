@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::hand::{Change, Hand, Outcome, Patience};
 use super::records::all_texts;
-use super::{Access, Verb};
+use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
@@ -31,11 +31,24 @@ pub struct Chain {
 impl Verb for Chain {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
-        let known = load(&repo.registry).await?;
-        let mut given = match &self.children {
+        let given = match &self.children {
             Some(children) => children.clone(),
             None => all_texts(rows, "name").await?,
         };
+        // A chain that another writer edits meanwhile is looked at again.
+        let mut patience = Patience::default();
+        loop {
+            match self.edit(&repo, given.clone(), hand).await {
+                Err(error) if patience.again(&error).await => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Chain {
+    async fn edit(&self, repo: &Repo, mut given: Vec<String>, hand: &mut Hand<'_>) -> Result<()> {
+        let known = load(&repo.registry).await?;
         if self.flatten {
             if matches!(self.edit, ChainEdit::Remove | ChainEdit::Pop) {
                 return Err(Error::invalid("flatten goes with the modes redefine, prepend and extend only"));

@@ -28,11 +28,12 @@ impl Verb for CreateRepository {
         let located = Located::find(access.given())?;
         let config = self.config()?.for_new_repository(self.keep);
         config.check_supported()?;
+        config.check_managers()?;
         let universe = self.universe()?;
-        let text = config.to_yaml()?;
+        let text = config.to_yaml();
         let there = located.read()?;
         if let Some(other) = &there
-            && other.to_yaml()? != text
+            && other.to_yaml() != text
         {
             let said = format!("repository '{}' exists with another configuration", access.given());
             return Err(Error::new(Kind::Exists, said));
@@ -98,8 +99,7 @@ fn write_new(located: &Located, text: Option<&str>) -> Result<()> {
 }
 
 async fn make(located: &Located, config: &Config, universe: &str) -> Result<bool> {
-    let url = config.registry_db().replace("<butlerRoot>", &located.root(config));
-    let conn = Conn::open(&url, config.text(&["registry", "namespace"]), Mode::Create).await?;
+    let conn = Conn::open(&super::database(config, &located.root(config)), Mode::Create).await?;
     let made = Registry::create(&conn, universe).await;
     conn.close().await;
     made

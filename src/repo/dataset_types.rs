@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
-use super::{Access, Verb};
+use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
-use crate::model::dataset::DatasetType;
+use crate::model::dataset::{DatasetType, STORAGE_CLASSES};
 use crate::registry::conn::Batches;
-use crate::registry::dataset_types::{check_same, load};
+use crate::registry::dataset_types::{check_same, has_tables, load};
 
 /// Registers a dataset type; an identical one is left as it is.
 #[derive(Debug)]
@@ -37,15 +37,30 @@ impl Verb for RegisterDatasetType {
             storage_class: self.storage_class.clone(),
             is_calibration: self.is_calibration,
         };
+        check_storage_class(&repo, &self.storage_class)?;
         match load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == self.name) {
             Some(there) => {
                 check_same(&wanted, &there.dataset_type)?;
-                hand.note("dataset_type", Outcome::Existing, &self.name, 1);
-                Ok(())
+                if has_tables(&repo.registry, there).await? {
+                    hand.note("dataset_type", Outcome::Existing, &self.name, 1);
+                    return Ok(());
+                }
+                hand.apply(vec![Change::DatasetType(wanted)]).await
             }
             None => hand.apply(vec![Change::DatasetType(wanted)]).await,
         }
     }
+}
+
+/// A storage class is one of the Butler's or of the repository's configuration; its Python type is not looked at.
+fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
+    let own = repo.config.value(&["storageClasses"]).and_then(serde_yaml::Value::as_mapping);
+    let own = own.into_iter().flatten().filter_map(|(name, _)| name.as_str());
+    let names: Vec<&str> = STORAGE_CLASSES.lines().chain(own).collect();
+    if names.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::not_found("storage class", name, names))
 }
 
 fn check_name(name: &str) -> Result<()> {

@@ -245,13 +245,15 @@ impl Change {
 
 /// Counts how often something was tried while another writer is in the way.
 #[derive(Default)]
-struct Patience(u32);
+pub(super) struct Patience(u32);
 
 impl Patience {
     /// Whether it is worth trying again after this error; waits a little longer each time.
-    async fn again(&mut self, error: &Error) -> bool {
+    pub(super) async fn again(&mut self, error: &Error) -> bool {
         self.0 += 1;
-        if error.kind() != Kind::Busy || self.0 >= TRIES {
+        // Another writer may have inserted the same row between our look and our insert: a true conflict comes back.
+        let worth = error.kind() == Kind::Busy || (error.kind() == Kind::Conflict && self.0 == 1);
+        if !worth || self.0 >= TRIES {
             return false;
         }
         tokio::time::sleep(Duration::from_millis(20 << self.0)).await;
@@ -282,8 +284,11 @@ async fn make_file_records(repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// Writes the rows of a plan, patiently.
+/// Writes the rows of a plan, patiently; what depends on the children a chain had must be planned anew instead.
 async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
+    if plan.iter().any(|change| matches!(change, Change::Chain(..))) {
+        return once(repo, plan).await;
+    }
     let mut patience = Patience::default();
     loop {
         match once(repo, plan).await {
@@ -296,7 +301,7 @@ async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
 /// Writes the rows of a plan in one transaction; returns, for each change, how many rows it wrote.
 async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
-    let mut tx = repo.registry.conn.begin().await?;
+    let mut tx = repo.registry.begin().await?;
     let mut written = Vec::new();
     for change in plan {
         written.push(one(&mut tx, repo, &types, change).await?);

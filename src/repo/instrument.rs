@@ -6,9 +6,9 @@ use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 
 use super::hand::{Change, Hand, Outcome};
-use super::sync::{Status, compare, conflict, find_twins, select};
+use super::sync::{Status, compare, conflict, select, twins};
 use super::{Access, Repo, Verb};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
@@ -50,8 +50,11 @@ pub(super) async fn sync(
     hand: &mut Hand<'_>,
 ) -> Result<()> {
     let known = table(&repo.registry, element)?;
-    let mut statuses = compare(&repo.registry, &known, rows).await?;
-    find_twins(&known, rows, &mut statuses)?;
+    let statuses = compare(&repo.registry, &known, rows).await?;
+    if let Some((row, first)) = twins(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?))) {
+        let said = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
+        return Err(Error::new(Kind::Conflict, said));
+    }
     if let Some(Status::Differs(how)) = statuses.iter().find(|s| matches!(s, Status::Differs(_)) && !update) {
         return Err(conflict(element, how));
     }

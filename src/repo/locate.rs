@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result, hint};
 use crate::format::bounded;
 use crate::format::butler_yaml::Config;
+use crate::store::local_path;
 
 /// The most bytes a configuration is read with.
 const LIMIT: u64 = 4 << 20;
@@ -27,11 +28,10 @@ impl Located {
     pub fn find(given: &str) -> Result<Self> {
         // As in the Butler, an index that cannot be read leaves paths as they are.
         let given = labels().unwrap_or_default().get(given).cloned().unwrap_or_else(|| given.to_owned());
-        let path = given.strip_prefix("file://").unwrap_or(&given);
-        if let Some((scheme, _)) = path.split_once("://") {
-            let said = format!("repositories at {scheme}:// are not supported yet ('{given}')");
-            return Err(Error::new(Kind::Unsupported, said));
-        }
+        let path = local_path(&given).ok_or_else(|| {
+            let scheme = given.split("://").next().unwrap_or_default();
+            Error::new(Kind::Unsupported, format!("repositories at {scheme}:// are not supported yet ('{given}')"))
+        })?;
         let path = std::path::absolute(path)?;
         let is_file = path.is_file() || path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         let file = if is_file && !path.is_dir() { path } else { path.join("butler.yaml") };
@@ -65,8 +65,11 @@ impl Located {
 
     /// Where `<butlerRoot>` is, by the configuration.
     pub fn root(&self, config: &Config) -> String {
-        let told = config.text(&["root"]).map(|r| r.strip_prefix("file://").unwrap_or(r).trim_end_matches('/'));
-        told.unwrap_or(&self.folder).to_owned()
+        let told = config.text(&["root"]).map(|root| match local_path(root) {
+            Some(path) => path.display().to_string(),
+            None => root.to_owned(),
+        });
+        told.map_or_else(|| self.folder.clone(), |root| root.trim_end_matches('/').to_owned())
     }
 }
 
@@ -76,8 +79,9 @@ fn labels() -> Result<BTreeMap<String, String>> {
     let text = std::env::var("DAF_BUTLER_REPOSITORIES").ok().filter(|v| !v.is_empty());
     let (text, named) = match (file, text) {
         (Some(file), None) => {
-            let path = file.strip_prefix("file://").unwrap_or(&file).to_owned();
-            let named = format!("repository index '{path}'");
+            let named = format!("repository index '{file}'");
+            let path = local_path(&file)
+                .ok_or_else(|| Error::new(Kind::Unsupported, format!("{named} is not in the local file system")))?;
             (std::fs::read_to_string(path).map_err(|e| Error::from(e).context(&named))?, named)
         }
         (None, Some(text)) => (text, "DAF_BUTLER_REPOSITORIES".to_owned()),

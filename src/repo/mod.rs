@@ -32,7 +32,7 @@ pub use self::records::InsertRecords;
 use crate::error::Result;
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
-use crate::registry::conn::Batches;
+use crate::registry::conn::{Batches, Database};
 
 /// An open repository.
 #[derive(Debug)]
@@ -49,6 +49,15 @@ impl Repo {
     /// The folder of the datastore.
     pub fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
+    }
+}
+
+/// The registry database that a configuration names.
+fn database(config: &Config, root: &str) -> Database {
+    Database {
+        url: config.registry_db().replace("<butlerRoot>", root),
+        namespace: config.text(&["registry", "namespace"]).map(str::to_owned),
+        parts: ["username", "password", "host", "port", "database"].map(|name| config.registry_part(name)),
     }
 }
 

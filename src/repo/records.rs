@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch, new_null_array};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 use async_trait::async_trait;
@@ -68,6 +68,17 @@ impl InsertRecords {
             let array = cast(array, &arrow_type(column.kind()))
                 .map_err(|e| Error::invalid(format!("column '{name}' of '{}': {e}", self.element)))?;
             columns.push((column.name.clone(), array));
+        }
+        // What is not given is NULL, also where a record is replaced.
+        for column in &known {
+            if columns.iter().any(|(name, _)| *name == column.name) {
+                continue;
+            }
+            if !column.nullable {
+                let said = format!("records of '{}' need the column '{}'", self.element, column.name);
+                return Err(Error::invalid(said));
+            }
+            columns.push((column.name.clone(), new_null_array(&arrow_type(column.kind()), rows.num_rows())));
         }
         batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))))
     }

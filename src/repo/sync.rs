@@ -93,8 +93,15 @@ fn show(value: Value<'_>) -> String {
 /// # Errors
 /// Never for as many statuses as rows.
 pub fn select(rows: &RecordBatch, statuses: &[Status], wanted: impl Fn(&Status) -> bool) -> Result<RecordBatch> {
-    let mask: BooleanArray = statuses.iter().map(|s| Some(wanted(s))).collect();
-    Ok(filter_record_batch(rows, &mask)?)
+    pick(rows, statuses.iter().map(wanted))
+}
+
+/// The rows for which `wanted` is true.
+///
+/// # Errors
+/// Never for as many answers as rows.
+pub fn pick(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
+    Ok(filter_record_batch(rows, &wanted.map(Some).collect::<BooleanArray>())?)
 }
 
 /// The error of a record that differs from the one that is there.
@@ -102,19 +109,18 @@ pub fn conflict(table: &str, difference: &str) -> Error {
     Error::new(Kind::Conflict, format!("a record of '{table}' is there with other values: {difference}"))
 }
 
-/// Marks a record that has the key of an earlier one.
+/// For each row, the first of the earlier rows that has its key.
 ///
 /// # Errors
 /// Rows of another table.
-pub fn find_twins(table: &Table, rows: &RecordBatch, statuses: &mut [Status]) -> Result<()> {
+pub fn twins(table: &Table, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
     let given = give(table, rows)?;
+    let keys = key_columns(table, &given)?;
     let mut seen = HashMap::new();
-    for (row, status) in statuses.iter_mut().enumerate() {
-        let keys = given.iter().filter(|g| table.primary_key.contains(&g.column.name));
-        let key: String = keys.map(|g| format!("{:?}\u{1f}", g.values.at(row))).collect();
-        if let Some(first) = seen.insert(key, row) {
-            *status = Status::Differs(format!("rows {} and {} are given for one key", first + 1, row + 1));
-        }
-    }
-    Ok(())
+    Ok((0..rows.num_rows())
+        .map(|row| {
+            let first = *seen.entry(key(&given, &keys, row)).or_insert(row);
+            (first != row).then_some(first)
+        })
+        .collect())
 }

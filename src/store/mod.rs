@@ -40,16 +40,12 @@ impl Place {
     /// # Errors
     /// A scheme that is not supported, or a URI that is none.
     pub fn parse(text: &str) -> Result<Self> {
-        let path = match text.split_once("://") {
-            Some(("file", rest)) => PathBuf::from(percent_decode_str(rest).decode_utf8_lossy().into_owned()),
-            Some((scheme, _)) => {
-                return Err(Error::new(
-                    Kind::Unsupported,
-                    format!("files at {scheme}:// are not supported yet, only local paths and file:// are ('{text}')"),
-                ));
-            }
-            None => PathBuf::from(text),
-        };
+        let path = local_path(text).ok_or_else(|| {
+            let scheme = text.split("://").next().unwrap_or_default();
+            let said =
+                format!("files at {scheme}:// are not supported yet, only local paths and file:// are ('{text}')");
+            Error::new(Kind::Unsupported, said)
+        })?;
         let absolute = std::path::absolute(&path).map_err(|e| Error::from(e).context(format_args!("path '{text}'")))?;
         let path = Path::from_absolute_path(plain(&absolute)).map_err(|e| Error::invalid(e.to_string()))?;
         Ok(Self { store: Arc::new(LocalFileSystem::new()), path })
@@ -132,6 +128,18 @@ impl Place {
     }
 }
 
+/// The local path of a path or `file:` URL; nothing for a URL of another scheme.
+pub fn local_path(text: &str) -> Option<PathBuf> {
+    match text.split_once("://") {
+        Some(("file", rest)) => {
+            let path = rest.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(rest);
+            Some(PathBuf::from(percent_decode_str(path).decode_utf8_lossy().into_owned()))
+        }
+        Some(_) => None,
+        None => Some(PathBuf::from(text)),
+    }
+}
+
 /// What is at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seen {
@@ -182,6 +190,7 @@ mod tests {
         let place = Place::parse("/data/a b+c/./x/../é~1.fits").unwrap();
         assert_eq!(place.uri(), "file:///data/a%20b%2Bc/%C3%A9~1.fits");
         assert_eq!(Place::parse(&place.uri()).unwrap().local(), place.local());
+        assert_eq!(local_path("file://localhost/a%20b").unwrap(), PathBuf::from("/a b"));
         assert_eq!(place.below(&Place::parse("/data").unwrap()).as_deref(), Some("a b+c/é~1.fits"));
         assert_eq!(place.below(&Place::parse("/dat").unwrap()), None);
         for name in ["a%20b", "é", "x[1]~{y}", "what?"] {

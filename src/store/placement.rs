@@ -1,6 +1,6 @@
 //! File name templates of a datastore, as the Butler fills them.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// The Butler's template for raws, chosen by their dimensions.
 pub const RAW: &str = "{run:/}/{datasetType}.{component:?}/{day_obs|exposure.day_obs}/{exposure.obs_id}/\
@@ -30,7 +30,7 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
         let (names, format) = field.split_once(':').unwrap_or((field, ""));
         match names.split('|').find_map(value) {
             Some(text) => {
-                let text = text.replace(' ', "_");
+                let text = shaped(template, &text, format)?.replace(' ', "_");
                 out.push_str(literal);
                 out.push_str(&if format.contains('/') { text } else { text.replace('/', "_") });
             }
@@ -45,6 +45,25 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
     }
     out.push_str(rest);
     Ok(normal(&out))
+}
+
+/// The text of a value under a format such as `06d`, which fills a number with zeros.
+fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
+    let spec = format.replace(['?', '/'], "");
+    if spec.is_empty() || spec == "s" || spec == "d" {
+        return Ok(text.to_owned());
+    }
+    let width = spec.trim_end_matches('d');
+    match (width.parse::<usize>(), text.parse::<i64>()) {
+        (Ok(0..100), Ok(number)) if width.starts_with('0') => {
+            let width = width.parse().unwrap_or(0);
+            Ok(format!("{number:0width$}"))
+        }
+        _ => {
+            let said = format!("file template '{template}' formats '{text}' by '{spec}', which is not understood here");
+            Err(Error::new(Kind::Unsupported, said))
+        }
+    }
 }
 
 /// The path without empty parts; in its last part, dots and hashes are written as the Butler writes them.
@@ -97,6 +116,8 @@ mod tests {
             ("detector.full_name", "R22_S11"),
         ];
         assert_eq!(filled(DEFAULT, &flat), "r/1/crosstalk/crosstalk_LSSTComCam_R22_S11_r_1");
+        assert_eq!(filled("{run}/{detector:03d}", &[("run", "r"), ("detector", "7")]), "r/007");
+        assert!(fill("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().said().contains("'>9'"));
         assert!(fill(RAW, &|_| None).unwrap_err().said().contains("'run'"));
     }
 

@@ -59,6 +59,11 @@ fn slips_of_the_pen() {
             "no dimension named 'detectr'; did you mean 'detector'?",
             "1:1",
         ),
+        (
+            "CALL register_dataset_type('x', 'SimpleCatalogue')",
+            "no storage class named 'SimpleCatalogue'; did you mean 'SimpleCatalog'?",
+            "1:1",
+        ),
         ("CALL register_dataset_type('1x', 'y')", "'1x' is no name for a dataset type", "1:1"),
         ("CALL register_dataset_type('a.b', 'y')", "'a.b' is a component", "1:1"),
         ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:6"),
@@ -102,6 +107,9 @@ fn repositories_that_are_not_there_or_not_right() {
     put("empty/butler.yaml", "datastore: {root: <butlerRoot>}\n");
     put("remote/butler.yaml", "cls: lsst.daf.butler.remote_butler.RemoteButler\n");
     put("mysql/butler.yaml", "registry: {db: 'mysql://h/d'}\n");
+    put("include/butler.yaml", "datastore: !include other.yaml\n");
+    put("named/butler.yaml", "registry: {db: 'sqlite:///x.db', namespace: ccms1}\n");
+    put("host/butler.yaml", "registry: {db: 'postgresql://h/d', port: many}\n");
     put("blank/butler.yaml", "datastore: {root: <butlerRoot>}\n");
     put("blank/gen3.sqlite3", "");
     put("noise/butler.yaml", "datastore: {root: <butlerRoot>}\n");
@@ -114,7 +122,10 @@ fn repositories_that_are_not_there_or_not_right() {
         ("empty", "gen3.sqlite3' does not exist"),
         ("remote", "RemoteButler is not supported"),
         ("mysql", "'mysql' is neither sqlite nor postgresql"),
-        ("blank", "the database holds no Butler registry"),
+        ("include", "the configuration includes other files"),
+        ("named", "an SQLite registry has no namespaces, but 'ccms1' is configured"),
+        ("host", "the registry URL is not understood"),
+        ("blank", "gen3.sqlite3: it holds no Butler registry"),
         ("noise", "file is not a database"),
         ("folder", "configuration '"),
     ] {
@@ -155,7 +166,7 @@ fn a_wrong_namespace_and_a_missing_database_are_told() {
     std::fs::write(&file, text.replace("namespace: ccms1", "namespace: ccms2")).expect("written");
     let ran = home.sql("SELECT count(*) FROM collections");
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("the database holds no Butler registry in namespace 'ccms2'"), "{}", ran.err);
+    assert!(ran.err.contains("it holds no Butler registry in namespace 'ccms2'"), "{}", ran.err);
     std::fs::write(&file, text.replace("/it_", "/no_")).expect("written");
     let ran = home.sql("SELECT count(*) FROM collections");
     assert!(ran.err.contains("does not exist"), "{}", ran.err);
@@ -178,6 +189,42 @@ fn credentials_that_others_may_read_are_refused() {
 }
 
 #[test]
+fn a_refused_password_is_told_and_parts_beside_the_url_are_used() {
+    let Some(home) = Home::new(Db::Postgres) else { return };
+    home.create();
+    let text = std::fs::read_to_string(home.at("repo/butler.yaml")).expect("butler.yaml");
+    let ask = |file: &str| run(program().args([file, "-c", "SELECT 1 FROM collections"]));
+    let put = |name: &str, text: String| {
+        std::fs::write(home.at(name), text).expect("written");
+        home.at(name)
+    };
+    let ran = ask(&put("locked.yaml", text.replace("//butler@", "//locked:secret@")));
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    assert!(ran.err.contains("password authentication failed") && !ran.err.contains("secret"), "{}", ran.err);
+    let parts = text.replace("//butler@", "//").replace("registry:\n", "registry:\n  username: locked\n");
+    let ran = ask(&put("parts.yaml", parts.replace("registry:\n", "registry:\n  password: secret\n")));
+    assert!(ran.code == 4 && ran.err.contains("failed for user \"locked\""), "{}", ran.err);
+    ask(&put("good.yaml", parts.replace("username: locked", "username: butler"))).ok();
+}
+
+#[test]
+fn seeds_that_ask_for_other_managers_are_refused() {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    for (managers, said) in [
+        ("{collections: lsst.daf.butler.registry.collections.nameKey.NameKeyCollectionManager}", "nameKey"),
+        ("{obscore: x}", "obscore"),
+        ("{datasets: {config: {schema_version: '1.0.0'}}}", "schema_version"),
+    ] {
+        std::fs::write(home.at("seed.yaml"), format!("registry: {{managers: {managers}}}\n")).expect("written");
+        let ran = run(program()
+            .args([&home.at("new"), "--write", "-c"])
+            .arg(format!("CALL create_repository(seed_config => '{}')", home.at("seed.yaml"))));
+        assert!(ran.code == 1 && ran.err.contains(said), "{managers}: {}", ran.err);
+        assert!(!Path::new(&home.at("new")).exists());
+    }
+}
+
+#[test]
 fn creating_twice_with_another_seed_is_refused_and_a_failure_leaves_nothing() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -190,7 +237,7 @@ fn creating_twice_with_another_seed_is_refused_and_a_failure_leaves_nothing() {
         let down = run(program()
             .args([&home.at("down"), "--write", "-c"])
             .arg(format!("CALL create_repository(seed_config => '{}')", home.at("down.yaml"))));
-        assert_eq!(down.code, 4, "{}", down.err);
+        assert!(down.code == 4 && down.err.contains("refused"), "{}", down.err);
         assert!(!Path::new(&home.at("down/butler.yaml")).exists());
     }
 }
@@ -264,6 +311,36 @@ fn indexes_that_lie_are_told_and_write_nothing() {
     assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["0"]);
     std::fs::write(&index, good).expect("written");
     ingest(true).ok();
+}
+
+#[test]
+fn one_bad_exposure_does_not_hold_up_the_others() {
+    for db in ALL {
+        let Some(home) = Home::new(db) else { continue };
+        home.with_camera();
+        let data = home.sample(&["--exposures", "4", "--nights", "1"]);
+        let found = run(std::process::Command::new("find").args([&data, "-name", "_index.json"])).ok();
+        let mut indexes: Vec<&str> = found.lines().collect();
+        indexes.sort_unstable();
+        let spoil = |index: usize, property: &str, value: &str| {
+            let text = std::fs::read_to_string(indexes[index]).expect("an index");
+            let mut json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            json["__COMMON__"][property] = serde_json::from_str(value).expect("JSON");
+            std::fs::write(indexes[index], json.to_string()).expect("written");
+        };
+        // What the database refuses, and a day that begins at another hour than the first exposure says.
+        spoil(1, "observation_type", "\"much_longer_than_is_allowed\"");
+        spoil(1, "exposure_group", "\"lonely\"");
+        spoil(2, "observing_day_offset", "0");
+        let ran = home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct')"));
+        let failed = ran.out.lines().filter(|line| line.contains("failed")).count();
+        assert!(ran.code == 1 && failed == 2, "{}{}", ran.out, ran.err);
+        assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["2"]);
+        assert_eq!(home.rows("SELECT count(DISTINCT exposure) FROM raw"), ["2"]);
+        assert_eq!(home.rows("SELECT count(*) FROM \"group\" WHERE \"group\" = 'lonely'"), ["0"]);
+        let ran = home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)"));
+        assert!(ran.code == 1 && !ran.out.contains("failed"), "{}", ran.out);
+    }
 }
 
 #[test]

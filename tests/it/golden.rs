@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::world::{ALL, Db, Home, run};
+use crate::world::{ALL, Db, Home, butler, program, run};
 
 fn dump(db: Db) -> Option<PathBuf> {
     let name = if db == Db::Sqlite { "golden-small-sqlite.sql" } else { "golden-small-postgres.sql" };
@@ -140,6 +140,35 @@ fn its_records_written_by_us_are_the_same_rows_with_the_same_pixels() {
                 rows
             };
             assert_eq!(rows(&ours), rows(&golden), "{db:?}: {table}");
+        }
+    }
+}
+
+#[test]
+fn the_butlers_checklist_passes_and_its_queries_agree_on_the_golden_content_built_by_us() {
+    let Some(reference) = dump(Db::Sqlite).and_then(|path| path.parent().map(Path::to_owned)) else { return };
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/golden");
+    for version in ["b29", "b30"] {
+        let Some(python) = butler(version) else { continue };
+        for db in ALL {
+            let Some(home) = Home::new(db) else { continue };
+            home.create();
+            let step = |script: PathBuf, args: &[&dyn AsRef<std::ffi::OsStr>]| {
+                run(Command::new(python.join("python")).arg(script).args(args.iter().map(AsRef::as_ref)))
+            };
+            let sql = |script: &str| {
+                let repo = home.repo();
+                run(program().current_dir(home.at("")).args([&repo, "--write", "-f"]).arg(scripts.join(script))).ok()
+            };
+            step(scripts.join("data.py"), &[&home.at("data"), &reference]).ok();
+            sql("ours.sql");
+            step(scripts.join("files.py"), &[&home.repo(), &home.at("data"), &reference]).ok();
+            sql("tagged.sql");
+            let answers = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/answers.py");
+            assert_eq!(step(answers, &[&env!("CARGO_BIN_EXE_butlersql"), &home.repo()]).ok(), "equal\n");
+            let judged = step(reference.join("run_conformance.py"), &[&home.repo()]);
+            let passed = judged.out.lines().filter(|line| line.starts_with("PASS")).count();
+            assert!(judged.code == 0 && passed > 40, "{version} {db:?}:\n{}{}", judged.out, judged.err);
         }
     }
 }

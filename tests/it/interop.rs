@@ -19,6 +19,35 @@ fn the_butler_accepts_what_we_wrote() {
 }
 
 #[test]
+fn nothing_is_lost_when_others_write_at_the_worst_moment() {
+    for version in ["b29", "b30"] {
+        let Some(python) = butler(version) else { continue };
+        let Some(home) = Home::new(crate::world::Db::Postgres) else { continue };
+        home.with_camera();
+        let data = home.sample(&["--exposures", "200", "--nights", "2"]);
+        let program = env!("CARGO_BIN_EXE_butlersql");
+        assert_eq!(oracle(&python, "races.py", &[program, &home.repo(), &data]), "held\n", "{version}");
+    }
+}
+
+#[test]
+fn first_writers_at_the_same_moment_do_not_hinder_each_other() {
+    for db in ALL {
+        for _ in 0..4 {
+            let Some(home) = Home::new(db) else { continue };
+            home.with_camera();
+            let data = home.sample(&["--exposures", "3"]);
+            let ingest = format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)");
+            std::thread::scope(|scope| {
+                let writers = [(); 3].map(|()| scope.spawn(|| home.sql(&ingest)));
+                writers.into_iter().for_each(|writer| drop(writer.join().expect("it ran").ok()));
+            });
+            assert_eq!(home.rows("SELECT count(DISTINCT exposure) FROM raw"), ["3"], "{db:?}");
+        }
+    }
+}
+
+#[test]
 fn the_same_operations_give_the_same_tables() {
     let Some(python) = butler("b29") else { return };
     for db in ALL {

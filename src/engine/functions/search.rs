@@ -19,6 +19,7 @@ pub fn functions() -> Vec<Function> {
             .example("SELECT collection, count(*) FROM members('raw', '*') GROUP BY collection"),
         Function::search("collection_tree", "The tree of a chain, as `query-collections --chains=tree` draws it.")
             .arg("collections", Takes::TextList, "collections and globs; each match is the top of a tree")
+            .option("flatten", Takes::Bool, "each collection once, in the order of a search, without chains")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
     ]
 }

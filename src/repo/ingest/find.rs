@@ -56,6 +56,13 @@ pub struct Metadata {
     pub observation: Option<Box<Observation>>,
 }
 
+impl Metadata {
+    /// Instrument and exposure.
+    pub fn key(&self) -> (String, i64) {
+        (self.instrument.name.clone(), self.exposure)
+    }
+}
+
 /// All groups: folders depth first in name order, read several at a time; then files named one by one.
 pub fn groups<'a>(
     search: &'a Arc<Search>,
@@ -197,22 +204,28 @@ impl Search {
             Ok(checked) => checked,
             Err(error) => return group.failures.push((place.local(), error)),
         };
+        let mut broken = HashSet::new();
         for (name, own) in &checked.index.files {
             let Ok(file) = Place::parse(&format!("{folder}/{name}")) else { continue };
-            let size = match file.look().await {
-                Ok(Seen::File(size)) => size,
-                _ => {
-                    let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
-                    group.failures.push((file.local(), error));
-                    continue;
-                }
-            };
             let Some(own) = own.as_object() else { continue };
+            let size = if let Ok(Seen::File(size)) = file.look().await { Some(size) } else { None };
+            if size.is_none() {
+                let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
+                group.failures.push((file.local(), error));
+            }
             match self.indexed(&checked, own, seen) {
-                Ok(metadata) => group.files.push(Found { place: file, size: Some(size), metadata }),
+                Ok(metadata) => {
+                    if size.is_none() {
+                        broken.insert(metadata.key());
+                    }
+                    group.files.push(Found { place: file, size, metadata });
+                }
                 Err(error) => group.failures.push((file.local(), error)),
             }
         }
+        // All files of an exposure or none, as in the Butler.
+        group.files.retain(|file| !broken.contains(&file.metadata.key()));
+        seen.retain(|key| !broken.contains(key));
     }
 
     async fn index(&self, place: &Place) -> Result<Checked> {

@@ -1,6 +1,6 @@
 //! Exposures and their files as rows of the registry.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,9 +8,10 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 
+use serde_yaml::Value;
+
 use super::Exposure;
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::format::butler_yaml::Config;
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
 use crate::model::dataset::dataset_id;
 use crate::registry::dataset_types::TypeRecord;
@@ -42,13 +43,16 @@ pub fn records(table: &Table, element: &str, exposures: &[Exposure]) -> Result<(
         "day_obs" => (String::new(), o.day_obs, o.day_offset),
         _ => (String::new(), o.exposure, None),
     };
-    let mut index = BTreeMap::new();
-    for observation in &all {
-        index.entry(key(observation)).or_insert(*observation);
+    let mut positions = HashMap::new();
+    let mut distinct = Vec::new();
+    let mut of = Vec::with_capacity(all.len());
+    for observation in all {
+        let position = *positions.entry(key(observation)).or_insert_with(|| {
+            distinct.push(observation);
+            distinct.len() - 1
+        });
+        of.push(position);
     }
-    let positions: HashMap<_, _> = index.keys().cloned().zip(0..).collect();
-    let of = all.iter().map(|o| positions[&key(o)]).collect();
-    let distinct: Vec<&Observation> = index.into_values().collect();
     let rows = match element {
         "group" => groups(&distinct)?,
         "day_obs" => days(&distinct)?,
@@ -173,7 +177,7 @@ pub async fn stored(
     record: &TypeRecord,
     instrument: &Instrument,
     run: &str,
-    exposures: &[Exposure],
+    exposures: &[&Exposure],
 ) -> Result<Stored> {
     if exposures.is_empty() {
         return Ok(Stored::new());
@@ -187,11 +191,11 @@ pub async fn stored(
 
 /// Where the datastore puts the file of an exposure and detector, by its template.
 pub fn placed(
-    config: &Config,
+    repo: &Repo,
     instrument: &Instrument,
     run: &str,
     exposure: &Exposure,
-    detector: &str,
+    detector: (i64, &str),
     file: &str,
 ) -> Result<String> {
     let seen = &exposure.observation;
@@ -212,27 +216,34 @@ pub fn placed(
             "group" => seen.group.clone(),
             "physical_filter" => seen.physical_filter.clone(),
             "band" => return band.clone(),
-            "detector.full_name" => detector.to_owned(),
+            "detector" => detector.0.to_string(),
+            "detector.full_name" => detector.1.to_owned(),
+            "id" => id(instrument, run, seen.exposure, detector.0),
             _ => return None,
         })
     };
-    let template = template(config, instrument);
-    Ok(format!("{}{extension}", placement::fill(template, &value)?))
+    Ok(format!("{}{extension}", placement::fill(template(repo, instrument)?, &value)?))
 }
 
 /// The template for raws: by dataset type, by dimensions, by storage class, else the Butler's own.
-fn template<'a>(config: &'a Config, instrument: &Instrument) -> &'a str {
-    let raw = &instrument.raw;
-    let own = format!("instrument<{}>", instrument.name);
-    let keys =
-        [&*raw.dataset_type, "physical_filter+detector+exposure", "instrument+detector+exposure", &*raw.storage_class];
-    let at = |path: &[&str]| {
-        let value = config.value(path)?;
-        value.as_str().or_else(|| value.get("template")?.as_str())
+fn template<'a>(repo: &'a Repo, instrument: &Instrument) -> Result<&'a str> {
+    let (raw, universe) = (&instrument.raw, &repo.registry.universe);
+    let dimensions = universe.group(&raw.dimensions)?.required;
+    // Dimensions may be named in any order, with or without those that others bring along.
+    let is_ours = |key: &str| {
+        let names: Vec<String> = key.split('+').map(str::to_owned).collect();
+        names.len() > 1 && universe.group(&names).is_ok_and(|group| group.required == dimensions)
     };
+    let own = format!("instrument<{}>", instrument.name);
     let sections = [vec!["datastore", "templates", &own], vec!["datastore", "templates"]];
-    sections
-        .iter()
-        .find_map(|section| keys.iter().find_map(|key| at(&[&section[..], &[*key]].concat())))
-        .unwrap_or(placement::RAW)
+    for section in sections.iter().filter_map(|path| repo.config.value(path)?.as_mapping()) {
+        let template = |value: &'a Value| value.as_str().or_else(|| value.get("template")?.as_str());
+        let named = |name: &str| section.get(name).and_then(template);
+        let by_dimensions =
+            || section.iter().find(|(k, _)| k.as_str().is_some_and(is_ours)).and_then(|(_, v)| template(v));
+        if let Some(found) = named(&raw.dataset_type).or_else(by_dimensions).or_else(|| named(&raw.storage_class)) {
+            return Ok(found);
+        }
+    }
+    Ok(placement::RAW)
 }

@@ -1,0 +1,99 @@
+//! The statements of a bulk insert, for both databases.
+
+use arrow::array::RecordBatch;
+
+use super::conn::{OnConflict, qualified};
+use super::ddl;
+use super::dialect::Dialect;
+use super::schema::{Kind, Table};
+
+/// The statements of one bulk insert.
+pub(super) struct Insert {
+    target: String,
+    staging: String,
+    columns: String,
+    parameters: String,
+    /// The column the database numbers, with its sequence.
+    pub number: Option<(String, String)>,
+    /// What is done with a row that is there.
+    pub tail: String,
+}
+
+impl Insert {
+    pub fn new(
+        dialect: Dialect,
+        schema: Option<&str>,
+        table: &Table,
+        batch: &RecordBatch,
+        conflict: OnConflict,
+    ) -> Self {
+        let given = |name: &str| batch.schema_ref().column_with_name(name).is_some();
+        let mut columns = Vec::new();
+        for field in batch.schema_ref().fields() {
+            let name = field.name();
+            match name.strip_suffix("_begin").filter(|base| is_span(table, base)) {
+                Some(base) if dialect == Dialect::Postgres => columns.push(base.to_owned()),
+                Some(base) => columns.extend([name.clone(), format!("{base}_end")]),
+                None if name.strip_suffix("_end").is_some_and(|base| is_span(table, base)) => {}
+                None => columns.push(name.clone()),
+            }
+        }
+        let quoted: Vec<_> = columns.iter().map(|c| dialect.quote(c)).collect();
+        let key = |names: &[String]| names.iter().map(|c| dialect.quote(c)).collect::<Vec<_>>().join(", ");
+        let tail = match conflict {
+            OnConflict::Fail => String::new(),
+            OnConflict::Keep => format!(" ON CONFLICT ({}) DO NOTHING", key(&table.primary_key)),
+            OnConflict::KeepAny => " ON CONFLICT DO NOTHING".to_owned(),
+            OnConflict::Replace => {
+                let others = columns.iter().filter(|c| !table.primary_key.contains(c)).map(|c| dialect.quote(c));
+                let set: Vec<_> = others.map(|c| format!("{c} = excluded.{c}")).collect();
+                let action =
+                    if set.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", set.join(", ")) };
+                format!(" ON CONFLICT ({}) DO {action}", key(&table.primary_key))
+            }
+        };
+        let sequence = ddl::sequence(schema, table).filter(|_| dialect == Dialect::Postgres);
+        let number = table.auto.as_ref().filter(|auto| !given(auto)).zip(sequence);
+        Self {
+            target: qualified(dialect, schema, &table.name),
+            staging: dialect.quote(&format!("butlersql_{}", table.name)),
+            parameters: vec!["?"; columns.len()].join(", "),
+            columns: quoted.join(", "),
+            number: number.map(|(auto, sequence)| (dialect.quote(auto), sequence)),
+            tail,
+        }
+    }
+
+    pub fn sqlite(&self) -> String {
+        format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
+    }
+
+    pub fn drop_staging(&self) -> String {
+        format!("DROP TABLE IF EXISTS pg_temp.{}", self.staging)
+    }
+
+    pub fn make_staging(&self) -> String {
+        let (staging, columns, target) = (&self.staging, &self.columns, &self.target);
+        format!("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
+    }
+
+    pub fn copy(&self, direct: bool) -> String {
+        let into = if direct { &self.target } else { &self.staging };
+        format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", self.columns)
+    }
+
+    pub fn insert_staged(&self) -> String {
+        let (target, columns, staging, tail) = (&self.target, &self.columns, &self.staging, &self.tail);
+        match &self.number {
+            Some((auto, sequence)) => format!(
+                "INSERT INTO {target} ({auto}, {columns}) SELECT nextval({}), {columns} FROM {staging}{tail}",
+                Dialect::Postgres.text(sequence)
+            ),
+            None => format!("INSERT INTO {target} ({columns}) SELECT {columns} FROM {staging}{tail}"),
+        }
+    }
+}
+
+fn is_span(table: &Table, name: &str) -> bool {
+    table.column(name).is_some_and(|c| c.kind == Kind::Span)
+}

@@ -1,0 +1,348 @@
+//! Exposures written some hundreds at a time: what is new is planned, and applied in one transaction.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::{Exposure, File, IngestRaws, rows};
+use crate::error::{Error, Kind, Result};
+use crate::instrument::Instrument;
+use crate::model::collection::CollectionType;
+use crate::model::dataset::DatasetType;
+use crate::registry::collections;
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::dimensions::table;
+use crate::repo::Repo;
+use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::sync::{Status, compare, conflict, pick, twins};
+use crate::store::Place;
+use crate::store::transfer::{Mode, Transfer};
+
+/// What is looked up once and used for every chunk.
+pub(super) struct Chunks<'a> {
+    task: &'a IngestRaws,
+    repo: &'a Repo,
+    instruments: HashMap<String, Known>,
+}
+
+/// What the registry knows of an instrument.
+struct Known {
+    /// Detector names by id.
+    detectors: HashMap<i64, String>,
+    filters: Vec<String>,
+    /// The dataset type of its raws, once it is registered.
+    raw: Option<TypeRecord>,
+    /// Whether dataset type and run are there, or were planned in a dry run.
+    prepared: bool,
+}
+
+/// What one chunk changes, and what of it is there already.
+#[derive(Default)]
+struct Draft {
+    changes: Vec<Change>,
+    /// Kind of thing, and how many are as asked.
+    existing: Vec<(String, String, u64)>,
+    failures: Vec<Error>,
+}
+
+impl<'a> Chunks<'a> {
+    pub(super) fn new(task: &'a IngestRaws, repo: &'a Repo) -> Self {
+        Self { task, repo, instruments: HashMap::new() }
+    }
+
+    /// Writes the exposures gathered, one instrument after the other.
+    pub(super) async fn write(
+        &mut self,
+        exposures: BTreeMap<(String, i64), Exposure>,
+        hand: &mut Hand<'_>,
+    ) -> Result<()> {
+        let mut by_instrument: BTreeMap<String, Vec<Exposure>> = BTreeMap::new();
+        for ((instrument, _), mut exposure) in exposures {
+            exposure.files.sort_by_key(|f| f.detector);
+            by_instrument.entry(instrument).or_default().push(exposure);
+        }
+        for exposures in by_instrument.into_values() {
+            let Some(instrument) = exposures.first().map(|e| Arc::clone(&e.instrument)) else { continue };
+            self.look_up(&instrument).await?;
+            self.check_registered(&instrument, &exposures)?;
+            self.write_or_split(&instrument, &exposures, hand).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes exposures together; when one of them cannot be written, the others are, as the Butler does, which
+    /// writes them one by one.
+    fn write_or_split<'s>(
+        &'s mut self,
+        instrument: &'s Instrument,
+        exposures: &'s [Exposure],
+        hand: &'s mut Hand<'_>,
+    ) -> BoxFuture<'s, Result<()>> {
+        async move {
+            let Err(error) = self.write_together(instrument, exposures, hand).await else { return Ok(()) };
+            let concerns_one = matches!(
+                error.kind(),
+                Kind::Invalid | Kind::Conflict | Kind::Unsupported | Kind::NotFound | Kind::Exists
+            );
+            if self.task.fail_fast || !concerns_one {
+                return Err(error);
+            }
+            match exposures {
+                [one] => self.task.fail(hand, error.context(format_args!("exposure {}", one.observation.obs_id))),
+                many => {
+                    let (first, second) = many.split_at(many.len() / 2);
+                    self.write_or_split(instrument, first, hand).await?;
+                    self.write_or_split(instrument, second, hand).await
+                }
+            }
+        }
+        .boxed()
+    }
+
+    async fn write_together(
+        &mut self,
+        instrument: &Instrument,
+        exposures: &[Exposure],
+        hand: &mut Hand<'_>,
+    ) -> Result<()> {
+        let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
+        self.look_up(instrument).await?;
+        let mut draft = Draft::default();
+        self.prepare(instrument, &run, &mut draft).await?;
+        let good = self.records(exposures, &mut draft).await?;
+        self.datasets(instrument, &run, &good, &mut draft).await?;
+        if self.task.fail_fast && !draft.failures.is_empty() {
+            return Err(draft.failures.swap_remove(0));
+        }
+        hand.apply(draft.changes).await?;
+        if let Some(known) = self.instruments.get_mut(&instrument.name) {
+            known.prepared = true;
+        }
+        for (thing, detail, count) in draft.existing {
+            hand.note(&thing, Outcome::Existing, detail, count);
+        }
+        for error in draft.failures {
+            self.task.fail(hand, error)?;
+        }
+        let (files, bytes) =
+            good.iter().flat_map(|e| &e.files).fold((0, 0), |(n, b), f| (n + 1, b + f.size.unwrap_or(0)));
+        hand.tick(files, bytes);
+        Ok(())
+    }
+
+    async fn look_up(&mut self, instrument: &Instrument) -> Result<()> {
+        let name = &instrument.name;
+        if !self.instruments.contains_key(name) {
+            let detectors = rows::detectors(self.repo, name).await?;
+            let filters = rows::filters(self.repo, name).await?;
+            self.instruments.insert(name.clone(), Known { detectors, filters, raw: None, prepared: false });
+        }
+        if self.instruments[name].raw.is_none() {
+            let raw = dataset_types::load(&self.repo.registry).await?;
+            let raw = raw.into_iter().find(|t| t.dataset_type.name == instrument.raw.dataset_type);
+            if let Some(known) = self.instruments.get_mut(name) {
+                known.raw = raw;
+            }
+        }
+        Ok(())
+    }
+
+    /// A filter or detector that is not registered ends it at once, as in the Butler.
+    fn check_registered(&self, instrument: &Instrument, exposures: &[Exposure]) -> Result<()> {
+        let name = &instrument.name;
+        let Known { detectors, filters, .. } = &self.instruments[name];
+        for exposure in exposures {
+            let filter = &exposure.observation.physical_filter;
+            if !filters.contains(filter) {
+                let names = filters.iter().map(String::as_str);
+                let error = Error::not_found(&format!("{name} filter"), filter, names);
+                return Err(error.context(format_args!("exposure {}", exposure.observation.exposure)));
+            }
+            if let Some(file) = exposure.files.iter().find(|f| !detectors.contains_key(&f.detector)) {
+                let said = format!("{name} has no detector {} (file '{}')", file.detector, file.place.local());
+                return Err(Error::new(Kind::NotFound, said));
+            }
+        }
+        Ok(())
+    }
+
+    /// The dataset type and the run, when they are not there yet.
+    async fn prepare(&self, instrument: &Instrument, run: &str, draft: &mut Draft) -> Result<()> {
+        let (raw, known) = (&instrument.raw, &self.instruments[&instrument.name]);
+        if known.prepared {
+            return Ok(());
+        }
+        let wanted = DatasetType {
+            name: raw.dataset_type.clone(),
+            dimensions: self.repo.registry.universe.group(&raw.dimensions)?.required,
+            storage_class: raw.storage_class.clone(),
+            is_calibration: false,
+        };
+        match &known.raw {
+            Some(there) => dataset_types::check_same(&wanted, &there.dataset_type)?,
+            None if self.instruments.values().any(|k| k.prepared) => {}
+            None => draft.changes.push(Change::DatasetType(wanted)),
+        }
+        match collections::load(&self.repo.registry).await?.find(run) {
+            Some(there) if there.kind == CollectionType::Run => {}
+            Some(there) => {
+                return Err(Error::new(Kind::Conflict, format!("collection '{run}' is {}, not RUN", there.kind)));
+            }
+            None => draft.changes.push(Change::Collection(run.to_owned(), CollectionType::Run, None)),
+        }
+        Ok(())
+    }
+
+    /// Plans the group, day_obs and exposure records; leaves out exposures that differ from what is there.
+    async fn records<'e>(&self, exposures: &'e [Exposure], draft: &mut Draft) -> Result<Vec<&'e Exposure>> {
+        let update = self.task.update_records;
+        let mut bad: Vec<Option<String>> = vec![None; exposures.len()];
+        let mut drafted = Vec::new();
+        for element in ["group", "day_obs", "exposure"] {
+            if self.repo.registry.universe.find(element).is_none() {
+                continue;
+            }
+            let known = table(&self.repo.registry, element)?;
+            let (records, of) = rows::records(&known, element, exposures)?;
+            let mut statuses = compare(&self.repo.registry, &known, &records).await?;
+            for (row, _) in twins(&known, &records)?.iter().enumerate().filter(|(_, first)| first.is_some()) {
+                if statuses[row] == Status::New {
+                    statuses[row] = Status::Differs("an earlier exposure gives others".to_owned());
+                }
+            }
+            for (exposure, row) in of.iter().enumerate() {
+                if let Status::Differs(how) = &statuses[*row]
+                    && !update
+                {
+                    bad[exposure].get_or_insert_with(|| conflict(element, how).said().to_owned());
+                }
+            }
+            drafted.push((element, records, of, statuses));
+        }
+        for (element, records, of, statuses) in drafted {
+            // A record that only bad exposures need is not written.
+            let mut needed = vec![false; records.num_rows()];
+            of.iter().zip(&bad).filter(|(_, bad)| bad.is_none()).for_each(|(row, _)| needed[*row] = true);
+            let is =
+                |wanted: fn(&Status) -> bool| statuses.iter().zip(&needed).map(move |(s, needed)| *needed && wanted(s));
+            let new = pick(&records, is(|s| *s == Status::New))?;
+            let changed = pick(&records, is(|s| matches!(s, Status::Differs(_))))?;
+            let same = is(|s| *s == Status::Same).filter(|same| *same).count();
+            draft.existing.push((element.to_owned(), String::new(), same as u64));
+            if new.num_rows() > 0 {
+                draft.changes.push(Change::Insert(element.to_owned(), new));
+            }
+            if changed.num_rows() > 0 {
+                draft.changes.push(Change::Replace(element.to_owned(), changed));
+            }
+        }
+        let mut good = Vec::with_capacity(exposures.len());
+        for (exposure, bad) in exposures.iter().zip(bad) {
+            match bad {
+                None => good.push(exposure),
+                Some(how) => {
+                    let said = format!("exposure {}: {how}", exposure.observation.obs_id);
+                    draft.failures.push(Error::new(Kind::Conflict, said));
+                }
+            }
+        }
+        Ok(good)
+    }
+
+    /// Plans the datasets that are not there. Those that are stay as they are; only `direct` sets their file anew,
+    /// as in the Butler.
+    async fn datasets(
+        &self,
+        instrument: &Instrument,
+        run: &str,
+        exposures: &[&Exposure],
+        draft: &mut Draft,
+    ) -> Result<()> {
+        let name = &instrument.raw.dataset_type;
+        let there = match &self.instruments[&instrument.name].raw {
+            Some(record) => rows::stored(self.repo, record, instrument, run, exposures).await?,
+            None => HashMap::new(),
+        };
+        let (mut new, mut moved, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        let mut same = 0;
+        let mut seen = HashSet::new();
+        for exposure in exposures {
+            for file in &exposure.files {
+                if !seen.insert((exposure.observation.exposure, file.detector)) {
+                    let said = format!("'{}': another file holds the same exposure and detector", file.place.local());
+                    draft.failures.push(Error::new(Kind::Conflict, said));
+                    continue;
+                }
+                let row = self.row(instrument, run, exposure, file, &mut files)?;
+                match there.get(&(row.exposure, row.detector)) {
+                    None => new.push(row),
+                    // Known, but no longer stored: stored again.
+                    Some((id, None, _)) if *id == row.id => new.push(row),
+                    Some((id, ..)) if *id != row.id => {
+                        let said = format!(
+                            "run '{run}' already holds another {name} of exposure {} and detector {}",
+                            row.exposure, row.detector
+                        );
+                        draft.failures.push(Error::new(Kind::Conflict, said));
+                    }
+                    Some((_, path, size))
+                        if self.task.transfer != Mode::Direct
+                            || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
+                    {
+                        same += 1;
+                    }
+                    Some(_) => moved.push(row),
+                }
+            }
+        }
+        draft.existing.push(("dataset".to_owned(), name.clone(), same));
+        let wanted: HashSet<&PathBuf> = new.iter().filter_map(|r| r.target.as_ref()).collect();
+        files.retain(|f: &Transfer| wanted.contains(&f.to));
+        if !files.is_empty() {
+            draft.changes.push(Change::Files(files));
+        }
+        if !new.is_empty() {
+            let rows = rows::dataset_rows(instrument, &new)?;
+            draft.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows));
+        }
+        if !moved.is_empty() {
+            draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?));
+        }
+        Ok(())
+    }
+
+    /// The row of one file, and how it gets into the datastore.
+    fn row(
+        &self,
+        instrument: &Instrument,
+        run: &str,
+        exposure: &Exposure,
+        file: &File,
+        files: &mut Vec<Transfer>,
+    ) -> Result<rows::Row> {
+        let root = Place::parse(&self.repo.datastore_root())?;
+        let inside = file.place.below(&root);
+        let (path, target) = match (self.task.transfer, inside) {
+            (Mode::Direct, _) => (file.place.uri(), None),
+            (Mode::Auto, Some(path)) => (path, None),
+            (mode, _) => {
+                let name = &self.instruments[&instrument.name].detectors[&file.detector];
+                let detector = (file.detector, name.as_str());
+                let path = rows::placed(self.repo, instrument, run, exposure, detector, &file.place.name())?;
+                let to = PathBuf::from(root.child("x").local()).with_file_name("").join(&path);
+                files.push(Transfer { from: PathBuf::from(file.place.local()), to: to.clone(), mode });
+                (path, Some(to))
+            }
+        };
+        let size = match (self.task.track_file_attrs, file.size) {
+            (true, Some(size)) => i64::try_from(size).unwrap_or(-1),
+            _ => -1,
+        };
+        let (exposure, detector) = (exposure.observation.exposure, file.detector);
+        let id = rows::id(instrument, run, exposure, detector);
+        Ok(rows::Row { id, exposure, detector, path, size, target })
+    }
+}
