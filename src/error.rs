@@ -35,6 +35,8 @@ pub enum Kind {
     Denied,
     /// Another writer was in the way; the same again may succeed.
     Busy,
+    /// What a decision rests on was changed by another writer meanwhile.
+    Stale,
     /// An assertion of a script does not hold.
     Assertion,
     /// The operation was tried and did not succeed.

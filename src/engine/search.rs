@@ -17,9 +17,10 @@ use crate::error::Error;
 use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;
 use crate::registry::dataset_types::TypeRecord;
+use crate::registry::datasets::keys;
 use crate::registry::schema::arrow_schema;
 use crate::registry::search::{columns, found, ranked};
-use crate::registry::{instants, ints, texts};
+use crate::registry::{instants, ints};
 use crate::repo::Access;
 use crate::repo::search::{collections, ranks};
 
@@ -89,15 +90,7 @@ fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Res
     let begins = instants(rows, at("timespan_begin")?);
     let ends = instants(rows, at("timespan_end")?);
     let rank = ints(rows, at("rank")?);
-    let mut keys = vec![String::new(); rows.num_rows()];
-    for dimension in &record.dataset_type.dimensions {
-        let column = datafusion::arrow::compute::cast(rows.column(at(dimension)?), &DataType::Utf8)?;
-        let text = crate::registry::rows::batch([("key", column)])?;
-        for (key, value) in keys.iter_mut().zip(texts(&text, 0)) {
-            key.push_str(&value);
-            key.push('\u{1f}');
-        }
-    }
+    let keys = keys(record, rows)?;
     let mut order: Vec<usize> = (0..rows.num_rows()).collect();
     order.sort_by(|a, b| (&keys[*a], rank[*a], begins[*a]).cmp(&(&keys[*b], rank[*b], begins[*b])));
     let mut out: Vec<(u32, Timespan)> = Vec::new();
@@ -132,19 +125,7 @@ fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Res
 
 /// What is left of a range outside the others.
 fn cut(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
-    let mut left = vec![own];
-    for other in others.iter().filter(|o| !o.is_empty()) {
-        left = left
-            .into_iter()
-            .flat_map(|t| {
-                let before = Timespan { begin: t.begin, end: t.end.min(other.begin) };
-                let after = Timespan { begin: t.begin.max(other.end), end: t.end };
-                [before, after]
-            })
-            .filter(|t| !t.is_empty())
-            .collect();
-    }
-    left
+    others.iter().fold(vec![own], |left, other| left.into_iter().flat_map(|t| t.without(*other)).collect())
 }
 
 #[derive(Debug)]

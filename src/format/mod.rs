@@ -1,9 +1,11 @@
-//! Outside files to plain values: `butler.yaml`, `_index.json`; and FITS headers, written for samples.
+//! Outside files to plain values: `butler.yaml`, `_index.json`, `export.yaml`; and FITS headers, written for samples.
 
 pub mod butler_yaml;
+pub mod export_yaml;
 pub mod fits;
 pub mod index;
 pub mod yaml;
+pub mod yaml_nodes;
 
 use crate::error::{Error, Result};
 

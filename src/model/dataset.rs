@@ -15,8 +15,12 @@ pub struct DatasetType {
     pub is_calibration: bool,
 }
 
-/// Names of the storage classes that come with the Butler, one a line (daf_butler 29 and 30).
-pub const STORAGE_CLASSES: &str = include_str!("storage_classes.txt");
+/// The storage classes that come with the Butler, and the classes that read and write their files, where there is a
+/// usual one (daf_butler 29 and 30).
+pub fn storage_classes() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+    let lines = include_str!("storage_classes.csv").lines().skip(1).filter_map(|line| line.split_once(','));
+    lines.map(|(name, formatter)| (name, Some(formatter).filter(|f| !f.is_empty())))
+}
 
 /// Namespace of all deterministic dataset ids: UUIDv5 of `lsst.org` in the DNS namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0f);

@@ -35,6 +35,14 @@ impl Timespan {
         }
     }
 
+    /// What is left of it outside another range.
+    pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
+        let whole = other.is_empty().then_some(self);
+        let before = Self { begin: self.begin, end: self.end.min(other.begin) };
+        let after = Self { begin: self.begin.max(other.end), end: self.end };
+        whole.into_iter().chain([before, after].into_iter().filter(move |_| whole.is_none())).filter(|t| !t.is_empty())
+    }
+
     /// Whether no instant is inside.
     pub fn is_empty(self) -> bool {
         self.begin >= self.end

@@ -119,7 +119,7 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
             return Ok(false);
         }
         let said = format!("chain '{parent}' was changed by another writer meanwhile: run the statement again");
-        return Err(Error::new(ErrorKind::Busy, said));
+        return Err(Error::new(ErrorKind::Stale, said));
     }
     tx.execute(format!("DELETE FROM {chain} WHERE parent = {number}")).await?;
     if children.is_empty() {

@@ -81,6 +81,43 @@ pub enum Tx {
     Postgres(Transaction<'static, Postgres>, Option<String>),
 }
 
+/// Where a small question goes: to the database as it is, or as a transaction sees it.
+pub enum Source<'a> {
+    /// Any connection.
+    Conn(&'a Conn),
+    /// Inside a transaction.
+    Tx(&'a mut Tx),
+}
+
+impl Source<'_> {
+    /// Which database it is.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Conn(conn) => conn.dialect(),
+            Self::Tx(tx) => tx.dialect(),
+        }
+    }
+
+    /// A table's name as statements must write it.
+    pub fn table(&self, name: &str) -> String {
+        match self {
+            Self::Conn(conn) => conn.table(name),
+            Self::Tx(tx) => tx.table(name),
+        }
+    }
+
+    /// Runs a query whose answer is small, as one batch.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn rows(&mut self, sql: String, columns: &[Scanned]) -> Result<RecordBatch> {
+        match self {
+            Self::Conn(conn) => conn.rows(sql, columns.to_vec()).await,
+            Self::Tx(tx) => tx.rows(sql, columns).await,
+        }
+    }
+}
+
 /// What an insert does with a row whose key is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnConflict {

@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::DataType;
 
-use super::conn::{OnConflict, Tx};
+use super::conn::{OnConflict, Source, Tx};
 use super::dataset_types::TypeRecord;
-use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts};
+use super::dialect::Dialect;
+use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts, give};
 use super::schema::{Kind, Scanned, Table, arrow_schema, static_tables};
-use super::{Registry, collections, ints, texts};
+use super::{Registry, collections, ints, optional_texts, texts};
 use crate::error::{Error, Result};
 
 /// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
@@ -48,8 +50,12 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Res
         ("run_id", constant_int(run, n)),
     ])?;
     let new = tx.insert(named(&tables, "dataset")?, &datasets, OnConflict::Keep).await?;
-    summarise(tx, registry, &tables, record, run, rows).await?;
+    summarise(tx, registry, record, run, rows).await?;
     tx.insert(&record.tags, &members(record, run, rows)?, OnConflict::Keep).await?;
+    // Datasets without files are known, but not stored.
+    if rows.column_by_name("path").is_none() {
+        return Ok(new);
+    }
     let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", Arc::clone(&ids))])?;
     tx.insert(named(&tables, "dataset_location")?, &locations, OnConflict::Keep).await?;
     tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Keep).await?;
@@ -76,8 +82,7 @@ pub async fn associate(
     rows: &RecordBatch,
 ) -> Result<u64> {
     let number = collections::number(tx, collection).await?;
-    let tables = static_tables(&registry.universe, registry.shape);
-    summarise(tx, registry, &tables, record, number, rows).await?;
+    summarise(tx, registry, record, number, rows).await?;
     tx.insert(&record.tags, &members(record, number, rows)?, OnConflict::Keep).await
 }
 
@@ -100,17 +105,20 @@ pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, id
 }
 
 /// Tells searches what a collection may hold; must come before the memberships, which refer to it.
-async fn summarise(
+///
+/// # Errors
+/// What the database says.
+pub async fn summarise(
     tx: &mut Tx,
     registry: &Registry,
-    tables: &[Table],
     record: &TypeRecord,
     collection: i64,
     rows: &RecordBatch,
 ) -> Result<()> {
+    let tables = static_tables(&registry.universe, registry.shape);
     let types =
         batch([("collection_id", constant_int(collection, 1)), ("dataset_type_id", constant_int(record.id, 1))])?;
-    tx.insert(named(tables, "collection_summary_dataset_type")?, &types, OnConflict::Keep).await?;
+    tx.insert(named(&tables, "collection_summary_dataset_type")?, &types, OnConflict::Keep).await?;
     for dimension in &record.dataset_type.dimensions {
         if registry.universe.find(dimension).is_some_and(|e| e.governor) {
             let values = distinct_texts(&column(rows, dimension)?)?;
@@ -118,7 +126,7 @@ async fn summarise(
                 ("collection_id", constant_int(collection, values.len())),
                 (dimension.as_str(), super::rows::text_column(values.iter().map(String::as_str))),
             ])?;
-            let table = named(tables, &format!("collection_summary_{dimension}"))?;
+            let table = named(&tables, &format!("collection_summary_{dimension}"))?;
             tx.insert(table, &summary, OnConflict::Keep).await?;
         }
     }
@@ -150,7 +158,11 @@ fn file_records(record: &TypeRecord, rows: &RecordBatch) -> Result<RecordBatch> 
     ])
 }
 
-fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+/// The column of this name.
+///
+/// # Errors
+/// Rows that lack it.
+pub fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
     rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
 }
 
@@ -163,11 +175,102 @@ pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
     Ok(column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
+/// The data IDs of rows as texts that are equal when they are.
+///
+/// # Errors
+/// Rows without a dimension.
+pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
+    let mut keys = vec![String::new(); rows.num_rows()];
+    for dimension in &record.dataset_type.dimensions {
+        let texts = cast(&column(rows, dimension)?, &DataType::Utf8)?;
+        for (key, value) in keys.iter_mut().zip(texts.as_string::<i32>()) {
+            key.push_str(value.unwrap_or_default());
+            key.push('\u{1f}');
+        }
+    }
+    Ok(keys)
+}
+
+/// The values of some columns as tuples for `IN (VALUES …)`, in lists of a length that databases take.
+///
+/// # Errors
+/// Rows without a column, or with NULL in it.
+pub fn key_lists(dialect: Dialect, table: &Table, names: &[String], rows: &RecordBatch) -> Result<Vec<String>> {
+    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
+    let rows = batch(columns)?;
+    let given = give(table, &rows)?;
+    let mut tuples = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        let literals: Option<Vec<_>> = given.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
+        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
+        tuples.push(format!("({})", literals.join(", ")));
+    }
+    tuples.sort_unstable();
+    tuples.dedup();
+    Ok(tuples.chunks(CHUNK).map(|some| some.join(", ")).collect())
+}
+
+/// What a run holds of a type for some data IDs.
+pub struct Present {
+    /// Id of the dataset.
+    pub id: String,
+    /// Path and size of its file, when it is stored.
+    pub file: Option<(String, i64)>,
+}
+
+/// What a run holds of a type for the data IDs of rows, by [`keys`]; a run that does not exist holds nothing.
+///
+/// # Errors
+/// What the database says.
+pub async fn present(
+    registry: &Registry,
+    record: &TypeRecord,
+    run: &str,
+    rows: &RecordBatch,
+) -> Result<HashMap<String, Present>> {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let dimensions = &record.dataset_type.dimensions;
+    let identity = |c: &Scanned| c.name == "dataset_id" || dimensions.contains(&c.name);
+    let mut columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
+    let mut select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
+    columns.extend([Scanned::plain("path", Kind::Text(None)), Scanned::plain("file_size", Kind::Int)]);
+    let join = if registry.has_file_records().await? {
+        select.push("f.path, f.file_size".to_owned());
+        format!("LEFT JOIN {} f ON f.dataset_id = t.dataset_id", conn.table(&registry.file_records.name))
+    } else {
+        select.push("NULL, NULL".to_owned());
+        String::new()
+    };
+    let base = format!(
+        "SELECT {} FROM {} t {join} WHERE t.dataset_type_id = {} AND t.collection_id = \
+         (SELECT collection_id FROM {} WHERE name = {})",
+        select.join(", "),
+        conn.table(&record.tags.name),
+        record.id,
+        conn.table("collection"),
+        dialect.text(run)
+    );
+    let quoted: Vec<_> = dimensions.iter().map(|d| format!("t.{}", dialect.quote(d))).collect();
+    let lists =
+        if dimensions.is_empty() { vec![String::new()] } else { key_lists(dialect, &record.tags, dimensions, rows)? };
+    let mut all = HashMap::new();
+    for list in lists {
+        let only =
+            if list.is_empty() { String::new() } else { format!(" AND ({}) IN (VALUES {list})", quoted.join(", ")) };
+        let found = conn.rows(format!("{base}{only}"), columns.clone()).await?;
+        let at = |name: &str| found.schema_ref().index_of(name);
+        let files = optional_texts(&found, at("path")?).into_iter().zip(ints(&found, at("file_size")?));
+        let files = files.map(|(path, size)| path.map(|path| (path, size)));
+        let present = ids(&found, "dataset_id")?.into_iter().zip(files).map(|(id, file)| Present { id, file });
+        all.extend(keys(record, &found)?.into_iter().zip(present));
+    }
+    Ok(all)
+}
+
 /// How many ids go into one query.
 const CHUNK: usize = 4096;
 
-fn id_list(registry: &Registry, ids: &[String]) -> Result<String> {
-    let dialect = registry.conn.dialect();
+fn id_list(dialect: Dialect, ids: &[String]) -> Result<String> {
     let literal = |id: &String| dialect.uuid(id).ok_or_else(|| Error::invalid(format!("'{id}' is no dataset id")));
     Ok(ids.iter().map(literal).collect::<Result<Vec<_>>>()?.join(", "))
 }
@@ -176,13 +279,13 @@ fn id_list(registry: &Registry, ids: &[String]) -> Result<String> {
 ///
 /// # Errors
 /// A text that is no id, or what the database says.
-pub async fn types_of(registry: &Registry, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
+pub async fn types_of(source: &mut Source<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     for some in wanted.chunks(CHUNK) {
-        let (table, list) = (registry.conn.table("dataset"), id_list(registry, some)?);
-        let columns = vec![Scanned::plain("id", Kind::Uuid), Scanned::plain("dataset_type_id", Kind::Int)];
-        let rows = registry.conn.rows(format!("SELECT id, dataset_type_id FROM {table} WHERE id IN ({list})"), columns);
-        let rows = rows.await?;
+        let (table, list) = (source.table("dataset"), id_list(source.dialect(), some)?);
+        let columns = [Scanned::plain("id", Kind::Uuid), Scanned::plain("dataset_type_id", Kind::Int)];
+        let sql = format!("SELECT id, dataset_type_id FROM {table} WHERE id IN ({list})");
+        let rows = source.rows(sql, &columns).await?;
         for (id, kind) in texts(&rows, 0).into_iter().zip(ints(&rows, 1)) {
             found.entry(kind).or_default().push(id);
         }
@@ -194,8 +297,8 @@ pub async fn types_of(registry: &Registry, wanted: &[String]) -> Result<HashMap<
 ///
 /// # Errors
 /// What the database says.
-pub async fn data_ids(registry: &Registry, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
-    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+pub async fn data_ids(source: &mut Source<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
+    let dialect = source.dialect();
     let identity = |c: &Scanned| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
     let columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
     let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
@@ -208,11 +311,11 @@ pub async fn data_ids(registry: &Registry, record: &TypeRecord, wanted: &[String
             "SELECT {} FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.run_id = t.collection_id \
              WHERE t.dataset_id IN ({}) ORDER BY {order}",
             select.join(", "),
-            conn.table(&record.tags.name),
-            conn.table("dataset"),
-            id_list(registry, some)?
+            source.table(&record.tags.name),
+            source.table("dataset"),
+            id_list(dialect, some)?
         );
-        batches.push(conn.rows(sql, columns.clone()).await?);
+        batches.push(source.rows(sql, &columns).await?);
     }
     Ok(concat_batches(&arrow_schema(&columns), &batches)?)
 }

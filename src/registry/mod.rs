@@ -3,6 +3,7 @@
 //! SQL text for a database is made only here. What should be written is decided above, in `repo`.
 
 pub mod attributes;
+pub mod certifications;
 pub mod collections;
 pub mod conn;
 mod credentials;

@@ -143,6 +143,13 @@ impl Cell {
         }
     }
 
+    /// Bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        if let Builder::Bytes(b) = &mut self.builder {
+            b.append_value(bytes);
+        }
+    }
+
     /// Text of the database: as it is, or standing for bytes, an id, an instant.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::registry::collections;
-use crate::registry::conn::Batches;
+use crate::registry::conn::{Batches, Source};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ids};
 
@@ -37,14 +37,14 @@ impl Verb for Associate {
         tagged(&repo, &self.collection, "associate into").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
-            let members = datasets::data_ids(&repo.registry, &record, &wanted).await?;
+            let members = datasets::data_ids(&mut Source::Conn(&repo.registry.conn), &record, &wanted).await?;
             let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
             let new: BooleanArray = ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
             let name = record.dataset_type.name;
             hand.note("membership", Outcome::Existing, &name, (new.len() - new.true_count()) as u64);
             if new.true_count() > 0 {
                 let rows = filter_record_batch(&members, &new)?;
-                plan.push(Change::Associate(self.collection.clone(), name, rows));
+                plan.push(Change::Associate(self.collection.clone(), name, rows.into()));
             }
         }
         hand.apply(plan).await.map_err(|e| match e.kind() {
@@ -93,7 +93,7 @@ async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, 
     let mut seen = HashSet::new();
     let given = all_texts(rows, "dataset_id").await?;
     let wanted: Vec<String> = given.into_iter().filter(|id| seen.insert(id.clone())).collect();
-    let mut kinds = datasets::types_of(&repo.registry, &wanted).await?;
+    let mut kinds = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &wanted).await?;
     let known: HashSet<&String> = kinds.values().flatten().collect();
     if let Some(missing) = wanted.iter().find(|id| !known.contains(id)) {
         return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome, Patience};
+use super::hand::{Change, Hand, Outcome, TRIES};
 use super::records::all_texts;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
@@ -36,13 +36,13 @@ impl Verb for Chain {
             None => all_texts(rows, "name").await?,
         };
         // A chain that another writer edits meanwhile is looked at again.
-        let mut patience = Patience::default();
-        loop {
+        for _ in 1..TRIES {
             match self.edit(&repo, given.clone(), hand).await {
-                Err(error) if patience.again(&error).await => {}
+                Err(error) if error.kind() == Kind::Stale => {}
                 done => return done,
             }
         }
+        self.edit(&repo, given, hand).await
     }
 }
 

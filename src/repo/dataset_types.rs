@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::hand::{Change, Hand, Outcome};
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
-use crate::model::dataset::{DatasetType, STORAGE_CLASSES};
+use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{check_same, has_tables, load};
 
@@ -53,10 +53,10 @@ impl Verb for RegisterDatasetType {
 }
 
 /// A storage class is one of the Butler's or of the repository's configuration; its Python type is not looked at.
-fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
+pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
     let own = repo.config.value(&["storageClasses"]).and_then(serde_yaml::Value::as_mapping);
     let own = own.into_iter().flatten().filter_map(|(name, _)| name.as_str());
-    let names: Vec<&str> = STORAGE_CLASSES.lines().chain(own).collect();
+    let names: Vec<&str> = storage_classes().map(|(name, _)| name).chain(own).collect();
     if names.contains(&name) {
         return Ok(());
     }

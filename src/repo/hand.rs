@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
+use super::spool::Rows;
 use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
@@ -15,7 +16,7 @@ use crate::progress::{Progress, Step as Ticker};
 use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, Stored};
-use crate::registry::{collections, dimensions};
+use crate::registry::{certifications, collections, dimensions};
 use crate::store::transfer::{Transfer, bring, finish, take_back};
 
 /// One change; those of a plan are applied together.
@@ -28,17 +29,22 @@ pub enum Change {
     /// A dataset type to be registered.
     DatasetType(DatasetType),
     /// Records of a dimension element to be inserted.
-    Insert(String, RecordBatch),
+    Insert(String, Rows),
     /// Records of a dimension element to be replaced.
-    Replace(String, RecordBatch),
+    Replace(String, Rows),
     /// Files to be brought into the datastore.
     Files(Vec<Transfer>),
     /// Datasets of a type to be stored in a run.
-    Datasets(String, String, RecordBatch),
+    Datasets(String, String, Rows),
     /// File records of datasets of a type to be replaced.
-    ReplaceFiles(String, RecordBatch),
+    ReplaceFiles(String, Rows),
     /// Datasets of a type to be put into a TAGGED collection.
-    Associate(String, String, RecordBatch),
+    Associate(String, String, Rows),
+    /// Datasets of a type to be certified in a CALIBRATION collection, each for a validity range.
+    Certify(String, String, Rows),
+    /// Memberships of a CALIBRATION or TAGGED collection whose datasets are known when the plan is applied:
+    /// `dataset_id`, and for certifications their validity ranges.
+    Join(String, Rows),
     /// Datasets of a type to be taken out of a TAGGED collection.
     Disassociate(String, String, Vec<String>),
     /// A chain that had these children to get these, at these positions.
@@ -96,8 +102,11 @@ pub struct Hand<'a> {
     ticker: Option<Box<dyn Ticker>>,
 }
 
+/// Of how many things of one kind and fate a report names each.
+const MANY: usize = 8;
+
 /// How often a chunk is tried when another writer is in the way.
-const TRIES: u32 = 6;
+pub(super) const TRIES: u32 = 6;
 
 impl<'a> Hand<'a> {
     /// A hand for one deed.
@@ -143,15 +152,27 @@ impl<'a> Hand<'a> {
         self.counts.iter().filter(|((_, outcome, _), _)| *outcome == Outcome::Failed).map(|(_, n)| n).sum()
     }
 
-    /// The report: kinds of things in the order they came up.
+    /// The report: kinds of things in the order they came up; of many things of one kind and fate, only their number,
+    /// unless they failed.
     pub fn report(self) -> Vec<Line> {
-        let line = |((at, outcome, detail), count): ((usize, Outcome, String), u64)| Line {
-            thing: self.things[at].clone(),
-            outcome,
-            detail,
-            count,
-        };
-        self.counts.into_iter().map(line).collect()
+        let mut groups: BTreeMap<(usize, Outcome), Vec<(String, u64)>> = BTreeMap::new();
+        for ((at, outcome, detail), count) in self.counts {
+            groups.entry((at, outcome)).or_default().push((detail, count));
+        }
+        let mut lines = Vec::new();
+        for ((at, outcome), mut details) in groups {
+            if details.len() > MANY && outcome != Outcome::Failed {
+                details = vec![(String::new(), details.iter().map(|(_, count)| count).sum())];
+            }
+            let thing = &self.things[at];
+            lines.extend(details.into_iter().map(|(detail, count)| Line {
+                thing: thing.clone(),
+                outcome,
+                detail,
+                count,
+            }));
+        }
+        lines
     }
 
     /// Applies a plan: dataset types and their tables first, then files, then all rows in one transaction.
@@ -209,6 +230,8 @@ impl<'a> Hand<'a> {
             Change::Datasets(name, ..) => ("dataset", Outcome::Inserted, name.clone()),
             Change::ReplaceFiles(name, _) => ("file record", Outcome::Updated, name.clone()),
             Change::Associate(_, name, _) => ("membership", Outcome::Inserted, name.clone()),
+            Change::Certify(_, name, _) => ("certification", Outcome::Inserted, name.clone()),
+            Change::Join(name, _) => ("membership", Outcome::Inserted, name.clone()),
             Change::Disassociate(_, name, _) => ("membership", Outcome::Removed, name.clone()),
             Change::Chain(parent, ..) => ("chain", Outcome::Updated, parent.clone()),
         };
@@ -228,28 +251,37 @@ impl std::fmt::Debug for Hand<'_> {
 }
 
 impl Change {
-    /// How many things it changes.
-    fn size(&self) -> u64 {
+    /// The rows it writes, if it is made of rows.
+    fn rows(&self) -> Option<&Rows> {
         match self {
             Self::Insert(_, rows)
             | Self::Replace(_, rows)
             | Self::Datasets(_, _, rows)
             | Self::ReplaceFiles(_, rows)
-            | Self::Associate(_, _, rows) => rows.num_rows() as u64,
+            | Self::Associate(_, _, rows)
+            | Self::Certify(_, _, rows)
+            | Self::Join(_, rows) => Some(rows),
+            _ => None,
+        }
+    }
+
+    /// How many things it changes.
+    fn size(&self) -> u64 {
+        match self {
             Self::Files(files) => files.len() as u64,
             Self::Disassociate(_, _, ids) => ids.len() as u64,
-            _ => 1,
+            other => other.rows().map_or(1, |rows| rows.len() as u64),
         }
     }
 }
 
 /// Counts how often something was tried while another writer is in the way.
 #[derive(Default)]
-pub(super) struct Patience(u32);
+struct Patience(u32);
 
 impl Patience {
     /// Whether it is worth trying again after this error; waits a little longer each time.
-    pub(super) async fn again(&mut self, error: &Error) -> bool {
+    async fn again(&mut self, error: &Error) -> bool {
         self.0 += 1;
         // Another writer may have inserted the same row between our look and our insert: a true conflict comes back.
         let worth = error.kind() == Kind::Busy || (error.kind() == Kind::Conflict && self.0 == 1);
@@ -284,11 +316,8 @@ async fn make_file_records(repo: &Repo) -> Result<()> {
     Ok(())
 }
 
-/// Writes the rows of a plan, patiently; what depends on the children a chain had must be planned anew instead.
+/// Writes the rows of a plan, patiently.
 async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
-    if plan.iter().any(|change| matches!(change, Change::Chain(..))) {
-        return once(repo, plan).await;
-    }
     let mut patience = Patience::default();
     loop {
         match once(repo, plan).await {
@@ -302,42 +331,80 @@ async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
 async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
     let mut tx = repo.registry.begin().await?;
+    let mut writer = Writer { tx: &mut tx, repo, types: &types, now: time::now() };
     let mut written = Vec::new();
     for change in plan {
-        written.push(one(&mut tx, repo, &types, change).await?);
+        written.push(writer.write(change).await?);
     }
     tx.commit().await?;
     Ok(written)
 }
 
-async fn one(tx: &mut Tx, repo: &Repo, types: &[TypeRecord], change: &Change) -> Result<u64> {
-    let registry = &repo.registry;
-    let known = |name: &str| {
-        let found = types.iter().find(|t| t.dataset_type.name == name);
-        found.ok_or_else(|| Error::not_found("dataset type", name, types.iter().map(|t| t.dataset_type.name.as_str())))
-    };
-    match change {
-        Change::Collection(name, kind, doc) => {
-            collections::register(tx, name, *kind, doc.as_deref()).await.map(u64::from)
+/// Writes changes inside a transaction.
+struct Writer<'a> {
+    tx: &'a mut Tx,
+    repo: &'a Repo,
+    types: &'a [TypeRecord],
+    now: i64,
+}
+
+impl Writer<'_> {
+    async fn write(&mut self, change: &Change) -> Result<u64> {
+        let Some(rows) = change.rows() else { return self.write_single(change).await };
+        let mut written = 0;
+        for rows in rows.batches()? {
+            written += self.write_rows(change, &rows?).await?;
         }
-        Change::RemoveCollection(name, _) => collections::remove(tx, name).await,
-        Change::Insert(element, rows) => dimensions::insert(tx, registry, element, rows, OnConflict::Keep).await,
-        Change::Replace(element, rows) => dimensions::insert(tx, registry, element, rows, OnConflict::Replace).await,
-        Change::Datasets(name, run, rows) => {
-            let datastore = repo.config.datastore_name();
-            let stored = Stored { record: known(name)?, run, datastore: &datastore, ingest_date: time::now(), rows };
-            datasets::store(tx, registry, &stored).await
-        }
-        Change::ReplaceFiles(name, rows) => datasets::replace_files(tx, registry, known(name)?, rows).await,
-        Change::Associate(collection, name, rows) => {
-            datasets::associate(tx, registry, known(name)?, collection, rows).await
-        }
-        Change::Disassociate(collection, name, ids) => datasets::disassociate(tx, known(name)?, collection, ids).await,
-        Change::Chain(parent, before, children) => {
-            collections::set_chain(tx, parent, before, children).await.map(u64::from)
-        }
-        // Done before the transaction.
-        Change::DatasetType(_) => Ok(0),
-        Change::Files(files) => Ok(files.len() as u64),
+        Ok(written)
     }
+
+    async fn write_single(&mut self, change: &Change) -> Result<u64> {
+        match change {
+            Change::Collection(name, kind, doc) => {
+                collections::register(self.tx, name, *kind, doc.as_deref()).await.map(u64::from)
+            }
+            Change::RemoveCollection(name, _) => collections::remove(self.tx, name).await,
+            Change::Disassociate(collection, name, ids) => {
+                datasets::disassociate(self.tx, known(self.types, name)?, collection, ids).await
+            }
+            Change::Chain(parent, before, children) => {
+                collections::set_chain(self.tx, parent, before, children).await.map(u64::from)
+            }
+            Change::Files(files) => Ok(files.len() as u64),
+            // Dataset types were made before the transaction; all others have rows.
+            _ => Ok(0),
+        }
+    }
+
+    async fn write_rows(&mut self, change: &Change, rows: &RecordBatch) -> Result<u64> {
+        let registry = &self.repo.registry;
+        match change {
+            Change::Insert(element, _) => dimensions::insert(self.tx, registry, element, rows, OnConflict::Keep).await,
+            Change::Replace(element, _) => {
+                dimensions::insert(self.tx, registry, element, rows, OnConflict::Replace).await
+            }
+            Change::Datasets(name, run, _) => {
+                let datastore = self.repo.config.datastore_name();
+                let (record, ingest_date) = (known(self.types, name)?, self.now);
+                let stored = Stored { record, run, datastore: &datastore, ingest_date, rows };
+                datasets::store(self.tx, registry, &stored).await
+            }
+            Change::ReplaceFiles(name, _) => {
+                datasets::replace_files(self.tx, registry, known(self.types, name)?, rows).await
+            }
+            Change::Associate(collection, name, _) => {
+                datasets::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
+            }
+            Change::Certify(collection, name, _) => {
+                certifications::certify(self.tx, registry, known(self.types, name)?, collection, rows).await
+            }
+            Change::Join(collection, _) => certifications::join(self.tx, registry, self.types, collection, rows).await,
+            _ => Err(Error::bug("a change without rows has some")),
+        }
+    }
+}
+
+fn known<'t>(types: &'t [TypeRecord], name: &str) -> Result<&'t TypeRecord> {
+    let found = types.iter().find(|t| t.dataset_type.name == name);
+    found.ok_or_else(|| Error::not_found("dataset type", name, types.iter().map(|t| t.dataset_type.name.as_str())))
 }

@@ -62,10 +62,10 @@ pub(super) async fn sync(
     let changed = select(rows, &statuses, |s| matches!(s, Status::Differs(_)))?;
     hand.note(element, Outcome::Existing, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
     if new.num_rows() > 0 {
-        plan.push(Change::Insert(element.to_owned(), new));
+        plan.push(Change::Insert(element.to_owned(), new.into()));
     }
     if changed.num_rows() > 0 {
-        plan.push(Change::Replace(element.to_owned(), changed));
+        plan.push(Change::Replace(element.to_owned(), changed.into()));
     }
     Ok(())
 }

@@ -3,17 +3,21 @@
 //! A verb decides what would have to change and hands it, in chunks, to the one [`Hand`] that writes.
 
 mod access;
+mod arrivals;
 mod associate;
 mod chain;
 mod collections;
 mod create;
 mod dataset_types;
 pub mod hand;
+mod import;
 mod ingest;
 mod instrument;
 mod locate;
+mod placing;
 mod records;
 pub mod search;
+mod spool;
 mod sync;
 
 use async_trait::async_trait;
@@ -25,12 +29,14 @@ pub use self::collections::{RegisterCollection, RemoveCollection};
 pub use self::create::CreateRepository;
 pub use self::dataset_types::RegisterDatasetType;
 use self::hand::Hand;
+pub use self::import::Import;
 pub use self::ingest::IngestRaws;
 pub use self::instrument::RegisterInstrument;
 pub use self::locate::Located;
 pub use self::records::InsertRecords;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
+use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::Registry;
 use crate::registry::conn::{Batches, Database};
 
@@ -49,6 +55,25 @@ impl Repo {
     /// The folder of the datastore.
     pub fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
+    }
+}
+
+impl Repo {
+    /// The class that reads and writes files of a dataset type: by its name or storage class in the configuration,
+    /// else the usual one of its storage class.
+    ///
+    /// # Errors
+    /// A storage class without a usual one.
+    pub fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
+        let class = &dataset_type.storage_class;
+        let configured = [&dataset_type.name, class].into_iter().find_map(|name| {
+            let value = self.config.value(&["datastore", "formatters", name])?;
+            value.as_str().or_else(|| value.get("formatter")?.as_str())
+        });
+        let usual = || storage_classes().find(|(name, _)| name == class)?.1;
+        configured.or_else(usual).ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("storage class '{class}' has no usual formatter: name one"))
+        })
     }
 }
 

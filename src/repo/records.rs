@@ -43,7 +43,7 @@ impl Verb for InsertRecords {
             let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
             let new = select(&rows, &statuses, |s| *s == Status::New)?;
             hand.note(&self.element, Outcome::Existing, "", (rows.num_rows() - new.num_rows()) as u64);
-            plan.push(Change::Insert(self.element.clone(), new));
+            plan.push(Change::Insert(self.element.clone(), new.into()));
         } else {
             sync(&repo, &self.element, &rows, self.replace, &mut plan, hand).await?;
         }

@@ -47,6 +47,12 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
     Ok(normal(&out))
 }
 
+/// The fields that a template names.
+pub fn fields(template: &str) -> Vec<&str> {
+    let inside = template.split('{').skip(1).filter_map(|part| part.split('}').next());
+    inside.filter_map(|field| field.split(':').next()).flat_map(|names| names.split('|')).collect()
+}
+
 /// The text of a value under a format such as `06d`, which fills a number with zeros.
 fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
     let spec = format.replace(['?', '/'], "");

@@ -6,8 +6,11 @@ use regex::Regex;
 
 use crate::engine::arguments::{Function, Takes};
 use crate::error::Error;
-use crate::repo::IngestRaws;
+use crate::repo::{Import, IngestRaws};
 use crate::store::transfer::Mode;
+
+/// How `transfer` is explained.
+const MODES: &str = "auto, link, symlink, hardlink, copy, move, relsymlink or direct; default auto";
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -29,19 +32,48 @@ pub fn functions() -> Vec<Function> {
         .arg("locations", Takes::TextList, "folders, searched with all below them, and files")
         .option("regex", Takes::Text, "which names in folders are raw files; default '\\.fit[s]?\\b'")
         .option("output_run", Takes::Text, "the RUN collection; default the instrument's, such as LSSTComCam/raw/all")
-        .option(
-            "transfer",
-            Takes::Text,
-            "auto, link, symlink, hardlink, copy, move, relsymlink or direct; default auto",
-        )
+        .option("transfer", Takes::Text, MODES)
         .option("track_file_attrs", Takes::Bool, "record the sizes of files; default true")
         .option("fail_fast", Takes::Bool, "end at the first problem; default false: problems become rows of the answer")
         .option("update_records", Takes::Bool, "overwrite exposure records that differ; default false")
         .option("processes", Takes::Int, "how many folders are read at the same time; default 16")
         .notes(
             "What is known of a file comes from the `_index.json` of its folder or from a sidecar; FITS headers are \
-             not read. Files that are ingested already are left as they are, in every transfer mode.",
+             not read. Files that are ingested already are left as they are; only `direct` records another URI or \
+             size anew.",
         )
         .example("CALL ingest_raws('DATA/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"),
+        Function::verb("import", "Imports what `export` or `butler export-calibs` wrote.", |given| {
+            let refuse_differences = match given.text("on_conflict").as_deref() {
+                None | Some("keep") => false,
+                Some("error") => true,
+                Some(other) => return Err(Error::not_found("way of on_conflict", other, ["keep", "error"])),
+            };
+            Ok(Arc::new(Import {
+                directory: given.need("directory")?,
+                export_file: given.text("export_file").unwrap_or_else(|| "export.yaml".to_owned()),
+                transfer: Mode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
+                skip_dimensions: given.list("skip_dimensions").unwrap_or_default(),
+                track_file_attrs: given.bool("track_file_attrs", true),
+                without_datastore: given.bool("without_datastore", false),
+                refuse_differences,
+            }))
+        })
+        .arg("directory", Takes::Text, "the folder that relative paths of the file count from")
+        .option("export_file", Takes::Text, "the file, in the folder unless found elsewhere; default export.yaml")
+        .option("transfer", Takes::Text, MODES)
+        .option("skip_dimensions", Takes::TextList, "dimension elements whose records are not taken")
+        .option("track_file_attrs", Takes::Bool, "record the sizes of files; default true")
+        .option("without_datastore", Takes::Bool, "make the datasets known without their files; default false")
+        .option(
+            "on_conflict",
+            Takes::Text,
+            "keep or error: what happens to a dimension record that is there with other values; default keep",
+        )
+        .notes(
+            "All or nothing is imported. Datasets that are there already, with the same id, data ID and run, are left \
+             as they are. A dimension record that is there with other values stays, and is counted.",
+        )
+        .example("CALL import('DATA/ancillary', export_file => 'export.yaml', transfer => 'direct')"),
     ]
 }

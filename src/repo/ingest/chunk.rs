@@ -11,7 +11,6 @@ use super::{Exposure, File, IngestRaws, rows};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
-use crate::model::dataset::DatasetType;
 use crate::registry::collections;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::dimensions::table;
@@ -171,16 +170,11 @@ impl<'a> Chunks<'a> {
 
     /// The dataset type and the run, when they are not there yet.
     async fn prepare(&self, instrument: &Instrument, run: &str, draft: &mut Draft) -> Result<()> {
-        let (raw, known) = (&instrument.raw, &self.instruments[&instrument.name]);
+        let known = &self.instruments[&instrument.name];
         if known.prepared {
             return Ok(());
         }
-        let wanted = DatasetType {
-            name: raw.dataset_type.clone(),
-            dimensions: self.repo.registry.universe.group(&raw.dimensions)?.required,
-            storage_class: raw.storage_class.clone(),
-            is_calibration: false,
-        };
+        let wanted = rows::raw_type(self.repo, instrument)?;
         match &known.raw {
             Some(there) => dataset_types::check_same(&wanted, &there.dataset_type)?,
             None if self.instruments.values().any(|k| k.prepared) => {}
@@ -233,10 +227,10 @@ impl<'a> Chunks<'a> {
             let same = is(|s| *s == Status::Same).filter(|same| *same).count();
             draft.existing.push((element.to_owned(), String::new(), same as u64));
             if new.num_rows() > 0 {
-                draft.changes.push(Change::Insert(element.to_owned(), new));
+                draft.changes.push(Change::Insert(element.to_owned(), new.into()));
             }
             if changed.num_rows() > 0 {
-                draft.changes.push(Change::Replace(element.to_owned(), changed));
+                draft.changes.push(Change::Replace(element.to_owned(), changed.into()));
             }
         }
         let mut good = Vec::with_capacity(exposures.len());
@@ -306,10 +300,10 @@ impl<'a> Chunks<'a> {
         }
         if !new.is_empty() {
             let rows = rows::dataset_rows(instrument, &new)?;
-            draft.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows));
+            draft.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows.into()));
         }
         if !moved.is_empty() {
-            draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?));
+            draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
         }
         Ok(())
     }

@@ -8,17 +8,16 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 
-use serde_yaml::Value;
-
 use super::Exposure;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
-use crate::model::dataset::dataset_id;
+use crate::model::dataset::{DatasetType, dataset_id};
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::rows::{batch, constant_text, text_column};
 use crate::registry::schema::{Kind, Scanned, Table};
 use crate::registry::{datasets, dimensions, ints, optional_texts, texts};
 use crate::repo::Repo;
+use crate::repo::placing::template;
 use crate::store::placement;
 
 /// Detector names of an instrument, by id.
@@ -222,28 +221,22 @@ pub fn placed(
             _ => return None,
         })
     };
-    Ok(format!("{}{extension}", placement::fill(template(repo, instrument)?, &value)?))
+    Ok(format!(
+        "{}{extension}",
+        placement::fill(template(repo, &raw_type(repo, instrument)?, Some(&instrument.name))?, &value)?
+    ))
 }
 
-/// The template for raws: by dataset type, by dimensions, by storage class, else the Butler's own.
-fn template<'a>(repo: &'a Repo, instrument: &Instrument) -> Result<&'a str> {
-    let (raw, universe) = (&instrument.raw, &repo.registry.universe);
-    let dimensions = universe.group(&raw.dimensions)?.required;
-    // Dimensions may be named in any order, with or without those that others bring along.
-    let is_ours = |key: &str| {
-        let names: Vec<String> = key.split('+').map(str::to_owned).collect();
-        names.len() > 1 && universe.group(&names).is_ok_and(|group| group.required == dimensions)
-    };
-    let own = format!("instrument<{}>", instrument.name);
-    let sections = [vec!["datastore", "templates", &own], vec!["datastore", "templates"]];
-    for section in sections.iter().filter_map(|path| repo.config.value(path)?.as_mapping()) {
-        let template = |value: &'a Value| value.as_str().or_else(|| value.get("template")?.as_str());
-        let named = |name: &str| section.get(name).and_then(template);
-        let by_dimensions =
-            || section.iter().find(|(k, _)| k.as_str().is_some_and(is_ours)).and_then(|(_, v)| template(v));
-        if let Some(found) = named(&raw.dataset_type).or_else(by_dimensions).or_else(|| named(&raw.storage_class)) {
-            return Ok(found);
-        }
-    }
-    Ok(placement::RAW)
+/// The dataset type of an instrument's raws.
+///
+/// # Errors
+/// Dimensions the universe does not know.
+pub fn raw_type(repo: &Repo, instrument: &Instrument) -> Result<DatasetType> {
+    let raw = &instrument.raw;
+    Ok(DatasetType {
+        name: raw.dataset_type.clone(),
+        dimensions: repo.registry.universe.group(&raw.dimensions)?.required,
+        storage_class: raw.storage_class.clone(),
+        is_calibration: false,
+    })
 }

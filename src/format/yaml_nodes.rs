@@ -1,0 +1,355 @@
+//! Large YAML files read a piece at a time: values with their lines and tags, never the whole document.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io::Read;
+use std::rc::Rc;
+
+use saphyr_parser::{BufferedInput, Event, Parser, ScalarStyle, Tag};
+
+use crate::error::{Error, Result};
+use crate::model::time;
+
+/// How deep values may be nested.
+const DEPTH: usize = 32;
+/// How many values may be named by anchors.
+const ANCHORS: usize = 10_000;
+
+/// A value of a YAML document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its tag without exclamation marks, such as `uuid`.
+    pub tag: Option<String>,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Text, and whether it stood without quotes.
+    Scalar(String, bool),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in its order.
+    Map(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// The error of a value that is not what it should be.
+    pub fn wrong(&self, what: &str) -> Error {
+        let shown = match &self.value {
+            Value::Scalar(text, _) => format!("'{}'", text.chars().take(40).collect::<String>()),
+            Value::List(_) => "a list".to_owned(),
+            Value::Map(_) => "a mapping".to_owned(),
+        };
+        Error::invalid(format!("line {}: {what}, not {shown}", self.line))
+    }
+
+    /// Whether it is YAML's null.
+    pub fn is_null(&self) -> bool {
+        self.tag.is_none()
+            && matches!(&self.value, Value::Scalar(text, true) if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
+    }
+
+    /// The text of a scalar that is not null.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn text(&self) -> Result<&str> {
+        match &self.value {
+            Value::Scalar(text, _) if !self.is_null() => Ok(text),
+            _ => Err(self.wrong("there should be a text")),
+        }
+    }
+
+    /// A whole number.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn int(&self) -> Result<i64> {
+        let text = self.text()?;
+        let float = || text.parse::<f64>().ok().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64);
+        let found = text.replace('_', "").parse().ok().or_else(float);
+        found.ok_or_else(|| self.wrong("there should be a whole number"))
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn float(&self) -> Result<f64> {
+        let text = self.text()?;
+        let found = match text.trim_start_matches(['+', '-']).to_lowercase().as_str() {
+            ".inf" => Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
+            ".nan" => Some(f64::NAN),
+            _ => text.replace('_', "").parse().ok(),
+        };
+        found.ok_or_else(|| self.wrong("there should be a number"))
+    }
+
+    /// A truth value, in the words of YAML 1.1.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn bool(&self) -> Result<bool> {
+        match self.text()?.to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => Err(self.wrong("there should be true or false")),
+        }
+    }
+
+    /// An instant, TAI nanoseconds: tagged `!butler_time/tai/iso` it is TAI, without a tag UTC, as the Butler reads it.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn time(&self) -> Result<i64> {
+        let text = self.text()?;
+        let tagged = self.tag.as_deref() == Some("butler_time/tai/iso");
+        let plain = self.tag.is_none() && matches!(self.value, Value::Scalar(_, true)) && text.len() > 10;
+        let found = match (tagged, plain) {
+            (true, _) if !text.contains('T') => time::parse(text),
+            (false, true) => time::parse_utc(text.trim_end_matches('Z')),
+            _ => None,
+        };
+        found.ok_or_else(|| self.wrong("there should be a time tagged !butler_time/tai/iso"))
+    }
+
+    /// The items of a list.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn list(self) -> Result<Vec<Self>> {
+        match self.value {
+            Value::List(items) => Ok(items),
+            _ => Err(self.wrong("there should be a list")),
+        }
+    }
+
+    /// The entries of a mapping.
+    ///
+    /// # Errors
+    /// Another value.
+    pub fn map(self) -> Result<Vec<(String, Self)>> {
+        match self.value {
+            Value::Map(entries) => Ok(entries),
+            _ => Err(self.wrong("there should be a mapping")),
+        }
+    }
+}
+
+/// One event with its line.
+type Step = (Event<'static>, usize);
+
+/// The values of a YAML text, as they come.
+pub struct Nodes<R: Read> {
+    parser: Parser<'static, BufferedInput<Chars<R>>>,
+    fault: Rc<RefCell<Option<Error>>>,
+    peeked: Option<Step>,
+    anchors: HashMap<usize, Node>,
+}
+
+impl<R: Read + 'static> Nodes<R> {
+    /// Of a text.
+    pub fn new(reader: R) -> Self {
+        let fault = Rc::new(RefCell::new(None));
+        let chars = Chars { reader, buffer: vec![0; 1 << 16], at: 0, end: 0, fault: Rc::clone(&fault) };
+        Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new() }
+    }
+
+    /// The next event.
+    ///
+    /// # Errors
+    /// What is no YAML or no UTF-8, or cannot be read.
+    pub fn step(&mut self) -> Result<Step> {
+        if let Some(step) = self.peeked.take() {
+            return Ok(step);
+        }
+        let next = self.parser.next_event();
+        if let Some(fault) = self.fault.borrow_mut().take() {
+            return Err(fault);
+        }
+        match next {
+            Some(Ok((event, span))) => Ok((event, span.start.line())),
+            Some(Err(e)) => Err(Error::invalid(format!("line {}: not YAML: {}", e.marker().line(), e.info()))),
+            None => Ok((Event::StreamEnd, 0)),
+        }
+    }
+
+    /// The next event, which stays the next.
+    ///
+    /// # Errors
+    /// As [`Self::step`].
+    pub fn peek(&mut self) -> Result<&Step> {
+        let step = self.step()?;
+        Ok(self.peeked.insert(step))
+    }
+
+    /// The next value, whole.
+    ///
+    /// # Errors
+    /// What is no value here, or nested too deep.
+    pub fn node(&mut self) -> Result<Node> {
+        let step = self.step()?;
+        self.value(step, 0)
+    }
+
+    fn value(&mut self, (event, line): Step, depth: usize) -> Result<Node> {
+        if depth > DEPTH {
+            return Err(Error::invalid(format!("line {line}: values are nested too deep")));
+        }
+        let (anchor, node) = match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let value = Value::Scalar(text.into_owned(), style == ScalarStyle::Plain);
+                (anchor, Node { line, tag: tag.as_deref().map(name), value })
+            }
+            Event::SequenceStart(anchor, tag) => {
+                let mut items = Vec::new();
+                loop {
+                    match self.step()? {
+                        (Event::SequenceEnd, _) => break,
+                        step => items.push(self.value(step, depth + 1)?),
+                    }
+                }
+                (anchor, Node { line, tag: tag.as_deref().map(name), value: Value::List(items) })
+            }
+            Event::MappingStart(anchor, tag) => {
+                let mut entries: Vec<(String, Node)> = Vec::new();
+                while let Some((key, line)) = self.key()? {
+                    if entries.iter().any(|(there, _)| *there == key) {
+                        return Err(Error::invalid(format!("line {line}: key '{key}' is there twice")));
+                    }
+                    let step = self.step()?;
+                    entries.push((key, self.value(step, depth + 1)?));
+                }
+                (anchor, Node { line, tag: tag.as_deref().map(name), value: Value::Map(entries) })
+            }
+            Event::Alias(anchor) => {
+                let known = self.anchors.get(&anchor).cloned();
+                return known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no value before it")));
+            }
+            _ => return Err(Error::invalid(format!("line {line}: there should be a value"))),
+        };
+        if anchor > 0 {
+            if self.anchors.len() >= ANCHORS {
+                return Err(Error::invalid(format!("line {line}: there are too many anchors")));
+            }
+            self.anchors.insert(anchor, node.clone());
+        }
+        Ok(node)
+    }
+
+    /// The next key of a mapping and its line; nothing at its end.
+    ///
+    /// # Errors
+    /// A key that is no scalar.
+    pub fn key(&mut self) -> Result<Option<(String, usize)>> {
+        match self.step()? {
+            (Event::MappingEnd, _) => Ok(None),
+            (Event::Scalar(text, ..), line) => Ok(Some((text.into_owned(), line))),
+            (_, line) => Err(Error::invalid(format!("line {line}: there should be a key"))),
+        }
+    }
+}
+
+fn name(tag: &Tag) -> String {
+    format!("{}{}", tag.handle.trim_matches('!'), tag.suffix.trim_start_matches('!'))
+}
+
+/// The characters of UTF-8 text, with a fault instead of what cannot be read.
+struct Chars<R> {
+    reader: R,
+    buffer: Vec<u8>,
+    at: usize,
+    end: usize,
+    fault: Rc<RefCell<Option<Error>>>,
+}
+
+impl<R: Read> Chars<R> {
+    fn fill(&mut self) -> std::io::Result<()> {
+        self.buffer.copy_within(self.at..self.end, 0);
+        self.end -= self.at;
+        self.at = 0;
+        while self.end < self.buffer.len() {
+            match self.reader.read(&mut self.buffer[self.end..])? {
+                0 => break,
+                more => self.end += more,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<R: Read> Iterator for Chars<R> {
+    type Item = char;
+
+    fn next(&mut self) -> Option<char> {
+        if self.at + 4 > self.end
+            && let Err(error) = self.fill()
+        {
+            *self.fault.borrow_mut() = Some(error.into());
+            return None;
+        }
+        let rest = &self.buffer[self.at..self.end];
+        let first = *rest.first()?;
+        if first < 0x80 {
+            self.at += 1;
+            return Some(char::from(first));
+        }
+        let width = first.leading_ones() as usize;
+        match rest.get(..width).and_then(|bytes| std::str::from_utf8(bytes).ok()) {
+            Some(text) => {
+                self.at += width;
+                text.chars().next()
+            }
+            None => {
+                *self.fault.borrow_mut() = Some(Error::invalid("the text is not UTF-8"));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &'static str) -> Result<Node> {
+        let mut nodes = Nodes::new(text.as_bytes());
+        while !matches!(nodes.peek()?.0, Event::MappingStart(..) | Event::SequenceStart(..) | Event::StreamEnd) {
+            nodes.step()?;
+        }
+        nodes.node()
+    }
+
+    #[test]
+    fn values_keep_tags_lines_and_anchors() {
+        let text =
+            "a: !uuid 'x'\nb: &n !<lsst.sphgeom.ConvexPolygon>\n  encoded: 'é1'\nc: *n\nd: [1_000, ~, 2.0, .nan]\n";
+        let entries = read(text).unwrap().map().unwrap();
+        assert_eq!((entries[0].1.tag.as_deref(), entries[1].1.line), (Some("uuid"), 2));
+        assert_eq!(entries[1].1.tag.as_deref(), Some("lsst.sphgeom.ConvexPolygon"));
+        assert_eq!(entries[1].1, entries[2].1);
+        let numbers = entries[3].1.clone().list().unwrap();
+        assert_eq!((numbers[0].int().unwrap(), numbers[1].is_null(), numbers[2].int().unwrap()), (1000, true, 2));
+        assert!(numbers[3].float().unwrap().is_nan());
+    }
+
+    #[test]
+    fn faults_are_told_with_their_line() {
+        for (text, said) in [
+            ("a: [1\nb: 2", "line"),
+            ("a: 1\na: 2", "line 2: key 'a' is there twice"),
+            ("a: *x", "line"),
+            ("- [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "line"),
+        ] {
+            assert!(read(text).unwrap_err().said().contains(said), "{text}");
+        }
+        let mut nodes = Nodes::new(&b"a: \xff\n"[..]);
+        let error = std::iter::repeat_with(|| nodes.step().map(|_| ())).take(9).find_map(Result::err).unwrap();
+        assert_eq!(error.said(), "the text is not UTF-8");
+    }
+}

@@ -1,0 +1,285 @@
+//! Validity ranges of datasets in CALIBRATION collections, and memberships of datasets known by their ids only.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
+
+use super::conn::{OnConflict, Source, Tx};
+use super::dataset_types::TypeRecord;
+use super::dialect::Dialect;
+use super::rows::{batch, constant_int};
+use super::schema::{Kind, Scanned, Table, arrow_schema};
+use super::{Registry, collections, datasets, instants, ints, texts};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::model::time::{self, Timespan};
+
+/// A row of a calibration table.
+struct Certified {
+    id: i64,
+    dataset: String,
+    key: String,
+    span: Timespan,
+    row: u32,
+}
+
+/// Certifies datasets of one type; rows hold `dataset_id`, the dimensions, `timespan_begin` and `timespan_end`. Those
+/// certified so already are kept. Returns how many are new.
+///
+/// # Errors
+/// A type that is no calibration type, or another dataset that is valid at the same time for the same data ID.
+pub async fn certify(
+    tx: &mut Tx,
+    registry: &Registry,
+    record: &TypeRecord,
+    collection: &str,
+    rows: &RecordBatch,
+) -> Result<u64> {
+    let (table, number) = (calibs(record)?, collections::number(tx, collection).await?);
+    datasets::summarise(tx, registry, record, number, rows).await?;
+    lock(tx, table).await?;
+    let there = overlapping_keys(&mut Source::Tx(tx), record, table, number, Some(rows)).await?;
+    let given = certified(record, rows)?;
+    let mut taken: HashMap<&str, Vec<(&Certified, bool)>> = HashMap::new();
+    for old in &there.1 {
+        taken.entry(&old.key).or_default().push((old, true));
+    }
+    let mut new = Vec::new();
+    for row in &given {
+        let others = taken.entry(&row.key).or_default();
+        if others.iter().any(|(other, _)| other.dataset == row.dataset && other.span == row.span) {
+            continue;
+        }
+        // Datasets of one call, with one validity range, are not compared with each other, as in the Butler.
+        let clash =
+            others.iter().find(|(other, old)| (*old || other.span != row.span) && overlap(other.span, row.span));
+        if let Some((other, _)) = clash {
+            let said = format!(
+                "dataset {} of type '{}' is valid in collection '{collection}' for {} already, which overlaps {} of \
+                 dataset {} with the same data ID",
+                other.dataset,
+                record.dataset_type.name,
+                shown(other.span),
+                shown(row.span),
+                row.dataset
+            );
+            return Err(Error::new(ErrorKind::Conflict, said));
+        }
+        others.push((row, false));
+        new.push(row.row);
+    }
+    insert(tx, record, table, number, rows, &new, None).await
+}
+
+/// Takes a time out of the validity ranges of a type, for some data IDs or for all; what is left of a range stays.
+/// Returns how many ranges were changed.
+///
+/// # Errors
+/// A type that is no calibration type, or what the database says.
+pub async fn decertify(
+    tx: &mut Tx,
+    record: &TypeRecord,
+    collection: &str,
+    span: Timespan,
+    data_ids: Option<&RecordBatch>,
+) -> Result<u64> {
+    let (table, number) = (calibs(record)?, collections::number(tx, collection).await?);
+    lock(tx, table).await?;
+    let (rows, all) = overlapping_keys(&mut Source::Tx(tx), record, table, number, data_ids).await?;
+    let hit: Vec<&Certified> = all.iter().filter(|row| overlap(row.span, span)).collect();
+    let name = tx.table(&table.name);
+    for some in hit.chunks(1000) {
+        let list: Vec<_> = some.iter().map(|row| row.id.to_string()).collect();
+        tx.execute(format!("DELETE FROM {name} WHERE id IN ({})", list.join(", "))).await?;
+    }
+    let (mut left, mut spans) = (Vec::new(), Vec::new());
+    for row in &hit {
+        for rest in row.span.without(span) {
+            left.push(row.row);
+            spans.push(rest);
+        }
+    }
+    insert(tx, record, table, number, &rows, &left, Some(&spans)).await?;
+    Ok(hit.len() as u64)
+}
+
+/// How many validity ranges of a type lie in a time, for some data IDs or for all.
+///
+/// # Errors
+/// A type that is no calibration type, or what the database says.
+pub async fn count_overlapping(
+    registry: &Registry,
+    record: &TypeRecord,
+    collection: &str,
+    span: Timespan,
+    data_ids: Option<&RecordBatch>,
+) -> Result<u64> {
+    let conn = &registry.conn;
+    let sql = format!(
+        "SELECT collection_id FROM {} WHERE name = {}",
+        conn.table("collection"),
+        conn.dialect().text(collection)
+    );
+    let number = ints(&conn.rows(sql, vec![Scanned::plain("collection_id", Kind::Int)]).await?, 0);
+    let number = number.first().copied().ok_or_else(|| Error::not_found("collection", collection, []))?;
+    let (_, all) = overlapping_keys(&mut Source::Conn(conn), record, calibs(record)?, number, data_ids).await?;
+    Ok(all.iter().filter(|row| overlap(row.span, span)).count() as u64)
+}
+
+/// Puts datasets that are known by their ids into a TAGGED collection, or with `timespan_begin` and `timespan_end`
+/// into a CALIBRATION collection. Returns how many are new.
+///
+/// # Errors
+/// An id that no dataset has, or what [`certify`] and [`datasets::associate`] refuse.
+pub async fn join(
+    tx: &mut Tx,
+    registry: &Registry,
+    types: &[TypeRecord],
+    collection: &str,
+    rows: &RecordBatch,
+) -> Result<u64> {
+    let ids = datasets::ids(rows, "dataset_id")?;
+    let mut kinds = datasets::types_of(&mut Source::Tx(tx), &ids).await?;
+    let known: HashSet<&String> = kinds.values().flatten().collect();
+    if let Some(missing) = ids.iter().find(|id| !known.contains(id)) {
+        return Err(Error::new(ErrorKind::NotFound, format!("no dataset has the id '{missing}'")));
+    }
+    let mut new = 0;
+    for record in types {
+        let Some(wanted) = kinds.remove(&record.id) else { continue };
+        let data_ids = datasets::data_ids(&mut Source::Tx(tx), record, &wanted).await?;
+        if rows.num_columns() == 1 {
+            new += datasets::associate(tx, registry, record, collection, &data_ids).await?;
+            continue;
+        }
+        // A dataset may be valid for several times.
+        let known = texts(&data_ids, 0);
+        let at: HashMap<&str, u32> = known.iter().map(String::as_str).zip(0..).collect();
+        let pairs: Vec<(u32, u32)> =
+            ids.iter().zip(0..).filter_map(|(id, row)| Some((*at.get(id.as_str())?, row))).collect();
+        let data_ids = take_record_batch(&data_ids, &pairs.iter().map(|pair| Some(pair.0)).collect::<UInt32Array>())?;
+        let spans = take_record_batch(rows, &pairs.iter().map(|pair| Some(pair.1)).collect::<UInt32Array>())?;
+        let columns = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
+        let spans = spans.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(spans.columns().to_vec()).skip(1);
+        new += certify(tx, registry, record, collection, &batch(columns.chain(spans))?).await?;
+    }
+    Ok(new)
+}
+
+fn calibs(record: &TypeRecord) -> Result<&Table> {
+    record.calibs.as_ref().ok_or_else(|| {
+        let name = &record.dataset_type.name;
+        Error::new(ErrorKind::Conflict, format!("dataset type '{name}' is no calibration type, it cannot be certified"))
+    })
+}
+
+/// As the Butler does, so that two writers cannot certify overlapping ranges.
+async fn lock(tx: &mut Tx, table: &Table) -> Result<()> {
+    if tx.dialect() == Dialect::Postgres {
+        let name = tx.table(&table.name);
+        tx.execute(format!("LOCK TABLE {name} IN EXCLUSIVE MODE")).await?;
+    }
+    Ok(())
+}
+
+/// The certifications of a type in a collection, for the data IDs of some rows or for all.
+async fn overlapping_keys(
+    source: &mut Source<'_>,
+    record: &TypeRecord,
+    table: &Table,
+    collection: i64,
+    only: Option<&RecordBatch>,
+) -> Result<(RecordBatch, Vec<Certified>)> {
+    let dimensions = &record.dataset_type.dimensions;
+    let wanted = |name: &str| {
+        name == "id" || name == "dataset_id" || name.starts_with("timespan") || dimensions.iter().any(|d| d == name)
+    };
+    let columns: Vec<Scanned> = table.scanned().into_iter().filter(|c| wanted(&c.name)).collect();
+    let dialect = source.dialect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let base = format!(
+        "SELECT {} FROM {} WHERE dataset_type_id = {} AND collection_id = {collection}",
+        select.join(", "),
+        source.table(&table.name),
+        record.id
+    );
+    let keys = match only {
+        Some(rows) if !dimensions.is_empty() => datasets::key_lists(dialect, table, dimensions, rows)?,
+        _ => vec![String::new()],
+    };
+    let quoted: Vec<_> = dimensions.iter().map(|d| dialect.quote(d)).collect();
+    let mut batches = Vec::new();
+    for keys in keys {
+        let sql = if keys.is_empty() {
+            base.clone()
+        } else {
+            format!("{base} AND ({}) IN (VALUES {keys})", quoted.join(", "))
+        };
+        batches.push(source.rows(sql, &columns).await?);
+    }
+    let rows = concat_batches(&arrow_schema(&columns), &batches)?;
+    let all = certified(record, &rows)?;
+    Ok((rows, all))
+}
+
+fn certified(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Certified>> {
+    let at = |name: &str| rows.schema_ref().index_of(name);
+    let numbers = at("id").map_or_else(|_| vec![0; rows.num_rows()], |column| ints(rows, column));
+    let (ids, keys) = (datasets::ids(rows, "dataset_id")?, datasets::keys(record, rows)?);
+    let (begins, ends) = (instants(rows, at("timespan_begin")?), instants(rows, at("timespan_end")?));
+    let spans = begins
+        .into_iter()
+        .zip(ends)
+        .map(|(begin, end)| Timespan { begin: begin.unwrap_or(0), end: end.unwrap_or(time::MAX) });
+    let row = |(((id, dataset), (key, span)), row)| Certified { id, dataset, key, span, row };
+    Ok(numbers.into_iter().zip(ids).zip(keys.into_iter().zip(spans)).zip(0..).map(row).collect())
+}
+
+/// Inserts some of the rows, with their own ranges or with others.
+async fn insert(
+    tx: &mut Tx,
+    record: &TypeRecord,
+    table: &Table,
+    collection: i64,
+    rows: &RecordBatch,
+    some: &[u32],
+    spans: Option<&[Timespan]>,
+) -> Result<u64> {
+    if some.is_empty() {
+        return Ok(0);
+    }
+    let rows = take_record_batch(rows, &UInt32Array::from(some.to_vec()))?;
+    let column = |name: &str| datasets::column(&rows, name);
+    let span = |name: &str, end: fn(&Timespan) -> i64| match spans {
+        Some(spans) => {
+            Ok(Arc::new(spans.iter().map(|s| Some(end(s))).collect::<arrow::array::TimestampNanosecondArray>()) as _)
+        }
+        None => column(name),
+    };
+    let mut columns = vec![
+        ("dataset_type_id", constant_int(record.id, rows.num_rows())),
+        ("dataset_id", column("dataset_id")?),
+        ("collection_id", constant_int(collection, rows.num_rows())),
+    ];
+    for dimension in &record.dataset_type.dimensions {
+        columns.push((dimension, column(dimension)?));
+    }
+    columns.push(("timespan_begin", span("timespan_begin", |s| s.begin)?));
+    columns.push(("timespan_end", span("timespan_end", |s| s.end)?));
+    tx.insert(table, &batch(columns)?, OnConflict::Fail).await
+}
+
+fn overlap(a: Timespan, b: Timespan) -> bool {
+    !a.is_empty() && !b.is_empty() && a.end > b.begin && b.end > a.begin
+}
+
+/// A range as people read it.
+fn shown(span: Timespan) -> String {
+    let end = |at: i64, open: i64| if at == open { "unbounded".to_owned() } else { time::format(at) };
+    if span.is_empty() {
+        "(empty)".to_owned()
+    } else {
+        format!("[{}, {})", end(span.begin, 0), end(span.end, time::MAX))
+    }
+}

@@ -1,0 +1,207 @@
+//! Datasets that come with their files: which of them are new, which are there, and how the files get in.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+
+use super::Repo;
+use super::placing::{Planned, paths};
+use super::sync::pick;
+use crate::error::{Error, Kind, Result};
+use crate::model::dataset::DatasetType;
+use crate::registry::conn::Source;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::datasets;
+use crate::registry::rows::batch;
+use crate::store::transfer::{Mode, Transfer};
+use crate::store::{Place, placement};
+
+/// How files are taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Taking {
+    /// How they get into the datastore.
+    pub transfer: Mode,
+    /// Whether sizes are recorded.
+    pub track_file_attrs: bool,
+    /// Whether datasets become known without their files.
+    pub without_datastore: bool,
+}
+
+/// Datasets of one type in one run.
+#[derive(Debug)]
+pub struct Arrivals<'a> {
+    /// Their type, and its record when it is registered.
+    pub dataset_type: &'a DatasetType,
+    /// See `dataset_type`.
+    pub record: Option<&'a TypeRecord>,
+    /// Their run.
+    pub run: &'a str,
+    /// `dataset_id` and the dimensions.
+    pub rows: RecordBatch,
+    /// The file of each, and the class that reads it.
+    pub files: Vec<(Place, Arc<str>)>,
+}
+
+/// Arrivals sorted by what has to be done.
+#[derive(Debug)]
+pub struct Sorted {
+    /// To be stored: with `path`, `formatter` and `file_size` unless without files.
+    pub new: RecordBatch,
+    /// Stored, but with another file: their file records are to be replaced.
+    pub moved: RecordBatch,
+    /// How the files of the new get in.
+    pub transfers: Vec<Transfer>,
+    /// How many are there as asked.
+    pub same: u64,
+}
+
+impl Arrivals<'_> {
+    /// Compares with what the run holds.
+    ///
+    /// # Errors
+    /// Another dataset with the same data ID, the same id elsewhere, or a file that does not exist.
+    pub async fn sort(self, repo: &Repo, taking: Taking, planned: &Planned<'_>) -> Result<Sorted> {
+        let there = match self.record {
+            Some(record) => datasets::present(&repo.registry, record, self.run, &self.rows).await?,
+            None => Default::default(),
+        };
+        let ids = datasets::ids(&self.rows, "dataset_id")?;
+        let keys = match self.record {
+            Some(record) if !there.is_empty() => datasets::keys(record, &self.rows)?,
+            _ => vec![String::new(); ids.len()],
+        };
+        let mut unknown = Vec::new();
+        for (id, key) in ids.iter().zip(&keys) {
+            match there.get(key) {
+                None => unknown.push(id.clone()),
+                Some(present) if present.id == *id => {}
+                Some(present) => {
+                    let said = format!(
+                        "run '{}' already holds dataset {} of type '{}' with the data ID of dataset {id}",
+                        self.run, present.id, self.dataset_type.name
+                    );
+                    return Err(Error::new(Kind::Conflict, said));
+                }
+            }
+        }
+        let elsewhere = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &unknown).await?;
+        if let Some(id) = elsewhere.values().flatten().next() {
+            let said = format!("dataset {id} is there already, in another run or with another type or data ID");
+            return Err(Error::new(Kind::Conflict, said));
+        }
+        let is_new: Vec<bool> = keys
+            .iter()
+            .map(|key| there.get(key).is_none_or(|p| p.file.is_none() && !taking.without_datastore))
+            .collect();
+        if taking.without_datastore {
+            let same = is_new.iter().filter(|new| !**new).count() as u64;
+            let new = pick(&self.rows, is_new.into_iter())?;
+            return Ok(Sorted { moved: new.slice(0, 0), new, transfers: Vec::new(), same });
+        }
+        // What is stored stays as it is; only `direct` names another file, as in the Butler.
+        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || taking.transfer == Mode::Direct).collect();
+        let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
+        let kept = |i: &usize| looked_at[*i];
+        let rows = pick(&self.rows, looked_at.iter().copied())?;
+        let files: Vec<_> = (0..ids.len()).filter(kept).map(|i| self.files[i].clone()).collect();
+        let (paths, transfers) = self.place(repo, taking, &rows, &files, planned).await?;
+        let sizes = sizes(&files, taking).await?;
+        let mut moved = Vec::with_capacity(files.len());
+        for (at, i) in (0..ids.len()).filter(kept).enumerate() {
+            let before = there.get(&keys[i]).and_then(|p| p.file.as_ref());
+            let other =
+                |(path, size): &(String, i64)| *path != paths[at] || (taking.track_file_attrs && *size != sizes[at]);
+            moved.push(!is_new[i] && before.is_some_and(other));
+        }
+        let fresh: Vec<bool> = (0..ids.len()).filter(kept).map(|i| is_new[i]).collect();
+        same += fresh.iter().zip(&moved).filter(|(new, moved)| !**new && !**moved).count() as u64;
+        let formatters: ArrayRef = Arc::new(StringArray::from_iter_values(files.iter().map(|f| &*f.1)));
+        let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
+        let rows = batch(columns.chain([
+            ("path", Arc::new(StringArray::from_iter_values(&paths)) as ArrayRef),
+            ("formatter", formatters),
+            ("file_size", Arc::new(Int64Array::from(sizes))),
+        ]))?;
+        let transfers = transfers.into_iter().zip(&fresh).filter_map(|(t, new)| t.filter(|_| *new));
+        let mut targets = HashSet::new();
+        let transfers = transfers.filter(|t| targets.insert(t.to.clone())).collect();
+        Ok(Sorted { new: pick(&rows, fresh.into_iter())?, moved: pick(&rows, moved.into_iter())?, transfers, same })
+    }
+
+    /// The path each file is known by, and how it gets there.
+    async fn place(
+        &self,
+        repo: &Repo,
+        taking: Taking,
+        rows: &RecordBatch,
+        files: &[(Place, Arc<str>)],
+        planned: &Planned<'_>,
+    ) -> Result<(Vec<String>, Vec<Option<Transfer>>)> {
+        if taking.transfer == Mode::Direct {
+            return Ok((files.iter().map(|(place, _)| place.uri()).collect(), vec![None; files.len()]));
+        }
+        let root = Place::parse(&repo.datastore_root())?;
+        let inside: Vec<Option<String>> = files.iter().map(|(place, _)| place.below(&root)).collect();
+        if taking.transfer == Mode::Auto && inside.iter().all(Option::is_some) {
+            return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
+        }
+        let folder = PathBuf::from(root.local());
+        let mut all: Vec<(String, Option<Transfer>)> = Vec::with_capacity(files.len());
+        let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
+        for (i, ((place, _), inside)) in files.iter().zip(inside).enumerate() {
+            // A file of several datasets has one path.
+            if i > 0 && files[i - 1].0.local() == place.local() {
+                all.push((all[i - 1].0.clone(), None));
+                continue;
+            }
+            if let (Mode::Auto, Some(path)) = (taking.transfer, inside) {
+                all.push((path, None));
+                continue;
+            }
+            let path = format!("{}{}", templated[i], placement::extension(&place.name()));
+            let transfer =
+                Transfer { from: PathBuf::from(place.local()), to: folder.join(&path), mode: taking.transfer };
+            all.push((path, Some(transfer)));
+        }
+        Ok(all.into_iter().unzip())
+    }
+}
+
+/// How many files are looked at when sizes are not recorded.
+const SOME: usize = 200;
+
+/// The sizes of files, −1 where they are not recorded; each file must exist, or some of many when only that matters,
+/// as in the Butler.
+async fn sizes(files: &[(Place, Arc<str>)], taking: Taking) -> Result<Vec<i64>> {
+    let step = if taking.track_file_attrs { 1 } else { files.len() / SOME + 1 };
+    let names: Vec<String> = files.iter().map(|(place, _)| place.local()).collect();
+    let look = move || {
+        let mut sizes = vec![-1; names.len()];
+        let mut last: Option<(&String, i64)> = None;
+        for (name, size) in names.iter().zip(&mut sizes).step_by(step) {
+            let found = match last {
+                Some((before, size)) if before == name => size,
+                _ => length(name)?,
+            };
+            last = Some((name, found));
+            if taking.track_file_attrs {
+                *size = found;
+            }
+        }
+        Ok(sizes)
+    };
+    tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("looking at files: {e}")))?
+}
+
+fn length(name: &str) -> Result<i64> {
+    match std::fs::metadata(name) {
+        Ok(found) if found.is_file() => Ok(i64::try_from(found.len()).unwrap_or(-1)),
+        Ok(_) => Err(Error::invalid(format!("'{name}' is no file"))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(Kind::NotFound, format!("file '{name}' does not exist")))
+        }
+        Err(e) => Err(Error::from(e).context(format_args!("file '{name}'"))),
+    }
+}

@@ -1,0 +1,196 @@
+//! Datasets of an export file: their ids, data IDs and files.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use super::Import;
+use super::records::{Records, fill};
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::format::export_yaml::File;
+use crate::model::dataset::DatasetType;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::rows::{BATCH, Gather};
+use crate::registry::schema::{Kind, Scanned, tags_table};
+use crate::repo::Repo;
+use crate::repo::arrivals::{Arrivals, Taking};
+use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::placing::Planned;
+use crate::repo::spool::Rows;
+use crate::store::Place;
+use crate::store::transfer::{Mode, Transfer};
+
+/// The datasets of all types and runs.
+pub(super) struct Datasets<'a> {
+    repo: &'a Repo,
+    taking: Taking,
+    /// The folder that relative paths count from.
+    folder: Place,
+    groups: BTreeMap<(String, String), Group>,
+    /// Every id of the file.
+    ids: HashSet<u128>,
+}
+
+/// The datasets of one type in one run.
+struct Group {
+    dataset_type: DatasetType,
+    record: Option<TypeRecord>,
+    run: String,
+    gather: Gather,
+    /// The file of each row gathered, and the class that reads it.
+    files: Vec<(Place, Arc<str>)>,
+    new: Rows,
+    moved: Rows,
+    transfers: Vec<Transfer>,
+    same: u64,
+}
+
+impl<'a> Datasets<'a> {
+    pub(super) fn new(task: &Import, repo: &'a Repo) -> Result<Self> {
+        let taking = Taking {
+            transfer: task.transfer,
+            track_file_attrs: task.track_file_attrs,
+            without_datastore: task.without_datastore,
+        };
+        let folder = Place::parse(&task.directory)?;
+        Ok(Self { repo, taking, folder, groups: BTreeMap::new(), ids: HashSet::new() })
+    }
+
+    /// The runs that datasets are in.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &String> {
+        self.groups.keys().map(|(_, run)| run)
+    }
+
+    /// Takes a file with its datasets.
+    pub(super) async fn take(
+        &mut self,
+        dataset_type: &DatasetType,
+        record: Option<&TypeRecord>,
+        file: File,
+        records: &mut Records<'_>,
+    ) -> Result<()> {
+        let place = if file.path.contains("://") || file.path.starts_with('/') {
+            Place::parse(&file.path)?
+        } else {
+            self.folder.child(&file.path)
+        };
+        let group = self.groups.entry((file.dataset_type.clone(), file.run.clone()));
+        let group = group.or_insert_with(|| Group::new(self.repo, dataset_type, record, &file.run));
+        let formatter = group.formatter(self.repo, file.formatter)?;
+        for (id, data_id) in file.datasets {
+            if !self.ids.insert(id.as_u128()) {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("line {}: dataset {id} is there twice", file.line),
+                ));
+            }
+            group.push(id, data_id, file.line)?;
+            group.files.push((place.clone(), Arc::clone(&formatter)));
+        }
+        if group.gather.rows() >= BATCH {
+            group.flush(self.repo, self.taking, records).await?;
+        }
+        Ok(())
+    }
+
+    /// Sorts what was gathered last.
+    pub(super) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
+        for group in self.groups.values_mut() {
+            group.flush(self.repo, self.taking, records).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds the datasets to a plan.
+    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, hand: &mut Hand<'_>) {
+        for ((name, run), group) in std::mem::take(&mut self.groups) {
+            hand.note("dataset", Outcome::Existing, &name, group.same);
+            if !group.transfers.is_empty() {
+                plan.push(Change::Files(group.transfers));
+            }
+            if !group.new.is_empty() {
+                plan.push(Change::Datasets(name.clone(), run, group.new));
+            }
+            if !group.moved.is_empty() {
+                plan.push(Change::ReplaceFiles(name, group.moved));
+            }
+        }
+    }
+}
+
+impl Group {
+    fn new(repo: &Repo, dataset_type: &DatasetType, record: Option<&TypeRecord>, run: &str) -> Self {
+        let registry = &repo.registry;
+        let tags = tags_table(&registry.universe, registry.shape, "", &dataset_type.dimensions);
+        let mut columns = vec![Scanned::plain("dataset_id", Kind::Uuid)];
+        for dimension in &dataset_type.dimensions {
+            columns.push(Scanned::plain(dimension, tags.column(dimension).map_or(Kind::Text(None), |c| c.kind)));
+        }
+        Self {
+            dataset_type: dataset_type.clone(),
+            record: record.cloned(),
+            run: run.to_owned(),
+            gather: Gather::new(&columns),
+            files: Vec::new(),
+            new: Rows::default(),
+            moved: Rows::default(),
+            transfers: Vec::new(),
+            same: 0,
+        }
+    }
+
+    fn formatter(&self, repo: &Repo, given: Option<String>) -> Result<Arc<str>> {
+        let name = match &given {
+            Some(name) => name,
+            None => repo.formatter(&self.dataset_type)?,
+        };
+        Ok(match self.files.last() {
+            Some((_, last)) if **last == *name => Arc::clone(last),
+            _ => Arc::from(name),
+        })
+    }
+
+    fn push(
+        &mut self,
+        id: uuid::Uuid,
+        mut data_id: Vec<(String, crate::format::yaml_nodes::Node)>,
+        line: usize,
+    ) -> Result<()> {
+        let mut cells = self.gather.cells().iter_mut();
+        if let Some(cell) = cells.next() {
+            cell.uuid(id);
+        }
+        for (dimension, cell) in self.dataset_type.dimensions.iter().zip(cells) {
+            let Some(at) = data_id.iter().position(|(name, node)| name == dimension && !node.is_null()) else {
+                return Err(Error::invalid(format!("line {line}: the data ID of dataset {id} has no '{dimension}'")));
+            };
+            fill(cell, data_id.swap_remove(at).1).map_err(|e| e.context(format_args!("dimension '{dimension}'")))?;
+        }
+        self.gather.end_row();
+        Ok(())
+    }
+
+    /// Sorts the datasets gathered by what has to be done for them.
+    async fn flush(&mut self, repo: &Repo, taking: Taking, records: &mut Records<'_>) -> Result<()> {
+        if self.gather.rows() == 0 {
+            return Ok(());
+        }
+        let in_store = taking.transfer != Mode::Direct && !taking.without_datastore;
+        let planned = if in_store { records.planned().await? } else { Planned::new() };
+        let arrivals = Arrivals {
+            dataset_type: &self.dataset_type,
+            record: self.record.as_ref(),
+            run: &self.run,
+            rows: self.gather.take()?,
+            files: std::mem::take(&mut self.files),
+        };
+        let mut sorted = arrivals.sort(repo, taking, &planned).await?;
+        self.same += sorted.same;
+        self.transfers.append(&mut sorted.transfers);
+        for (rows, batch) in [(&mut self.new, sorted.new), (&mut self.moved, sorted.moved)] {
+            if batch.num_rows() > 0 {
+                rows.push(batch)?;
+            }
+        }
+        Ok(())
+    }
+}

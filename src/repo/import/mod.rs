@@ -1,0 +1,340 @@
+//! `import`: what another repository exported becomes part of this one.
+
+mod datasets;
+mod records;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+use self::datasets::Datasets;
+use self::records::Records;
+use super::hand::{Change, Hand, Outcome};
+use super::spool::Rows;
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::format::export_yaml::{Export, File, Item};
+use crate::model::collection::{CollectionType, Collections};
+use crate::model::dataset::DatasetType;
+use crate::registry::collections;
+use crate::registry::conn::Batches;
+use crate::registry::dataset_types::{self, TypeRecord, check_same};
+use crate::registry::rows::batch;
+use crate::store::local_path;
+use crate::store::transfer::Mode;
+
+/// Imports an export file.
+#[derive(Debug)]
+pub struct Import {
+    /// The folder that relative paths count from.
+    pub directory: String,
+    /// The export file: as it is if absolute or found from the working directory, else in the folder.
+    pub export_file: String,
+    /// How files get into the datastore.
+    pub transfer: Mode,
+    /// Dimension elements whose records are not taken.
+    pub skip_dimensions: Vec<String>,
+    /// Whether sizes are recorded.
+    pub track_file_attrs: bool,
+    /// Whether datasets become known without their files.
+    pub without_datastore: bool,
+    /// Whether a dimension record that differs from the one that is there ends it; else the one that is there stays.
+    pub refuse_differences: bool,
+}
+
+#[async_trait]
+impl Verb for Import {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        for element in &self.skip_dimensions {
+            repo.registry.universe.element(element)?;
+        }
+        let file = self.file();
+        let mut draft = Draft::new(self, &repo).await?;
+        hand.begin("import", None);
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
+        let path = file.clone();
+        let reading = tokio::task::spawn_blocking(move || read(&path, &sender));
+        while let Some(items) = receiver.recv().await {
+            let count = items.len() as u64;
+            for item in items {
+                draft.take(item, &file).await?;
+            }
+            hand.tick(count, 0);
+        }
+        reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
+        draft.finish(hand).await
+    }
+}
+
+impl Import {
+    fn file(&self) -> PathBuf {
+        let given = local_path(&self.export_file).unwrap_or_else(|| PathBuf::from(&self.export_file));
+        let folder = local_path(&self.directory).unwrap_or_else(|| PathBuf::from(&self.directory));
+        if given.is_absolute() || given.exists() { given } else { folder.join(given) }
+    }
+}
+
+/// How many items go from the reader to the planner at once.
+const PORTION: usize = 512;
+
+/// Reads an export file to its end, or until nobody listens.
+fn read(path: &PathBuf, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
+    let named = |e: Error| e.context(format_args!("export file '{}'", path.display()));
+    let file = std::fs::File::open(path).map_err(|e| named(e.into()))?;
+    let mut export = Export::new(file);
+    let mut portion = Vec::with_capacity(PORTION);
+    while let Some(item) = export.next().map_err(named)? {
+        portion.push(item);
+        if portion.len() == PORTION && sender.blocking_send(std::mem::take(&mut portion)).is_err() {
+            return Ok(());
+        }
+    }
+    // The last of those who listen may have met an error.
+    let _ = sender.blocking_send(portion);
+    Ok(())
+}
+
+/// What an import changes, found while the file is read; nothing is written before its end.
+struct Draft<'a> {
+    task: &'a Import,
+    repo: &'a Repo,
+    there: Collections,
+    registered: Vec<TypeRecord>,
+    new_types: Vec<DatasetType>,
+    same_types: BTreeSet<String>,
+    collections: Vec<(String, CollectionType, Option<String>, Vec<String>)>,
+    records: Records<'a>,
+    datasets: Datasets<'a>,
+    joins: BTreeMap<String, Join>,
+}
+
+/// Memberships of one collection.
+struct Join {
+    line: CollectionType,
+    rows: Rows,
+    waiting: Vec<(uuid::Uuid, Option<crate::model::time::Timespan>)>,
+}
+
+impl<'a> Draft<'a> {
+    async fn new(task: &'a Import, repo: &'a Repo) -> Result<Self> {
+        Ok(Self {
+            task,
+            repo,
+            there: collections::load(&repo.registry).await?,
+            registered: dataset_types::load(&repo.registry).await?,
+            new_types: Vec::new(),
+            same_types: BTreeSet::new(),
+            collections: Vec::new(),
+            records: Records::new(repo, task.refuse_differences),
+            datasets: Datasets::new(task, repo)?,
+            joins: BTreeMap::new(),
+        })
+    }
+
+    async fn take(&mut self, item: Item, file: &PathBuf) -> Result<()> {
+        let named = |e: Error| e.context(format_args!("export file '{}'", file.display()));
+        match item {
+            Item::DatasetType { name, dimensions, storage_class, is_calibration } => {
+                let dimensions = self.repo.registry.universe.group(&dimensions).map_err(named)?.required;
+                let wanted = DatasetType { name, dimensions, storage_class, is_calibration };
+                self.declare(wanted).map_err(named)
+            }
+            Item::Collection { name, kind, doc, children } => self.collection(name, kind, doc, children).map_err(named),
+            Item::Record { element, line, fields } => {
+                if self.task.skip_dimensions.contains(&element) {
+                    return Ok(());
+                }
+                self.records.take(&element, line, fields).await.map_err(named)
+            }
+            Item::File(found) => {
+                if !self.knows(&found) {
+                    self.look_ahead(file).await?;
+                }
+                let dataset_type = self.dataset_type(&found.dataset_type).map_err(named)?.clone();
+                let record = self.registered.iter().find(|t| t.dataset_type.name == dataset_type.name);
+                self.datasets.take(&dataset_type, record, found, &mut self.records).await.map_err(named)
+            }
+            Item::Association { collection, timespan, dataset_ids } => {
+                let kind = if timespan.is_some() { CollectionType::Calibration } else { CollectionType::Tagged };
+                let join = self.joins.entry(collection).or_insert_with(|| Join {
+                    line: kind,
+                    rows: Rows::default(),
+                    waiting: Vec::new(),
+                });
+                join.waiting.extend(dataset_ids.into_iter().map(|id| (id, timespan)));
+                join.flush(4096)
+            }
+        }
+    }
+
+    fn declare(&mut self, wanted: DatasetType) -> Result<()> {
+        super::dataset_types::check_storage_class(self.repo, &wanted.storage_class)?;
+        let registered = self.registered.iter().map(|t| &t.dataset_type);
+        match registered.chain(&self.new_types).find(|t| t.name == wanted.name) {
+            Some(there) => {
+                check_same(&wanted, there)?;
+                self.same_types.insert(wanted.name);
+            }
+            None => self.new_types.push(wanted),
+        }
+        Ok(())
+    }
+
+    fn collection(
+        &mut self,
+        name: String,
+        kind: CollectionType,
+        doc: Option<String>,
+        children: Vec<String>,
+    ) -> Result<()> {
+        let declared = self.collections.iter().find(|c| c.0 == name).map(|c| c.1);
+        if let Some(there) = self.there.find(&name).map(|c| c.kind).or(declared).filter(|there| *there != kind) {
+            return Err(Error::new(Kind::Conflict, format!("collection '{name}' is {there}, not {kind}")));
+        }
+        match self.collections.iter_mut().find(|c| c.0 == name) {
+            Some(twice) => twice.3 = children,
+            None => self.collections.push((name, kind, doc, children)),
+        }
+        Ok(())
+    }
+
+    fn knows(&self, file: &File) -> bool {
+        self.dataset_type(&file.dataset_type).is_ok()
+    }
+
+    fn dataset_type(&self, name: &str) -> Result<&DatasetType> {
+        let all = || self.registered.iter().map(|t| &t.dataset_type).chain(&self.new_types);
+        let found = all().find(|t| t.name == name);
+        found.ok_or_else(|| Error::not_found("dataset type", name, all().map(|t| t.name.as_str())))
+    }
+
+    /// Takes all dataset types of the file, for datasets that stand before their type.
+    async fn look_ahead(&mut self, file: &PathBuf) -> Result<()> {
+        let path = file.clone();
+        let ahead = move || {
+            let mut export = Export::new(std::fs::File::open(&path)?);
+            let mut types = Vec::new();
+            while let Some(item) = export.next()? {
+                if let Item::DatasetType { name, dimensions, storage_class, is_calibration } = item {
+                    types.push(DatasetType { name, dimensions, storage_class, is_calibration });
+                }
+            }
+            Ok::<_, Error>(types)
+        };
+        let types = tokio::task::spawn_blocking(ahead).await.map_err(|e| Error::bug(e.to_string()))?;
+        for mut wanted in types.map_err(|e| e.context(format_args!("export file '{}'", file.display())))? {
+            wanted.dimensions = self.repo.registry.universe.group(&wanted.dimensions)?.required;
+            self.declare(wanted)?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self, hand: &mut Hand<'_>) -> Result<()> {
+        let mut plan = Vec::new();
+        for name in self.same_types.iter().filter(|name| self.new_types.iter().all(|t| t.name != **name)) {
+            hand.note("dataset_type", Outcome::Existing, name, 1);
+        }
+        plan.extend(self.new_types.drain(..).map(Change::DatasetType));
+        self.check_runs()?;
+        let mut chains = Vec::new();
+        for (name, kind, doc, children) in &self.collections {
+            match self.there.find(name) {
+                Some(_) => hand.note("collection", Outcome::Existing, format!("{kind} {name}"), 1),
+                None => plan.push(Change::Collection(name.clone(), *kind, doc.clone())),
+            }
+            if *kind == CollectionType::Chained {
+                chains.extend(self.chain(name, children)?);
+            }
+        }
+        plan.append(&mut chains);
+        self.datasets.flush(&mut self.records).await?;
+        self.records.finish(&mut plan, hand).await?;
+        self.datasets.finish(&mut plan, hand);
+        for (collection, mut join) in std::mem::take(&mut self.joins) {
+            self.check_join(&collection, join.line)?;
+            join.flush(1)?;
+            plan.push(Change::Join(collection, join.rows));
+        }
+        hand.apply(plan).await
+    }
+
+    /// A run of datasets must be in the file or in the registry.
+    fn check_runs(&self) -> Result<()> {
+        for run in self.datasets.runs() {
+            let kind = self.collections.iter().find(|c| c.0 == *run).map(|c| c.1);
+            match self.there.find(run).map(|c| c.kind).or(kind) {
+                Some(CollectionType::Run) => {}
+                Some(other) => {
+                    return Err(Error::new(Kind::Conflict, format!("collection '{run}' is {other}, not RUN")));
+                }
+                None => return Err(Error::not_found("collection", run, self.names())),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_join(&self, name: &str, wanted: CollectionType) -> Result<()> {
+        let declared = self.collections.iter().find(|c| c.0 == name).map(|c| c.1);
+        match self.there.find(name).map(|c| c.kind).or(declared) {
+            Some(kind) if kind == wanted => Ok(()),
+            Some(kind) => Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not {wanted}"))),
+            None => Err(Error::not_found("collection", name, self.names())),
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.there.iter().map(|c| c.name.as_str()).chain(self.collections.iter().map(|c| c.0.as_str()))
+    }
+
+    /// A chain gets the children the file lists.
+    fn chain(&self, name: &str, children: &[String]) -> Result<Option<Change>> {
+        let at = self.collections.iter().position(|c| c.0 == name).unwrap_or(usize::MAX);
+        for child in children {
+            let known = self.there.find(child).is_some();
+            // A chain that comes later in the file does not exist yet, as in the Butler.
+            let declared = self.collections.iter().enumerate();
+            let declared =
+                declared.filter(|(i, c)| c.1 != CollectionType::Chained || *i < at).any(|(_, c)| c.0 == *child);
+            if !known && !declared {
+                return Err(Error::not_found("collection", child, self.names()).context(format_args!("chain '{name}'")));
+            }
+            let below = self.there.find(child).filter(|c| c.kind == CollectionType::Chained);
+            if child == name || below.is_some_and(|c| self.there.tree(c).iter().any(|l| l.collection.name == *name)) {
+                return Err(Error::new(
+                    Kind::Conflict,
+                    format!("chain '{name}' would search itself through '{child}'"),
+                ));
+            }
+        }
+        let before = self.there.find(name).map(|c| c.children.clone()).unwrap_or_default();
+        if before == children {
+            return Ok(None);
+        }
+        let placed = children.iter().cloned().zip(0..).collect();
+        Ok(Some(Change::Chain(name.to_owned(), before, placed)))
+    }
+}
+
+impl Join {
+    /// Writes what waits to the spool, when it is at least so much.
+    fn flush(&mut self, least: usize) -> Result<()> {
+        use std::sync::Arc;
+
+        use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
+        if self.waiting.len() < least {
+            return Ok(());
+        }
+        let ids: StringArray = self.waiting.iter().map(|(id, _)| Some(id.to_string())).collect();
+        let mut columns = vec![("dataset_id", Arc::new(ids) as ArrayRef)];
+        if self.line == CollectionType::Calibration {
+            let begins: TimestampNanosecondArray = self.waiting.iter().map(|(_, t)| t.map(|t| t.begin)).collect();
+            let ends: TimestampNanosecondArray = self.waiting.iter().map(|(_, t)| t.map(|t| t.end)).collect();
+            columns.push(("timespan_begin", Arc::new(begins)));
+            columns.push(("timespan_end", Arc::new(ends)));
+        }
+        self.waiting.clear();
+        self.rows.push(batch(columns)?)
+    }
+}

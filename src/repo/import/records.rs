@@ -1,0 +1,185 @@
+//! Dimension records of an export file, compared with those that are there.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::error::{Error, Result};
+use crate::format::export_yaml::{region, timespan};
+use crate::format::yaml_nodes::Node;
+use crate::registry::dimensions::table;
+use crate::registry::rows::{BATCH, Cell, Gather};
+use crate::registry::schema::{Kind, Scanned, Table};
+use crate::repo::Repo;
+use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::placing::Planned;
+use crate::repo::spool::Rows;
+use crate::repo::sync::{Status, compare, conflict, select};
+
+/// The records of all elements.
+pub(super) struct Records<'a> {
+    repo: &'a Repo,
+    refuse_differences: bool,
+    elements: HashMap<String, Element>,
+}
+
+/// The records of one element.
+struct Element {
+    table: Table,
+    columns: Vec<Scanned>,
+    /// The column that also goes by the name of the dimension.
+    key: Option<String>,
+    gather: Gather,
+    new: Rows,
+    same: u64,
+    differing: u64,
+    example: String,
+}
+
+impl<'a> Records<'a> {
+    pub(super) fn new(repo: &'a Repo, refuse_differences: bool) -> Self {
+        Self { repo, refuse_differences, elements: HashMap::new() }
+    }
+
+    /// Takes a record.
+    pub(super) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
+        if !self.elements.contains_key(name) {
+            let at = |e: Error| e.context(format_args!("line {line}"));
+            let table = table(&self.repo.registry, name).map_err(at)?;
+            let columns = table.scanned();
+            let key = self.repo.registry.universe.element(name)?.key.as_ref().map(|k| k.name.clone());
+            let gather = Gather::new(&columns);
+            let element = Element {
+                table,
+                columns,
+                key,
+                gather,
+                new: Rows::default(),
+                same: 0,
+                differing: 0,
+                example: String::new(),
+            };
+            self.elements.insert(name.to_owned(), element);
+        }
+        let Some(element) = self.elements.get_mut(name) else { return Ok(()) };
+        element.push(name, line, fields)?;
+        if element.gather.rows() == BATCH {
+            element.flush(name, self.repo, self.refuse_differences).await?;
+        }
+        Ok(())
+    }
+
+    /// The new records so far, by element.
+    pub(super) async fn planned(&mut self) -> Result<Planned<'_>> {
+        for (name, element) in &mut self.elements {
+            element.flush(name, self.repo, self.refuse_differences).await?;
+        }
+        Ok(self.elements.iter().map(|(name, element)| (name.as_str(), &element.new)).collect())
+    }
+
+    /// Adds the new records to a plan, those that others refer to first.
+    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, hand: &mut Hand<'_>) -> Result<()> {
+        for element in self.repo.registry.universe.tables() {
+            let name = &element.name;
+            let Some(mut found) = self.elements.remove(name) else { continue };
+            found.flush(name, self.repo, self.refuse_differences).await?;
+            hand.note(name, Outcome::Existing, "", found.same);
+            let kept = format!("kept, though the file has other values ({})", found.example);
+            hand.note(name, Outcome::Existing, kept, found.differing);
+            if !found.new.is_empty() {
+                plan.push(Change::Insert(name.clone(), found.new));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Element {
+    fn push(&mut self, name: &str, line: usize, mut fields: Vec<(String, Node)>) -> Result<()> {
+        for (field, _) in &mut fields {
+            if let (true, Some(key)) = (field == name, &self.key) {
+                field.clone_from(key);
+            }
+        }
+        let mut span = None;
+        let mut ends = [None, None];
+        let mut values: BTreeMap<String, Node> = BTreeMap::new();
+        for (field, node) in fields {
+            match field.as_str() {
+                "timespan" if node.is_null() => {}
+                "timespan" => span = Some(timespan(node)?),
+                "datetime_begin" => ends[0] = Some(node),
+                "datetime_end" => ends[1] = Some(node),
+                _ => drop(values.insert(field, node)),
+            }
+        }
+        match ends {
+            [Some(begin), Some(end)] if !begin.is_null() && !end.is_null() => {
+                span = Some(crate::model::time::Timespan::new(Some(begin.time()?), Some(end.time()?)));
+            }
+            [None, None] | [Some(_), Some(_)] => {}
+            _ => {
+                let said = format!("line {line}: a record of '{name}' has only one of datetime_begin and datetime_end");
+                return Err(Error::invalid(said));
+            }
+        }
+        for (column, cell) in self.columns.iter().zip(self.gather.cells()) {
+            let at = |e: Error| e.context(format_args!("field '{}'", column.name));
+            match (values.remove(&column.name), column.name.as_str(), span) {
+                (Some(node), ..) if !node.is_null() => fill(cell, node).map_err(at)?,
+                (None, "timespan_begin", Some(span)) => cell.int(span.begin),
+                (None, "timespan_end", Some(span)) => cell.int(span.end),
+                _ if !column.nullable => {
+                    let said = format!("line {line}: a record of '{name}' has no value for '{}'", column.name);
+                    return Err(Error::invalid(said));
+                }
+                _ => cell.null(),
+            }
+        }
+        if let Some((field, _)) = values.first_key_value() {
+            let names = self.columns.iter().map(|c| c.name.as_str());
+            let error = Error::not_found(&format!("field of '{name}'"), field, names);
+            return Err(error.context(format_args!("line {line}")));
+        }
+        self.gather.end_row();
+        Ok(())
+    }
+
+    async fn flush(&mut self, name: &str, repo: &Repo, refuse: bool) -> Result<()> {
+        if self.gather.rows() == 0 {
+            return Ok(());
+        }
+        let rows = self.gather.take()?;
+        let statuses = compare(&repo.registry, &self.table, &rows).await?;
+        for status in &statuses {
+            match status {
+                Status::New => {}
+                Status::Same => self.same += 1,
+                Status::Differs(how) if refuse => return Err(conflict(name, how)),
+                Status::Differs(how) => {
+                    if self.differing == 0 {
+                        self.example.clone_from(how);
+                    }
+                    self.differing += 1;
+                }
+            }
+        }
+        let new = select(&rows, &statuses, |s| *s == Status::New)?;
+        if new.num_rows() > 0 { self.new.push(new) } else { Ok(()) }
+    }
+}
+
+/// Puts a value that is not null into a cell.
+pub(super) fn fill(cell: &mut Cell, node: Node) -> Result<()> {
+    match cell.kind() {
+        Kind::Text(_) | Kind::Uuid => cell.text(node.text()?.as_bytes())?,
+        Kind::Int | Kind::Small => cell.int(node.int()?),
+        Kind::Float => cell.float(node.float()?),
+        Kind::Bool => cell.int(i64::from(node.bool()?)),
+        Kind::Time | Kind::UtcTime | Kind::Span => cell.int(node.time()?),
+        Kind::Bytes if node.tag.as_deref().is_some_and(|tag| tag.ends_with("binary")) => {
+            let digits: String = node.text()?.split_whitespace().collect();
+            cell.text(digits.as_bytes()).map_err(|_| node.wrong("there should be base64"))?;
+        }
+        Kind::Bytes => cell.bytes(&region(node)?),
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Where the datastore puts the files of datasets, by their data IDs and dimension records.
+
+use std::collections::HashMap;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+
+use super::Repo;
+use super::spool::Rows;
+use crate::error::Result;
+use crate::model::dataset::DatasetType;
+use crate::registry::conn::Source;
+use crate::registry::datasets::{column, key_lists};
+use crate::registry::schema::{Scanned, Table, element_table};
+use crate::store::placement;
+
+/// Records that a plan will write, by element: they count as if they were there.
+pub type Planned<'a> = HashMap<&'a str, &'a Rows>;
+
+/// Texts of one field, one for each row; none where the field has no value.
+type Field = Vec<Option<String>>;
+
+/// The template for a dataset type: by its name, its dimensions or its storage class, else the Butler's own.
+///
+/// # Errors
+/// Dimensions the universe does not know.
+pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Option<&str>) -> Result<&'a str> {
+    let universe = &repo.registry.universe;
+    // Dimensions may be named in any order, with or without those that others bring along.
+    let is_ours = |key: &str| {
+        let names: Vec<String> = key.split('+').map(str::to_owned).collect();
+        names.len() > 1 && universe.group(&names).is_ok_and(|group| group.required == dataset_type.dimensions)
+    };
+    let own = instrument.map(|name| format!("instrument<{name}>"));
+    let own = own.as_ref().map(|own| vec!["datastore", "templates", own.as_str()]);
+    let sections = own.into_iter().chain([vec!["datastore", "templates"]]);
+    let sections: Vec<_> = sections.filter_map(|path| repo.config.value(&path)?.as_mapping()).collect();
+    for section in &sections {
+        let template = |value: &'a serde_yaml::Value| value.as_str().or_else(|| value.get("template")?.as_str());
+        let named = |name: &str| section.get(name).and_then(template);
+        let by_dimensions =
+            || section.iter().find(|(k, _)| k.as_str().is_some_and(is_ours)).and_then(|(_, v)| template(v));
+        let by_name = named(&dataset_type.name).or_else(by_dimensions);
+        if let Some(found) = by_name.or_else(|| named(&dataset_type.storage_class)) {
+            return Ok(found);
+        }
+    }
+    if let Some(found) = sections.iter().find_map(|section| section.get("default")?.as_str()) {
+        return Ok(found);
+    }
+    let is_raw = is_ours("physical_filter+detector+exposure");
+    Ok(if is_raw { placement::RAW } else { placement::DEFAULT })
+}
+
+/// The paths of datasets of one type and run, below the root of the datastore and without extension; rows hold
+/// `dataset_id` and the dimensions.
+///
+/// # Errors
+/// A template that needs what the datasets do not have, or what the database says.
+pub async fn paths(
+    repo: &Repo,
+    dataset_type: &DatasetType,
+    run: &str,
+    rows: &RecordBatch,
+    planned: &Planned<'_>,
+) -> Result<Vec<String>> {
+    let instrument = rows.column_by_name("instrument").map(texts).transpose()?;
+    let instrument = instrument.and_then(|names| names.into_iter().next().flatten());
+    let template = template(repo, dataset_type, instrument.as_deref())?;
+    let fields = fields(repo, dataset_type, rows, placement::fields(template), planned).await?;
+    let ids = texts(&column(rows, "dataset_id")?)?;
+    (0..rows.num_rows())
+        .map(|row| {
+            let value = |name: &str| match name {
+                "run" => Some(run.to_owned()),
+                "datasetType" => Some(dataset_type.name.clone()),
+                "id" => ids[row].clone(),
+                "skypix" => dataset_type
+                    .dimensions
+                    .iter()
+                    .find(|d| is_skypix(repo, d))
+                    .and_then(|d| fields.get(d)?[row].clone()),
+                other => fields.get(other)?[row].clone(),
+            };
+            placement::fill(template, &value)
+        })
+        .collect()
+}
+
+fn is_skypix(repo: &Repo, dimension: &str) -> bool {
+    repo.registry.universe.find(dimension).is_some_and(|e| !e.has_table && e.spatial)
+}
+
+fn texts(array: &arrow::array::ArrayRef) -> Result<Field> {
+    let texts = cast(array, &DataType::Utf8)?;
+    Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
+}
+
+/// The dimensions of rows, those they imply, and the fields of their records (`exposure.obs_id`) that are wanted.
+async fn fields(
+    repo: &Repo,
+    dataset_type: &DatasetType,
+    rows: &RecordBatch,
+    wanted: Vec<&str>,
+    planned: &Planned<'_>,
+) -> Result<HashMap<String, Field>> {
+    let universe = &repo.registry.universe;
+    let mut all: HashMap<String, Field> = HashMap::new();
+    for dimension in &dataset_type.dimensions {
+        all.insert(dimension.clone(), texts(&column(rows, dimension)?)?);
+    }
+    let group = universe.group(&dataset_type.dimensions)?;
+    // Those that imply others come later in the universe.
+    let members: Vec<_> = group.required.iter().chain(&group.implied).collect();
+    for element in universe.elements().iter().rev().filter(|e| e.has_table && members.contains(&&e.name)) {
+        let metadata: Vec<String> = wanted
+            .iter()
+            .filter_map(|field| field.strip_prefix(&element.name)?.strip_prefix('.'))
+            .filter(|name| !element.implied.iter().any(|d| d == name))
+            .map(str::to_owned)
+            .collect();
+        let known = element_table(universe, element);
+        let fetched: Vec<String> =
+            element.implied.iter().cloned().chain(metadata).filter(|name| known.column(name).is_some()).collect();
+        let keys: Option<Vec<&Field>> = element.required.iter().map(|d| all.get(d)).collect();
+        let (Some(keys), false) = (keys, fetched.is_empty()) else { continue };
+        let keys: Vec<String> = (0..rows.num_rows())
+            .map(|row| keys.iter().map(|k| format!("{}\u{1f}", k[row].as_deref().unwrap_or_default())).collect())
+            .collect();
+        let found =
+            records(repo, &known, &element.required, &fetched, rows, &keys, planned.get(&*element.name)).await?;
+        for (at, name) in fetched.iter().enumerate() {
+            let values: Field = keys.iter().map(|key| found.get(key)?[at].clone()).collect();
+            if element.implied.contains(name) {
+                all.entry(name.clone()).or_insert_with(|| values.clone());
+            }
+            all.insert(format!("{}.{name}", element.name), values);
+        }
+    }
+    Ok(all)
+}
+
+/// Some fields of the records with these keys.
+async fn records(
+    repo: &Repo,
+    table: &Table,
+    required: &[String],
+    fetched: &[String],
+    rows: &RecordBatch,
+    keys: &[String],
+    planned: Option<&&Rows>,
+) -> Result<HashMap<String, Field>> {
+    let registry = &repo.registry;
+    let dialect = registry.conn.dialect();
+    let key_names = &table.primary_key;
+    let columns: Vec<Scanned> = key_names
+        .iter()
+        .chain(fetched)
+        .filter_map(|name| table.scanned().into_iter().find(|c| c.name == *name))
+        .collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let quoted: Vec<_> = key_names.iter().map(|name| dialect.quote(name)).collect();
+    let mut batches = Vec::new();
+    // Keys that come with the rows are asked for; those that other records imply are few, and all are read.
+    let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();
+    let lists = match given {
+        Some(arrays) => {
+            let named = key_names.iter().map(String::as_str).zip(arrays);
+            key_lists(dialect, table, key_names, &crate::registry::rows::batch(named)?)?
+        }
+        None => vec![String::new()],
+    };
+    for list in lists {
+        let only =
+            if list.is_empty() { String::new() } else { format!(" WHERE ({}) IN (VALUES {list})", quoted.join(", ")) };
+        let sql = format!("SELECT {} FROM {}{only}", select.join(", "), registry.conn.table(&table.name));
+        batches.push(Source::Conn(&registry.conn).rows(sql, &columns).await?);
+    }
+    if let Some(planned) = planned {
+        for batch in planned.batches()? {
+            batches.push(batch?);
+        }
+    }
+    let wanted: std::collections::HashSet<&String> = keys.iter().collect();
+    let mut found = HashMap::new();
+    for batch in batches {
+        let key_texts = key_names.iter().map(|name| texts(&column(&batch, name)?)).collect::<Result<Vec<_>>>()?;
+        let values = fetched.iter().map(|name| texts(&column(&batch, name)?)).collect::<Result<Vec<_>>>()?;
+        for row in 0..batch.num_rows() {
+            let key: String =
+                key_texts.iter().map(|k| format!("{}\u{1f}", k[row].as_deref().unwrap_or_default())).collect();
+            if wanted.contains(&key) {
+                found.insert(key, values.iter().map(|v| v[row].clone()).collect());
+            }
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,118 @@
+//! Rows of a plan: in memory while they are few, in a temporary file from then on.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+
+use crate::error::{Error, Result};
+
+/// How many bytes stay in memory.
+const LIMIT: usize = 8 << 20;
+
+/// Rows to be written, however many; all batches have one schema.
+#[derive(Default)]
+pub struct Rows {
+    batches: Vec<RecordBatch>,
+    bytes: usize,
+    spilled: Option<StreamWriter<BufWriter<File>>>,
+    rows: usize,
+}
+
+impl std::fmt::Debug for Rows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rows").field("rows", &self.rows).finish_non_exhaustive()
+    }
+}
+
+impl From<RecordBatch> for Rows {
+    fn from(batch: RecordBatch) -> Self {
+        Self { rows: batch.num_rows(), batches: vec![batch], ..Self::default() }
+    }
+}
+
+impl Rows {
+    /// Adds rows after those that are there.
+    ///
+    /// # Errors
+    /// The temporary file cannot be written.
+    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows();
+        self.bytes += batch.get_array_memory_size();
+        if self.bytes > LIMIT && self.spilled.is_none() {
+            let file = tempfile::tempfile().map_err(|e| Error::from(e).context("temporary file"))?;
+            let mut writer = StreamWriter::try_new_buffered(file, &batch.schema())?;
+            self.batches.drain(..).try_for_each(|batch| writer.write(&batch))?;
+            self.spilled = Some(writer);
+        }
+        match &mut self.spilled {
+            Some(writer) => writer.write(&batch)?,
+            None => self.batches.push(batch),
+        }
+        Ok(())
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// All rows, batch by batch; may be asked for again.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send + '_>> {
+        let Some(writer) = &self.spilled else { return Ok(Box::new(self.batches.iter().cloned().map(Ok))) };
+        let read = || {
+            let written = writer.get_ref();
+            let file = written.get_ref().try_clone()?;
+            Ok::<_, std::io::Error>((file, written.buffer().to_vec()))
+        };
+        let (file, rest) = read().map_err(|e| Error::from(e).context("temporary file"))?;
+        let reader = StreamReader::try_new(Whole { file, at: 0, rest: std::io::Cursor::new(rest) }, None)?;
+        Ok(Box::new(reader.map(|batch| Ok(batch?))))
+    }
+}
+
+/// What was written to a file, and what still waits in the buffer; leaves the file's own position alone.
+struct Whole {
+    file: File,
+    at: u64,
+    rest: std::io::Cursor<Vec<u8>>,
+}
+
+impl std::io::Read for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use std::os::unix::fs::FileExt;
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        if read == 0 { self.rest.read(buffer) } else { Ok(read) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::rows::{batch, constant_text};
+
+    #[test]
+    fn rows_come_back_from_memory_and_from_the_file() {
+        let mut rows = Rows::default();
+        for size in [1, 100_000, 7, 60_000] {
+            rows.push(batch([("a", constant_text("some text of some length, so that it spills", size))]).unwrap())
+                .unwrap();
+        }
+        assert!(rows.spilled.is_some() && !rows.is_empty());
+        for _ in 0..2 {
+            let sizes: Vec<usize> = rows.batches().unwrap().map(|b| b.unwrap().num_rows()).collect();
+            assert_eq!((sizes, rows.len()), (vec![1, 100_000, 7, 60_000], 160_008));
+        }
+    }
+}
