@@ -1,5 +1,5 @@
 -- The procedure of technote RTN-103, in its order, as far as the verbs reach today:
--- sky map, visits, curated calibrations, calibrations and reference catalogues still need the Butler.
+-- sky map, visits, curated calibrations and solar system objects still need the Butler.
 --
 --   butlersql REPO -f sql/rtn103/campaign.sql -v DATA=… -v SEED=… -v GOOD_VISITS=…
 --
@@ -7,6 +7,9 @@
 \i 01_create_repository.sql
 \i 02_register_instrument.sql
 \i 04_ingest_raws.sql
+\i 07_calibrations.sql
 \i 08_reference_catalogs.sql
+\i 09_pretrained_models.sql
+\i 10_fgcm.sql
 \i 12_global_collection.sql
 \i 13_check.sql

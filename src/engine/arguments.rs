@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
 
@@ -54,13 +56,25 @@ pub struct Argument {
     pub required: bool,
 }
 
+/// Where a function that reads finds its rows.
+#[async_trait]
+pub trait Reader: Send + Sync {
+    /// The rows as a table.
+    ///
+    /// # Errors
+    /// What is asked for is not there, or is no table.
+    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>>;
+}
+
 /// What a function does once its arguments are known.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub enum Does {
     /// Changes the repository.
     Verb(fn(&Given) -> Result<Arc<dyn Verb>>),
     /// Searches the repository; planned by the engine's search.
     Search,
+    /// Yields the rows of something outside the repository.
+    Read(Arc<dyn Reader>),
     /// Computes a value for each row.
     Scalar(fn() -> ScalarUDF),
 }
@@ -70,6 +84,7 @@ impl std::fmt::Debug for Does {
         f.write_str(match self {
             Self::Verb(_) => "Verb",
             Self::Search => "Search",
+            Self::Read(_) => "Read",
             Self::Scalar(_) => "Scalar",
         })
     }
@@ -101,6 +116,11 @@ impl Function {
     /// A function that searches the repository.
     pub fn search(name: &'static str, says: &'static str) -> Self {
         Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Search }
+    }
+
+    /// A function that reads something outside the repository.
+    pub fn read(name: &'static str, says: &'static str, reader: Arc<dyn Reader>) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Read(reader) }
     }
 
     /// A function of each row.

@@ -41,7 +41,7 @@ pub fn render() -> String {
          `CALL verb(…)` or used in `FROM`; arguments are positional or `name => value`. `EXPLAIN` shows what a verb\n\
          would do and does nothing.\n",
     );
-    for (title, wanted) in [("Verbs", 0), ("Searches", 1), ("Values", 2)] {
+    for (title, wanted) in [("Verbs", 0), ("Searches", 1), ("Files", 2), ("Values", 3)] {
         let _ = writeln!(page, "\n### {title}");
         for function in functions::all().iter().filter(|f| kind(f) == wanted) {
             render_function(&mut page, function);
@@ -72,7 +72,8 @@ fn kind(function: &Function) -> u8 {
     match function.does {
         Does::Verb(_) => 0,
         Does::Search => 1,
-        Does::Scalar(_) => 2,
+        Does::Read(_) => 2,
+        Does::Scalar(_) => 3,
     }
 }
 

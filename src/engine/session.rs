@@ -277,6 +277,7 @@ fn would(function: &str, line: &crate::repo::hand::Line) -> String {
     let what = match line.outcome {
         Outcome::Inserted => "would be inserted",
         Outcome::Updated => "would be updated",
+        Outcome::Exported => "would be exported",
         Outcome::Removed => "would be removed",
         Outcome::Existing => "there already",
         Outcome::Failed => "would fail",

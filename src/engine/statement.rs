@@ -14,7 +14,7 @@ use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator,
     ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast,
-    TableAlias, TableFactor, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableAlias, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -304,6 +304,43 @@ impl RelationPlanner for Functions {
     }
 }
 
+/// What a planner must know now, though it takes reading; planning itself cannot wait.
+fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
+    std::thread::scope(|scope| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        scope.spawn(move || runtime.block_on(work)).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
+    })
+}
+
+/// The table in a file: by `read_ecsv` or as DataFusion reads it.
+fn table_file(name: &str) -> TableFactor {
+    let ident = |text: &str| ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('\'', text))]);
+    let value = Expr::Value(Value::SingleQuotedString(name.to_owned()).into());
+    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value))];
+    if name.ends_with(".ecsv") {
+        let (lateral, with_ordinality, alias) = (false, false, None);
+        return TableFactor::Function {
+            lateral,
+            name: ObjectName::from(vec![Ident::new("read_ecsv")]),
+            args,
+            with_ordinality,
+            alias,
+        };
+    }
+    TableFactor::Table {
+        name: ident(name),
+        alias: None,
+        args: None,
+        with_hints: Vec::new(),
+        version: None,
+        with_ordinality: false,
+        partitions: Vec::new(),
+        json_path: None,
+        sample: None,
+        index_hints: Vec::new(),
+    }
+}
+
 /// Where an expression begins, when its parts know.
 fn known_place(expr: &Expr) -> Option<Place> {
     let start = expr.span().start;
@@ -368,6 +405,10 @@ impl Functions {
                     let derived = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
                     input = Some(context.plan(derived)?);
                 }
+                (Takes::Rows(_), Expr::Value(value)) if value.value.clone().into_string().is_some() => {
+                    given.set_rows(function, argument)?;
+                    input = Some(context.plan(table_file(&value.value.into_string().unwrap_or_default()))?);
+                }
                 (Takes::Rows(columns), _) => {
                     let said = format!(
                         "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
@@ -383,11 +424,15 @@ impl Functions {
             }
         }
         given.check_complete(function)?;
-        match function.does {
+        match &function.does {
             Does::Verb(_) => plan(deed(function, &given, &self.0.access, Face::Report)?, input),
             Does::Search => {
                 let known = self.0.snapshot()?;
                 let table = super::search::table(function.name, &given, &self.0.access, &known.types)?;
+                LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
+            }
+            Does::Read(reader) => {
+                let table = waited(reader.table(&given))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
             Does::Scalar(_) => {

@@ -476,7 +476,7 @@ impl AggregateFace {
 pub fn deed(function: &'static Function, given: &Given, access: &Arc<Access>, face: Face) -> Result<Deed> {
     match function.does {
         Does::Verb(make) => Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face }),
-        Does::Search | Does::Scalar(_) => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
+        _ => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
     }
 }
 

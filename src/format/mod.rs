@@ -1,13 +1,22 @@
 //! Outside files to plain values: `butler.yaml`, `_index.json`, `export.yaml`; and FITS headers, written for samples.
 
 pub mod butler_yaml;
+pub mod export_writer;
 pub mod export_yaml;
 pub mod fits;
 pub mod index;
+pub mod skymap_config;
+pub mod tables;
 pub mod yaml;
 pub mod yaml_nodes;
 
 use crate::error::{Error, Result};
+
+/// Bytes as base64 text.
+pub fn base64(bytes: &[u8]) -> String {
+    use base64::Engine;
+    base64::prelude::BASE64_STANDARD.encode(bytes)
+}
 
 /// Refuses a file larger than is sensible for its kind.
 ///

@@ -22,7 +22,7 @@ pub fn scalar(text: &str) -> String {
 }
 
 /// Words of YAML 1.1 that are no text.
-const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan"];
+const WORDS: [&str; 9] = ["yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan"];
 
 /// Whether a text may stand without quotes: it begins like a name or path, holds nothing that YAML gives a meaning,
 /// and is no word or number of YAML 1.1.

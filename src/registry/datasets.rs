@@ -180,9 +180,22 @@ pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
 /// # Errors
 /// Rows without a dimension.
 pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
-    let mut keys = vec![String::new(); rows.num_rows()];
-    for dimension in &record.dataset_type.dimensions {
-        let texts = cast(&column(rows, dimension)?, &DataType::Utf8)?;
+    let dimensions = record.dataset_type.dimensions.iter().map(|d| column(rows, d)).collect::<Result<Vec<_>>>()?;
+    texts_of(&dimensions, rows.num_rows())
+}
+
+/// Whole rows as texts that are equal when they are.
+///
+/// # Errors
+/// Values that have no text.
+pub fn row_texts(rows: &RecordBatch) -> Result<Vec<String>> {
+    texts_of(rows.columns(), rows.num_rows())
+}
+
+fn texts_of(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
+    let mut keys = vec![String::new(); rows];
+    for column in columns {
+        let texts = cast(column, &DataType::Utf8)?;
         for (key, value) in keys.iter_mut().zip(texts.as_string::<i32>()) {
             key.push_str(value.unwrap_or_default());
             key.push('\u{1f}');

@@ -1,6 +1,6 @@
 //! Datasets that come with their files: which of them are new, which are there, and how the files get in.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -125,8 +125,16 @@ impl Arrivals<'_> {
             ("file_size", Arc::new(Int64Array::from(sizes))),
         ]))?;
         let transfers = transfers.into_iter().zip(&fresh).filter_map(|(t, new)| t.filter(|_| *new));
-        let mut targets = HashSet::new();
-        let transfers = transfers.filter(|t| targets.insert(t.to.clone())).collect();
+        let transfers: Vec<Transfer> = transfers.collect();
+        let mut targets = HashMap::new();
+        for transfer in &transfers {
+            if let Some(other) = targets.insert(&transfer.to, &transfer.from) {
+                let (one, two, to) = (other.display(), transfer.from.display(), transfer.to.display());
+                let said =
+                    format!("files '{one}' and '{two}' would both become '{to}': the file template is too short");
+                return Err(Error::new(Kind::Conflict, said));
+            }
+        }
         Ok(Sorted { new: pick(&rows, fresh.into_iter())?, moved: pick(&rows, moved.into_iter())?, transfers, same })
     }
 

@@ -11,7 +11,7 @@ use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
-use crate::model::time;
+use crate::model::time::{self, Timespan};
 use crate::progress::{Progress, Step as Ticker};
 use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
@@ -40,11 +40,11 @@ pub enum Change {
     ReplaceFiles(String, Rows),
     /// Datasets of a type to be put into a TAGGED collection.
     Associate(String, String, Rows),
-    /// Datasets of a type to be certified in a CALIBRATION collection, each for a validity range.
-    Certify(String, String, Rows),
+    /// A time to be taken out of the validity ranges of a type, for some data IDs or for all; how many ranges it hits.
+    Decertify(String, String, Timespan, Option<RecordBatch>, u64),
     /// Memberships of a CALIBRATION or TAGGED collection whose datasets are known when the plan is applied:
     /// `dataset_id`, and for certifications their validity ranges.
-    Join(String, Rows),
+    Join(String, CollectionType, Rows),
     /// Datasets of a type to be taken out of a TAGGED collection.
     Disassociate(String, String, Vec<String>),
     /// A chain that had these children to get these, at these positions.
@@ -60,6 +60,8 @@ pub enum Outcome {
     Updated,
     /// There before, as asked.
     Existing,
+    /// Written to a file for others.
+    Exported,
     /// Gone.
     Removed,
     /// Not possible.
@@ -73,6 +75,7 @@ impl Outcome {
             Self::Inserted => "inserted",
             Self::Updated => "updated",
             Self::Existing => "existing",
+            Self::Exported => "exported",
             Self::Removed => "removed",
             Self::Failed => "failed",
         }
@@ -230,8 +233,9 @@ impl<'a> Hand<'a> {
             Change::Datasets(name, ..) => ("dataset", Outcome::Inserted, name.clone()),
             Change::ReplaceFiles(name, _) => ("file record", Outcome::Updated, name.clone()),
             Change::Associate(_, name, _) => ("membership", Outcome::Inserted, name.clone()),
-            Change::Certify(_, name, _) => ("certification", Outcome::Inserted, name.clone()),
-            Change::Join(name, _) => ("membership", Outcome::Inserted, name.clone()),
+            Change::Decertify(_, name, ..) => ("certification", Outcome::Removed, name.clone()),
+            Change::Join(name, CollectionType::Calibration, _) => ("certification", Outcome::Inserted, name.clone()),
+            Change::Join(name, ..) => ("membership", Outcome::Inserted, name.clone()),
             Change::Disassociate(_, name, _) => ("membership", Outcome::Removed, name.clone()),
             Change::Chain(parent, ..) => ("chain", Outcome::Updated, parent.clone()),
         };
@@ -259,8 +263,7 @@ impl Change {
             | Self::Datasets(_, _, rows)
             | Self::ReplaceFiles(_, rows)
             | Self::Associate(_, _, rows)
-            | Self::Certify(_, _, rows)
-            | Self::Join(_, rows) => Some(rows),
+            | Self::Join(_, _, rows) => Some(rows),
             _ => None,
         }
     }
@@ -270,6 +273,7 @@ impl Change {
         match self {
             Self::Files(files) => files.len() as u64,
             Self::Disassociate(_, _, ids) => ids.len() as u64,
+            Self::Decertify(.., hit) => *hit,
             other => other.rows().map_or(1, |rows| rows.len() as u64),
         }
     }
@@ -370,6 +374,10 @@ impl Writer<'_> {
             Change::Chain(parent, before, children) => {
                 collections::set_chain(self.tx, parent, before, children).await.map(u64::from)
             }
+            Change::Decertify(collection, name, span, only, _) => {
+                let record = known(self.types, name)?;
+                certifications::decertify(self.tx, record, collection, *span, only.as_ref()).await
+            }
             Change::Files(files) => Ok(files.len() as u64),
             // Dataset types were made before the transaction; all others have rows.
             _ => Ok(0),
@@ -395,10 +403,7 @@ impl Writer<'_> {
             Change::Associate(collection, name, _) => {
                 datasets::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
             }
-            Change::Certify(collection, name, _) => {
-                certifications::certify(self.tx, registry, known(self.types, name)?, collection, rows).await
-            }
-            Change::Join(collection, _) => certifications::join(self.tx, registry, self.types, collection, rows).await,
+            Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
             _ => Err(Error::bug("a change without rows has some")),
         }
     }

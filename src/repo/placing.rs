@@ -14,6 +14,7 @@ use crate::registry::conn::Source;
 use crate::registry::datasets::{column, key_lists};
 use crate::registry::schema::{Scanned, Table, element_table};
 use crate::store::placement;
+use crate::universe::Element;
 
 /// Records that a plan will write, by element: they count as if they were there.
 pub type Planned<'a> = HashMap<&'a str, &'a Rows>;
@@ -89,7 +90,7 @@ pub async fn paths(
 }
 
 fn is_skypix(repo: &Repo, dimension: &str) -> bool {
-    repo.registry.universe.find(dimension).is_some_and(|e| !e.has_table && e.spatial)
+    repo.registry.universe.find(dimension).is_some_and(Element::is_skypix)
 }
 
 fn texts(array: &arrow::array::ArrayRef) -> Result<Field> {

@@ -85,7 +85,7 @@ impl InsertRecords {
 }
 
 /// The rows a verb was given, read to the end before anything is written.
-async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
+pub(super) async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> =
         rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
     let Some(first) = batches.first() else {

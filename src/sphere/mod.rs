@@ -4,6 +4,7 @@
 
 pub mod htm;
 pub mod polygon;
+pub mod rings;
 
 use robust::{Coord3D, orient3d};
 
@@ -22,6 +23,12 @@ pub fn unit(v: Vector) -> Vector {
     out[j] = b / n;
     out[largest] = 1.0_f64.copysign(v[largest]) / n;
     out
+}
+
+/// The unit vector at a longitude and latitude, degrees.
+pub fn from_degrees(lon: f64, lat: f64) -> Vector {
+    let ((sin_lon, cos_lon), (sin_lat, cos_lat)) = (lon.to_radians().sin_cos(), lat.to_radians().sin_cos());
+    [cos_lon * cos_lat, sin_lon * cos_lat, sin_lat]
 }
 
 /// The sign of the determinant of three vectors, exact: 1 when they turn counter-clockwise seen from outside.

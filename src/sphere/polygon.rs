@@ -38,6 +38,11 @@ impl Polygon {
         Self(vertices)
     }
 
+    /// Its vertices.
+    pub fn vertices(&self) -> &[Vector] {
+        &self.0
+    }
+
     /// How another polygon lies to this one.
     pub fn relation(&self, other: &[Vector]) -> Relation {
         let (mut all_in, mut any_in) = (true, false);

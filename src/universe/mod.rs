@@ -147,6 +147,13 @@ struct FieldSpec {
     length: u32,
 }
 
+impl Element {
+    /// Whether its values are pixels of the sky, which need no records.
+    pub fn is_skypix(&self) -> bool {
+        !self.has_table && self.union_of.is_none()
+    }
+}
+
 impl Spec {
     /// The element whose rows hold the values of this one (old documents say it in a storage block).
     fn union_of(&self) -> Option<String> {

@@ -43,3 +43,18 @@ CALL remove_collection('u/gone');
 CALL register_collection('u/part', 'TAGGED');
 CALL associate('u/part', (SELECT dataset_id FROM raw WHERE detector IN (2, 4)));
 CALL disassociate('u/part', (SELECT dataset_id FROM raw WHERE detector = 2));
+
+CALL import($DATA || '/ancillary', export_file => $DATA || '/calibs/TAXICAB-44/LSSTComCam.calibs.20250207a/export.yaml', transfer => 'direct');
+CALL import($DATA || '/ancillary', export_file => $DATA || '/calibs/TAXICAB-38/LSSTComCam.calibs.20241211a/export.yaml', transfer => 'copy');
+CALL import($DATA || '/ancillary', export_file => $DATA || '/pretrained-models-export.yaml', transfer => 'copy');
+CALL import($DATA || '/ancillary', export_file => $DATA || '/DM-48089-fgcmLookupTable-export.yaml', transfer => 'symlink');
+CALL ingest_files('the_monster_20240904', 'u/files/the_monster_20240904', (SELECT * FROM read_ecsv($DATA || '/the_monster_20240904.ecsv')),
+                  prefix => $DATA || '/raw/refcats/the_monster_20240904/', transfer => 'direct');
+CALL ingest_files('the_monster_20250219', 'u/files/the_monster_20250219', (SELECT * FROM read_ecsv($DATA || '/the_monster_20250219.ecsv')),
+                  prefix => $DATA || '/raw/refcats/the_monster_20250219', transfer => 'copy', id_generation_mode => 'DATAID_TYPE_RUN');
+CALL certify('u/certified', (SELECT dataset_id FROM bias WHERE run LIKE 'LSSTComCam/calib/DM-48520/DP1/biasGen%'),
+             begin_date => '2024-10-01', end_date => '2024-12-01T12:00:00.5');
+SELECT certify('u/certified', dataset_id) AS certified FROM flat WHERE run LIKE 'LSSTComCam/calib/DM-48520/DP1/flat-rGen%';
+CALL decertify('u/certified', 'bias', begin_date => '2024-11-01', end_date => '2024-11-02');
+CALL decertify('u/certified', 'flat', (SELECT * FROM flat WHERE detector < 2 AND run LIKE 'LSSTComCam/calib/DM-48520/DP1/flat-rGen%'),
+               end_date => '2024-11-01');

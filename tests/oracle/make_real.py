@@ -26,6 +26,7 @@ import astropy.time
 import astropy.units as u
 from astropy.coordinates import AltAz, Angle, SkyCoord
 
+import lsst.daf.butler.script
 from lsst.daf.butler import (
     Butler,
     CollectionType,
@@ -38,7 +39,7 @@ from lsst.daf.butler import (
     Timespan,
 )
 
-STEPS = ("create", "open", "instrument", "ingest", "types", "collections", "all")
+STEPS = ("create", "open", "instrument", "ingest", "types", "collections", "files", "all")
 
 INSTRUMENT = "LSSTComCam"
 FILTERS = [
@@ -252,6 +253,41 @@ def make_collections(butler, data):
     registry.disassociate("u/part", [ref for ref in picked if ref.dataId["detector"] == 2])
 
 
+FORMATTERS = [
+    "lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter",
+    "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter",
+    "lsst.meas.transiNet.modelPackages.formatters.NNModelPackageFormatter",
+]
+
+
+def take_files(butler, root, data):
+    """Imports by reference and by copy, a table of files, and validity ranges cut in pieces."""
+    for name in FORMATTERS:
+        stub_class(name).supported_extensions = frozenset({".fits", ".zip"})
+    archives = [("TAXICAB-44/LSSTComCam.calibs.20250207a", "direct"), ("TAXICAB-38/LSSTComCam.calibs.20241211a", "copy")]
+    exports = [(f"calibs/{archive}/export.yaml", transfer) for archive, transfer in archives]
+    exports.append(("pretrained-models-export.yaml", "copy"))
+    exports.append(("DM-48089-fgcmLookupTable-export.yaml", "symlink"))
+    for export, transfer in exports:
+        butler.import_(directory=f"{data}/ancillary", filename=f"{data}/{export}", transfer=transfer)
+    for name, transfer, mode in [("the_monster_20240904", "direct", "UNIQUE"), ("the_monster_20250219", "copy", "DATAID_TYPE_RUN")]:
+        lsst.daf.butler.script.ingest_files(
+            root, name, f"u/files/{name}", f"{data}/{name}.ecsv", id_generation_mode=mode,
+            prefix=f"{data}/raw/refcats/{name}/", transfer=transfer,
+        )
+    butler.registry.refresh()
+    time = lambda text: astropy.time.Time(text, scale="tai")  # noqa: E731
+    registry, target = butler.registry, "u/certified"
+    registry.registerCollection(target, CollectionType.CALIBRATION)
+    bias = list(registry.queryDatasets("bias", collections="LSSTComCam/calib/DM-48520/DP1/biasGen*"))
+    registry.certify(target, bias, Timespan(time("2024-10-01T00:00:00"), time("2024-12-01T12:00:00.5")))
+    flat = list(registry.queryDatasets("flat", collections="LSSTComCam/calib/DM-48520/DP1/flat-rGen*"))
+    registry.certify(target, flat, Timespan(None, None))
+    registry.decertify(target, "bias", Timespan(time("2024-11-01T00:00:00"), time("2024-11-02T00:00:00")))
+    some = [ref.dataId for ref in flat if ref.dataId["detector"] < 2]
+    registry.decertify(target, "flat", Timespan(None, time("2024-11-01T00:00:00")), dataIds=some)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", help="where the repository is made")
@@ -275,6 +311,7 @@ def main():
         lambda: ingest_raws(butler, os.path.join(args.data, "raw", INSTRUMENT), args.transfer),
         lambda: register_types(butler),
         lambda: make_collections(butler, args.data),
+        lambda: take_files(butler, args.root, args.data),
     ]
     for step in work[: last - 1]:
         step()

@@ -6,7 +6,8 @@ use regex::Regex;
 
 use crate::engine::arguments::{Function, Takes};
 use crate::error::Error;
-use crate::repo::{Import, IngestRaws};
+use crate::model::dataset::IdMode;
+use crate::repo::{Import, IngestFiles, IngestRaws, Taking};
 use crate::store::transfer::Mode;
 
 /// How `transfer` is explained.
@@ -43,6 +44,33 @@ pub fn functions() -> Vec<Function> {
              size anew.",
         )
         .example("CALL ingest_raws('DATA/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"),
+        Function::verb("ingest_files", "Ingests files that a table lists, as datasets of one type.", |given| {
+            let mode = given.text("id_generation_mode").unwrap_or_else(|| "UNIQUE".to_owned());
+            Ok(Arc::new(IngestFiles {
+                dataset_type: given.need("dataset_type")?,
+                run: given.need("run")?,
+                prefix: given.text("prefix"),
+                data_id: given.list("data_id").unwrap_or_default(),
+                formatter: given.text("formatter"),
+                ids: IdMode::from_name(&mode)?,
+                taking: Taking {
+                    transfer: Mode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
+                    track_file_attrs: given.bool("track_file_attrs", true),
+                    without_datastore: false,
+                },
+            }))
+        })
+        .arg("dataset_type", Takes::Text, "the dataset type; it must exist")
+        .arg("run", Takes::Text, "the RUN collection; made when absent")
+        .arg("rows", Takes::Rows("the file, then the dimensions"), "the files: a subquery, or the name of a table file")
+        .option("prefix", Takes::Text, "what relative file names are below; default the working directory")
+        .option("data_id", Takes::TextList, "dimension=value for all files")
+        .option("formatter", Takes::Text, "the class that reads the files; default that of the storage class")
+        .option("id_generation_mode", Takes::Text, "UNIQUE, DATAID_TYPE or DATAID_TYPE_RUN; default UNIQUE")
+        .option("transfer", Takes::Text, MODES)
+        .option("track_file_attrs", Takes::Bool, "record the sizes of files; default true")
+        .notes("All or nothing is ingested. Data IDs that the run holds already are left as they are.")
+        .example("CALL ingest_files('the_monster_20240904', 'refcats/DM-46370/the_monster_20240904', 'DATA/filename_to_htm.ecsv', prefix => 'DATA', transfer => 'direct')"),
         Function::verb("import", "Imports what `export` or `butler export-calibs` wrote.", |given| {
             let refuse_differences = match given.text("on_conflict").as_deref() {
                 None | Some("keep") => false,

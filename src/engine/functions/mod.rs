@@ -2,6 +2,7 @@
 
 mod collections;
 mod datasets;
+mod files;
 mod ingest;
 mod repository;
 mod search;
@@ -19,6 +20,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         collections::functions(),
         datasets::functions(),
         search::functions(),
+        files::functions(),
         time::functions(),
     ];
     families.into_iter().flatten().collect()

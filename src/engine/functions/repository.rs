@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::arguments::{Function, Takes};
 use crate::instrument::Instrument;
-use crate::repo::{CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument};
+use crate::repo::{CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument, RegisterSkymap};
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -32,6 +32,17 @@ pub fn functions() -> Vec<Function> {
         .arg("instrument", Takes::Text, "its class, its short name, or a YAML file that describes it")
         .option("update", Takes::Bool, "overwrite records that differ; default false: they are an error")
         .example("CALL register_instrument('lsst.obs.lsst.LsstComCam')"),
+        Function::verb("register_skymap", "Registers a sky map with its tracts and patches.", |given| {
+            let (config_file, config) = (given.text("config_file"), given.list("config").unwrap_or_default());
+            Ok(Arc::new(RegisterSkymap { config_file, config }))
+        })
+        .option("config_file", Takes::Text, "a pex_config file: assignments to `config.name`, `config.skyMap` …")
+        .option("config", Takes::TextList, "assignments after those of the file, such as 'name=lsst_cells_v1'")
+        .notes(
+            "Rings sky maps in TAN projection are made, with tract builders `cells` and `legacy`. A sky map of the same \
+             name and geometry is left as it is.",
+        )
+        .example("CALL register_skymap('lsst_cells_v1.skymap.config')"),
         Function::verb("register_dataset_type", "Registers a dataset type.", |given| {
             Ok(Arc::new(RegisterDatasetType {
                 name: given.need("dataset_type")?,

@@ -112,7 +112,7 @@ struct Draft<'a> {
 
 /// Memberships of one collection.
 struct Join {
-    line: CollectionType,
+    kind: CollectionType,
     rows: Rows,
     waiting: Vec<(uuid::Uuid, Option<crate::model::time::Timespan>)>,
 }
@@ -159,7 +159,7 @@ impl<'a> Draft<'a> {
             Item::Association { collection, timespan, dataset_ids } => {
                 let kind = if timespan.is_some() { CollectionType::Calibration } else { CollectionType::Tagged };
                 let join = self.joins.entry(collection).or_insert_with(|| Join {
-                    line: kind,
+                    kind,
                     rows: Rows::default(),
                     waiting: Vec::new(),
                 });
@@ -253,9 +253,9 @@ impl<'a> Draft<'a> {
         self.records.finish(&mut plan, hand).await?;
         self.datasets.finish(&mut plan, hand);
         for (collection, mut join) in std::mem::take(&mut self.joins) {
-            self.check_join(&collection, join.line)?;
+            self.check_join(&collection, join.kind)?;
             join.flush(1)?;
-            plan.push(Change::Join(collection, join.rows));
+            plan.push(Change::Join(collection, join.kind, join.rows));
         }
         hand.apply(plan).await
     }
@@ -328,7 +328,7 @@ impl Join {
         }
         let ids: StringArray = self.waiting.iter().map(|(id, _)| Some(id.to_string())).collect();
         let mut columns = vec![("dataset_id", Arc::new(ids) as ArrayRef)];
-        if self.line == CollectionType::Calibration {
+        if self.kind == CollectionType::Calibration {
             let begins: TimestampNanosecondArray = self.waiting.iter().map(|(_, t)| t.map(|t| t.begin)).collect();
             let ends: TimestampNanosecondArray = self.waiting.iter().map(|(_, t)| t.map(|t| t.end)).collect();
             columns.push(("timespan_begin", Arc::new(begins)));

@@ -150,7 +150,7 @@ pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> S
         ("exposure", exposure.to_string()),
         ("instrument", instrument.name.clone()),
     ];
-    dataset_id(&instrument.raw.dataset_type, run, &data_id).to_string()
+    dataset_id(&instrument.raw.dataset_type, Some(run), &data_id).to_string()
 }
 
 /// Rows of datasets, as [`crate::registry::datasets`] takes them.

@@ -1,5 +1,7 @@
 //! `butlersql sample`: a synthetic LSSTComCam campaign in the layout of the real one, the same for the same arguments.
 
+mod ancillary;
+
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 
@@ -165,6 +167,7 @@ impl Sample {
         }
         put(&self.dir.join("butler-seed_ccms1.yaml"), SEED.as_bytes())?;
         put(&self.dir.join("dp1_good_visits.txt"), good.as_bytes())?;
+        ancillary::write(&self.dir, &camera, &FIELDS.map(|(_, ra, dec, _)| (ra, dec)))?;
         Ok((exposures, files, good.lines().count()))
     }
 }

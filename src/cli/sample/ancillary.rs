@@ -1,0 +1,254 @@
+//! What a campaign takes beside its raws: exported calibrations, models and tables, and reference catalogues.
+//!
+//! Archives, collections and files have the names of the real ones; the files hold a line of text.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use uuid::{Builder, Uuid};
+
+use super::put;
+use crate::error::{Error, Result};
+use crate::format::export_writer::{Scalar, Writer};
+use crate::instrument::Instrument;
+use crate::model::collection::CollectionType;
+use crate::model::dataset::{DatasetType, storage_classes};
+use crate::model::time::{Timespan, parse};
+use crate::sphere::from_degrees;
+use crate::sphere::htm::envelope;
+use crate::sphere::polygon::Polygon;
+
+/// The calibration collections of the campaign, with the archives they come from.
+const CALIBRATIONS: &str = include_str!("calibrations.csv");
+
+/// Storage classes of the dataset types whose dimensions are instrument and detector, or these and the filter.
+const TYPES: [(&str, &str, bool); 9] = [
+    ("bias", "ExposureF", false),
+    ("dark", "ExposureF", false),
+    ("defects", "Defects", false),
+    ("cti", "IsrCalib", false),
+    ("ptc", "PhotonTransferCurveDataset", false),
+    ("bfk", "BrighterFatterKernel", false),
+    ("linearizer", "Linearizer", false),
+    ("flat", "ExposureF", true),
+    ("illuminationCorrection", "ExposureF", true),
+];
+
+/// Reference catalogues: the dataset type, and how far from each field its shards reach, degrees.
+const CATALOGUES: [(&str, f64); 2] = [("the_monster_20240904", 0.5), ("the_monster_20250219", 0.8)];
+
+/// One calibration collection: `collection` of `ticket`, with datasets of `dataset_type`.
+struct Calibration<'a> {
+    ticket: &'a str,
+    collection: &'a str,
+    dataset_type: DatasetType,
+    /// Bands of its datasets, when they depend on the filter.
+    bands: Vec<&'a str>,
+}
+
+/// Writes everything below the folder of a sample.
+pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)]) -> Result<()> {
+    let mut archives: BTreeMap<&str, Vec<Calibration<'_>>> = BTreeMap::new();
+    for line in CALIBRATIONS.lines().skip(1) {
+        let [ticket, archive, collection] = line.split(',').collect::<Vec<_>>()[..] else {
+            return Err(Error::bug(format!("calibrations.csv: {line}")));
+        };
+        archives.entry(archive).or_default().push(calibration(ticket, collection)?);
+    }
+    for (archive, calibrations) in archives {
+        let file = dir.join("calibs").join(archive).join("export.yaml");
+        write_calibrations(&file, &dir.join("ancillary"), camera, &calibrations)?;
+    }
+    write_single(dir, "pretrained-models-export.yaml", &PRETRAINED, camera)?;
+    write_single(dir, "DM-48089-fgcmLookupTable-export.yaml", &FGCM, camera)?;
+    CATALOGUES.iter().try_for_each(|(name, radius)| write_catalogue(dir, name, *radius, fields))
+}
+
+fn calibration<'a>(ticket: &'a str, collection: &'a str) -> Result<Calibration<'a>> {
+    let name = collection.rsplit('/').next().and_then(|name| name.split('.').next()).unwrap_or(collection);
+    let (kind, band) = name.split_once('-').unwrap_or((name, "all"));
+    let found = TYPES.iter().find(|(name, ..)| *name == kind);
+    let (name, class, by_filter) =
+        found.ok_or_else(|| Error::bug(format!("calibrations.csv: no type for '{kind}'")))?;
+    let mut dimensions = vec!["instrument".to_owned(), "detector".to_owned()];
+    dimensions.extend(by_filter.then(|| "physical_filter".to_owned()));
+    let bands = match (by_filter, band) {
+        (false, _) => Vec::new(),
+        (true, "all") => vec!["u", "g", "r", "i", "z", "y"],
+        (true, band) => vec![band],
+    };
+    let (name, storage_class) = ((*name).to_owned(), (*class).to_owned());
+    let dataset_type = DatasetType { name, dimensions, storage_class, is_calibration: true };
+    Ok(Calibration { ticket, collection, dataset_type, bands })
+}
+
+/// The filters of the campaign, by band.
+const FILTERS: [(&str, &str); 6] =
+    [("u", "u_02"), ("g", "g_01"), ("r", "r_03"), ("i", "i_06"), ("z", "z_03"), ("y", "y_04")];
+
+fn write_calibrations(file: &Path, files: &Path, camera: &Instrument, all: &[Calibration<'_>]) -> Result<()> {
+    let mut writer = Writer::begin(Vec::new(), "daf_butler", 7)?;
+    write_camera(&mut writer, camera, true)?;
+    let full = |c: &Calibration<'_>| format!("{}/calib/{}/{}", camera.name, c.ticket, c.collection);
+    let run = |c: &Calibration<'_>| {
+        let collection = full(c);
+        let (head, date) = collection.rsplit_once('.').unwrap_or((&collection, ""));
+        format!("{head}Gen.{date}/{}T210000Z", &date[..date.len().min(8)])
+    };
+    for calibration in all {
+        writer.collection(&full(calibration), CollectionType::Calibration, None, &[])?;
+        writer.collection(&run(calibration), CollectionType::Run, None, &[])?;
+    }
+    let mut tickets: Vec<&str> = all.iter().map(|c| c.ticket).collect();
+    tickets.dedup();
+    for ticket in tickets {
+        let children: Vec<String> = all.iter().filter(|c| c.ticket == ticket).map(full).collect();
+        writer.collection(&format!("{}/calib/{ticket}", camera.name), CollectionType::Chained, None, &children)?;
+    }
+    let mut certified = Vec::new();
+    for calibration in all {
+        let (kind, run) = (&calibration.dataset_type, run(calibration));
+        let dimensions = if calibration.bands.is_empty() {
+            kind.dimensions.clone()
+        } else {
+            ["band", "instrument", "detector", "physical_filter"].map(str::to_owned).to_vec()
+        };
+        writer.datasets(kind, &dimensions, &run)?;
+        let mut ids = Vec::new();
+        for (detector, full_name, ..) in &camera.detectors {
+            let filters = FILTERS.iter().filter(|(band, _)| calibration.bands.contains(band));
+            let filters: Vec<_> = if calibration.bands.is_empty() { vec![None] } else { filters.map(Some).collect() };
+            for filter in filters {
+                let mut data_id =
+                    vec![("instrument", Scalar::Text(camera.name.clone())), ("detector", Scalar::Int(*detector))];
+                data_id.extend(filter.map(|(_, name)| ("physical_filter", Scalar::Text((*name).to_owned()))));
+                let filter = filter.map_or_else(String::new, |(band, name)| format!("_{band}_{name}"));
+                let tail = run.replace(['/', '.'], "_");
+                let path = format!("{run}/{0}/{0}_{1}{filter}_{full_name}_{tail}.fits", kind.name, camera.name);
+                put(&files.join(&path), format!("{path}\n").as_bytes())?;
+                let id = id(&path).to_string();
+                writer.dataset(&id, &data_id, &path, formatter(kind)?)?;
+                ids.push(id);
+            }
+        }
+        certified.push((full(calibration), ids));
+    }
+    let valid = Timespan::new(parse("2024-10-01"), None);
+    for (collection, ids) in certified {
+        writer.associations(&collection, CollectionType::Calibration)?;
+        writer.certified(valid, &ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    put(file, &writer.finish()?)
+}
+
+fn write_camera(writer: &mut Writer<Vec<u8>>, camera: &Instrument, parts: bool) -> Result<()> {
+    let text = |value: &str| Scalar::Text(value.to_owned());
+    writer.dimension("instrument")?;
+    writer.record(&[
+        ("name", text(&camera.name)),
+        ("visit_max", Scalar::Int(camera.visit_max)),
+        ("visit_system", Scalar::Int(camera.visit_system)),
+        ("exposure_max", Scalar::Int(camera.exposure_max)),
+        ("detector_max", Scalar::Int(camera.detector_max)),
+        ("class_name", text(&camera.class_name)),
+    ])?;
+    if !parts {
+        return Ok(());
+    }
+    writer.dimension("detector")?;
+    for (id, full_name, name_in_raft, raft, purpose) in &camera.detectors {
+        writer.record(&[
+            ("instrument", text(&camera.name)),
+            ("id", Scalar::Int(*id)),
+            ("full_name", text(full_name)),
+            ("name_in_raft", text(name_in_raft)),
+            ("raft", raft.as_deref().map_or(Scalar::Null, text)),
+            ("purpose", text(purpose)),
+        ])?;
+    }
+    writer.dimension("physical_filter")?;
+    for (name, band) in camera.filters.iter().filter(|(name, _)| FILTERS.iter().any(|(_, f)| f == name)) {
+        writer.record(&[("instrument", text(&camera.name)), ("name", text(name)), ("band", text(band))])?;
+    }
+    Ok(())
+}
+
+/// An export of one dataset.
+struct Single {
+    dataset_type: &'static str,
+    storage_class: &'static str,
+    by_instrument: bool,
+    run: &'static str,
+    id: &'static str,
+    path: &'static str,
+    formatter: &'static str,
+}
+
+const PRETRAINED: Single = Single {
+    dataset_type: "pretrainedModelPackage",
+    storage_class: "NNModelPackagePayload",
+    by_instrument: false,
+    run: "pretrained_models/tac_cnn_comcam_2025-02-18",
+    id: "a83d850a-0094-417c-ac9c-64d0f7b98048",
+    path: "pretrained_models/tac_cnn_comcam_2025-02-18/pretrainedModelPackage/\
+           pretrainedModelPackage_pretrained_models_tac_cnn_comcam_2025-02-18.zip",
+    formatter: "lsst.meas.transiNet.modelPackages.formatters.NNModelPackageFormatter",
+};
+
+const FGCM: Single = Single {
+    dataset_type: "fgcmLookUpTable",
+    storage_class: "Catalog",
+    by_instrument: true,
+    run: "LSSTComCam/calib/fgcmcal/DM-48089",
+    id: "bb573ca3-6159-45d9-88e3-866e01da4882",
+    path: "LSSTComCam/calib/fgcmcal/DM-48089/fgcmLookUpTable/\
+           fgcmLookUpTable_LSSTComCam_LSSTComCam_calib_fgcmcal_DM-48089.fits",
+    formatter: "lsst.obs.base.formatters.fitsGeneric.FitsGenericFormatter",
+};
+
+fn write_single(dir: &Path, file: &str, single: &Single, camera: &Instrument) -> Result<()> {
+    let mut writer = Writer::begin(Vec::new(), "daf_butler", 7)?;
+    let mut data_id = Vec::new();
+    if single.by_instrument {
+        write_camera(&mut writer, camera, false)?;
+        data_id.push(("instrument", Scalar::Text(camera.name.clone())));
+    }
+    let dimensions: Vec<String> = data_id.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let (name, storage_class) = (single.dataset_type.to_owned(), single.storage_class.to_owned());
+    let kind = DatasetType { name, dimensions: dimensions.clone(), storage_class, is_calibration: false };
+    writer.collection(single.run, CollectionType::Run, None, &[])?;
+    writer.datasets(&kind, &dimensions, single.run)?;
+    writer.dataset(single.id, &data_id, single.path, single.formatter)?;
+    put(&dir.join("ancillary").join(single.path), format!("{}\n", single.path).as_bytes())?;
+    put(&dir.join(file), &writer.finish()?)
+}
+
+/// The shards of a reference catalogue around the fields, and the table that lists them.
+fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -> Result<()> {
+    let mut pixels = Vec::new();
+    for (ra, dec) in fields {
+        let corner = |x: f64, y: f64| from_degrees(ra + x * radius / dec.to_radians().cos(), dec + y * radius);
+        let square = [corner(-1.0, -1.0), corner(1.0, -1.0), corner(1.0, 1.0), corner(-1.0, 1.0)];
+        pixels.extend(envelope(&Polygon::new(square.to_vec()), 7));
+    }
+    pixels.sort_unstable();
+    pixels.dedup();
+    let mut table = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: filename, datatype: string}\n\
+                     # - {name: htm7, datatype: int64}\n# schema: astropy-2.0\nfilename htm7\n"
+        .to_owned();
+    for pixel in pixels {
+        put(&dir.join(format!("raw/refcats/{name}/{pixel}.fits")), format!("{name} {pixel}\n").as_bytes())?;
+        table.push_str(&format!("{pixel}.fits {pixel}\n"));
+    }
+    put(&dir.join(format!("{name}.ecsv")), table.as_bytes())
+}
+
+/// An id that is the same for the same path and looks random, as those of the real exports.
+fn id(path: &str) -> Uuid {
+    Builder::from_random_bytes(*Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_bytes()).as_bytes()).into_uuid()
+}
+
+fn formatter(kind: &DatasetType) -> Result<&'static str> {
+    let found = storage_classes().find(|(name, _)| *name == kind.storage_class).and_then(|(_, formatter)| formatter);
+    found.ok_or_else(|| Error::bug(format!("no formatter for {}", kind.storage_class)))
+}

@@ -1,0 +1,73 @@
+//! Tables in files that DataFusion does not read by itself.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv::ReaderBuilder;
+use datafusion::arrow::csv::reader::Format;
+use datafusion::catalog::{MemTable, TableProvider};
+
+use crate::engine::arguments::{Function, Given, Reader, Takes};
+use crate::error::{Error, Result};
+use crate::format::tables::{parse_ecsv, parse_lines};
+use crate::store::Place;
+
+/// The most bytes a table file is read with.
+const LIMIT: u64 = 1 << 30;
+
+pub fn functions() -> Vec<Function> {
+    vec![
+        Function::read(
+            "read_ecsv",
+            "The rows of an ECSV table, as astropy writes it.",
+            Arc::new(File(|_, bytes| parse_ecsv(bytes))),
+        )
+        .arg("file", Takes::Text, "the file")
+        .example("SELECT filename, htm7 FROM read_ecsv('filename_to_htm.ecsv')"),
+        Function::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
+            .arg("file", Takes::Text, "the file")
+            .option(
+                "header",
+                Takes::Bool,
+                "whether the first line holds the names; default true, else column_1, column_2, …",
+            )
+            .option("delimiter", Takes::Text, "the character between columns; default a comma")
+            .notes("Files that end in `.csv`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
+            .example("SELECT * FROM read_csv('visits.txt', header => false)"),
+        Function::read(
+            "read_text",
+            "The lines of a text file that are not empty, as column `line`.",
+            Arc::new(File(|_, bytes| parse_lines(bytes))),
+        )
+        .arg("file", Takes::Text, "the file")
+        .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('dp1_good_visits.txt')"),
+    ]
+}
+
+/// Reads a whole file by a parser.
+struct File(fn(&Given, &[u8]) -> Result<RecordBatch>);
+
+#[async_trait]
+impl Reader for File {
+    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
+        let name = given.need("file")?;
+        let named = |e: Error| e.context(format_args!("file '{name}'"));
+        let bytes = Place::parse(&name)?.read(LIMIT).await?;
+        let rows = (self.0)(given, &bytes).map_err(named)?;
+        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+    }
+}
+
+fn csv(given: &Given, bytes: &[u8]) -> Result<RecordBatch> {
+    let delimiter = given.text("delimiter").unwrap_or_else(|| ",".to_owned());
+    let [delimiter] = delimiter.as_bytes() else {
+        return Err(Error::invalid(format!("argument 'delimiter' takes one character, not '{delimiter}'")));
+    };
+    let format = Format::default().with_header(given.bool("header", true)).with_delimiter(*delimiter);
+    let (schema, _) = format.infer_schema(bytes, None)?;
+    let schema = Arc::new(schema);
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(bytes)?;
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>()?;
+    Ok(datafusion::arrow::compute::concat_batches(&schema, &batches)?)
+}

@@ -1,0 +1,251 @@
+//! Writing `export.yaml` as the Butler writes it, a block at a time.
+
+use std::io::Write;
+
+use crate::error::{Error, Result};
+use crate::format::yaml::scalar;
+use crate::model::collection::CollectionType;
+use crate::model::dataset::DatasetType;
+use crate::model::time::{self, Timespan};
+
+/// The version of the format that is written.
+const VERSION: &str = "1.0.2";
+
+/// A value of a dimension record or data ID.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Scalar {
+    /// No value.
+    Null,
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// A truth value.
+    Bool(bool),
+    /// Bytes that are no region.
+    Bytes(Vec<u8>),
+    /// A region in `sphgeom`'s encoding.
+    Region(Vec<u8>),
+    /// An instant, TAI nanoseconds.
+    Time(i64),
+}
+
+/// An export file being written.
+pub struct Writer<W: Write>(W);
+
+impl<W: Write> Writer<W> {
+    /// Begins a file of a dimension universe.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn begin(mut out: W, universe: &str, universe_version: i64) -> Result<Self> {
+        writeln!(
+            out,
+            "description: Butler Data Repository Export\nversion: {VERSION}\nuniverse_version: {universe_version}\n\
+             universe_namespace: {universe}\ndata:"
+        )?;
+        Ok(Self(out))
+    }
+
+    /// Begins a block of dimension records.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn dimension(&mut self, element: &str) -> Result<()> {
+        Ok(writeln!(self.0, "- type: dimension\n  element: {element}\n  records:")?)
+    }
+
+    /// A record of the block.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn record(&mut self, fields: &[(&str, Scalar)]) -> Result<()> {
+        for (i, (name, value)) in fields.iter().enumerate() {
+            writeln!(self.0, "  {} {name}: {}", if i == 0 { '-' } else { ' ' }, shown(value, "      ")?)?;
+        }
+        Ok(())
+    }
+
+    /// A collection, with its children if it is a chain.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn collection(
+        &mut self,
+        name: &str,
+        kind: CollectionType,
+        doc: Option<&str>,
+        children: &[String],
+    ) -> Result<()> {
+        writeln!(self.0, "- type: collection\n  collection_type: {kind}\n  name: {}", scalar(name))?;
+        if let Some(doc) = doc {
+            writeln!(self.0, "  doc: {}", scalar(doc))?;
+        }
+        match kind {
+            CollectionType::Run => writeln!(self.0, "  host: null\n  timespan_begin: null\n  timespan_end: null")?,
+            CollectionType::Chained if children.is_empty() => writeln!(self.0, "  children: []")?,
+            CollectionType::Chained => {
+                writeln!(self.0, "  children:")?;
+                for child in children {
+                    writeln!(self.0, "  - {}", scalar(child))?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A dataset type with all its dimensions, and the begin of the block of its datasets in a run.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn datasets(&mut self, dataset_type: &DatasetType, dimensions: &[String], run: &str) -> Result<()> {
+        let DatasetType { name, storage_class, is_calibration, .. } = dataset_type;
+        writeln!(self.0, "- type: dataset_type\n  name: {name}")?;
+        if dimensions.is_empty() {
+            writeln!(self.0, "  dimensions: []")?;
+        } else {
+            writeln!(self.0, "  dimensions:")?;
+            for dimension in dimensions {
+                writeln!(self.0, "  - {dimension}")?;
+            }
+        }
+        writeln!(self.0, "  storage_class: {storage_class}\n  is_calibration: {is_calibration}")?;
+        Ok(writeln!(self.0, "- type: dataset\n  dataset_type: {name}\n  run: {}\n  records:", scalar(run))?)
+    }
+
+    /// A dataset of the block.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn dataset(&mut self, id: &str, data_id: &[(&str, Scalar)], path: &str, formatter: &str) -> Result<()> {
+        writeln!(self.0, "  - dataset_id:\n    - !uuid '{id}'\n    data_id:")?;
+        if data_id.is_empty() {
+            writeln!(self.0, "    - {{}}")?;
+        }
+        for (i, (name, value)) in data_id.iter().enumerate() {
+            writeln!(self.0, "    {} {name}: {}", if i == 0 { '-' } else { ' ' }, shown(value, "        ")?)?;
+        }
+        Ok(writeln!(self.0, "    path: {}\n    formatter: {formatter}", scalar(path))?)
+    }
+
+    /// Begins the associations of a collection.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn associations(&mut self, collection: &str, kind: CollectionType) -> Result<()> {
+        let items = if kind == CollectionType::Calibration { "validity_ranges" } else { "dataset_ids" };
+        let name = scalar(collection);
+        Ok(writeln!(self.0, "- type: associations\n  collection: {name}\n  collection_type: {kind}\n  {items}:")?)
+    }
+
+    /// A dataset of a TAGGED collection.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn tagged(&mut self, id: &str) -> Result<()> {
+        Ok(writeln!(self.0, "  - !uuid '{id}'")?)
+    }
+
+    /// Datasets of a CALIBRATION collection with their validity range.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn certified(&mut self, span: Timespan, ids: &[&str]) -> Result<()> {
+        if span.is_empty() {
+            writeln!(self.0, "  - timespan: !lsst.daf.butler.Timespan EMPTY\n    dataset_ids:")?;
+        } else {
+            let end = |at: i64, open: i64| if at == open { "null".to_owned() } else { instant(at) };
+            let (begin, end) = (end(span.begin, 0), end(span.end, time::MAX));
+            writeln!(
+                self.0,
+                "  - timespan: !lsst.daf.butler.Timespan\n      begin: {begin}\n      end: {end}\n    dataset_ids:"
+            )?;
+        }
+        for id in ids {
+            writeln!(self.0, "    - !uuid '{id}'")?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn finish(mut self) -> Result<W> {
+        self.0.flush()?;
+        Ok(self.0)
+    }
+}
+
+fn shown(value: &Scalar, below: &str) -> Result<String> {
+    Ok(match value {
+        Scalar::Null => "null".to_owned(),
+        Scalar::Text(text) => scalar(text),
+        Scalar::Int(value) => value.to_string(),
+        Scalar::Float(value) => float(*value),
+        Scalar::Bool(value) => value.to_string(),
+        Scalar::Bytes(bytes) => format!("!!binary '{}'", crate::format::base64(bytes)),
+        Scalar::Region(bytes) => {
+            let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+            format!("!<lsst.sphgeom.{}>\n{below}encoded: {hex}", shape(bytes)?)
+        }
+        Scalar::Time(at) => instant(*at),
+    })
+}
+
+fn instant(at: i64) -> String {
+    let text = time::format(at).replace('T', " ");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    format!("!butler_time/tai/iso '{whole}.{fraction:0<9}'")
+}
+
+/// A float that YAML 1.1 takes for one: it has a point, and its exponent a sign.
+fn float(value: f64) -> String {
+    if !value.is_finite() {
+        return if value.is_nan() {
+            ".nan"
+        } else if value > 0.0 {
+            ".inf"
+        } else {
+            "-.inf"
+        }
+        .to_owned();
+    }
+    let text = format!("{value:?}");
+    let Some((mantissa, exponent)) = text.split_once('e') else { return text };
+    let point = if mantissa.contains('.') { "" } else { ".0" };
+    let sign = if exponent.starts_with('-') { "" } else { "+" };
+    format!("{mantissa}{point}e{sign}{exponent}")
+}
+
+/// The class of a region, by the first byte of its encoding.
+fn shape(bytes: &[u8]) -> Result<&'static str> {
+    Ok(match bytes.first() {
+        Some(b'p') => "ConvexPolygon",
+        Some(b'c') => "Circle",
+        Some(b'b') => "Box",
+        Some(b'e') => "Ellipse",
+        Some(b'u') => "UnionRegion",
+        Some(b'i') => "IntersectionRegion",
+        _ => return Err(Error::invalid("a region has an encoding that is not understood")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_are_read_as_such_by_yaml_1_1() {
+        let shown: Vec<_> = [1e-5, 1e300, 0.1, 30.0, -2.5e-7].map(float).into();
+        assert_eq!(
+            shown,
+            ["1.0e-05".replace("05", "5"), "1.0e+300".into(), "0.1".into(), "30.0".into(), "-2.5e-7".into()]
+        );
+        assert_eq!(instant(1_731_067_200_000_000_000), "!butler_time/tai/iso '2024-11-08 12:00:00.000000000'");
+        assert_eq!(instant(1_731_067_200_430_000_000), "!butler_time/tai/iso '2024-11-08 12:00:00.430000000'");
+    }
+}

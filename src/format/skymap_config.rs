@@ -1,0 +1,539 @@
+//! Sky map configurations: the assignments of a pex_config file, and the pickle that holds them again.
+
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result, hint};
+use crate::sphere::rings::{Builder, Rings};
+
+/// A sky map with its name.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SkyMap {
+    /// The value of the dimension `skymap`.
+    pub name: String,
+    /// Its geometry.
+    pub rings: Rings,
+}
+
+/// A value on the right of an assignment.
+#[derive(Debug, Clone, PartialEq)]
+enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Text(String),
+    List(Vec<i64>),
+}
+
+/// The fields of a rings map as they are set, by name; builders' fields have the builder's name before a dot.
+#[derive(Debug, Default)]
+struct Settings {
+    name: Option<String>,
+    selected: Option<String>,
+    builder: Option<String>,
+    fields: BTreeMap<String, (Value, usize)>,
+}
+
+const FIELDS: [&str; 6] = ["numRings", "raStart", "tractOverlap", "pixelScale", "projection", "rotation"];
+const CELLS: [&str; 4] = ["cellInnerDimensions", "cellBorder", "numCellsPerPatchInner", "numCellsInPatchBorder"];
+const LEGACY: [&str; 2] = ["patchInnerDimensions", "patchBorder"];
+const KINDS: [&str; 6] = ["dodeca", "equat", "rings", "healpix", "discrete", "ringsFast"];
+
+impl SkyMap {
+    /// From the text of a configuration file, with assignments `name=value` made after it.
+    ///
+    /// # Errors
+    /// What is no assignment of literals to a field, with its line; a map that is not made here.
+    pub fn parse(text: &str, more: &[String]) -> Result<Self> {
+        let mut settings = Settings::default();
+        for (number, statement) in statements(text)? {
+            settings.assign(&statement, number).map_err(|e| e.context(format_args!("line {number}")))?;
+        }
+        for pair in more {
+            let Some((path, value)) = pair.split_once('=') else {
+                return Err(Error::invalid(format!("argument 'config' takes name=value, not '{pair}'")));
+            };
+            let value = match parse_value(value.trim()) {
+                Ok(value) => value,
+                Err(_) => Value::Text(value.trim().to_owned()),
+            };
+            settings
+                .set(&format!("config.{}", path.trim()), value, 0)
+                .map_err(|e| e.context(format_args!("'{pair}'")))?;
+        }
+        settings.build()
+    }
+
+    /// The SHA-1 by which the registry knows the geometry.
+    pub fn hash(&self) -> [u8; 20] {
+        let rings = &self.rings;
+        let mut bytes = b"RingsSkyMap".to_vec();
+        let ints = match rings.builder {
+            Builder::Cells { inner, border, per_patch, in_border } => vec![inner, inner, border, per_patch, in_border],
+            Builder::Legacy { inner, border } => vec![inner[0], inner[1], border],
+        };
+        ints.iter().for_each(|i| bytes.extend(i.to_le_bytes()));
+        bytes.extend(rings.tract_overlap.to_le_bytes());
+        bytes.extend(rings.pixel_scale.to_le_bytes());
+        bytes.extend(b"TAN");
+        bytes.extend(0.0_f64.to_le_bytes());
+        bytes.extend(rings.num_rings.to_le_bytes());
+        bytes.extend(rings.ra_start.to_le_bytes());
+        sha1_smol::Sha1::from(bytes).digest().bytes()
+    }
+
+    /// The `skyMap` dataset: a pickle of the sky map, which the Butler loads.
+    pub fn pickle(&self) -> Vec<u8> {
+        let text = self.assignments().into_bytes();
+        let mut out = Vec::new();
+        let string = |out: &mut Vec<u8>, text: &str| {
+            out.extend([0x8c, u8::try_from(text.len()).unwrap_or(u8::MAX)]);
+            out.extend(text.as_bytes());
+            out.push(0x94);
+        };
+        string(&mut out, "lsst.skymap.ringsSkyMap");
+        string(&mut out, "RingsSkyMap");
+        out.extend([0x93, 0x94]);
+        string(&mut out, "lsst.pex.config.config");
+        string(&mut out, "unreduceConfig");
+        out.extend([0x93, 0x94, 0x68, 0x00]);
+        string(&mut out, "RingsSkyMapConfig");
+        out.extend([0x93, 0x94]);
+        match u8::try_from(text.len()) {
+            Ok(length) => out.extend([0x43, length]),
+            Err(_) => {
+                out.push(0x42);
+                out.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());
+            }
+        }
+        out.extend(&text);
+        out.extend([0x94, 0x86, 0x94, 0x52, 0x94, 0x4b, 0x01, 0x86, 0x94, 0x52, 0x94, 0x2e]);
+        let mut whole = vec![0x80, 0x05, 0x95];
+        whole.extend((out.len() as u64).to_le_bytes());
+        whole.extend(out);
+        whole
+    }
+
+    /// Every field as an assignment.
+    fn assignments(&self) -> String {
+        let rings = &self.rings;
+        let (selected, cells, legacy) = match rings.builder {
+            Builder::Cells { inner, border, per_patch, in_border } => {
+                ("cells", [inner, border, per_patch, in_border], ([4000, 4000], 100))
+            }
+            Builder::Legacy { inner, border } => ("legacy", [150, 50, 20, 1], (inner, border)),
+        };
+        let [inner, border, per_patch, in_border] = cells;
+        let ([width, height], patch_border) = legacy;
+        format!(
+            "config.tractBuilder['legacy'].patchInnerDimensions=[{width}, {height}]\n\
+             config.tractBuilder['legacy'].patchBorder={patch_border}\n\
+             config.tractBuilder['cells'].cellInnerDimensions=[{inner}, {inner}]\n\
+             config.tractBuilder['cells'].cellBorder={border}\n\
+             config.tractBuilder['cells'].numCellsPerPatchInner={per_patch}\n\
+             config.tractBuilder['cells'].numCellsInPatchBorder={in_border}\n\
+             config.tractBuilder.name='{selected}'\n\
+             config.tractOverlap={:?}\nconfig.pixelScale={:?}\nconfig.projection='TAN'\nconfig.rotation=0.0\n\
+             config.numRings={}\nconfig.raStart={:?}\n",
+            rings.tract_overlap, rings.pixel_scale, rings.num_rings, rings.ra_start
+        )
+    }
+}
+
+/// Statements with their lines: comments and line ends inside brackets are gone.
+fn statements(text: &str) -> Result<Vec<(usize, String)>> {
+    let mut all = Vec::new();
+    let mut open = String::new();
+    let mut depth = 0_i32;
+    let mut begin = 0;
+    for (number, line) in (1..).zip(text.lines()) {
+        if depth == 0 {
+            begin = number;
+        }
+        let mut quote = None;
+        for c in line.chars() {
+            match (quote, c) {
+                (Some(q), c) if c == q => quote = None,
+                (Some(_), _) => {}
+                (None, '#') => break,
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '[' | '(') => depth += 1,
+                (None, ']' | ')') => depth -= 1,
+                _ => {}
+            }
+            open.push(c);
+        }
+        if quote.is_some() {
+            return Err(Error::invalid(format!("line {number}: a text is not closed")));
+        }
+        if depth <= 0 {
+            depth = 0;
+            let statement = std::mem::take(&mut open).trim().to_owned();
+            if !statement.is_empty() {
+                all.push((begin, statement));
+            }
+        }
+    }
+    if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: a bracket is not closed"))) }
+}
+
+impl Settings {
+    fn assign(&mut self, statement: &str, line: usize) -> Result<()> {
+        // A dump by pex_config begins with these.
+        if statement.starts_with("import ") || statement.starts_with("assert type(config)") {
+            return Ok(());
+        }
+        let refused = || {
+            Error::invalid(format!(
+                "only assignments of literals to fields of 'config' are understood, not '{statement}'"
+            ))
+        };
+        let (path, value) = statement.split_once('=').ok_or_else(refused)?;
+        let path = path.trim();
+        if !path.starts_with("config.") || value.starts_with('=') {
+            return Err(refused());
+        }
+        let value = parse_value(value.trim()).map_err(|_| refused())?;
+        self.set(path, value, line)
+    }
+
+    fn set(&mut self, path: &str, value: Value, line: usize) -> Result<()> {
+        let steps = steps(path)?;
+        let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
+        match steps[..] {
+            ["config", "name"] => self.name = Some(text(path, value)?),
+            ["config", "skyMap"] | ["config", "skyMap", "name"] => {
+                let kind = text(path, value)?;
+                if !KINDS.contains(&kind.as_str()) {
+                    return Err(Error::not_found("sky map type", &kind, KINDS));
+                }
+                self.selected = Some(kind);
+            }
+            ["config", "skyMap", kind, ref rest @ ..] => {
+                let kind = if kind == "active" { self.selected.clone().unwrap_or_default() } else { kind.to_owned() };
+                if kind == "rings" {
+                    return self.field(path, rest, value, line);
+                }
+                if !KINDS.contains(&kind.as_str()) {
+                    return Err(Error::not_found("sky map type", &kind, KINDS));
+                }
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "'{path}' is no field of a sky map configuration{}",
+                    hint(path, ["config.name", "config.skyMap"])
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, path: &str, rest: &[&str], value: Value, line: usize) -> Result<()> {
+        let key = match rest {
+            ["tractBuilder"] | ["tractBuilder", "name"] => {
+                let builder = text(path, value)?;
+                if !["cells", "legacy"].contains(&builder.as_str()) {
+                    return Err(Error::not_found("tract builder", &builder, ["cells", "legacy"]));
+                }
+                self.builder = Some(builder);
+                return Ok(());
+            }
+            ["tractBuilder", builder, field] => {
+                let builder = if *builder == "active" { self.builder.as_deref().unwrap_or("legacy") } else { builder };
+                let known: &[&str] = match builder {
+                    "cells" => &CELLS,
+                    "legacy" => &LEGACY,
+                    other => return Err(Error::not_found("tract builder", other, ["cells", "legacy"])),
+                };
+                if !known.contains(field) {
+                    return Err(Error::not_found(
+                        &format!("field of the tract builder '{builder}'"),
+                        field,
+                        known.iter().copied(),
+                    ));
+                }
+                format!("{builder}.{field}")
+            }
+            // Short for the fields of the legacy builder.
+            [field] if LEGACY.contains(field) => format!("legacy.{field}"),
+            [field] if FIELDS.contains(field) => (*field).to_owned(),
+            [field] => return Err(Error::not_found("field of a rings sky map", field, FIELDS)),
+            _ => return Err(Error::invalid(format!("'{path}' is no field of a sky map configuration"))),
+        };
+        self.fields.insert(key, (value, line));
+        Ok(())
+    }
+
+    fn build(self) -> Result<SkyMap> {
+        let kind = self.selected.as_deref().unwrap_or("dodeca");
+        if kind != "rings" {
+            return Err(Error::invalid(format!("sky maps of type '{kind}' are not made here, only 'rings'")));
+        }
+        let name = self.name.clone().ok_or_else(|| Error::invalid("the configuration gives no 'config.name'"))?;
+        let projection = match self.fields.get("projection") {
+            None => "STG".to_owned(),
+            Some((value, line)) => text("projection", value.clone()).map_err(|e| at(e, *line))?,
+        };
+        let rotation = self.float("rotation", 0.0)?;
+        if projection != "TAN" || rotation != 0.0 {
+            let said = format!(
+                "only the projection 'TAN' without rotation is made here, not '{projection}' with rotation {rotation}"
+            );
+            return Err(Error::invalid(said));
+        }
+        let num_rings = self.int("numRings", None)?;
+        let ra_start = self.float("raStart", 0.0)?;
+        if num_rings < 1 || !(0.0..360.0).contains(&ra_start) {
+            return Err(Error::invalid("numRings must be positive, and raStart in [0, 360)"));
+        }
+        let builder = if self.builder.as_deref() == Some("cells") {
+            let [inner, other] = self.pair("cells.cellInnerDimensions", [150, 150])?;
+            if inner != other {
+                return Err(Error::invalid("cellInnerDimensions must be two equal numbers"));
+            }
+            Builder::Cells {
+                inner,
+                border: self.int("cells.cellBorder", Some(50))?,
+                per_patch: self.int("cells.numCellsPerPatchInner", Some(20))?,
+                in_border: self.int("cells.numCellsInPatchBorder", Some(1))?,
+            }
+        } else {
+            Builder::Legacy {
+                inner: self.pair("legacy.patchInnerDimensions", [4000, 4000])?,
+                border: self.int("legacy.patchBorder", Some(100))?,
+            }
+        };
+        let (tract_overlap, pixel_scale) = (self.float("tractOverlap", 1.0)?, self.float("pixelScale", 0.333)?);
+        let sides = match builder {
+            Builder::Cells { inner, per_patch, .. } => [inner, per_patch],
+            Builder::Legacy { inner, .. } => inner,
+        };
+        if pixel_scale <= 0.0 || tract_overlap < 0.0 || sides.iter().any(|side| *side < 1) {
+            return Err(Error::invalid(
+                "pixelScale and the sizes of patches must be positive, tractOverlap not negative",
+            ));
+        }
+        Ok(SkyMap { name, rings: Rings { num_rings, ra_start, tract_overlap, pixel_scale, builder } })
+    }
+
+    fn int(&self, key: &str, default: Option<i32>) -> Result<i32> {
+        match (self.fields.get(key), default) {
+            (Some((Value::Int(value), line)), _) => {
+                i32::try_from(*value).map_err(|_| at(Error::invalid(format!("'{key}' is out of range")), *line))
+            }
+            (Some((value, line)), _) => {
+                Err(at(Error::invalid(format!("'{key}' takes a whole number, not {value:?}")), *line))
+            }
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(Error::invalid(format!("the configuration gives no '{key}'"))),
+        }
+    }
+
+    fn float(&self, key: &str, default: f64) -> Result<f64> {
+        match self.fields.get(key) {
+            Some((Value::Float(value), _)) if value.is_finite() => Ok(*value),
+            Some((Value::Int(value), _)) => Ok(*value as f64),
+            Some((value, line)) => Err(at(Error::invalid(format!("'{key}' takes a number, not {value:?}")), *line)),
+            None => Ok(default),
+        }
+    }
+
+    fn pair(&self, key: &str, default: [i32; 2]) -> Result<[i32; 2]> {
+        match self.fields.get(key) {
+            Some((Value::List(list), line)) => match list[..] {
+                [a, b] => Ok([a, b].map(|v| i32::try_from(v).unwrap_or(0))),
+                _ => Err(at(Error::invalid(format!("'{key}' takes two whole numbers")), *line)),
+            },
+            Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two whole numbers")), *line)),
+            None => Ok(default),
+        }
+    }
+}
+
+fn at(error: Error, line: usize) -> Error {
+    if line == 0 { error } else { error.context(format_args!("line {line}")) }
+}
+
+fn text(path: &str, value: Value) -> Result<String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        other => Err(Error::invalid(format!("'{path}' takes a text, not {other:?}"))),
+    }
+}
+
+/// `config.skyMap["rings"].numRings` as its parts.
+fn steps(path: &str) -> Result<Vec<String>> {
+    let mut steps = Vec::new();
+    let mut rest = path;
+    let wrong = || Error::invalid(format!("'{path}' is no field of a configuration"));
+    loop {
+        let end = rest.find(['.', '[']).unwrap_or(rest.len());
+        let name = rest[..end].trim();
+        if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(wrong());
+        }
+        steps.push(name.to_owned());
+        rest = &rest[end..];
+        while let Some(key) = rest.strip_prefix('[') {
+            let (key, after) = key.split_once(']').ok_or_else(wrong)?;
+            let key = key.trim();
+            let quoted = ['"', '\''].iter().find_map(|q| key.strip_prefix(*q)?.strip_suffix(*q));
+            steps.push(quoted.ok_or_else(wrong)?.to_owned());
+            rest = after.trim_start();
+        }
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None if rest.trim().is_empty() => return Ok(steps),
+            None => return Err(wrong()),
+        }
+    }
+}
+
+/// A literal, or arithmetic on literals.
+fn parse_value(text: &str) -> Result<Value> {
+    let wrong = || Error::invalid(format!("'{text}' is no literal"));
+    match text {
+        "None" => return Ok(Value::None),
+        "True" => return Ok(Value::Bool(true)),
+        "False" => return Ok(Value::Bool(false)),
+        _ => {}
+    }
+    for quote in ['"', '\''] {
+        if let Some(inner) = text.strip_prefix(quote).and_then(|t| t.strip_suffix(quote)) {
+            return if inner.contains([quote, '\\']) { Err(wrong()) } else { Ok(Value::Text(inner.to_owned())) };
+        }
+    }
+    let list = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    let tuple = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).filter(|t| t.contains(','));
+    if let Some(items) = list.or(tuple) {
+        let items = items.split(',').map(str::trim).filter(|item| !item.is_empty());
+        return items.map(|item| item.parse().map_err(|_| wrong())).collect::<Result<_>>().map(Value::List);
+    }
+    let mut parser = Arithmetic { rest: text, depth: 0 };
+    let value = parser.sum().filter(|_| parser.rest.trim().is_empty());
+    value.ok_or_else(wrong)
+}
+
+/// `+ - * /` and parentheses, as Python computes them.
+struct Arithmetic<'a> {
+    rest: &'a str,
+    depth: u32,
+}
+
+impl Arithmetic<'_> {
+    fn take(&mut self, symbols: &[char]) -> Option<char> {
+        self.rest = self.rest.trim_start();
+        let symbol = self.rest.chars().next().filter(|c| symbols.contains(c))?;
+        self.rest = &self.rest[symbol.len_utf8()..];
+        Some(symbol)
+    }
+
+    fn sum(&mut self) -> Option<Value> {
+        let mut left = self.product()?;
+        while let Some(symbol) = self.take(&['+', '-']) {
+            let right = self.product()?;
+            left = combine(left, right, symbol)?;
+        }
+        Some(left)
+    }
+
+    fn product(&mut self) -> Option<Value> {
+        let mut left = self.factor()?;
+        while let Some(symbol) = self.take(&['*', '/']) {
+            let right = self.factor()?;
+            left = combine(left, right, symbol)?;
+        }
+        Some(left)
+    }
+
+    fn factor(&mut self) -> Option<Value> {
+        self.depth += 1;
+        if self.depth > 100 {
+            return None;
+        }
+        if let Some(sign) = self.take(&['-', '+']) {
+            let value = self.factor()?;
+            return combine(Value::Int(0), value, sign);
+        }
+        if self.take(&['(']).is_some() {
+            let value = self.sum()?;
+            return self.take(&[')']).map(|_| value);
+        }
+        self.rest = self.rest.trim_start();
+        let bytes = self.rest.as_bytes();
+        let mut end = 0;
+        while end < bytes.len() {
+            let exponent = end > 0 && matches!(bytes[end - 1], b'e' | b'E') && matches!(bytes[end], b'+' | b'-');
+            if !(bytes[end].is_ascii_digit() || matches!(bytes[end], b'.' | b'e' | b'E') || exponent) {
+                break;
+            }
+            end += 1;
+        }
+        let (number, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        match number.parse::<i64>() {
+            Ok(value) => Some(Value::Int(value)),
+            Err(_) => number.parse().ok().map(Value::Float),
+        }
+    }
+}
+
+fn combine(left: Value, right: Value, symbol: char) -> Option<Value> {
+    if let (Value::Int(a), Value::Int(b), '+' | '-' | '*') = (&left, &right, symbol) {
+        return match symbol {
+            '+' => a.checked_add(*b),
+            '-' => a.checked_sub(*b),
+            _ => a.checked_mul(*b),
+        }
+        .map(Value::Int);
+    }
+    let float = |value: Value| match value {
+        Value::Int(value) => Some(value as f64),
+        Value::Float(value) => Some(value),
+        _ => None,
+    };
+    let (a, b) = (float(left)?, float(right)?);
+    Some(Value::Float(match symbol {
+        '+' => a + b,
+        '-' => a - b,
+        '*' => a * b,
+        _ if b == 0.0 => return None,
+        _ => a / b,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# a comment\nconfig.name = \"lsst_cells_v1\"\nconfig.skyMap = 'rings'\r\nconfig.skyMap[\"rings\"].numRings = 120\n\
+        config.skyMap['rings'].projection = 'TAN'  # not STG\nconfig.skyMap.active.tractOverlap = 1.0 / 60\n\
+        config.skyMap[\"rings\"].pixelScale = 0.2\nconfig.skyMap[\"rings\"].tractBuilder.name = 'cells'\n";
+
+    #[test]
+    fn the_map_of_rubin_has_its_hash() {
+        let map = SkyMap::parse(TEXT, &[]).unwrap();
+        let hex: String = map.hash().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!((map.name.as_str(), hex.as_str()), ("lsst_cells_v1", "e2736e41244df00bbdb93aecac0ae4b2d19dda91"));
+        assert_eq!(SkyMap::parse(TEXT, &["name=other".to_owned()]).unwrap().name, "other");
+        assert!(map.pickle().starts_with(b"\x80\x05\x95") && map.pickle().ends_with(b"\x94R\x94."));
+    }
+
+    #[test]
+    fn what_is_no_assignment_of_literals_is_refused() {
+        for (from, to, said) in [
+            ("120", "hundred", "line 4: only assignments of literals"),
+            ("numRings", "numRing", "line 4: no field of a rings sky map named 'numRing'; did you mean 'numRings'?"),
+            ("'cells'", "'cell'", "line 8: no tract builder named 'cell'; did you mean 'cells'?"),
+            ("'TAN'", "'STG'", "only the projection 'TAN'"),
+            ("config.name", "name", "line 2: only assignments"),
+            ("120", "120.0", "line 4: 'numRings' takes a whole number"),
+            ("1.0 / 60", "[1", "a bracket is not closed"),
+            ("'rings'\r", "'dodeca'\r", "'dodeca' are not made here"),
+            ("config.name = \"lsst_cells_v1\"", "for i in range(3): pass", "line 2: only assignments"),
+        ] {
+            let error = SkyMap::parse(&TEXT.replacen(from, to, 1), &[]).unwrap_err();
+            assert!(error.said().contains(said), "{from} -> {to}: {error}");
+        }
+    }
+}

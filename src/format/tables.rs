@@ -1,0 +1,133 @@
+//! Tables in text files: ECSV and plain lines.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, StringArray};
+use arrow::compute::concat_batches;
+use arrow::csv::ReaderBuilder;
+use arrow::datatypes::{DataType, Field, Schema};
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+
+/// The YAML header of an ECSV file.
+#[derive(Deserialize)]
+struct Header {
+    datatype: Vec<HeaderColumn>,
+    #[serde(default = "blank")]
+    delimiter: char,
+}
+
+#[derive(Deserialize)]
+struct HeaderColumn {
+    name: String,
+    datatype: String,
+}
+
+fn blank() -> char {
+    ' '
+}
+
+/// Reads an ECSV table (astropy's enhanced CSV, version 1): `#` lines with a YAML header, a line of names, rows.
+///
+/// # Errors
+/// Text that is no such table, with its line.
+pub fn parse_ecsv(bytes: &[u8]) -> Result<RecordBatch> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
+    let mut header = String::new();
+    let mut lines = 0;
+    let mut rest = text;
+    while let Some(line) = rest.strip_prefix('#') {
+        let (line, after) = line.split_once('\n').unwrap_or((line, ""));
+        header.push_str(line.strip_prefix(' ').unwrap_or(line).trim_end_matches('\r'));
+        header.push('\n');
+        lines += 1;
+        rest = after;
+    }
+    let Some(header) = header.strip_prefix("%ECSV ").and_then(|h| h.split_once('\n')).map(|(_, yaml)| yaml) else {
+        return Err(Error::invalid("line 1: an ECSV file begins with '# %ECSV'"));
+    };
+    let header: Header = serde_yaml::from_str(header)
+        .map_err(|e| Error::invalid(format!("the ECSV header does not describe the columns: {e}")))?;
+    let names: Vec<&str> = header.datatype.iter().map(|c| c.name.as_str()).collect();
+    let delimiter =
+        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter should be one character"))?;
+    let first = rest.lines().next().unwrap_or_default();
+    let given: Vec<&str> = first.split(header.delimiter).map(|name| name.trim_matches('"')).collect();
+    if given != names {
+        let said = format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
+        return Err(Error::invalid(said));
+    }
+    let fields = header.datatype.iter().map(|c| Ok(Field::new(&c.name, arrow_type(&c.datatype)?, true)));
+    let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
+    let reader =
+        ReaderBuilder::new(Arc::clone(&schema)).with_header(true).with_delimiter(delimiter).build(Cursor::new(rest))?;
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| shift(&e.to_string(), lines))?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+fn arrow_type(name: &str) -> Result<DataType> {
+    Ok(match name {
+        "bool" => DataType::Boolean,
+        "int8" | "int16" | "int32" | "int64" => DataType::Int64,
+        "uint8" | "uint16" | "uint32" => DataType::Int64,
+        "uint64" => DataType::UInt64,
+        "float16" | "float32" | "float64" | "float128" => DataType::Float64,
+        "string" => DataType::Utf8,
+        other => {
+            let names = ["bool", "int64", "float64", "string"];
+            return Err(Error::not_found("ECSV datatype", other, names));
+        }
+    })
+}
+
+/// An error of the CSV reader, its line counted from the begin of the file.
+fn shift(said: &str, lines: usize) -> Error {
+    let said = said.trim_start_matches("Parser error: ").trim_start_matches("Csv error: ");
+    let Some((before, after)) = said.split_once("line ") else { return Error::invalid(said) };
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    match digits.parse::<usize>() {
+        Ok(line) => Error::invalid(format!("{before}line {}{}", line + lines, &after[digits.len()..])),
+        Err(_) => Error::invalid(said),
+    }
+}
+
+/// The lines of a text, as column `line`; empty lines are passed over.
+///
+/// # Errors
+/// Text that is not UTF-8.
+pub fn parse_lines(bytes: &[u8]) -> Result<RecordBatch> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
+    let lines: StringArray = text.lines().filter(|line| !line.trim().is_empty()).map(Some).collect();
+    Ok(RecordBatch::try_from_iter([("line", Arc::new(lines) as _)])?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: filename, datatype: string, description: 'x: y'}\n# - {name: htm7, datatype: int64}\n# schema: astropy-2.0\nfilename htm7\n\"a b.fits\" 131072\nb.fits \"\"\n";
+
+    #[test]
+    fn ecsv_is_read_by_its_header() {
+        let rows = parse_ecsv(TABLE.as_bytes()).unwrap();
+        let shown = arrow::util::pretty::pretty_format_batches(&[rows]).unwrap().to_string();
+        assert!(shown.contains("| a b.fits | 131072 |") && shown.contains("| b.fits   |        |"), "{shown}");
+    }
+
+    #[test]
+    fn files_that_are_no_ecsv_are_told() {
+        for (from, to, said) in [
+            ("%ECSV", "ECSV", "line 1: an ECSV file begins with '# %ECSV'"),
+            ("int64", "int65", "no ECSV datatype named 'int65'"),
+            ("filename htm7", "filename htm8", "line 7: the column names are 'filename htm8'"),
+            ("131072", "x", "line 8"),
+            ("datatype:", "datatyp:", "does not describe the columns"),
+        ] {
+            let error = parse_ecsv(TABLE.replace(from, to).as_bytes()).unwrap_err();
+            assert!(error.said().contains(said), "{from}: {error}");
+        }
+        assert_eq!(parse_lines(b"1\n\n2\r\n").unwrap().num_rows(), 2);
+    }
+}

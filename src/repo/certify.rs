@@ -1,0 +1,153 @@
+//! `certify` and `decertify`: for which times datasets are valid.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::{DataType, TimestampNanosecondType};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+
+use super::hand::{Change, Hand, Outcome};
+use super::records::all;
+use super::spool::Rows;
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::model::collection::CollectionType;
+use crate::model::time::Timespan;
+use crate::registry::conn::{Batches, Source};
+use crate::registry::rows::{batch, constant_instant};
+use crate::registry::schema::{Kind as ColumnKind, arrow_type};
+use crate::registry::{certifications, collections, dataset_types, datasets};
+
+/// Certifies datasets in a CALIBRATION collection, made when absent.
+#[derive(Debug)]
+pub struct Certify {
+    /// The collection.
+    pub collection: String,
+    /// When they are valid, unless the rows say it.
+    pub timespan: Timespan,
+}
+
+/// Takes a time out of the validity ranges of a dataset type.
+#[derive(Debug)]
+pub struct Decertify {
+    /// The collection.
+    pub collection: String,
+    /// The dataset type.
+    pub dataset_type: String,
+    /// The time.
+    pub timespan: Timespan,
+}
+
+#[async_trait]
+impl Verb for Certify {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
+        let mut joins = Rows::default();
+        while let Some(rows) = given.try_next().await? {
+            if rows.num_rows() > 0 {
+                let rows = self.ranges(&rows)?;
+                check_types(&repo, &rows).await?;
+                joins.push(rows)?;
+            }
+        }
+        let mut plan = Vec::new();
+        match collections::load(&repo.registry).await?.find(&self.collection) {
+            Some(there) => check_kind(&self.collection, there.kind)?,
+            None => plan.push(Change::Collection(self.collection.clone(), CollectionType::Calibration, None)),
+        }
+        if !joins.is_empty() {
+            plan.push(Change::Join(self.collection.clone(), CollectionType::Calibration, joins));
+        }
+        hand.apply(plan).await
+    }
+}
+
+impl Certify {
+    /// The ids with their ranges.
+    fn ranges(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let ids = rows.column_by_name("dataset_id").unwrap_or_else(|| rows.column(0));
+        let ids = cast(ids, &DataType::Utf8)?;
+        if ids.null_count() > 0 {
+            return Err(Error::invalid("a dataset_id is NULL"));
+        }
+        let (begin, end) = (self.timespan.begin, self.timespan.end);
+        batch([
+            ("dataset_id", ids),
+            ("timespan_begin", instants(rows, "timespan_begin", begin)?),
+            ("timespan_end", instants(rows, "timespan_end", end)?),
+        ])
+    }
+}
+
+/// A column of instants; where it is NULL or absent, the one given.
+fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<ArrayRef> {
+    let Some(column) = rows.column_by_name(name) else { return Ok(constant_instant(otherwise, rows.num_rows())) };
+    let column = cast(column, &arrow_type(ColumnKind::Time))
+        .map_err(|e| Error::from(e).context(format_args!("column '{name}'")))?;
+    let column = column.as_primitive::<TimestampNanosecondType>();
+    Ok(Arc::new(
+        column.iter().map(|at| Some(at.unwrap_or(otherwise))).collect::<arrow::array::TimestampNanosecondArray>(),
+    ))
+}
+
+fn check_kind(name: &str, kind: CollectionType) -> Result<()> {
+    if kind == CollectionType::Calibration {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not CALIBRATION")))
+}
+
+/// Every id must be a dataset of a calibration type.
+async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
+    let ids = datasets::ids(rows, "dataset_id")?;
+    let kinds = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &ids).await?;
+    let known: std::collections::HashSet<&String> = kinds.values().flatten().collect();
+    if let Some(missing) = ids.iter().find(|id| !known.contains(id)) {
+        return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
+    }
+    for record in dataset_types::load(&repo.registry).await? {
+        if kinds.contains_key(&record.id) && !record.dataset_type.is_calibration {
+            let name = &record.dataset_type.name;
+            let said = format!("dataset type '{name}' is no calibration type, it cannot be certified");
+            return Err(Error::new(Kind::Conflict, said));
+        }
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Verb for Decertify {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        check_kind(&self.collection, collections::load(&repo.registry).await?.get(&self.collection)?.kind)?;
+        let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
+        let data_ids = match rows {
+            Some(rows) => Some(all(Some(rows)).await?),
+            None => None,
+        };
+        let data_ids = match data_ids {
+            Some(rows) if rows.num_rows() == 0 => return Ok(()),
+            Some(rows) => {
+                let dimensions = record.dataset_type.dimensions.iter();
+                let columns = dimensions.map(|d| match rows.column_by_name(d) {
+                    Some(column) => Ok((d.as_str(), Arc::clone(column))),
+                    None => Err(Error::invalid(format!("the rows of decertify need the column '{d}'"))),
+                });
+                Some(batch(columns.collect::<Result<Vec<_>>>()?)?)
+            }
+            None => None,
+        };
+        let (name, span) = (&self.dataset_type, self.timespan);
+        let hit = certifications::count_overlapping(&repo.registry, &record, &self.collection, span, data_ids.as_ref())
+            .await?;
+        if hit == 0 {
+            hand.note("certification", Outcome::Existing, "none in this time", 1);
+            return Ok(());
+        }
+        let only = data_ids.map(|rows| concat_batches(&rows.schema(), [&rows])).transpose()?;
+        hand.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, only, hit)]).await
+    }
+}

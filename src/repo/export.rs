@@ -1,0 +1,424 @@
+//! `export`: datasets with all that another repository needs to take them.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::BufWriter;
+use std::path::PathBuf;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+
+use super::hand::{Hand, Outcome};
+use super::placing::{Planned, paths};
+use super::records::all_texts;
+use super::search::ranks;
+use super::spool::Rows;
+use super::sync::pick;
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::format::export_writer::{Scalar, Writer};
+use crate::model::collection::{Collection, CollectionType, Collections};
+use crate::model::time::{self, Timespan};
+use crate::registry::conn::{Batches, Source};
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::{NO_COMPONENT, column, key_lists};
+use crate::registry::rows::batch;
+use crate::registry::schema::{Kind as ColumnKind, Scanned};
+use crate::registry::search::{self, columns};
+use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
+use crate::store::transfer::{Mode, Transfer, bring};
+use crate::store::{Place, placement};
+
+/// Exports datasets.
+#[derive(Debug)]
+pub struct Export {
+    /// The folder of the export file, and of the files that are brought there; made when absent.
+    pub directory: String,
+    /// The name of the export file.
+    pub export_file: String,
+    /// Collections that are exported whole, chains with all they search.
+    pub collections: Vec<String>,
+    /// How files get into the folder; without, the file names them as the datastore does.
+    pub transfer: Option<Mode>,
+}
+
+/// Datasets of one type: `dataset_id`, the dimensions, `run`, `path`, `formatter`, sorted by run and data ID.
+struct Selected {
+    record: TypeRecord,
+    rows: Rows,
+}
+
+#[async_trait]
+impl Verb for Export {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let known = collections::load(&repo.registry).await?;
+        let selected = self.select(&repo, rows).await?;
+        for one in &selected {
+            hand.note("dataset", Outcome::Exported, &one.record.dataset_type.name, one.rows.len() as u64);
+        }
+        let chosen = self.chosen(&known, &selected)?;
+        hand.note("collection", Outcome::Exported, "", chosen.len() as u64);
+        if hand.is_dry() {
+            return Ok(());
+        }
+        let folder = PathBuf::from(Place::parse(&self.directory)?.local());
+        let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", folder.display()));
+        std::fs::create_dir_all(&folder).map_err(named)?;
+        let beside = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(&folder)
+            .map_err(named)?;
+        let universe = &repo.registry.universe;
+        let file = BufWriter::new(beside.reopen().map_err(named)?);
+        let mut writer = Writer::begin(file, &universe.namespace, universe.version)?;
+        self.write_records(&repo, &selected, &mut writer, hand).await?;
+        for collection in &chosen {
+            let Collection { name, kind, doc, children, .. } = collection;
+            writer.collection(name, *kind, doc.as_deref(), children)?;
+        }
+        let files = self.write_datasets(&repo, &selected, &folder, &mut writer).await?;
+        self.write_associations(&repo, &selected, &chosen, &mut writer).await?;
+        writer.finish()?;
+        bring(&files)?;
+        beside.persist(folder.join(&self.export_file)).map_err(|e| named(e.error))?;
+        Ok(())
+    }
+}
+
+impl Export {
+    /// The datasets to be exported, by type.
+    async fn select(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Selected>> {
+        let registry = &repo.registry;
+        let has_files = registry.has_file_records().await?;
+        let ids = if rows.is_some() { all_texts(rows, "dataset_id").await? } else { Vec::new() };
+        let kinds = datasets::types_of(&mut Source::Conn(&registry.conn), &ids).await?;
+        let found: HashSet<&String> = kinds.values().flatten().collect();
+        if let Some(missing) = ids.iter().find(|id| !found.contains(id)) {
+            return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
+        }
+        let ranks = if self.collections.is_empty() { Vec::new() } else { ranks(repo, &self.collections).await? };
+        let mut all = Vec::new();
+        for record in dataset_types::load(registry).await? {
+            let mut parts = Vec::new();
+            if !ranks.is_empty() {
+                parts.push((search::found(registry, &record, &ranks, false), "found", String::new()));
+            }
+            for some in kinds.get(&record.id).map_or(&[][..], Vec::as_slice).chunks(4096) {
+                let list: Vec<_> = some.iter().filter_map(|id| registry.conn.dialect().uuid(id)).collect();
+                let only = format!(" WHERE datasets.dataset_id IN ({})", list.join(", "));
+                parts.push((search::datasets(registry, &record), "datasets", only));
+            }
+            let mut rows = Rows::default();
+            let mut seen = HashSet::new();
+            for (from, alias, only) in parts {
+                let (sql, columns) = query(repo, &record, has_files, &from, alias, &only);
+                let mut batches = registry.conn.query(sql, columns);
+                while let Some(batch) = batches.try_next().await? {
+                    let ids = texts(&batch, 0);
+                    let batch = pick(&batch, ids.into_iter().map(|id| seen.insert(id)))?;
+                    rows.push(batch)?;
+                }
+            }
+            if !rows.is_empty() {
+                all.push(Selected { record, rows });
+            }
+        }
+        Ok(all)
+    }
+
+    /// The collections to be exported: runs of the datasets and those asked for, chains after what they search.
+    fn chosen<'a>(&self, known: &'a Collections, selected: &[Selected]) -> Result<Vec<&'a Collection>> {
+        let mut names = BTreeSet::new();
+        for one in selected {
+            for batch in one.rows.batches()? {
+                let batch = batch?;
+                names.extend(texts(&batch, batch.num_columns() - 3));
+            }
+        }
+        let mut chains: Vec<&Collection> = Vec::new();
+        for top in known.select(&self.collections)? {
+            // A chain comes after its children: depth first, seen from the end.
+            for line in known.tree(top).iter().rev() {
+                match line.collection.kind {
+                    CollectionType::Chained if !chains.iter().any(|c| c.id == line.collection.id) => {
+                        chains.push(line.collection);
+                    }
+                    CollectionType::Chained => {}
+                    _ => drop(names.insert(line.collection.name.clone())),
+                }
+            }
+        }
+        let plain = names.iter().map(|name| known.get(name)).collect::<Result<Vec<_>>>()?;
+        Ok(plain.into_iter().chain(chains).collect())
+    }
+
+    /// The records of every element that the datasets have a data ID of, with those they imply.
+    async fn write_records(
+        &self,
+        repo: &Repo,
+        selected: &[Selected],
+        writer: &mut Writer<BufWriter<std::fs::File>>,
+        hand: &mut Hand<'_>,
+    ) -> Result<()> {
+        let universe = &repo.registry.universe;
+        // Values of dimensions that data IDs or other records name, as tuples of the required dimensions.
+        let mut wanted: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
+        for one in selected {
+            let dimensions = &one.record.dataset_type.dimensions;
+            for batch in one.rows.batches()? {
+                let batch = batch?;
+                for element in universe.tables() {
+                    if element.required.iter().all(|d| dimensions.contains(d)) {
+                        wanted.entry(&element.name).or_default().push(some_of(&batch, &element.required)?);
+                    }
+                }
+            }
+        }
+        let mut records = Vec::new();
+        for element in universe.tables().collect::<Vec<_>>().into_iter().rev() {
+            let Some(keys) = wanted.remove(element.name.as_str()) else { continue };
+            let table = dimensions::table(&repo.registry, &element.name)?;
+            let found = records_of(repo, &table, &element.required, keys).await?;
+            for implied in &element.implied {
+                let other = universe.element(implied)?;
+                if other.has_table && other.required.iter().all(|d| d == implied || found.column_by_name(d).is_some()) {
+                    wanted.entry(&other.name).or_default().push(some_of(&found, &other.required)?);
+                }
+            }
+            records.push((element, table, found));
+        }
+        for (element, table, found) in records.into_iter().rev().filter(|(.., found)| found.num_rows() > 0) {
+            hand.note(&element.name, Outcome::Exported, "", found.num_rows() as u64);
+            writer.dimension(&element.name)?;
+            let columns = table.scanned();
+            for row in 0..found.num_rows() {
+                let mut fields = Vec::with_capacity(columns.len());
+                for (column, array) in columns.iter().zip(found.columns()) {
+                    let value = value(column, array, row);
+                    match (column.name.as_str(), &value) {
+                        ("timespan_begin", Scalar::Null) => fields.push(("timespan", Scalar::Null)),
+                        ("timespan_end", Scalar::Null) => {}
+                        ("timespan_begin", _) => fields.push(("datetime_begin", value)),
+                        ("timespan_end", _) => fields.push(("datetime_end", value)),
+                        (name, _) => fields.push((name, value)),
+                    }
+                }
+                writer.record(&fields)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The datasets by type and run; returns the files to be brought into the folder.
+    async fn write_datasets(
+        &self,
+        repo: &Repo,
+        selected: &[Selected],
+        folder: &std::path::Path,
+        writer: &mut Writer<BufWriter<std::fs::File>>,
+    ) -> Result<Vec<Transfer>> {
+        let root = Place::parse(&repo.datastore_root())?;
+        let mut files = Vec::new();
+        for Selected { record, rows } in selected {
+            let dataset_type = &record.dataset_type;
+            let group = repo.registry.universe.group(&dataset_type.dimensions)?;
+            let all = repo.registry.universe.elements().iter().map(|e| &e.name);
+            let all: Vec<String> =
+                all.filter(|n| group.required.contains(n) || group.implied.contains(n)).cloned().collect();
+            let mut run = None;
+            for batch in rows.batches()? {
+                let batch = batch?;
+                let last = batch.num_columns() - 3;
+                let (ids, runs) = (texts(&batch, 0), texts(&batch, last));
+                let (paths, formatters) = (optional_texts(&batch, last + 1), optional_texts(&batch, last + 2));
+                let kinds: Vec<Scanned> = columns(record)[1..last].to_vec();
+                // Files outside the datastore get the names they would have in it.
+                let in_folder = self.transfer.is_some_and(|mode| mode != Mode::Direct);
+                let named = if in_folder && paths.iter().flatten().any(|path| path.contains("://")) {
+                    placed(repo, record, &batch, &runs).await?
+                } else {
+                    Vec::new()
+                };
+                for row in 0..batch.num_rows() {
+                    let (Some(path), Some(formatter)) = (&paths[row], &formatters[row]) else {
+                        let said = format!(
+                            "dataset {} of type '{}' is not stored: it has no file",
+                            ids[row], dataset_type.name
+                        );
+                        return Err(Error::new(Kind::NotFound, said));
+                    };
+                    if run.as_ref() != Some(&runs[row]) {
+                        writer.datasets(dataset_type, &all, &runs[row])?;
+                        run = Some(runs[row].clone());
+                    }
+                    let data_id: Vec<_> = kinds
+                        .iter()
+                        .zip(batch.columns()[1..].iter())
+                        .map(|(c, a)| (c.name.as_str(), value(c, a, row)))
+                        .collect();
+                    let outside = path.contains("://");
+                    let place = if outside { Place::parse(path)? } else { root.child(path) };
+                    let shown = match self.transfer {
+                        None => path.clone(),
+                        Some(Mode::Direct) => place.uri(),
+                        Some(mode) => {
+                            let extension = placement::extension(path);
+                            let inside = if outside { format!("{}{extension}", named[row]) } else { path.clone() };
+                            files.push(Transfer { from: PathBuf::from(place.local()), to: folder.join(&inside), mode });
+                            inside
+                        }
+                    };
+                    writer.dataset(&ids[row], &data_id, &shown, formatter)?;
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    async fn write_associations(
+        &self,
+        repo: &Repo,
+        selected: &[Selected],
+        chosen: &[&Collection],
+        writer: &mut Writer<BufWriter<std::fs::File>>,
+    ) -> Result<()> {
+        for collection in chosen {
+            let calibration = collection.kind == CollectionType::Calibration;
+            if !calibration && collection.kind != CollectionType::Tagged {
+                continue;
+            }
+            let mut ranges: BTreeMap<(i64, i64), Vec<String>> = BTreeMap::new();
+            for Selected { record, .. } in selected {
+                let rank = search::Rank { rank: 0, name: collection.name.clone(), calibration };
+                let all = columns(record);
+                let select: Vec<_> = all.iter().map(|c| repo.registry.conn.dialect().quote(&c.name)).collect();
+                let from = search::found(&repo.registry, record, &[rank], false);
+                let rows = repo.registry.conn.rows(format!("SELECT {} FROM {from}", select.join(", ")), all).await?;
+                let spans =
+                    match (rows.schema_ref().index_of("timespan_begin"), rows.schema_ref().index_of("timespan_end")) {
+                        (Ok(begin), Ok(end)) => instants(&rows, begin).into_iter().zip(instants(&rows, end)).collect(),
+                        _ => vec![(None, None); rows.num_rows()],
+                    };
+                for (id, (begin, end)) in texts(&rows, 0).into_iter().zip(spans) {
+                    ranges.entry((begin.unwrap_or(0), end.unwrap_or(time::MAX))).or_default().push(id);
+                }
+            }
+            if ranges.is_empty() {
+                continue;
+            }
+            writer.associations(&collection.name, collection.kind)?;
+            for ((begin, end), ids) in &ranges {
+                let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+                if calibration {
+                    writer.certified(Timespan { begin: *begin, end: *end }, &ids)?;
+                } else {
+                    ids.into_iter().try_for_each(|id| writer.tagged(id))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The paths that the files of some datasets would have in the datastore, without extension; rows of a run are adjacent.
+async fn placed(repo: &Repo, record: &TypeRecord, rows: &RecordBatch, runs: &[String]) -> Result<Vec<String>> {
+    let mut all = Vec::with_capacity(runs.len());
+    for part in runs.chunk_by(|a, b| a == b) {
+        let rows = rows.slice(all.len(), part.len());
+        all.extend(paths(repo, &record.dataset_type, &part[0], &rows, &Planned::new()).await?);
+    }
+    Ok(all)
+}
+
+/// The query for datasets of a type with their files.
+fn query(
+    repo: &Repo,
+    record: &TypeRecord,
+    has_files: bool,
+    from: &str,
+    alias: &str,
+    only: &str,
+) -> (String, Vec<Scanned>) {
+    let (registry, dialect) = (&repo.registry, repo.registry.conn.dialect());
+    let identity: Vec<Scanned> = columns(record).into_iter().take(record.dataset_type.dimensions.len() + 2).collect();
+    let mut select: Vec<_> = identity.iter().map(|c| format!("{alias}.{}", dialect.quote(&c.name))).collect();
+    // The run first, then the data ID.
+    let mut order: Vec<String> = vec![(identity.len()).to_string()];
+    order.extend((2..identity.len()).map(|i| i.to_string()));
+    let join = if has_files {
+        select.extend(["f.path".to_owned(), "f.formatter".to_owned()]);
+        let records = registry.conn.table(&registry.file_records.name);
+        format!(
+            " LEFT JOIN {records} f ON f.dataset_id = {alias}.dataset_id AND f.component = {}",
+            dialect.text(NO_COMPONENT)
+        )
+    } else {
+        select.extend(["NULL".to_owned(), "NULL".to_owned()]);
+        String::new()
+    };
+    let files = ["path", "formatter"].map(|name| Scanned::plain(name, ColumnKind::Text(None)));
+    let sql = format!("SELECT DISTINCT {} FROM {from}{join}{only} ORDER BY {}", select.join(", "), order.join(", "));
+    (sql, identity.into_iter().chain(files).collect())
+}
+
+/// Some columns of rows, each row once.
+fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
+    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
+    let rows = batch(columns)?;
+    let mut seen = HashSet::new();
+    let first: Vec<bool> = datasets::row_texts(&rows)?.into_iter().map(|key| seen.insert(key)).collect();
+    pick(&rows, first.into_iter())
+}
+
+/// The records with these values of the required dimensions, by key.
+async fn records_of(
+    repo: &Repo,
+    table: &crate::registry::schema::Table,
+    required: &[String],
+    keys: Vec<RecordBatch>,
+) -> Result<RecordBatch> {
+    let dialect = repo.registry.conn.dialect();
+    let columns = table.scanned();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let quoted: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for keys in keys {
+        let arrays = required.iter().map(|d| column(&keys, d)).collect::<Result<Vec<_>>>()?;
+        let keys = batch(table.primary_key.iter().map(String::as_str).zip(arrays))?;
+        for list in key_lists(dialect, table, &table.primary_key, &keys)? {
+            let sql = format!(
+                "SELECT {} FROM {} WHERE ({}) IN (VALUES {list}) ORDER BY {}",
+                select.join(", "),
+                repo.registry.conn.table(&table.name),
+                quoted.join(", "),
+                quoted.join(", ")
+            );
+            let rows = repo.registry.conn.rows(sql, columns.clone()).await?;
+            let keys = datasets::row_texts(&some_of(&rows, &table.primary_key)?)?;
+            found.push(pick(&rows, keys.into_iter().map(|key| seen.insert(key)))?);
+        }
+    }
+    let schema = crate::registry::schema::arrow_schema(&columns);
+    Ok(arrow::compute::concat_batches(&schema, &found)?)
+}
+
+/// A cell as it is written.
+fn value(column: &Scanned, array: &arrow::array::ArrayRef, row: usize) -> Scalar {
+    if array.is_null(row) {
+        return Scalar::Null;
+    }
+    match column.kind() {
+        ColumnKind::Text(_) | ColumnKind::Uuid => Scalar::Text(array.as_string::<i32>().value(row).to_owned()),
+        ColumnKind::Int | ColumnKind::Small => Scalar::Int(array.as_primitive::<Int64Type>().value(row)),
+        ColumnKind::Float => Scalar::Float(array.as_primitive::<Float64Type>().value(row)),
+        ColumnKind::Bool => Scalar::Bool(array.as_boolean().value(row)),
+        ColumnKind::Bytes if column.name == "region" => Scalar::Region(array.as_binary::<i32>().value(row).to_vec()),
+        ColumnKind::Bytes => Scalar::Bytes(array.as_binary::<i32>().value(row).to_vec()),
+        ColumnKind::Time | ColumnKind::UtcTime | ColumnKind::Span => {
+            Scalar::Time(array.as_primitive::<TimestampNanosecondType>().value(row))
+        }
+    }
+}

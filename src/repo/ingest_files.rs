@@ -1,0 +1,211 @@
+//! `ingest_files`: files listed in a table become datasets of one type.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use uuid::Uuid;
+
+use super::arrivals::{Arrivals, Taking};
+use super::hand::{Change, Hand, Outcome};
+use super::placing::Planned;
+use super::spool::Rows;
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::model::collection::CollectionType;
+use crate::model::dataset::{IdMode, dataset_id};
+use crate::registry::conn::Batches;
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::rows::batch;
+use crate::registry::schema::arrow_type;
+use crate::registry::{collections, datasets};
+use crate::sphere::htm::is_pixel;
+use crate::store::Place;
+
+/// Ingests files; rows hold the file first, then the data ID.
+#[derive(Debug)]
+pub struct IngestFiles {
+    /// Their dataset type; it must exist.
+    pub dataset_type: String,
+    /// Their RUN collection, made when absent.
+    pub run: String,
+    /// What relative file names are below; the working directory if nothing.
+    pub prefix: Option<String>,
+    /// Parts of the data ID that all files share, `dimension=value`; they win over columns.
+    pub data_id: Vec<String>,
+    /// The class that reads the files.
+    pub formatter: Option<String>,
+    /// How ids are made.
+    pub ids: IdMode,
+    /// How files are taken in.
+    pub taking: Taking,
+}
+
+#[async_trait]
+impl Verb for IngestFiles {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
+        let formatter: Arc<str> = match &self.formatter {
+            Some(name) => name.as_str().into(),
+            None => repo.formatter(&record.dataset_type)?.into(),
+        };
+        let shared = self.shared(&repo)?;
+        let mut plan = Vec::new();
+        match collections::load(&repo.registry).await?.find(&self.run) {
+            Some(there) if there.kind == CollectionType::Run => {}
+            Some(there) => {
+                let said = format!("collection '{}' is {}, not RUN", self.run, there.kind);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            None => plan.push(Change::Collection(self.run.clone(), CollectionType::Run, None)),
+        }
+        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
+        let (mut new, mut moved, mut transfers, mut same) = (Rows::default(), Rows::default(), Vec::new(), 0);
+        let mut seen: HashMap<String, String> = HashMap::new();
+        hand.begin("ingest_files", None);
+        while let Some(rows) = given.try_next().await? {
+            if rows.num_rows() == 0 {
+                continue;
+            }
+            hand.tick(rows.num_rows() as u64, 0);
+            let files = self.files(&rows)?;
+            let data_ids = self.data_ids(&record, &rows, &shared)?;
+            let keys = datasets::keys(&record, &data_ids)?;
+            for (key, file) in keys.iter().zip(&files) {
+                if let Some(first) = seen.insert(key.clone(), file.local()) {
+                    let said = format!("files '{first}' and '{}' have the same data ID", file.local());
+                    return Err(Error::new(Kind::Conflict, said));
+                }
+            }
+            let rows = self.with_ids(&repo, &record, &data_ids, &keys).await?;
+            let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
+            let arrivals =
+                Arrivals { dataset_type: &record.dataset_type, record: Some(&record), run: &self.run, rows, files };
+            let mut sorted = arrivals.sort(&repo, self.taking, &Planned::new()).await?;
+            same += sorted.same;
+            transfers.append(&mut sorted.transfers);
+            for (spool, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
+                if rows.num_rows() > 0 {
+                    spool.push(rows)?;
+                }
+            }
+        }
+        hand.note("dataset", Outcome::Existing, &self.dataset_type, same);
+        if !transfers.is_empty() {
+            plan.push(Change::Files(transfers));
+        }
+        if !new.is_empty() {
+            plan.push(Change::Datasets(self.dataset_type.clone(), self.run.clone(), new));
+        }
+        if !moved.is_empty() {
+            plan.push(Change::ReplaceFiles(self.dataset_type.clone(), moved));
+        }
+        hand.apply(plan).await
+    }
+}
+
+impl IngestFiles {
+    /// The parts of the data ID that all files share.
+    fn shared(&self, repo: &Repo) -> Result<HashMap<String, String>> {
+        let mut shared = HashMap::new();
+        for part in &self.data_id {
+            let (name, value) = part.split_once('=').ok_or_else(|| {
+                Error::invalid(format!("argument 'data_id' of ingest_files takes dimension=value, not '{part}'"))
+            })?;
+            repo.registry.universe.element(name)?;
+            shared.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(shared)
+    }
+
+    /// The files, named in the first column.
+    fn files(&self, rows: &RecordBatch) -> Result<Vec<Place>> {
+        let names = cast(rows.column(0), &DataType::Utf8)?;
+        let name = |name: Option<&str>| {
+            let name = name.ok_or_else(|| Error::invalid("the first column, which names the files, has a NULL"))?;
+            match &self.prefix {
+                Some(prefix) if !name.contains("://") && !name.starts_with('/') => {
+                    Place::parse(&format!("{}/{name}", prefix.trim_end_matches('/')))
+                }
+                _ => Place::parse(name),
+            }
+        };
+        names.as_string::<i32>().iter().map(name).collect()
+    }
+
+    /// The dimensions of the dataset type, from shared values and columns.
+    fn data_ids(
+        &self,
+        record: &TypeRecord,
+        rows: &RecordBatch,
+        shared: &HashMap<String, String>,
+    ) -> Result<RecordBatch> {
+        let (mut fields, mut columns) = (Vec::new(), Vec::new());
+        for dimension in &record.dataset_type.dimensions {
+            let kind = record.tags.column(dimension).map(|c| arrow_type(c.kind)).unwrap_or(DataType::Utf8);
+            let array: ArrayRef = match (shared.get(dimension), rows.schema_ref().index_of(dimension)) {
+                (Some(value), _) => {
+                    Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows.num_rows())))
+                }
+                (None, Ok(column)) if column > 0 => Arc::clone(rows.column(column)),
+                _ => {
+                    let said = format!(
+                        "the files need a column '{dimension}' beside the first, or data_id => '{dimension}=…'"
+                    );
+                    return Err(Error::invalid(said));
+                }
+            };
+            let array =
+                cast(&array, &kind).map_err(|e| Error::from(e).context(format_args!("column '{dimension}'")))?;
+            if array.null_count() > 0 {
+                return Err(Error::invalid(format!("column '{dimension}' has a NULL")));
+            }
+            if let Some(values) = array.as_primitive_opt::<Int64Type>()
+                && let Some(bad) = values.values().iter().find(|index| !is_pixel(dimension, **index))
+            {
+                return Err(Error::invalid(format!("{bad} is no pixel of '{dimension}'")));
+            }
+            fields.push(Field::new(dimension, array.data_type().clone(), true));
+            columns.push(array);
+        }
+        // A type may have no dimensions.
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
+    }
+
+    /// Data IDs with `dataset_id`: those the run has already keep theirs.
+    async fn with_ids(
+        &self,
+        repo: &Repo,
+        record: &TypeRecord,
+        data_ids: &RecordBatch,
+        keys: &[String],
+    ) -> Result<RecordBatch> {
+        let there = match self.ids {
+            IdMode::Unique => datasets::present(&repo.registry, record, &self.run, data_ids).await?,
+            _ => HashMap::new(),
+        };
+        let texts = data_ids.columns().iter().map(|c| cast(c, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
+        let dimensions = &record.dataset_type.dimensions;
+        let id = |row: usize| {
+            if let Some(present) = there.get(&keys[row]) {
+                return present.id.clone();
+            }
+            let value = |array: &ArrayRef| array.as_string::<i32>().value(row).to_owned();
+            let data_id: Vec<_> = dimensions.iter().map(String::as_str).zip(texts.iter().map(value)).collect();
+            match self.ids {
+                IdMode::Unique => Uuid::new_v4().to_string(),
+                IdMode::DataIdType => dataset_id(&self.dataset_type, None, &data_id).to_string(),
+                IdMode::DataIdTypeRun => dataset_id(&self.dataset_type, Some(&self.run), &data_id).to_string(),
+            }
+        };
+        let ids: StringArray = (0..keys.len()).map(|row| Some(id(row))).collect();
+        let rest = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
+        batch(std::iter::once(("dataset_id", Arc::new(ids) as ArrayRef)).chain(rest))
+    }
+}

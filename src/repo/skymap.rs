@@ -1,0 +1,170 @@
+//! `register_skymap`: a sky map with its tracts and patches, and the dataset that holds it.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, Int64Array};
+use async_trait::async_trait;
+use uuid::Uuid;
+
+use super::hand::{Change, Hand, Outcome};
+use super::placing::{Planned, paths};
+use super::spool::Rows;
+use super::sync::{Status, compare};
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::format::skymap_config::SkyMap;
+use crate::model::collection::CollectionType;
+use crate::model::dataset::DatasetType;
+use crate::registry::conn::Batches;
+use crate::registry::dimensions::{self, table};
+use crate::registry::rows::{batch, constant_int, constant_text};
+use crate::registry::schema::{Kind as ColumnKind, Scanned};
+use crate::registry::{collections, dataset_types, texts};
+use crate::store::Place;
+use crate::store::transfer::{Mode, Transfer};
+
+/// Registers a sky map; one that is registered is left as it is.
+#[derive(Debug)]
+pub struct RegisterSkymap {
+    /// A configuration file.
+    pub config_file: Option<String>,
+    /// Assignments after those of the file.
+    pub config: Vec<String>,
+}
+
+/// The run of sky maps, their dataset type and its storage class.
+const RUN: &str = "skymaps";
+const TYPE: (&str, &str) = ("skyMap", "SkyMap");
+
+/// Tracts whose patches make one batch.
+const TRACTS: usize = 64;
+/// The most bytes a configuration is read with.
+const LIMIT: u64 = 1 << 20;
+
+#[async_trait]
+impl Verb for RegisterSkymap {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let map = self.configuration().await?;
+        let repo = access.repo().await?;
+        let record = batch([
+            ("name", constant_text(&map.name, 1)),
+            ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
+            ("tract_max", constant_int(map.rings.count(), 1)),
+            ("patch_nx_max", constant_int(map.rings.grid()[0].into(), 1)),
+            ("patch_ny_max", constant_int(map.rings.grid()[1].into(), 1)),
+        ])?;
+        match compare(&repo.registry, &table(&repo.registry, "skymap")?, &record).await?.as_slice() {
+            [Status::New] => {}
+            [Status::Differs(how)] => {
+                let said = format!("sky map '{}' is registered with another geometry: {how}", map.name);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            _ => {
+                hand.note("skymap", Outcome::Existing, &map.name, 1);
+                return Ok(());
+            }
+        }
+        check_other_names(&repo, &map).await?;
+        let mut plan = Vec::new();
+        if collections::load(&repo.registry).await?.find(RUN).is_none() {
+            plan.push(Change::Collection(RUN.to_owned(), CollectionType::Run, None));
+        }
+        let kind = DatasetType {
+            name: TYPE.0.to_owned(),
+            dimensions: vec!["skymap".to_owned()],
+            storage_class: TYPE.1.to_owned(),
+            is_calibration: false,
+        };
+        match dataset_types::load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == kind.name) {
+            Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
+            None => plan.push(Change::DatasetType(kind.clone())),
+        }
+        let planned = Rows::from(record);
+        let pickle = map.pickle();
+        let file = tempfile::NamedTempFile::new().map_err(|e| Error::from(e).context("temporary file"))?;
+        std::fs::write(file.path(), &pickle).map_err(|e| Error::from(e).context("temporary file"))?;
+        let dataset = batch([
+            ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
+            ("skymap", constant_text(&map.name, 1)),
+        ])?;
+        let path = paths(&repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
+        let path = format!("{path}.pickle");
+        let to = std::path::PathBuf::from(Place::parse(&repo.datastore_root())?.local()).join(&path);
+        plan.push(Change::Files(vec![Transfer { from: file.path().to_owned(), to, mode: Mode::Copy }]));
+        plan.push(Change::Insert("skymap".to_owned(), planned));
+        let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
+            .await
+            .map_err(|e| Error::bug(format!("computing a sky map: {e}")))??;
+        plan.push(Change::Insert("tract".to_owned(), tracts));
+        plan.push(Change::Insert("patch".to_owned(), patches));
+        let columns = dataset.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(dataset.columns().to_vec());
+        let dataset = batch(columns.chain([
+            ("path", constant_text(&path, 1)),
+            ("formatter", constant_text(repo.formatter(&kind)?, 1)),
+            ("file_size", constant_int(i64::try_from(pickle.len()).unwrap_or(-1), 1)),
+        ]))?;
+        plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
+        hand.begin("register_skymap", None);
+        hand.apply(plan).await
+    }
+}
+
+impl RegisterSkymap {
+    async fn configuration(&self) -> Result<SkyMap> {
+        let text = match &self.config_file {
+            Some(file) => {
+                let bytes = Place::parse(file)?.read(LIMIT).await?;
+                String::from_utf8(bytes.to_vec()).map_err(|_| Error::invalid(format!("file '{file}' is not UTF-8")))?
+            }
+            None => String::new(),
+        };
+        SkyMap::parse(&text, &self.config).map_err(|e| match &self.config_file {
+            Some(file) => e.context(format_args!("sky map configuration '{file}'")),
+            None => e.context("sky map configuration"),
+        })
+    }
+}
+
+/// A geometry has one name.
+async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
+    let columns = vec![Scanned::plain("name", ColumnKind::Text(None)), Scanned::plain("hash", ColumnKind::Bytes)];
+    let there = dimensions::values(&repo.registry, "skymap", columns, None).await?;
+    let hashes = arrow::array::AsArray::as_binary::<i32>(there.column(1));
+    let same = texts(&there, 0).into_iter().zip(hashes.iter()).find(|(_, hash)| *hash == Some(&map.hash()[..]));
+    match same {
+        Some((name, _)) => {
+            let said = format!("the geometry of sky map '{}' is registered as '{name}'", map.name);
+            Err(Error::new(Kind::Conflict, said))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The records of all tracts and patches.
+fn geometry(map: &SkyMap) -> Result<(Rows, Rows)> {
+    let (mut tracts, mut patches) = (Rows::default(), Rows::default());
+    let all: Vec<_> = (0_i64..).zip(map.rings.tracts()).collect();
+    for some in all.chunks(TRACTS) {
+        let ints = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+        let regions = |values: Vec<Vec<u8>>| Arc::new(BinaryArray::from_iter_values(values)) as ArrayRef;
+        tracts.push(batch([
+            ("skymap", constant_text(&map.name, some.len())),
+            ("id", ints(some.iter().map(|(id, _)| *id).collect())),
+            ("region", regions(some.iter().map(|(_, tract)| tract.polygon().encode()).collect())),
+        ])?)?;
+        let cells = some.iter().flat_map(|(id, tract)| {
+            let [nx, ny] = tract.patches;
+            (0..ny).flat_map(move |y| (0..nx).map(move |x| (*id, tract, x, y, i64::from(nx * y + x))))
+        });
+        let cells: Vec<_> = cells.collect();
+        patches.push(batch([
+            ("skymap", constant_text(&map.name, cells.len())),
+            ("tract", ints(cells.iter().map(|c| c.0).collect())),
+            ("id", ints(cells.iter().map(|c| c.4).collect())),
+            ("cell_x", ints(cells.iter().map(|c| c.2.into()).collect())),
+            ("cell_y", ints(cells.iter().map(|c| c.3.into()).collect())),
+            ("region", regions(cells.iter().map(|c| c.1.patch(c.2, c.3).encode()).collect())),
+        ])?)?;
+    }
+    Ok((tracts, patches))
+}
