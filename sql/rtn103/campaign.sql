@@ -1,12 +1,14 @@
 -- The procedure of technote RTN-103, in its order, as far as the verbs reach today:
--- sky map, visits, curated calibrations and solar system objects still need the Butler.
+-- curated calibrations and solar system objects still need the Butler.
 --
---   butlersql REPO -f sql/rtn103/campaign.sql -v DATA=… -v SEED=… -v GOOD_VISITS=…
+--   butlersql REPO -f sql/rtn103/campaign.sql -v DATA=… -v SEED=… -v GOOD_VISITS=… -v SKYMAP=…
 --
 -- A run that was stopped is finished by running it again; a second full run changes nothing.
 \i 01_create_repository.sql
 \i 02_register_instrument.sql
+\i 03_register_skymap.sql
 \i 04_ingest_raws.sql
+\i 05_define_visits.sql
 \i 07_calibrations.sql
 \i 08_reference_catalogs.sql
 \i 09_pretrained_models.sql

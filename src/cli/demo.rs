@@ -23,11 +23,13 @@ pub struct Demo {
 }
 
 /// The scripts of the campaign, so that the program needs no source tree beside it.
-const SCRIPTS: [(&str, &str); 10] = [
+const SCRIPTS: [(&str, &str); 12] = [
     ("campaign.sql", include_str!("../../sql/rtn103/campaign.sql")),
     ("01_create_repository.sql", include_str!("../../sql/rtn103/01_create_repository.sql")),
     ("02_register_instrument.sql", include_str!("../../sql/rtn103/02_register_instrument.sql")),
+    ("03_register_skymap.sql", include_str!("../../sql/rtn103/03_register_skymap.sql")),
     ("04_ingest_raws.sql", include_str!("../../sql/rtn103/04_ingest_raws.sql")),
+    ("05_define_visits.sql", include_str!("../../sql/rtn103/05_define_visits.sql")),
     ("07_calibrations.sql", include_str!("../../sql/rtn103/07_calibrations.sql")),
     ("08_reference_catalogs.sql", include_str!("../../sql/rtn103/08_reference_catalogs.sql")),
     ("09_pretrained_models.sql", include_str!("../../sql/rtn103/09_pretrained_models.sql")),
@@ -52,6 +54,7 @@ impl Demo {
             ("DATA".to_owned(), data.display().to_string()),
             ("SEED".to_owned(), data.join("butler-seed_ccms1.yaml").display().to_string()),
             ("GOOD_VISITS".to_owned(), data.join("dp1_good_visits.txt").display().to_string()),
+            ("SKYMAP".to_owned(), data.join("demo.skymap.config").display().to_string()),
         ]);
         let named = repository.display().to_string();
         let mut runner = Runner::new(&named, true, false, Format::Table, variables)?;

@@ -222,7 +222,10 @@ fn float(value: f64) -> String {
 }
 
 /// The class of a region, by the first byte of its encoding.
-fn shape(bytes: &[u8]) -> Result<&'static str> {
+///
+/// # Errors
+/// Another byte.
+pub fn shape(bytes: &[u8]) -> Result<&'static str> {
     Ok(match bytes.first() {
         Some(b'p') => "ConvexPolygon",
         Some(b'c') => "Circle",

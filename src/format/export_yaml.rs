@@ -6,7 +6,8 @@ use std::io::Read;
 use saphyr_parser::Event;
 use uuid::Uuid;
 
-use super::yaml_nodes::{Node, Nodes, Value};
+use super::export_writer;
+use super::yaml_nodes::{Node, Nodes, Value, twice};
 use crate::error::{Error, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
@@ -35,6 +36,13 @@ pub enum Item {
         doc: Option<String>,
         /// Children of a chain.
         children: Vec<String>,
+    },
+    /// A block of records of an element begins.
+    Element {
+        /// The dimension element.
+        element: String,
+        /// Its line.
+        line: usize,
     },
     /// A dimension record.
     Record {
@@ -83,7 +91,8 @@ pub struct Export<R: Read> {
     nodes: Nodes<R>,
     state: State,
     ready: VecDeque<Item>,
-    version: bool,
+    /// Keys of the document so far.
+    seen: Vec<String>,
 }
 
 enum State {
@@ -107,14 +116,14 @@ struct Block {
 impl<R: Read + 'static> Export<R> {
     /// Of a text.
     pub fn new(reader: R) -> Self {
-        Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), version: false }
+        Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), seen: Vec::new() }
     }
 
     /// The next item; nothing after the last.
     ///
     /// # Errors
     /// Text that is no export file of a version that is understood, with its line.
-    pub fn next(&mut self) -> Result<Option<Item>> {
+    pub fn next_item(&mut self) -> Result<Option<Item>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Ok(Some(item));
@@ -143,8 +152,8 @@ impl<R: Read + 'static> Export<R> {
 
     fn document(&mut self) -> Result<()> {
         let Some((key, line)) = self.nodes.key()? else {
-            if !self.version {
-                return Err(Error::invalid("there is no key 'version'"));
+            if let Some(missing) = ["version", "data"].iter().find(|key| !self.seen.iter().any(|seen| seen == *key)) {
+                return Err(Error::invalid(format!("there is no key '{missing}'")));
             }
             if !matches!(self.nodes.step()?.0, Event::DocumentEnd) || !matches!(self.nodes.step()?.0, Event::StreamEnd)
             {
@@ -152,11 +161,12 @@ impl<R: Read + 'static> Export<R> {
             }
             return Ok(());
         };
+        if self.seen.contains(&key) {
+            return Err(twice(&key, line));
+        }
+        self.seen.push(key.clone());
         match key.as_str() {
-            "version" => {
-                check_version(&self.nodes.node()?)?;
-                self.version = true;
-            }
+            "version" => check_version(&self.nodes.node()?)?,
             "data" => {
                 if !matches!(self.nodes.step()?.0, Event::SequenceStart(..)) {
                     return Err(Error::invalid(format!("line {line}: 'data' should be a list of blocks")));
@@ -183,7 +193,10 @@ impl<R: Read + 'static> Export<R> {
 
     /// Reads keys up to the list of items, or to the end.
     fn block(&mut self, mut block: Block) -> Result<()> {
-        while let Some((key, _)) = self.nodes.key()? {
+        while let Some((key, line)) = self.nodes.key()? {
+            if block.key(&key).is_some() || (key == "type" && !block.kind.is_empty()) {
+                return Err(twice(&key, line));
+            }
             if key == "type" {
                 block.kind = self.nodes.node()?.text()?.to_owned();
                 continue;
@@ -192,6 +205,7 @@ impl<R: Read + 'static> Export<R> {
             let known = !items.is_empty() && needed.iter().all(|name| block.keys.iter().any(|(key, _)| key == name));
             if items.contains(&key.as_str()) && known && matches!(self.nodes.peek()?.0, Event::SequenceStart(..)) {
                 self.nodes.step()?;
+                self.ready.extend(block.begin()?);
                 self.state = State::Items(block);
                 return Ok(());
             }
@@ -207,8 +221,10 @@ impl<R: Read + 'static> Export<R> {
         let item = match self.nodes.peek()?.0 {
             Event::SequenceEnd => {
                 self.nodes.step()?;
-                // What follows the items says nothing more; a second list of them would be another block.
-                while let Some((_, _)) = self.nodes.key()? {
+                while let Some((key, line)) = self.nodes.key()? {
+                    if key == "type" || block.key(&key).is_some() || shape(&block.kind).0.contains(&key.as_str()) {
+                        return Err(twice(&key, line));
+                    }
                     self.nodes.node()?;
                 }
                 self.state = State::Blocks;
@@ -239,6 +255,7 @@ impl<R: Read + 'static> Export<R> {
                 }
                 let at = block.keys.iter().position(|(key, _)| items.contains(&key.as_str()));
                 let at = at.ok_or_else(|| block.lacks(items[0]))?;
+                self.ready.extend(block.begin()?);
                 for item in block.keys.remove(at).1.list()? {
                     let item = block.item(item)?;
                     self.ready.push_back(item);
@@ -296,6 +313,22 @@ impl Block {
         CollectionType::from_name(&word.to_uppercase()).map_err(|e| e.context(format_args!("line {}", self.line)))
     }
 
+    /// What is told before the items.
+    fn begin(&self) -> Result<Option<Item>> {
+        let element = if self.kind == "dimension" { Some(self.text("element")?) } else { None };
+        Ok(element.map(|element| Item::Element { element, line: self.line }))
+    }
+
+    /// The children of a chain; old files give each with a restriction that is null.
+    fn children(&self) -> Result<Vec<String>> {
+        let list = self.key("children").ok_or_else(|| self.lacks("children"))?.clone().list()?;
+        let child = |node: Node| match node.value {
+            Value::List(pair) => pair.first().ok_or_else(|| self.lacks("children"))?.text().map(str::to_owned),
+            _ => node.text().map(str::to_owned),
+        };
+        list.into_iter().map(child).collect()
+    }
+
     fn declaration(&self) -> Result<Item> {
         match self.kind.as_str() {
             "dataset_type" => Ok(Item::DatasetType {
@@ -312,7 +345,7 @@ impl Block {
             }),
             _ => {
                 let kind = self.collection_type()?;
-                let children = if kind == CollectionType::Chained { self.texts("children")? } else { Vec::new() };
+                let children = if kind == CollectionType::Chained { self.children()? } else { Vec::new() };
                 let doc = self.key("doc").filter(|doc| !doc.is_null()).map(Node::text).transpose()?;
                 Ok(Item::Collection { name: self.text("name")?, kind, doc: doc.map(str::to_owned), children })
             }
@@ -369,15 +402,23 @@ impl Block {
                 for (key, value) in node.map()? {
                     match key.as_str() {
                         "timespan" => span = Some(timespan(value)?),
-                        "begin" => begin = instant(&value)?,
-                        "end" => end = instant(&value)?,
+                        "begin" => begin = Some(instant(&value)?),
+                        "end" => end = Some(instant(&value)?),
                         "dataset_ids" => ids = Some(value.list()?.iter().map(dataset_id).collect::<Result<Vec<_>>>()?),
                         _ => {}
                     }
                 }
                 let lacks = || Error::invalid(format!("line {line}: this validity range has no key 'dataset_ids'"));
-                let timespan = Some(span.unwrap_or_else(|| Timespan::new(begin, end)));
-                Ok(Item::Association { collection, timespan, dataset_ids: ids.ok_or_else(lacks)? })
+                // Old files have begin and end beside the ids.
+                let timespan = match (span, begin, end) {
+                    (Some(span), ..) => span,
+                    (None, Some(begin), Some(end)) => Timespan::new(begin, end),
+                    _ => {
+                        let said = format!("line {line}: this validity range has no key 'timespan'");
+                        return Err(Error::invalid(said));
+                    }
+                };
+                Ok(Item::Association { collection, timespan: Some(timespan), dataset_ids: ids.ok_or_else(lacks)? })
             }
             other => Err(Error::invalid(format!("line {}: a {other} collection has no associations", self.line))),
         }
@@ -405,23 +446,29 @@ fn instant(node: &Node) -> Result<Option<i64>> {
     if node.is_null() { Ok(None) } else { node.time().map(Some) }
 }
 
-/// A validity range: `{begin, end}`, or the word `EMPTY`.
+/// A validity range tagged `!lsst.daf.butler.Timespan`: `{begin, end}`, or the word `EMPTY`.
 ///
 /// # Errors
 /// Another value.
 pub fn timespan(node: Node) -> Result<Timespan> {
+    if node.tag.as_deref() != Some("lsst.daf.butler.Timespan") {
+        return Err(node.wrong("there should be a timespan tagged !lsst.daf.butler.Timespan"));
+    }
     if matches!(&node.value, Value::Scalar(text, _) if text == "EMPTY") {
         return Ok(Timespan::EMPTY);
     }
-    let (mut begin, mut end) = (None, None);
+    let (line, mut begin, mut end) = (node.line, None, None);
     for (key, value) in node.map()? {
         match key.as_str() {
-            "begin" => begin = instant(&value)?,
-            "end" => end = instant(&value)?,
+            "begin" => begin = Some(instant(&value)?),
+            "end" => end = Some(instant(&value)?),
             _ => return Err(value.wrong("a timespan has begin and end")),
         }
     }
-    Ok(Timespan::new(begin, end))
+    match (begin, end) {
+        (Some(begin), Some(end)) => Ok(Timespan::new(begin, end)),
+        _ => Err(Error::invalid(format!("line {line}: a timespan has begin and end"))),
+    }
 }
 
 /// The bytes of a region in `sphgeom`'s encoding.
@@ -429,13 +476,19 @@ pub fn timespan(node: Node) -> Result<Timespan> {
 /// # Errors
 /// Another value.
 pub fn region(node: Node) -> Result<Vec<u8>> {
-    let shape = node.tag.as_deref().and_then(|tag| tag.strip_prefix("lsst.sphgeom."));
-    if shape.is_none() {
+    let shape = node.tag.as_deref().and_then(|tag| tag.strip_prefix("lsst.sphgeom.")).map(str::to_owned);
+    let Some(shape) = shape else {
         return Err(node.wrong("there should be a region such as !<lsst.sphgeom.ConvexPolygon>"));
-    }
+    };
     for (key, value) in node.map()? {
         if key == "encoded" {
-            return unhex(value.text()?).ok_or_else(|| value.wrong("there should be hexadecimal digits"));
+            let bytes = unhex(value.text()?).ok_or_else(|| value.wrong("there should be hexadecimal digits"))?;
+            let fits = export_writer::shape(&bytes).is_ok_and(|found| found == shape);
+            return if fits {
+                Ok(bytes)
+            } else {
+                Err(value.wrong(&format!("there should be the encoding of a {shape}")))
+            };
         }
     }
     Err(Error::invalid("a region has no key 'encoded'"))
@@ -445,7 +498,7 @@ pub fn region(node: Node) -> Result<Vec<u8>> {
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pair = |pair: &[u8]| Some(digit(pair[0])? * 16 + digit(pair[1])?);
-    if text.len() % 2 == 0 { text.as_bytes().chunks(2).map(pair).collect() } else { None }
+    if text.len().is_multiple_of(2) { text.as_bytes().chunks(2).map(pair).collect() } else { None }
 }
 
 #[cfg(test)]
@@ -455,7 +508,7 @@ mod tests {
     fn all(text: &'static str) -> Result<Vec<Item>> {
         let mut export = Export::new(text.as_bytes());
         let mut items = Vec::new();
-        while let Some(item) = export.next()? {
+        while let Some(item) = export.next_item()? {
             items.push(item);
         }
         Ok(items)
@@ -477,6 +530,8 @@ mod tests {
             ("version: 2.0.0\ndata: []\n", "line 1: export files of version 1.0 are understood, not '2.0.0'"),
             ("version: 1\ndata: []\n", "line 1: 'version' should be"),
             ("data: []\n", "there is no key 'version'"),
+            ("version: 1.0.2\n", "there is no key 'data'"),
+            ("version: 1.0.2\nversion: 1.0.2\n", "line 2: key 'version' is there twice"),
             ("version: 1.0.2\ndata: 3\n", "line 2: 'data' should be a list of blocks"),
             ("version: 1.0.2\ndata:\n- {name: x}\n", "line 3: this block has no key 'type'"),
             ("version: 1.0.2\ndata:\n- {type: datset}\n", "no kind of block named 'datset'; did you mean 'dataset'?"),

@@ -88,7 +88,7 @@ fn shift(said: &str, lines: usize) -> Error {
     let Some((before, after)) = said.split_once("line ") else { return Error::invalid(said) };
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     match digits.parse::<usize>() {
-        Ok(line) => Error::invalid(format!("{before}line {}{}", line + lines, &after[digits.len()..])),
+        Ok(line) => Error::invalid(format!("{before}line {}{}", line + lines + 1, &after[digits.len()..])),
         Err(_) => Error::invalid(said),
     }
 }

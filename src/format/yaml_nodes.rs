@@ -12,8 +12,10 @@ use crate::model::time;
 
 /// How deep values may be nested.
 const DEPTH: usize = 32;
-/// How many values may be named by anchors.
-const ANCHORS: usize = 10_000;
+/// How much may be named by anchors, and repeated by aliases, in all: values count one, and one for 64 bytes of text.
+const REPEATED: usize = 100_000;
+/// How many keys a mapping may have.
+const KEYS: usize = 1000;
 
 /// A value of a YAML document.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,6 +40,23 @@ pub enum Value {
 }
 
 impl Node {
+    /// How much it holds, and how many levels it has.
+    fn size(&self) -> (usize, usize) {
+        let below = |nodes: &mut dyn Iterator<Item = &Self>| {
+            let sum = |(weight, levels): (usize, usize), node: &Self| {
+                let (more, deep) = node.size();
+                (weight + more, levels.max(deep))
+            };
+            let (weight, levels) = nodes.fold((1, 0), sum);
+            (weight, levels + 1)
+        };
+        match &self.value {
+            Value::Scalar(text, _) => (1 + text.len() / 64, 0),
+            Value::List(items) => below(&mut items.iter()),
+            Value::Map(entries) => below(&mut entries.iter().map(|(_, node)| node)),
+        }
+    }
+
     /// The error of a value that is not what it should be.
     pub fn wrong(&self, what: &str) -> Error {
         let shown = match &self.value {
@@ -71,6 +90,16 @@ impl Node {
     /// Another value.
     pub fn int(&self) -> Result<i64> {
         let text = self.text()?;
+        // YAML 1.1 counts a plain number with a leading zero in eights.
+        let digits = text.trim_start_matches('-');
+        if matches!(self.value, Value::Scalar(_, true))
+            && digits.len() > 1
+            && digits.starts_with('0')
+            && !digits.contains('.')
+        {
+            let found = i64::from_str_radix(&text.replace('_', ""), 8).ok();
+            return found.ok_or_else(|| self.wrong("there should be a whole number"));
+        }
         let float = || text.parse::<f64>().ok().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64);
         let found = text.replace('_', "").parse().ok().or_else(float);
         found.ok_or_else(|| self.wrong("there should be a whole number"))
@@ -150,6 +179,7 @@ pub struct Nodes<R: Read> {
     fault: Rc<RefCell<Option<Error>>>,
     peeked: Option<Step>,
     anchors: HashMap<usize, Node>,
+    repeated: usize,
 }
 
 impl<R: Read + 'static> Nodes<R> {
@@ -157,7 +187,7 @@ impl<R: Read + 'static> Nodes<R> {
     pub fn new(reader: R) -> Self {
         let fault = Rc::new(RefCell::new(None));
         let chars = Chars { reader, buffer: vec![0; 1 << 16], at: 0, end: 0, fault: Rc::clone(&fault) };
-        Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new() }
+        Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new(), repeated: 0 }
     }
 
     /// The next event.
@@ -220,7 +250,10 @@ impl<R: Read + 'static> Nodes<R> {
                 let mut entries: Vec<(String, Node)> = Vec::new();
                 while let Some((key, line)) = self.key()? {
                     if entries.iter().any(|(there, _)| *there == key) {
-                        return Err(Error::invalid(format!("line {line}: key '{key}' is there twice")));
+                        return Err(twice(&key, line));
+                    }
+                    if entries.len() == KEYS {
+                        return Err(Error::invalid(format!("line {line}: a mapping has more than {KEYS} keys")));
                     }
                     let step = self.step()?;
                     entries.push((key, self.value(step, depth + 1)?));
@@ -228,18 +261,32 @@ impl<R: Read + 'static> Nodes<R> {
                 (anchor, Node { line, tag: tag.as_deref().map(name), value: Value::Map(entries) })
             }
             Event::Alias(anchor) => {
-                let known = self.anchors.get(&anchor).cloned();
-                return known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no value before it")));
+                let known = self.anchors.get(&anchor);
+                let known =
+                    known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no value before it")))?;
+                let (weight, levels) = known.size();
+                if depth + levels > DEPTH {
+                    return Err(Error::invalid(format!("line {line}: values are nested too deep")));
+                }
+                let known = known.clone();
+                self.repeat(weight, line)?;
+                return Ok(known);
             }
             _ => return Err(Error::invalid(format!("line {line}: there should be a value"))),
         };
         if anchor > 0 {
-            if self.anchors.len() >= ANCHORS {
-                return Err(Error::invalid(format!("line {line}: there are too many anchors")));
-            }
+            self.repeat(node.size().0, line)?;
             self.anchors.insert(anchor, node.clone());
         }
         Ok(node)
+    }
+
+    fn repeat(&mut self, weight: usize, line: usize) -> Result<()> {
+        self.repeated += weight;
+        if self.repeated > REPEATED {
+            return Err(Error::invalid(format!("line {line}: anchors and aliases repeat too much")));
+        }
+        Ok(())
     }
 
     /// The next key of a mapping and its line; nothing at its end.
@@ -253,6 +300,11 @@ impl<R: Read + 'static> Nodes<R> {
             (_, line) => Err(Error::invalid(format!("line {line}: there should be a key"))),
         }
     }
+}
+
+/// The error of a key that a mapping has already.
+pub fn twice(key: &str, line: usize) -> Error {
+    Error::invalid(format!("line {line}: key '{key}' is there twice"))
 }
 
 fn name(tag: &Tag) -> String {
@@ -344,6 +396,11 @@ mod tests {
             ("a: [1\nb: 2", "line"),
             ("a: 1\na: 2", "line 2: key 'a' is there twice"),
             ("a: *x", "line"),
+            (
+                "a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: &d [*c, *c, *c, *c]\ne: &e [*d, *d, *d, *d]\n\
+              f: &f [*e, *e, *e, *e]\ng: &g [*f, *f, *f, *f]\nh: &h [*g, *g, *g, *g]\ni: [*h, *h, *h, *h]",
+                "repeat too much",
+            ),
             ("- [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "line"),
         ] {
             assert!(read(text).unwrap_err().said().contains(said), "{text}");

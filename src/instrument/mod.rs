@@ -2,6 +2,7 @@
 //!
 //! To add one, put its file beside this one and its word in the list below; a file of the user's own works too.
 
+pub mod camera;
 mod headers;
 mod observation;
 
@@ -49,6 +50,8 @@ pub struct Instrument {
     pub detectors: Vec<Detector>,
     /// Its filters with their bands, in the order of registration.
     pub filters: Vec<(String, String)>,
+    /// Where its detectors look; without it no visits can be defined.
+    pub camera: Option<camera::Camera>,
 }
 
 /// How raw datasets of an instrument are registered.

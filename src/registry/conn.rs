@@ -35,6 +35,9 @@ const CACHE: &str = "-65536";
 /// From how many rows on an insert is first tried as if all of them were new.
 const LIKELY_NEW: usize = 64;
 
+/// Up to how many rows an insert is one statement with literals.
+const FEW: usize = 16;
+
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -430,9 +433,14 @@ impl Tx {
         }
     }
 
-    /// By COPY: straight into the table where no row can be in the way, or none is likely to be; else through a
-    /// staging table.
+    /// A few rows as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
+    /// to be, else through a staging table.
     async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
+        if batch.num_rows() <= FEW
+            && let Some(sql) = insert.values(table, batch)?
+        {
+            return self.execute(sql).await;
+        }
         let stream = encode(table, batch)?;
         if insert.number.is_none() && insert.tail.is_empty() {
             return self.copy(&insert.copy(true), stream).await;

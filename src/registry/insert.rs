@@ -5,7 +5,9 @@ use arrow::array::RecordBatch;
 use super::conn::{OnConflict, qualified};
 use super::ddl;
 use super::dialect::Dialect;
+use super::rows::{Give, give};
 use super::schema::{Kind, Table};
+use crate::error::Result;
 
 /// The statements of one bulk insert.
 pub(super) struct Insert {
@@ -66,6 +68,25 @@ impl Insert {
 
     pub fn sqlite(&self) -> String {
         format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
+    }
+
+    /// One statement with all rows as literals, for PostgreSQL; nothing where a value has no literal.
+    ///
+    /// # Errors
+    /// A column the table does not have.
+    pub fn values(&self, table: &Table, batch: &RecordBatch) -> Result<Option<String>> {
+        let given = give(table, batch)?;
+        let mut rows = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let literal = |g: &Give<'_>| Dialect::Postgres.literal(g.column.kind, g.values.at(row));
+            let Some(values) = given.iter().map(literal).collect::<Option<Vec<_>>>() else { return Ok(None) };
+            let number =
+                self.number.as_ref().map(|(_, sequence)| format!("nextval({}), ", Dialect::Postgres.text(sequence)));
+            rows.push(format!("({}{})", number.unwrap_or_default(), values.join(", ")));
+        }
+        let auto = self.number.as_ref().map(|(auto, _)| format!("{auto}, ")).unwrap_or_default();
+        let (target, columns, tail) = (&self.target, &self.columns, &self.tail);
+        Ok(Some(format!("INSERT INTO {target} ({auto}{columns}) VALUES {}{tail}", rows.join(", "))))
     }
 
     pub fn drop_staging(&self) -> String {

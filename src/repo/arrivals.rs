@@ -155,20 +155,27 @@ impl Arrivals<'_> {
         if taking.transfer == Mode::Auto && inside.iter().all(Option::is_some) {
             return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
         }
+        // With some files inside the datastore, those outside are named where they are, as in the Butler.
+        if taking.transfer == Mode::Auto && inside.iter().any(Option::is_some) {
+            let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
+            return Ok((named.collect(), vec![None; files.len()]));
+        }
         let folder = PathBuf::from(root.local());
         let mut all: Vec<(String, Option<Transfer>)> = Vec::with_capacity(files.len());
         let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
-        for (i, ((place, _), inside)) in files.iter().zip(inside).enumerate() {
+        for (i, (place, _)) in files.iter().enumerate() {
             // A file of several datasets has one path.
             if i > 0 && files[i - 1].0.local() == place.local() {
                 all.push((all[i - 1].0.clone(), None));
                 continue;
             }
-            if let (Mode::Auto, Some(path)) = (taking.transfer, inside) {
-                all.push((path, None));
-                continue;
-            }
             let path = format!("{}{}", templated[i], placement::extension(&place.name()));
+            if path.split('/').any(|part| part == "..") {
+                return Err(Error::invalid(format!(
+                    "the file of run '{}' would lie outside the datastore: '{path}'",
+                    self.run
+                )));
+            }
             let transfer =
                 Transfer { from: PathBuf::from(place.local()), to: folder.join(&path), mode: taking.transfer };
             all.push((path, Some(transfer)));

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{check_same, has_tables, load};
+use crate::universe::Universe;
 
 /// Registers a dataset type; an identical one is left as it is.
 #[derive(Debug)]
@@ -27,10 +28,7 @@ impl Verb for RegisterDatasetType {
     async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
         let universe = &repo.registry.universe;
-        check_name(&self.name)?;
-        if universe.find(&self.name).is_some_and(|e| e.governor) {
-            return Err(Error::invalid(format!("dataset type '{}' would have the name of a dimension", self.name)));
-        }
+        check_name(universe, &self.name)?;
         let wanted = DatasetType {
             name: self.name.clone(),
             dimensions: universe.group(&self.dimensions)?.required,
@@ -63,7 +61,10 @@ pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
     Err(Error::not_found("storage class", name, names))
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(universe: &Universe, name: &str) -> Result<()> {
+    if universe.find(name).is_some_and(|e| e.governor) {
+        return Err(Error::invalid(format!("dataset type '{name}' would have the name of a dimension")));
+    }
     if name.contains('.') {
         return Err(Error::invalid(format!("'{name}' is a component, which comes with its dataset type")));
     }

@@ -23,6 +23,7 @@ pub mod search;
 mod skymap;
 mod spool;
 mod sync;
+mod visits;
 
 use async_trait::async_trait;
 
@@ -43,6 +44,7 @@ pub use self::instrument::RegisterInstrument;
 pub use self::locate::Located;
 pub use self::records::InsertRecords;
 pub use self::skymap::RegisterSkymap;
+pub use self::visits::DefineVisits;
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::model::dataset::{DatasetType, storage_classes};

@@ -3,6 +3,7 @@
 //! Decisions are exact, and agree with the library `sphgeom` that the Butler uses.
 
 pub mod htm;
+pub mod hull;
 pub mod polygon;
 pub mod rings;
 

@@ -274,7 +274,7 @@ mod tests {
         let text = String::from_utf8(packed.stdout).unwrap();
         let names: Vec<&str> = text.lines().next().unwrap().split(',').collect();
         let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
-        let (tract_at, patch_at, region_at) = (at("tract"), at("patch"), at("encoding"));
+        let (tract_at, patch_at, region_at) = (at("tract"), at("patch"), at("outer_polygon_encoded_hex"));
         let tracts: Vec<Tract> = CELLS.tracts().collect();
         for line in text.lines().skip(1) {
             let cells: Vec<&str> = line.split(',').collect();

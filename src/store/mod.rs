@@ -55,8 +55,8 @@ impl Place {
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         // Not by `Path::join`, which would write some characters as %XX.
-        let path = format!("{}/{name}", self.path);
-        let path = Path::from_absolute_path(format!("/{path}")).unwrap_or_else(|_| self.path.clone().join(name));
+        let path = plain(FsPath::new(&format!("/{}/{name}", self.path)));
+        let path = Path::from_absolute_path(path).unwrap_or_else(|_| self.path.clone().join(name));
         Self { store: Arc::clone(&self.store), path }
     }
 
@@ -196,6 +196,7 @@ mod tests {
         for name in ["a%20b", "é", "x[1]~{y}", "what?"] {
             assert_eq!(place.child(name).name(), name);
         }
+        assert_eq!(place.child("../b/./c").local(), "/data/a b+c/b/c");
         assert!(Place::parse("davs://x/y").unwrap_err().said().contains("davs://"));
     }
 }

@@ -34,6 +34,10 @@ const TYPES: [(&str, &str, bool); 9] = [
     ("illuminationCorrection", "ExposureF", true),
 ];
 
+/// The sky map of the campaign, and one of few tracts with the same builder, for trying.
+const SKYMAPS: [(&str, &str, u32, &str); 2] =
+    [("lsst_cells_v1.skymap.config", "lsst_cells_v1", 120, "0.2"), ("demo.skymap.config", "demo_cells", 9, "2.0")];
+
 /// Reference catalogues: the dataset type, and how far from each field its shards reach, degrees.
 const CATALOGUES: [(&str, f64); 2] = [("the_monster_20240904", 0.5), ("the_monster_20250219", 0.8)];
 
@@ -61,6 +65,14 @@ pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)]) -> R
     }
     write_single(dir, "pretrained-models-export.yaml", &PRETRAINED, camera)?;
     write_single(dir, "DM-48089-fgcmLookupTable-export.yaml", &FGCM, camera)?;
+    for (file, name, rings, scale) in SKYMAPS {
+        let text = format!(
+            "config.name = \"{name}\"\nconfig.skyMap = \"rings\"\nconfig.skyMap[\"rings\"].numRings = {rings}\n\
+             config.skyMap[\"rings\"].projection = \"TAN\"\nconfig.skyMap[\"rings\"].tractOverlap = 1.0 / 60\n\
+             config.skyMap[\"rings\"].pixelScale = {scale}\nconfig.skyMap[\"rings\"].tractBuilder = \"cells\"\n"
+        );
+        put(&dir.join(file), text.as_bytes())?;
+    }
     CATALOGUES.iter().try_for_each(|(name, radius)| write_catalogue(dir, name, *radius, fields))
 }
 

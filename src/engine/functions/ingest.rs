@@ -6,8 +6,9 @@ use regex::Regex;
 
 use crate::engine::arguments::{Function, Takes};
 use crate::error::Error;
+use crate::instrument::Instrument;
 use crate::model::dataset::IdMode;
-use crate::repo::{Import, IngestFiles, IngestRaws, Taking};
+use crate::repo::{DefineVisits, Import, IngestFiles, IngestRaws, Taking};
 use crate::store::transfer::Mode;
 
 /// How `transfer` is explained.
@@ -44,6 +45,23 @@ pub fn functions() -> Vec<Function> {
              size anew.",
         )
         .example("CALL ingest_raws('DATA/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"),
+        Function::verb("define_visits", "Defines visits of the exposures that look at the sky.", |given| {
+            Ok(Arc::new(DefineVisits {
+                instrument: Instrument::find(&given.need("instrument")?)?,
+                update_records: given.bool("update_records", false),
+                incremental: given.bool("incremental", false),
+            }))
+        })
+        .arg("instrument", Takes::Text, "its short name, its class, or a YAML file that describes it")
+        .option("collections", Takes::TextList, "taken for the sake of the Butler's option; the nominal camera is used")
+        .option("rows", Takes::Rows("exposure"), "the exposures; default all of the instrument")
+        .option("update_records", Takes::Bool, "overwrite visits that differ; default false: they are an error")
+        .option("incremental", Takes::Bool, "add exposures of a sequence that came later; default false")
+        .notes(
+            "Every exposure with coordinates that can see the sky is a visit by itself; sequences are visits too. Regions \
+             follow from the nominal camera. `rows` stands for the Butler's `--where`.",
+        )
+        .example("CALL define_visits('LSSTComCam', collections => 'LSSTComCam/raw/all')"),
         Function::verb("ingest_files", "Ingests files that a table lists, as datasets of one type.", |given| {
             let mode = given.text("id_generation_mode").unwrap_or_else(|| "UNIQUE".to_owned());
             Ok(Arc::new(IngestFiles {

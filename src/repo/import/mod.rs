@@ -4,12 +4,13 @@ mod datasets;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
 use self::datasets::Datasets;
 use self::records::Records;
+use super::dataset_types::{check_name, check_storage_class};
 use super::hand::{Change, Hand, Outcome};
 use super::spool::Rows;
 use super::{Access, Repo, Verb};
@@ -80,12 +81,12 @@ impl Import {
 const PORTION: usize = 512;
 
 /// Reads an export file to its end, or until nobody listens.
-fn read(path: &PathBuf, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
+fn read(path: &Path, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
     let named = |e: Error| e.context(format_args!("export file '{}'", path.display()));
     let file = std::fs::File::open(path).map_err(|e| named(e.into()))?;
     let mut export = Export::new(file);
     let mut portion = Vec::with_capacity(PORTION);
-    while let Some(item) = export.next().map_err(named)? {
+    while let Some(item) = export.next_item().map_err(named)? {
         portion.push(item);
         if portion.len() == PORTION && sender.blocking_send(std::mem::take(&mut portion)).is_err() {
             return Ok(());
@@ -133,7 +134,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    async fn take(&mut self, item: Item, file: &PathBuf) -> Result<()> {
+    async fn take(&mut self, item: Item, file: &Path) -> Result<()> {
         let named = |e: Error| e.context(format_args!("export file '{}'", file.display()));
         match item {
             Item::DatasetType { name, dimensions, storage_class, is_calibration } => {
@@ -147,6 +148,10 @@ impl<'a> Draft<'a> {
                     return Ok(());
                 }
                 self.records.take(&element, line, fields).await.map_err(named)
+            }
+            Item::Element { element, line } => {
+                let known = self.repo.registry.universe.element(&element).map(|_| ());
+                known.map_err(|e| named(e.context(format_args!("line {line}"))))
             }
             Item::File(found) => {
                 if !self.knows(&found) {
@@ -163,6 +168,10 @@ impl<'a> Draft<'a> {
                     rows: Rows::default(),
                     waiting: Vec::new(),
                 });
+                if join.kind != kind {
+                    let said = format!("a collection has associations as {} and as {kind}", join.kind);
+                    return Err(named(Error::new(Kind::Conflict, said)));
+                }
                 join.waiting.extend(dataset_ids.into_iter().map(|id| (id, timespan)));
                 join.flush(4096)
             }
@@ -170,7 +179,8 @@ impl<'a> Draft<'a> {
     }
 
     fn declare(&mut self, wanted: DatasetType) -> Result<()> {
-        super::dataset_types::check_storage_class(self.repo, &wanted.storage_class)?;
+        check_name(&self.repo.registry.universe, &wanted.name)?;
+        check_storage_class(self.repo, &wanted.storage_class)?;
         let registered = self.registered.iter().map(|t| &t.dataset_type);
         match registered.chain(&self.new_types).find(|t| t.name == wanted.name) {
             Some(there) => {
@@ -211,12 +221,12 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes all dataset types of the file, for datasets that stand before their type.
-    async fn look_ahead(&mut self, file: &PathBuf) -> Result<()> {
-        let path = file.clone();
+    async fn look_ahead(&mut self, file: &Path) -> Result<()> {
+        let path = file.to_owned();
         let ahead = move || {
             let mut export = Export::new(std::fs::File::open(&path)?);
             let mut types = Vec::new();
-            while let Some(item) = export.next()? {
+            while let Some(item) = export.next_item()? {
                 if let Item::DatasetType { name, dimensions, storage_class, is_calibration } = item {
                     types.push(DatasetType { name, dimensions, storage_class, is_calibration });
                 }
@@ -288,20 +298,19 @@ impl<'a> Draft<'a> {
         self.there.iter().map(|c| c.name.as_str()).chain(self.collections.iter().map(|c| c.0.as_str()))
     }
 
-    /// A chain gets the children the file lists.
+    /// A chain gets the children the file lists, those of chains before it in the file being what they are there.
     fn chain(&self, name: &str, children: &[String]) -> Result<Option<Change>> {
         let at = self.collections.iter().position(|c| c.0 == name).unwrap_or(usize::MAX);
         for child in children {
-            let known = self.there.find(child).is_some();
             // A chain that comes later in the file does not exist yet, as in the Butler.
             let declared = self.collections.iter().enumerate();
             let declared =
                 declared.filter(|(i, c)| c.1 != CollectionType::Chained || *i < at).any(|(_, c)| c.0 == *child);
-            if !known && !declared {
-                return Err(Error::not_found("collection", child, self.names()).context(format_args!("chain '{name}'")));
+            if self.there.find(child).is_none() && !declared {
+                let others = self.names().filter(|other| other != child);
+                return Err(Error::not_found("collection", child, others).context(format_args!("chain '{name}'")));
             }
-            let below = self.there.find(child).filter(|c| c.kind == CollectionType::Chained);
-            if child == name || below.is_some_and(|c| self.there.tree(c).iter().any(|l| l.collection.name == *name)) {
+            if self.searches(child, name, at, 0) {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!("chain '{name}' would search itself through '{child}'"),
@@ -314,6 +323,16 @@ impl<'a> Draft<'a> {
         }
         let placed = children.iter().cloned().zip(0..).collect();
         Ok(Some(Change::Chain(name.to_owned(), before, placed)))
+    }
+
+    /// Whether a collection is another, or searches it, once the chains of the file before a place are made.
+    fn searches(&self, name: &str, wanted: &str, before: usize, depth: usize) -> bool {
+        let in_file = self.collections.iter().take(before).find(|c| c.0 == name && c.1 == CollectionType::Chained);
+        let children = match in_file {
+            Some(chain) => &chain.3[..],
+            None => self.there.find(name).map_or(&[][..], |c| &c.children),
+        };
+        name == wanted || (depth < 100 && children.iter().any(|child| self.searches(child, wanted, before, depth + 1)))
     }
 }
 

@@ -162,6 +162,7 @@ impl Home {
         command.args(["-v", &format!("DATA={}", self.at("data"))]);
         command.args(["-v", &format!("SEED={}", self.at("seed.yaml"))]);
         command.args(["-v", &format!("GOOD_VISITS={}", self.at("data/dp1_good_visits.txt"))]);
+        command.args(["-v", &format!("SKYMAP={}", self.at("data/demo.skymap.config"))]);
         command
     }
 }

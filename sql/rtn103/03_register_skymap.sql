@@ -1,0 +1,3 @@
+-- The sky map.
+\echo == Register sky map
+CALL register_skymap($SKYMAP);

@@ -1,0 +1,3 @@
+-- Visits of the exposures.
+\echo == Define visits
+CALL define_visits('LSSTComCam', collections => 'LSSTComCam/raw/all');

@@ -1,0 +1,140 @@
+//! Where a camera's detectors look: from pixels through the focal plane to the sky.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::sphere::{Vector, unit};
+
+/// The geometry of a camera.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Camera {
+    /// Pixels that regions reach beyond the detectors.
+    padding: f64,
+    /// Whether the image is mirrored.
+    flip_x: bool,
+    /// Field angle over distance from the centre as a polynomial of the distance, rad / mm^i.
+    radial: Vec<f64>,
+    /// Kinds of detectors.
+    sensors: BTreeMap<String, Sensor>,
+    /// Where each detector is.
+    places: Vec<Place>,
+}
+
+/// A kind of detector.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sensor {
+    /// Width and height, pixels.
+    size: [f64; 2],
+    /// The reference point, pixels from 0.
+    reference: [f64; 2],
+    /// Width of a pixel, mm.
+    pixel: f64,
+}
+
+/// `(detector, sensor, x, y, yaw)`: the reference point in the focal plane, mm; the yaw in degrees.
+type Place = (i64, String, f64, f64, f64);
+
+/// A direction and an angle: boresight right ascension and declination (ICRS) and rotation of the camera, degrees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pointing {
+    /// Right ascension.
+    pub ra: f64,
+    /// Declination.
+    pub dec: f64,
+    /// Angle of the camera on the sky.
+    pub angle: f64,
+}
+
+impl Camera {
+    /// The corners of each detector on the sky: lower left, lower right, upper right, upper left.
+    pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
+        let sky = Sky::new(pointing, self.flip_x);
+        let detector = |place: &Place| {
+            let (id, sensor, x, y, yaw) = place;
+            let sensor = self.sensors.get(sensor)?;
+            let (low, pad) = (-self.padding - 0.5, self.padding - 0.5);
+            let high = [sensor.size[0] + pad, sensor.size[1] + pad];
+            let corners = [[low, low], [high[0], low], high, [low, high[1]]];
+            let (sin, cos) = yaw.to_radians().sin_cos();
+            let on_sky = corners.map(|pixel| {
+                let [a, b] = [0, 1].map(|i| sensor.pixel * (pixel[i] - sensor.reference[i]));
+                sky.look(self.field_angle([x + cos * a - sin * b, y + sin * a + cos * b]))
+            });
+            Some((*id, on_sky))
+        };
+        self.places.iter().filter_map(detector).collect()
+    }
+
+    /// The angle from the boresight at which a point of the focal plane (mm) looks, radians along both axes.
+    fn field_angle(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let r = x.hypot(y);
+        if r == 0.0 {
+            return [0.0, 0.0];
+        }
+        let angle: f64 = (0..).zip(&self.radial).map(|(i, c)| c * r.powi(i)).sum();
+        [x * (angle / r), y * (angle / r)]
+    }
+}
+
+/// The tangent plane of a pointing.
+struct Sky {
+    centre: Vector,
+    east: Vector,
+    north: Vector,
+    turn: [[f64; 2]; 2],
+}
+
+impl Sky {
+    fn new(pointing: Pointing, flip: bool) -> Self {
+        let (sin_ra, cos_ra) = pointing.ra.to_radians().sin_cos();
+        let (sin_dec, cos_dec) = pointing.dec.to_radians().sin_cos();
+        let (sin, cos) = pointing.angle.to_radians().sin_cos();
+        let mirror = if flip { 1.0 } else { -1.0 };
+        Self {
+            centre: [cos_ra * cos_dec, sin_ra * cos_dec, sin_dec],
+            east: [-sin_ra, cos_ra, 0.0],
+            north: [-cos_ra * sin_dec, -sin_ra * sin_dec, cos_dec],
+            turn: [[mirror * cos, sin], [-mirror * sin, cos]],
+        }
+    }
+
+    /// The direction of a field angle.
+    fn look(&self, [a, b]: [f64; 2]) -> Vector {
+        let [x, y] = self.turn.map(|row| row[0] * a + row[1] * b);
+        unit([0, 1, 2].map(|i| self.centre[i] + x * self.east[i] + y * self.north[i]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::instrument::Instrument;
+    use crate::sphere::hull::hull;
+
+    #[test]
+    fn every_camera_has_a_place_for_each_detector() {
+        for instrument in Instrument::built_in().unwrap() {
+            let camera = instrument.camera.as_ref().unwrap();
+            let mut seen: Vec<i64> =
+                camera.corners(Pointing { ra: 10.0, dec: -30.0, angle: 45.0 }).iter().map(|c| c.0).collect();
+            seen.sort_unstable();
+            let mut all: Vec<i64> = instrument.detectors.iter().map(|d| d.0).collect();
+            all.sort_unstable();
+            assert_eq!(seen, all, "{}", instrument.name);
+        }
+    }
+
+    #[test]
+    fn a_detector_lies_where_the_reference_says() {
+        let camera = Instrument::find("LSSTComCam").unwrap().camera.unwrap();
+        let pointing = Pointing { ra: 53.179_582_6, dec: -28.098_379_2, angle: 102.845_112_4 };
+        let corners = camera.corners(pointing);
+        assert_eq!(corners.len(), 9);
+        let all: Vec<Vector> = corners.iter().flat_map(|c| c.1).collect();
+        // The edges bow inwards: only the outermost corners are vertices.
+        assert_eq!(hull(&all).unwrap().vertices().len(), 4);
+    }
+}

@@ -1,0 +1,338 @@
+//! `define_visits`: exposures become visits with regions on the sky.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
+};
+use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
+use async_trait::async_trait;
+
+use super::hand::{Change, Hand, Outcome};
+use super::instrument::sync;
+use super::records::all;
+use super::sync::{Status, compare, conflict, pick};
+use super::{Access, Repo, Verb};
+use crate::error::{Error, Kind, Result};
+use crate::instrument::Instrument;
+use crate::instrument::camera::{Camera, Pointing};
+use crate::registry::conn::Batches;
+use crate::registry::dimensions::{self, table};
+use crate::registry::rows::{batch, constant_text};
+use crate::registry::texts;
+use crate::sphere::Vector;
+use crate::sphere::hull::hull;
+
+/// Defines the visits of an instrument.
+#[derive(Debug)]
+pub struct DefineVisits {
+    /// The instrument.
+    pub instrument: Instrument,
+    /// Whether visits that differ are overwritten.
+    pub update_records: bool,
+    /// Whether exposures of a group that were not given are added to it, and visits may grow.
+    pub incremental: bool,
+}
+
+/// Visits written in one transaction.
+const CHUNK: usize = 128;
+/// The systems visits belong to: each exposure by itself, and sequences of exposures.
+const SYSTEMS: [(i64, &str); 2] = [(0, "one-to-one"), (2, "by-seq-start-end")];
+
+/// An exposure on the sky.
+#[derive(Debug, Clone)]
+struct Exposure {
+    id: i64,
+    obs_id: String,
+    day_obs: i64,
+    seq: (i64, i64, i64),
+    physical_filter: Option<String>,
+    target_name: Option<String>,
+    science_program: Option<String>,
+    observation_reason: Option<String>,
+    exposure_time: Option<f64>,
+    azimuth: Option<f64>,
+    zenith_angle: Option<f64>,
+    timespan: (Option<i64>, Option<i64>),
+    pointing: Pointing,
+}
+
+/// A visit of one or more exposures.
+#[derive(Debug)]
+struct Visit {
+    id: i64,
+    name: String,
+    systems: Vec<i64>,
+    members: Vec<Exposure>,
+}
+
+#[async_trait]
+impl Verb for DefineVisits {
+    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        let repo = access.repo().await?;
+        let name = &self.instrument.name;
+        let camera = self.instrument.camera.as_ref().ok_or_else(|| {
+            Error::new(Kind::Unsupported, format!("the instrument file of {name} does not describe its camera"))
+        })?;
+        let exposures = self.exposures(&repo, rows).await?;
+        let visits = visits(exposures);
+        if visits.is_empty() {
+            hand.note("visit", Outcome::Existing, "no exposure is on the sky", 1);
+            return Ok(());
+        }
+        let mut plan = Vec::new();
+        sync(&repo, "visit_system", &systems(name)?, false, &mut plan, hand).await?;
+        hand.apply(plan).await?;
+        hand.begin("define_visits", Some(visits.len() as u64));
+        for some in visits.chunks(CHUNK) {
+            self.write(&repo, camera, some, hand).await?;
+            hand.tick(some.len() as u64, 0);
+        }
+        Ok(())
+    }
+}
+
+impl DefineVisits {
+    /// The exposures given, or all of the instrument, that look at the sky.
+    async fn exposures(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Exposure>> {
+        let known = table(&repo.registry, "exposure")?;
+        let name = &self.instrument.name;
+        let found = dimensions::values(&repo.registry, "exposure", known.scanned(), Some(name)).await?;
+        if found.num_rows() == 0 {
+            return Err(Error::new(Kind::NotFound, format!("{name} has no exposures")));
+        }
+        let everything = read(&found)?;
+        let Some(rows) = rows else { return Ok(everything) };
+        let given = all(Some(rows)).await?;
+        let column = given.schema_ref().index_of("exposure").unwrap_or(0);
+        let ids = arrow::compute::cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
+        let ids: std::collections::HashSet<i64> = ids.as_primitive::<Int64Type>().iter().flatten().collect();
+        let chosen = |e: &&Exposure| ids.contains(&e.id);
+        let groups: std::collections::HashSet<_> =
+            everything.iter().filter(chosen).map(|e| (e.day_obs, e.seq.1, e.seq.2)).collect();
+        let wanted =
+            |e: &Exposure| ids.contains(&e.id) || (self.incremental && groups.contains(&(e.day_obs, e.seq.1, e.seq.2)));
+        Ok(everything.into_iter().filter(wanted).collect())
+    }
+
+    /// Writes the visits that are new, and those that differ when they may be updated.
+    async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], hand: &mut Hand<'_>) -> Result<()> {
+        let name = &self.instrument.name;
+        let seen: Vec<_> = some.iter().map(|visit| camera.corners(visit.members[0].pointing)).collect();
+        let known = table(&repo.registry, "visit")?;
+        let columns = visit_rows(name, some, &seen)?;
+        // Older universes lack some columns.
+        let kept: Vec<usize> = (0..columns.num_columns())
+            .filter(|i| known.scanned().iter().any(|c| c.name == *columns.schema_ref().field(*i).name()))
+            .collect();
+        let rows = columns.project(&kept)?;
+        let statuses = compare(&repo.registry, &known, &rows).await?;
+        let update = self.update_records || self.incremental;
+        for (visit, status) in some.iter().zip(&statuses) {
+            if let Status::Differs(how) = status
+                && !update
+            {
+                let error = conflict("visit", how).context(format_args!("visit {}", visit.name));
+                let said = format!("{}; update_records => true overwrites it", error.said());
+                return Err(Error::new(Kind::Conflict, said));
+            }
+        }
+        let of = |wanted: fn(&Status) -> bool| -> Vec<bool> { statuses.iter().map(wanted).collect() };
+        let (new, changed) = (of(|s| *s == Status::New), of(|s| matches!(s, Status::Differs(_))));
+        hand.note("visit", Outcome::Existing, "", of(|s| *s == Status::Same).iter().filter(|s| **s).count() as u64);
+        let mut plan = Vec::new();
+        let mut add = |element: &str, rows: RecordBatch, replace: bool| {
+            if rows.num_rows() > 0 {
+                let (element, rows) = (element.to_owned(), rows.into());
+                plan.push(if replace { Change::Replace(element, rows) } else { Change::Insert(element, rows) });
+            }
+        };
+        add("visit", pick(&rows, new.iter().copied())?, false);
+        add("visit", pick(&rows, changed.iter().copied())?, true);
+        let grown: Vec<bool> =
+            new.iter().zip(&changed).map(|(new, changed)| *new || (*changed && self.incremental)).collect();
+        add("visit_definition", definitions(name, some, &grown)?, false);
+        add("visit_system_membership", memberships(name, some, &new)?, false);
+        add("visit_detector_region", detector_regions(name, some, &seen, &new)?, false);
+        add("visit_detector_region", detector_regions(name, some, &seen, &changed)?, true);
+        hand.apply(plan).await
+    }
+}
+
+/// Exposures from their records; those that do not look at the sky are left out.
+fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
+    let at = |name: &str| rows.schema_ref().index_of(name);
+    let text = |name: &str| -> Result<Vec<Option<String>>> { Ok(crate::registry::optional_texts(rows, at(name)?)) };
+    let float = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Float64Type>().clone());
+    let int = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Int64Type>().clone());
+    let time = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<TimestampNanosecondType>().clone());
+    let (ids, days) = (int("id")?, int("day_obs")?);
+    let (seq, starts, ends) = (int("seq_num")?, int("seq_start")?, int("seq_end")?);
+    let (names, filters, targets) = (texts(rows, at("obs_id")?), text("physical_filter")?, text("target_name")?);
+    let (programs, reasons) = (text("science_program")?, text("observation_reason")?);
+    let (times, azimuths, zeniths) = (float("exposure_time")?, float("azimuth")?, float("zenith_angle")?);
+    let (ra, dec, angles) = (float("tracking_ra")?, float("tracking_dec")?, float("sky_angle")?);
+    let (begins, finishes) = (time("timespan_begin")?, time("timespan_end")?);
+    let sky = rows.column(at("can_see_sky")?).as_boolean();
+    let some = |array: &Float64Array, row: usize| array.is_valid(row).then(|| array.value(row));
+    let stamp = |array: &TimestampNanosecondArray, row: usize| array.is_valid(row).then(|| array.value(row));
+    let exposure = |row: usize| {
+        let pointing = Pointing { ra: some(&ra, row)?, dec: some(&dec, row)?, angle: some(&angles, row)? };
+        let blind = sky.is_valid(row) && !sky.value(row);
+        (!blind).then(|| Exposure {
+            id: ids.value(row),
+            obs_id: names[row].clone(),
+            day_obs: days.value(row),
+            seq: (seq.value(row), starts.value(row), ends.value(row)),
+            physical_filter: filters[row].clone(),
+            target_name: targets[row].clone(),
+            science_program: programs[row].clone(),
+            observation_reason: reasons[row].clone(),
+            exposure_time: some(&times, row),
+            azimuth: some(&azimuths, row),
+            zenith_angle: some(&zeniths, row),
+            timespan: (stamp(&begins, row), stamp(&finishes, row)),
+            pointing,
+        })
+    };
+    Ok((0..rows.num_rows()).filter_map(exposure).collect())
+}
+
+/// The visits of exposures: each by itself, and sequences taken together, in the order of their ids.
+fn visits(exposures: Vec<Exposure>) -> Vec<Visit> {
+    let mut groups: BTreeMap<(i64, i64, i64), Vec<Exposure>> = BTreeMap::new();
+    for exposure in exposures {
+        groups.entry((exposure.day_obs, exposure.seq.1, exposure.seq.2)).or_default().push(exposure);
+    }
+    let mut all = Vec::new();
+    for (_, mut members) in groups {
+        members.sort_by_key(|e| (e.seq.0, e.id));
+        let first = members[0].clone();
+        let multi = first.seq.1 != first.seq.2;
+        // A sequence whose first exposure is missing cannot be named after it.
+        let whole = multi && first.seq.0 == first.seq.1;
+        for exposure in &members {
+            let (mut id, mut name) = (exposure.id, exposure.obs_id.clone());
+            if whole && exposure.id == first.id {
+                id = format!("9{id}").parse().unwrap_or(id);
+                name.push_str("_first");
+            }
+            let systems = if multi { vec![0] } else { vec![0, 2] };
+            all.push(Visit { id, name, systems, members: vec![exposure.clone()] });
+        }
+        if whole {
+            all.push(Visit { id: first.id, name: first.obs_id, systems: vec![2], members });
+        }
+    }
+    all.sort_by_key(|visit| visit.id);
+    all
+}
+
+fn systems(instrument: &str) -> Result<RecordBatch> {
+    batch([
+        ("instrument", constant_text(instrument, SYSTEMS.len())),
+        ("id", Arc::new(Int64Array::from(SYSTEMS.map(|s| s.0).to_vec())) as ArrayRef),
+        ("name", Arc::new(StringArray::from(SYSTEMS.map(|s| s.1).to_vec()))),
+    ])
+}
+
+/// The value that all have, if they have one in common.
+fn common(visit: &Visit, value: fn(&Exposure) -> Option<&String>) -> Option<String> {
+    let first = value(&visit.members[0])?;
+    visit.members.iter().all(|e| value(e) == Some(first)).then(|| first.clone())
+}
+
+/// The values of all, if all have one.
+fn every(visit: &Visit, value: fn(&Exposure) -> Option<f64>) -> Option<Vec<f64>> {
+    visit.members.iter().map(value).collect()
+}
+
+fn azimuth(visit: &Visit) -> Option<f64> {
+    let all = every(visit, |e| e.azimuth)?;
+    if let [one] = all[..] {
+        return Some(one);
+    }
+    let sum = |part: fn(f64) -> f64| all.iter().map(|a| part(a.to_radians())).sum::<f64>();
+    Some(sum(f64::sin).atan2(sum(f64::cos)).to_degrees())
+}
+
+fn visit_rows(instrument: &str, some: &[Visit], seen: &[Vec<(i64, [Vector; 4])>]) -> Result<RecordBatch> {
+    let int = |value: fn(&Visit) -> Option<i64>| Arc::new(some.iter().map(value).collect::<Int64Array>()) as ArrayRef;
+    let float =
+        |value: fn(&Visit) -> Option<f64>| Arc::new(some.iter().map(value).collect::<Float64Array>()) as ArrayRef;
+    let text =
+        |value: fn(&Visit) -> Option<String>| Arc::new(some.iter().map(value).collect::<StringArray>()) as ArrayRef;
+    let time = |value: fn(&Visit) -> Option<i64>| {
+        Arc::new(some.iter().map(value).collect::<TimestampNanosecondArray>()) as ArrayRef
+    };
+    let region = |corners: &Vec<(i64, [Vector; 4])>| {
+        let all: Vec<Vector> = corners.iter().flat_map(|(_, corners)| *corners).collect();
+        hull(&all).map(|region| region.encode())
+    };
+    batch([
+        ("instrument", constant_text(instrument, some.len())),
+        ("id", int(|v| Some(v.id))),
+        ("day_obs", int(|v| v.members.iter().map(|e| e.day_obs).min())),
+        ("physical_filter", text(|v| common(v, |e| e.physical_filter.as_ref()))),
+        ("name", text(|v| Some(v.name.clone()))),
+        ("seq_num", int(|v| v.members.iter().map(|e| e.seq.0).min())),
+        ("exposure_time", float(|v| every(v, |e| e.exposure_time).map(|all| all.iter().sum()))),
+        ("target_name", text(|v| common(v, |e| e.target_name.as_ref()))),
+        (
+            "observation_reason",
+            text(|v| Some(common(v, |e| e.observation_reason.as_ref()).unwrap_or_else(|| "various".to_owned()))),
+        ),
+        ("science_program", text(|v| common(v, |e| e.science_program.as_ref()))),
+        ("azimuth", float(azimuth)),
+        ("zenith_angle", float(|v| every(v, |e| e.zenith_angle).map(|all| all.iter().sum::<f64>() / all.len() as f64))),
+        ("region", Arc::new(seen.iter().map(region).collect::<BinaryArray>())),
+        ("timespan_begin", time(|v| v.members.iter().map(|e| e.timespan.0).min().flatten())),
+        ("timespan_end", time(|v| v.members.iter().map(|e| e.timespan.1).max().flatten())),
+    ])
+}
+
+fn pairs(instrument: &str, names: [&str; 2], values: Vec<(i64, i64)>) -> Result<RecordBatch> {
+    let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
+    let (first, second): (Vec<_>, Vec<_>) = values.into_iter().unzip();
+    batch([
+        ("instrument", constant_text(instrument, first.len())),
+        (names[0], column(first)),
+        (names[1], column(second)),
+    ])
+}
+
+fn definitions(instrument: &str, some: &[Visit], chosen: &[bool]) -> Result<RecordBatch> {
+    let chosen = some.iter().zip(chosen).filter(|(_, chosen)| **chosen);
+    let values = chosen.flat_map(|(visit, _)| visit.members.iter().map(|e| (e.id, visit.id))).collect();
+    pairs(instrument, ["exposure", "visit"], values)
+}
+
+fn memberships(instrument: &str, some: &[Visit], chosen: &[bool]) -> Result<RecordBatch> {
+    let chosen = some.iter().zip(chosen).filter(|(_, chosen)| **chosen);
+    let values = chosen.flat_map(|(visit, _)| visit.systems.iter().map(|system| (*system, visit.id))).collect();
+    pairs(instrument, ["visit_system", "visit"], values)
+}
+
+fn detector_regions(
+    instrument: &str,
+    some: &[Visit],
+    seen: &[Vec<(i64, [Vector; 4])>],
+    chosen: &[bool],
+) -> Result<RecordBatch> {
+    let (mut detectors, mut ids, mut regions) = (Vec::new(), Vec::new(), Vec::new());
+    for ((visit, corners), _) in some.iter().zip(seen).zip(chosen).filter(|(_, chosen)| **chosen) {
+        for (detector, corners) in corners {
+            let region = hull(corners).ok_or_else(|| Error::bug("the corners of a detector make no polygon"))?;
+            detectors.push(*detector);
+            ids.push(visit.id);
+            regions.push(region.encode());
+        }
+    }
+    batch([
+        ("instrument", constant_text(instrument, ids.len())),
+        ("detector", Arc::new(Int64Array::from(detectors)) as ArrayRef),
+        ("visit", Arc::new(Int64Array::from(ids))),
+        ("region", Arc::new(BinaryArray::from_iter_values(regions))),
+    ])
+}
