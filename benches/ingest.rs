@@ -26,7 +26,8 @@ fn ingest(criterion: &mut Criterion) {
         });
         session
     };
-    let call = format!("CALL ingest_raws('{}/raw', transfer => 'direct', fail_fast => true)", data.display());
+    let call =
+        format!("CALL ingest_raws('{}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)", data.display());
     let mut group = criterion.benchmark_group("ingest");
     group.sample_size(10).throughput(Throughput::Elements(EXPOSURES));
     let mut next = 0;

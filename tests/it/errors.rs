@@ -332,13 +332,14 @@ fn one_bad_exposure_does_not_hold_up_the_others() {
         spoil(1, "observation_type", "\"much_longer_than_is_allowed\"");
         spoil(1, "exposure_group", "\"lonely\"");
         spoil(2, "observing_day_offset", "0");
-        let ran = home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct')"));
+        let ran = home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')"));
         let failed = ran.out.lines().filter(|line| line.contains("failed")).count();
         assert!(ran.code == 1 && failed == 2, "{}{}", ran.out, ran.err);
         assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["2"]);
         assert_eq!(home.rows("SELECT count(DISTINCT exposure) FROM raw"), ["2"]);
         assert_eq!(home.rows("SELECT count(*) FROM \"group\" WHERE \"group\" = 'lonely'"), ["0"]);
-        let ran = home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)"));
+        let ran =
+            home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"));
         assert!(ran.code == 1 && !ran.out.contains("failed"), "{}", ran.out);
     }
 }

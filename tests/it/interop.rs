@@ -37,7 +37,7 @@ fn first_writers_at_the_same_moment_do_not_hinder_each_other() {
             let Some(home) = Home::new(db) else { continue };
             home.with_camera();
             let data = home.sample(&["--exposures", "3"]);
-            let ingest = format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)");
+            let ingest = format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)");
             std::thread::scope(|scope| {
                 let writers = [(); 3].map(|()| scope.spawn(|| home.sql(&ingest)));
                 writers.into_iter().for_each(|writer| drop(writer.join().expect("it ran").ok()));

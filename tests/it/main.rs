@@ -10,4 +10,5 @@ mod once;
 mod readme;
 mod reference;
 mod slt;
+mod visits;
 mod world;

@@ -7,7 +7,7 @@ fn home() -> Home {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     let data = home.sample(&["--exposures", "4", "--nights", "1"]);
     home.with_camera();
-    home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)")).ok();
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)")).ok();
     home.sql("CALL register_collection('tag', 'TAGGED')").ok();
     home
 }
@@ -120,7 +120,7 @@ fn explain_says_what_would_be_written_and_writes_nothing() {
     assert_eq!(members(&home), "0");
     assert_eq!(home.rows("SELECT instrument FROM instrument"), ["LSSTComCam"]);
     let data = home.sample(&["--exposures", "5", "--nights", "1", "--seed", "7"]);
-    let explained = home.sql(&format!("EXPLAIN CALL ingest_raws('{data}/raw')")).ok();
+    let explained = home.sql(&format!("EXPLAIN CALL ingest_raws('{data}/raw/LSSTComCam')")).ok();
     assert!(explained.contains("would be inserted"), "{explained}");
     assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["4"]);
 }

@@ -45,10 +45,14 @@ fn every_column_is_told_and_every_example_runs() {
         let prepare = match function.name {
             "chain" => "CALL register_collection('refcats/DM-46370/the_monster_20240904', 'RUN')",
             "associate" => "CALL register_collection('u/me/picked', 'TAGGED')",
+            "certify" => {
+                "CALL import('DATA/ancillary', transfer => 'direct', \
+                 export_file => 'DATA/calibs/TAXICAB-44/LSSTComCam.calibs.20250207a/export.yaml')"
+            }
             _ => "SELECT 1",
         };
         if !matches!(function.name, "create_repository") {
-            home.sql(prepare).ok();
+            home.sql(&prepare.replace("DATA/", &format!("{data}/"))).ok();
         }
         let ran = home.sql(&example);
         assert_eq!(ran.code, 0, "{example}\n{}", ran.err);

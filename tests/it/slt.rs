@@ -42,7 +42,7 @@ fn run_all(db: Db) {
     let Some(home) = Home::new(db) else { return };
     let data = home.sample(&["--exposures", "24", "--nights", "2", "--seed", "5"]);
     home.with_camera();
-    home.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct', fail_fast => true)")).ok();
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)")).ok();
     let mut files: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/slt"))
         .expect("tests/slt")
         .map(|entry| entry.expect("an entry").path())

@@ -68,7 +68,7 @@ pub fn functions() -> Vec<Function> {
             "Without `transfer` the paths are those in the datastore: import with its root as the directory. A file of \
              that name is replaced.",
         )
-        .example("CALL export('calibs', collections => 'LSSTComCam/calib', transfer => 'copy')"),
+        .example("CALL export('DATA/exported', (SELECT dataset_id FROM raw WHERE detector = 4), transfer => 'copy')"),
     ]
 }
 

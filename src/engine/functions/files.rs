@@ -24,7 +24,7 @@ pub fn functions() -> Vec<Function> {
             Arc::new(File(|_, bytes| parse_ecsv(bytes))),
         )
         .arg("file", Takes::Text, "the file")
-        .example("SELECT filename, htm7 FROM read_ecsv('filename_to_htm.ecsv')"),
+        .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
         Function::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
             .arg("file", Takes::Text, "the file")
             .option(
@@ -34,14 +34,14 @@ pub fn functions() -> Vec<Function> {
             )
             .option("delimiter", Takes::Text, "the character between columns; default a comma")
             .notes("Files that end in `.csv`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
-            .example("SELECT * FROM read_csv('visits.txt', header => false)"),
+            .example("SELECT * FROM read_csv('DATA/dp1_good_visits.txt', header => false)"),
         Function::read(
             "read_text",
             "The lines of a text file that are not empty, as column `line`.",
             Arc::new(File(|_, bytes| parse_lines(bytes))),
         )
         .arg("file", Takes::Text, "the file")
-        .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('dp1_good_visits.txt')"),
+        .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
     ]
 }
 

@@ -88,7 +88,7 @@ pub fn functions() -> Vec<Function> {
         .option("transfer", Takes::Text, MODES)
         .option("track_file_attrs", Takes::Bool, "record the sizes of files; default true")
         .notes("All or nothing is ingested. Data IDs that the run holds already are left as they are.")
-        .example("CALL ingest_files('the_monster_20240904', 'refcats/DM-46370/the_monster_20240904', 'DATA/filename_to_htm.ecsv', prefix => 'DATA', transfer => 'direct')"),
+        .example("CALL ingest_files('the_monster_20240904', 'refcats/DM-46370/the_monster_20240904', 'DATA/the_monster_20240904.ecsv', prefix => 'DATA/raw/refcats/the_monster_20240904', transfer => 'direct')"),
         Function::verb("import", "Imports what `export` or `butler export-calibs` wrote.", |given| {
             let refuse_differences = match given.text("on_conflict").as_deref() {
                 None | Some("keep") => false,
@@ -120,6 +120,6 @@ pub fn functions() -> Vec<Function> {
             "All or nothing is imported. Datasets that are there already, with the same id, data ID and run, are left \
              as they are. A dimension record that is there with other values stays, and is counted.",
         )
-        .example("CALL import('DATA/ancillary', export_file => 'export.yaml', transfer => 'direct')"),
+        .example("CALL import('DATA/ancillary', export_file => 'DATA/pretrained-models-export.yaml', transfer => 'direct')"),
     ]
 }

@@ -42,7 +42,7 @@ pub fn functions() -> Vec<Function> {
             "Rings sky maps in TAN projection are made, with tract builders `cells` and `legacy`. A sky map of the same \
              name and geometry is left as it is.",
         )
-        .example("CALL register_skymap('lsst_cells_v1.skymap.config')"),
+        .example("CALL register_skymap('DATA/demo.skymap.config')"),
         Function::verb("register_dataset_type", "Registers a dataset type.", |given| {
             Ok(Arc::new(RegisterDatasetType {
                 name: given.need("dataset_type")?,
