@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome, TRIES};
+use super::hand::{Change, Hand, Outcome};
 use super::records::all_texts;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
@@ -36,13 +36,14 @@ impl Verb for Chain {
             None => all_texts(rows, "name").await?,
         };
         // A chain that another writer edits meanwhile is looked at again.
-        for _ in 1..TRIES {
+        let (mut attempt, told) = (0, hand.told());
+        loop {
+            attempt += 1;
             match self.edit(&repo, given.clone(), hand).await {
-                Err(error) if error.kind() == Kind::Stale => {}
+                Err(error) if hand.tries_again(attempt, &told, &error) => {}
                 done => return done,
             }
         }
-        self.edit(&repo, given, hand).await
     }
 }
 

@@ -95,11 +95,14 @@ pub struct Line {
     pub count: u64,
 }
 
+/// How many things of which kind, fate and name.
+pub type Told = BTreeMap<(usize, Outcome, String), u64>;
+
 /// Applies plans, or in a dry run only counts what it would do.
 pub struct Hand<'a> {
     access: &'a Access,
     dry: bool,
-    counts: BTreeMap<(usize, Outcome, String), u64>,
+    counts: Told,
     things: Vec<String>,
     progress: Arc<dyn Progress>,
     ticker: Option<Box<dyn Ticker>>,
@@ -109,7 +112,7 @@ pub struct Hand<'a> {
 const MANY: usize = 8;
 
 /// How often a chunk is tried when another writer is in the way.
-pub(super) const TRIES: u32 = 6;
+const TRIES: u32 = 6;
 
 impl<'a> Hand<'a> {
     /// A hand for one deed.
@@ -145,9 +148,19 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Whether anything was told of this kind of thing.
-    pub fn knows(&self, thing: &str) -> bool {
-        self.things.iter().any(|t| t == thing)
+    /// Whether a failed attempt is worth another, as another writer may have come between; what it told is forgotten.
+    /// A true conflict comes back.
+    pub fn tries_again(&mut self, attempt: u32, told: &Told, error: &Error) -> bool {
+        let worth = attempt < 3 && matches!(error.kind(), Kind::Conflict | Kind::Stale) && !self.dry;
+        if worth {
+            self.counts.clone_from(told);
+        }
+        worth
+    }
+
+    /// What was told so far.
+    pub fn told(&self) -> Told {
+        self.counts.clone()
     }
 
     /// How many things have failed so far.

@@ -49,12 +49,32 @@ pub struct IngestFiles {
 impl Verb for IngestFiles {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
+        let mut batches = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
+        let mut given = Rows::default();
+        while let Some(rows) = batches.try_next().await? {
+            if rows.num_rows() > 0 {
+                given.push(rows)?;
+            }
+        }
+        let (mut attempt, told) = (0, hand.told());
+        loop {
+            attempt += 1;
+            match self.attempt(&repo, &given, hand).await {
+                Err(error) if hand.tries_again(attempt, &told, &error) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl IngestFiles {
+    async fn attempt(&self, repo: &Repo, given: &Rows, hand: &mut Hand<'_>) -> Result<()> {
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let formatter: Arc<str> = match &self.formatter {
             Some(name) => name.as_str().into(),
             None => repo.formatter(&record.dataset_type)?.into(),
         };
-        let shared = self.shared(&repo)?;
+        let shared = self.shared(repo)?;
         let mut plan = Vec::new();
         match collections::load(&repo.registry).await?.find(&self.run) {
             Some(there) if there.kind == CollectionType::Run => {}
@@ -64,14 +84,11 @@ impl Verb for IngestFiles {
             }
             None => plan.push(Change::Collection(self.run.clone(), CollectionType::Run, None)),
         }
-        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
         let (mut new, mut moved, mut transfers, mut same) = (Rows::default(), Rows::default(), Vec::new(), 0);
         let mut seen: HashMap<String, String> = HashMap::new();
         hand.begin("ingest_files", None);
-        while let Some(rows) = given.try_next().await? {
-            if rows.num_rows() == 0 {
-                continue;
-            }
+        for rows in given.batches()? {
+            let rows = rows?;
             hand.tick(rows.num_rows() as u64, 0);
             let files = self.files(&rows)?;
             let data_ids = self.data_ids(&record, &rows, &shared)?;
@@ -82,11 +99,11 @@ impl Verb for IngestFiles {
                     return Err(Error::new(Kind::Conflict, said));
                 }
             }
-            let rows = self.with_ids(&repo, &record, &data_ids, &keys).await?;
+            let rows = self.with_ids(repo, &record, &data_ids, &keys).await?;
             let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
             let arrivals =
                 Arrivals { dataset_type: &record.dataset_type, record: Some(&record), run: &self.run, rows, files };
-            let mut sorted = arrivals.sort(&repo, self.taking, &Planned::new()).await?;
+            let mut sorted = arrivals.sort(repo, self.taking, &Planned::new()).await?;
             same += sorted.same;
             transfers.append(&mut sorted.transfers);
             for (spool, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
@@ -107,9 +124,7 @@ impl Verb for IngestFiles {
         }
         hand.apply(plan).await
     }
-}
 
-impl IngestFiles {
     /// The parts of the data ID that all files share.
     fn shared(&self, repo: &Repo) -> Result<HashMap<String, String>> {
         let mut shared = HashMap::new();

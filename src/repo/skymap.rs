@@ -46,67 +46,78 @@ impl Verb for RegisterSkymap {
     async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let map = self.configuration().await?;
         let repo = access.repo().await?;
-        let record = batch([
-            ("name", constant_text(&map.name, 1)),
-            ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
-            ("tract_max", constant_int(map.rings.count(), 1)),
-            ("patch_nx_max", constant_int(map.rings.grid()[0].into(), 1)),
-            ("patch_ny_max", constant_int(map.rings.grid()[1].into(), 1)),
-        ])?;
-        match compare(&repo.registry, &table(&repo.registry, "skymap")?, &record).await?.as_slice() {
-            [Status::New] => {}
-            [Status::Differs(how)] => {
-                let said = format!("sky map '{}' is registered with another geometry: {how}", map.name);
-                return Err(Error::new(Kind::Conflict, said));
-            }
-            _ => {
-                hand.note("skymap", Outcome::Existing, &map.name, 1);
-                return Ok(());
+        let (mut attempt, told) = (0, hand.told());
+        loop {
+            attempt += 1;
+            match register(&repo, map.clone(), hand).await {
+                Err(error) if hand.tries_again(attempt, &told, &error) => {}
+                done => return done,
             }
         }
-        check_other_names(&repo, &map).await?;
-        let mut plan = Vec::new();
-        if collections::load(&repo.registry).await?.find(RUN).is_none() {
-            plan.push(Change::Collection(RUN.to_owned(), CollectionType::Run, None));
-        }
-        let kind = DatasetType {
-            name: TYPE.0.to_owned(),
-            dimensions: vec!["skymap".to_owned()],
-            storage_class: TYPE.1.to_owned(),
-            is_calibration: false,
-        };
-        match dataset_types::load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == kind.name) {
-            Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
-            None => plan.push(Change::DatasetType(kind.clone())),
-        }
-        let planned = Rows::from(record);
-        let pickle = map.pickle();
-        let file = tempfile::NamedTempFile::new().map_err(|e| Error::from(e).context("temporary file"))?;
-        std::fs::write(file.path(), &pickle).map_err(|e| Error::from(e).context("temporary file"))?;
-        let dataset = batch([
-            ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
-            ("skymap", constant_text(&map.name, 1)),
-        ])?;
-        let path = paths(&repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
-        let path = format!("{path}.pickle");
-        let to = std::path::PathBuf::from(Place::parse(&repo.datastore_root())?.local()).join(&path);
-        plan.push(Change::Files(vec![Transfer { from: file.path().to_owned(), to, mode: Mode::Copy }]));
-        plan.push(Change::Insert("skymap".to_owned(), planned));
-        let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
-            .await
-            .map_err(|e| Error::bug(format!("computing a sky map: {e}")))??;
-        plan.push(Change::Insert("tract".to_owned(), tracts));
-        plan.push(Change::Insert("patch".to_owned(), patches));
-        let columns = dataset.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(dataset.columns().to_vec());
-        let dataset = batch(columns.chain([
-            ("path", constant_text(&path, 1)),
-            ("formatter", constant_text(repo.formatter(&kind)?, 1)),
-            ("file_size", constant_int(i64::try_from(pickle.len()).unwrap_or(-1), 1)),
-        ]))?;
-        plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
-        hand.begin("register_skymap", None);
-        hand.apply(plan).await
     }
+}
+
+async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
+    let record = batch([
+        ("name", constant_text(&map.name, 1)),
+        ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
+        ("tract_max", constant_int(map.rings.count(), 1)),
+        ("patch_nx_max", constant_int(map.rings.grid()[0].into(), 1)),
+        ("patch_ny_max", constant_int(map.rings.grid()[1].into(), 1)),
+    ])?;
+    match compare(&repo.registry, &table(&repo.registry, "skymap")?, &record).await?.as_slice() {
+        [Status::New] => {}
+        [Status::Differs(how)] => {
+            let said = format!("sky map '{}' is registered with another geometry: {how}", map.name);
+            return Err(Error::new(Kind::Conflict, said));
+        }
+        _ => {
+            hand.note("skymap", Outcome::Existing, &map.name, 1);
+            return Ok(());
+        }
+    }
+    check_other_names(repo, &map).await?;
+    let mut plan = Vec::new();
+    if collections::load(&repo.registry).await?.find(RUN).is_none() {
+        plan.push(Change::Collection(RUN.to_owned(), CollectionType::Run, None));
+    }
+    let kind = DatasetType {
+        name: TYPE.0.to_owned(),
+        dimensions: vec!["skymap".to_owned()],
+        storage_class: TYPE.1.to_owned(),
+        is_calibration: false,
+    };
+    match dataset_types::load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == kind.name) {
+        Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
+        None => plan.push(Change::DatasetType(kind.clone())),
+    }
+    let planned = Rows::from(record);
+    let pickle = map.pickle();
+    let file = tempfile::NamedTempFile::new().map_err(|e| Error::from(e).context("temporary file"))?;
+    std::fs::write(file.path(), &pickle).map_err(|e| Error::from(e).context("temporary file"))?;
+    let dataset = batch([
+        ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
+        ("skymap", constant_text(&map.name, 1)),
+    ])?;
+    let path = paths(repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
+    let path = format!("{path}.pickle");
+    let to = std::path::PathBuf::from(Place::parse(&repo.datastore_root())?.local()).join(&path);
+    plan.push(Change::Files(vec![Transfer { from: file.path().to_owned(), to, mode: Mode::Copy }]));
+    plan.push(Change::Insert("skymap".to_owned(), planned));
+    let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
+        .await
+        .map_err(|e| Error::bug(format!("computing a sky map: {e}")))??;
+    plan.push(Change::Insert("tract".to_owned(), tracts));
+    plan.push(Change::Insert("patch".to_owned(), patches));
+    let columns = dataset.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(dataset.columns().to_vec());
+    let dataset = batch(columns.chain([
+        ("path", constant_text(&path, 1)),
+        ("formatter", constant_text(repo.formatter(&kind)?, 1)),
+        ("file_size", constant_int(i64::try_from(pickle.len()).unwrap_or(-1), 1)),
+    ]))?;
+    plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
+    hand.begin("register_skymap", None);
+    hand.apply(plan).await
 }
 
 impl RegisterSkymap {

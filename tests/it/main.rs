@@ -5,6 +5,7 @@ mod cli;
 mod errors;
 mod floors;
 mod golden;
+mod imports;
 mod interop;
 mod once;
 mod readme;

@@ -36,7 +36,7 @@ const TYPES: [(&str, &str, bool); 9] = [
 
 /// The sky map of the campaign, and one of few tracts with the same builder, for trying.
 const SKYMAPS: [(&str, &str, u32, &str); 2] =
-    [("lsst_cells_v1.skymap.config", "lsst_cells_v1", 120, "0.2"), ("demo.skymap.config", "demo_cells", 9, "2.0")];
+    [("lsst_cells_v1.skymap.config", "lsst_cells_v1", 120, "0.2"), ("demo.skymap.config", "demo_cells", 9, "8.0")];
 
 /// Reference catalogues: the dataset type, and how far from each field its shards reach, degrees.
 const CATALOGUES: [(&str, f64); 2] = [("the_monster_20240904", 0.5), ("the_monster_20250219", 0.8)];

@@ -51,8 +51,21 @@ impl Verb for Import {
         for element in &self.skip_dimensions {
             repo.registry.universe.element(element)?;
         }
+        let (mut attempt, told) = (0, hand.told());
+        loop {
+            attempt += 1;
+            match self.attempt(&repo, hand).await {
+                Err(error) if hand.tries_again(attempt, &told, &error) => {}
+                done => return done,
+            }
+        }
+    }
+}
+
+impl Import {
+    async fn attempt(&self, repo: &Repo, hand: &mut Hand<'_>) -> Result<()> {
         let file = self.file();
-        let mut draft = Draft::new(self, &repo).await?;
+        let mut draft = Draft::new(self, repo).await?;
         hand.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let path = file.clone();
@@ -67,9 +80,7 @@ impl Verb for Import {
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.finish(hand).await
     }
-}
 
-impl Import {
     fn file(&self) -> PathBuf {
         let given = local_path(&self.export_file).unwrap_or_else(|| PathBuf::from(&self.export_file));
         let folder = local_path(&self.directory).unwrap_or_else(|| PathBuf::from(&self.directory));
