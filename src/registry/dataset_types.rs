@@ -153,6 +153,17 @@ pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool>
     Ok(made > 0)
 }
 
+/// Takes back a dataset type that was registered for nothing; one that is used stays.
+///
+/// # Errors
+/// What the database says.
+pub async fn take_back(registry: &Registry, name: &str) -> Result<()> {
+    let mut tx = registry.conn.begin().await?;
+    let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("dataset_type"), tx.dialect().text(name));
+    tx.execute(sql).await?;
+    tx.commit().await
+}
+
 /// The key of a dimension group, made when new; 0 for the group of no dimensions.
 async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i64> {
     if dimensions.is_empty() {

@@ -13,7 +13,7 @@ use super::dialect::Dialect;
 use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts, give};
 use super::schema::{Kind, Scanned, Table, arrow_schema, static_tables};
 use super::{Registry, collections, ints, optional_texts, texts};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
 /// `formatter`, `file_size`.
@@ -51,7 +51,7 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Res
     ])?;
     let new = tx.insert(named(&tables, "dataset")?, &datasets, OnConflict::Keep).await?;
     summarise(tx, registry, record, run, rows).await?;
-    tx.insert(&record.tags, &members(record, run, rows)?, OnConflict::Keep).await?;
+    tx.insert(&record.tags, &members(record, run, rows)?, OnConflict::Keep).await.map_err(|e| dangling(e, record))?;
     // Datasets without files are known, but not stored.
     if rows.column_by_name("path").is_none() {
         return Ok(new);
@@ -60,6 +60,15 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Res
     tx.insert(named(&tables, "dataset_location")?, &locations, OnConflict::Keep).await?;
     tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Keep).await?;
     Ok(new)
+}
+
+/// Says of a broken reference what is missing.
+fn dangling(error: Error, record: &TypeRecord) -> Error {
+    if !error.said().to_lowercase().contains("foreign key") {
+        return error;
+    }
+    let said = format!("a dataset of type '{}' has a data ID without dimension records", record.dataset_type.name);
+    Error::new(ErrorKind::Conflict, said).because(error)
 }
 
 /// Replaces the file records of datasets, as the Butler does when files are ingested again in place.

@@ -206,33 +206,46 @@ impl<'a> Hand<'a> {
         self.access.check_writes()?;
         let repo = self.access.repo().await?;
         repo.registry.check_writable()?;
-        for change in &plan {
-            if let Change::DatasetType(wanted) = change {
-                let new = register(&repo, wanted).await?;
-                self.count(change, u64::from(new));
+        let mut registered = Vec::new();
+        let done = self.make(&repo, &plan, &mut registered).await;
+        if let Err(error) = &done
+            && error.kind() != Kind::Unreachable
+        {
+            for name in registered {
+                // Best effort: the first error is the one to tell, and another writer may use the type by now.
+                let _ = dataset_types::take_back(&repo.registry, &name).await;
             }
         }
-        let stores = plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..)));
-        if stores {
-            make_file_records(&repo).await?;
+        done
+    }
+
+    /// Makes what a plan asks for, noting the dataset types that are new. When a server is lost nobody knows what it has
+    /// written, so files stay; files without rows do no harm, and are taken up when the same is done again.
+    async fn make(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<String>) -> Result<()> {
+        for change in plan {
+            if let Change::DatasetType(wanted) = change {
+                let new = register(repo, wanted).await?;
+                self.count(change, u64::from(new));
+                registered.extend(new.then(|| wanted.name.clone()));
+            }
+        }
+        if plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..))) {
+            make_file_records(repo).await?;
         }
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
         let made = bring(&files)?;
-        match write(&repo, &plan).await {
-            Ok(written) => {
-                for (change, count) in plan.iter().zip(written) {
-                    if !matches!(change, Change::DatasetType(_)) {
-                        self.count(change, count);
-                    }
-                }
-                finish(&files)
-            }
-            Err(error) => {
+        let written = write(repo, plan).await.inspect_err(|error| {
+            if error.kind() != Kind::Unreachable {
                 take_back(&made);
-                Err(error)
+            }
+        })?;
+        for (change, count) in plan.iter().zip(written) {
+            if !matches!(change, Change::DatasetType(_)) {
+                self.count(change, count);
             }
         }
+        finish(&files)
     }
 
     fn count(&mut self, change: &Change, count: u64) {

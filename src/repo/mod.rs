@@ -5,6 +5,7 @@
 mod access;
 mod arrivals;
 mod associate;
+pub mod calibration_exports;
 mod certify;
 mod chain;
 mod collections;

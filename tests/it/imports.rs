@@ -47,6 +47,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             ("storage_class: ExposureF", "storage_class: ExposurF", "no storage class named 'ExposurF'"),
             ("name: bias", "name: 1bias", "'1bias' is no name for a dataset type"),
             ("  run: r\n", "  run: rr\n", "no collection named 'rr'"),
+            ("detector: 0}", "detector: 77}", "a dataset of type 'bias' has a data ID without dimension records"),
             ("path: a.fits", "path: b.fits", "in/b.fits' does not exist"),
             (
                 "      begin: null\n",
@@ -59,7 +60,8 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
                 "is_calibration: perhaps",
                 "line 19: there should be true or false, not 'perhaps'",
             ),
-            ("data:\n", "data: 3\n", "not YAML"),
+            ("data:\n", "data: 3\n", "line 5: 'data' should be a list of blocks"),
+            ("records:\n", "records: [\n", "not YAML"),
         ] {
             assert!(EXPORT.contains(from), "{from}");
             put(&home, &EXPORT.replacen(from, to, 1));
@@ -69,6 +71,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
             assert_eq!(home.rows("SELECT count(*) FROM collections"), ["0"], "{from}");
             assert_eq!(home.rows("SELECT count(*) FROM registry.dataset"), ["0"], "{from}");
+            assert_eq!(home.rows("SELECT count(*) FROM dataset_types"), ["0"], "{from}");
         }
         let ran = home.sql(&format!("CALL import('{}')", home.at("nowhere")));
         assert!(ran.code == 1 && ran.err.contains("nowhere/export.yaml"), "{}", ran.err);

@@ -1,9 +1,10 @@
 //! Tables in files that DataFusion does not read by itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::catalog::{MemTable, TableProvider};
@@ -11,6 +12,8 @@ use datafusion::catalog::{MemTable, TableProvider};
 use crate::engine::arguments::{Function, Given, Reader, Takes};
 use crate::error::{Error, Result};
 use crate::format::tables::{parse_ecsv, parse_lines};
+use crate::registry::rows::batch;
+use crate::repo::calibration_exports::{Found, find};
 use crate::store::Place;
 
 /// The most bytes a table file is read with.
@@ -42,7 +45,40 @@ pub fn functions() -> Vec<Function> {
         )
         .arg("file", Takes::Text, "the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
+        Function::read(
+            "calibration_exports",
+            "The export files below a folder: what each holds of which ticket.",
+            Arc::new(Exports),
+        )
+        .arg("folder", Takes::Text, "the folder, searched with all below it for `export.yaml`")
+        .notes("A row for each file and ticket: `file`, `ticket`, `collections`, `dataset_types`, `datasets`.")
+        .example("SELECT file FROM calibration_exports('DATA/calibs') WHERE ticket = 'DM-48520'"),
     ]
+}
+
+/// The export files of calibrations below a folder.
+struct Exports;
+
+#[async_trait]
+impl Reader for Exports {
+    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
+        let found = find(&given.need("folder")?).await?;
+        let list = |names: fn(&Found) -> &BTreeSet<String>| {
+            let mut builder = ListBuilder::new(StringBuilder::new());
+            for one in &found {
+                builder.append_value(names(one).iter().map(Some));
+            }
+            Arc::new(builder.finish()) as ArrayRef
+        };
+        let rows = batch([
+            ("file", Arc::new(found.iter().map(|f| Some(&*f.file)).collect::<StringArray>()) as ArrayRef),
+            ("ticket", Arc::new(found.iter().map(|f| f.ticket.as_deref()).collect::<StringArray>())),
+            ("collections", list(|f| &f.collections)),
+            ("dataset_types", list(|f| &f.dataset_types)),
+            ("datasets", Arc::new(found.iter().map(|f| f.datasets).collect::<Int64Array>())),
+        ])?;
+        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+    }
 }
 
 /// Reads a whole file by a parser.

@@ -1,0 +1,71 @@
+//! Which export files lie below a folder, and what each holds of which ticket.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use crate::error::{Error, Result};
+use crate::format::export_yaml::{Export, Item};
+use crate::store::Place;
+
+/// What an export file holds of one ticket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The export file.
+    pub file: String,
+    /// The ticket that its collections are named after, such as `DM-48520`; nothing for those without.
+    pub ticket: Option<String>,
+    /// Names of collections, runs among them.
+    pub collections: BTreeSet<String>,
+    /// Dataset types of the datasets.
+    pub dataset_types: BTreeSet<String>,
+    /// How many datasets.
+    pub datasets: i64,
+}
+
+/// The name of an export file.
+const FILE: &str = "export.yaml";
+
+/// The export files below a folder, by file and ticket.
+///
+/// # Errors
+/// No such folder, or an export file that cannot be understood.
+pub async fn find(folder: &str) -> Result<Vec<Found>> {
+    let mut waiting = vec![Place::parse(folder)?];
+    let mut files = Vec::new();
+    while let Some(place) = waiting.pop() {
+        let listing = place.list().await?;
+        waiting.extend(listing.folders.iter().map(|name| place.child(name)));
+        files.extend(listing.files.iter().filter(|(name, _)| name == FILE).map(|(name, _)| place.child(name).local()));
+    }
+    files.sort();
+    let read = move || files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>();
+    let found =
+        tokio::task::spawn_blocking(read).await.map_err(|e| Error::bug(format!("reading export files: {e}")))??;
+    Ok(found.into_iter().flatten().collect())
+}
+
+fn read(file: &str) -> Result<Vec<Found>> {
+    let named = |e: Error| e.context(format_args!("export file '{file}'"));
+    let mut export = Export::new(std::fs::File::open(file).map_err(|e| named(e.into()))?);
+    let pattern = Regex::new(r"\bDM-[0-9]+\b").map_err(|e| Error::bug(e.to_string()))?;
+    let mut all: BTreeMap<Option<String>, Found> = BTreeMap::new();
+    let mut of = |name: &str, add: &mut dyn FnMut(&mut Found)| {
+        let ticket = pattern.find(name).map(|m| m.as_str().to_owned());
+        let empty = || Found { file: file.to_owned(), ticket: ticket.clone(), ..Found::default() };
+        add(all.entry(ticket.clone()).or_insert_with(empty));
+    };
+    while let Some(item) = export.next_item().map_err(named)? {
+        match item {
+            Item::Collection { name, .. } => of(&name, &mut |found| {
+                found.collections.insert(name.clone());
+            }),
+            Item::File(item) => of(&item.run, &mut |found| {
+                found.dataset_types.insert(item.dataset_type.clone());
+                found.datasets += item.datasets.len() as i64;
+            }),
+            _ => {}
+        }
+    }
+    Ok(all.into_values().collect())
+}
