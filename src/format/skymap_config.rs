@@ -313,7 +313,21 @@ impl Settings {
                 "pixelScale and the sizes of patches must be positive, tractOverlap not negative",
             ));
         }
-        Ok(SkyMap { name, rings: Rings { num_rings, ra_start, tract_overlap, pixel_scale, builder } })
+        let border = match builder {
+            Builder::Cells { border, in_border, .. } => border.max(in_border),
+            Builder::Legacy { border, .. } => border,
+        };
+        let rings = Rings { num_rings, ra_start, tract_overlap, pixel_scale, builder };
+        if num_rings > 10_000
+            || sides.into_iter().chain([border]).any(|side| side > 20_000)
+            || border < 0
+            || !rings.is_sane()
+        {
+            return Err(Error::invalid(
+                "numRings, pixelScale, tractOverlap and the sizes of patches give no sensible map",
+            ));
+        }
+        Ok(SkyMap { name, rings })
     }
 
     fn int(&self, key: &str, default: Option<i32>) -> Result<i32> {

@@ -13,12 +13,23 @@ pub fn write(value: &Value) -> String {
 pub fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
-    } else if text.chars().any(|c| c.is_control() || c == '\u{feff}' || c == '\u{2028}' || c == '\u{2029}') {
-        // JSON's escapes are YAML's.
-        serde_json::Value::from(text).to_string()
+    } else if text.chars().any(needs_escape) {
+        let escaped = |c: char| match c {
+            '"' | '\\' => format!("\\{c}"),
+            '\n' => "\\n".to_owned(),
+            '\t' => "\\t".to_owned(),
+            c if needs_escape(c) => format!("\\u{:04x}", u32::from(c)),
+            c => c.to_string(),
+        };
+        format!("\"{}\"", text.chars().map(escaped).collect::<String>())
     } else {
         format!("'{}'", text.replace('\'', "''"))
     }
+}
+
+/// Whether a character stands in no other form than escaped.
+fn needs_escape(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Words of YAML 1.1 that are no text.
@@ -108,6 +119,7 @@ mod tests {
             assert_eq!(scalar(text), if text == "é" { "'é'" } else { text });
         }
         assert_eq!((scalar("it's"), scalar("a\nb")), ("'it''s'".to_owned(), "\"a\\nb\"".to_owned()));
+        assert_eq!(scalar("a\u{85}\"\\"), "\"a\\u0085\\\"\\\\\"");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::error::{Error, Result};
 use crate::sphere::{Vector, unit};
 
 /// The geometry of a camera.
@@ -49,6 +50,21 @@ pub struct Pointing {
 }
 
 impl Camera {
+    /// Checks that every detector has its place, and every place its sensor.
+    ///
+    /// # Errors
+    /// The first that has not.
+    pub fn check(&self, detectors: impl Iterator<Item = i64>) -> Result<()> {
+        if let Some((id, sensor, ..)) = self.places.iter().find(|place| !self.sensors.contains_key(&place.1)) {
+            let error = Error::not_found("sensor", sensor, self.sensors.keys().map(String::as_str));
+            return Err(error.context(format_args!("camera, detector {id}")));
+        }
+        match detectors.into_iter().find(|id| !self.places.iter().any(|place| place.0 == *id)) {
+            Some(id) => Err(Error::invalid(format!("the camera has no place for detector {id}"))),
+            None => Ok(()),
+        }
+    }
+
     /// The corners of each detector on the sky: lower left, lower right, upper right, upper left.
     pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
         let sky = Sky::new(pointing, self.flip_x);
@@ -130,10 +146,14 @@ mod tests {
     #[test]
     fn a_detector_lies_where_the_reference_says() {
         let camera = Instrument::find("LSSTComCam").unwrap().camera.unwrap();
-        let pointing = Pointing { ra: 53.179_582_6, dec: -28.098_379_2, angle: 102.845_112_4 };
+        let pointing =
+            Pointing { ra: 53.312_407_782_266_014, dec: -27.994_761_670_941_685, angle: 102.799_263_873_305_79 };
         let corners = camera.corners(pointing);
         assert_eq!(corners.len(), 9);
         let all: Vec<Vector> = corners.iter().flat_map(|c| c.1).collect();
+        // By an independent model of the camera.
+        let first = [0.532_226_231_322_936_2, 0.701_747_758_940_170_8, -0.473_587_712_587_892_56];
+        assert!(corners[0].1[0].iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-14), "{:?}", corners[0]);
         // The edges bow inwards: only the outermost corners are vertices.
         assert_eq!(hull(&all).unwrap().vertices().len(), 4);
     }

@@ -117,7 +117,11 @@ impl Instrument {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        serde_yaml::from_str(text).map_err(|e| Error::invalid(e.to_string()).because(e))
+        let parsed: Self = serde_yaml::from_str(text).map_err(|e| Error::invalid(e.to_string()).because(e))?;
+        if let Some(camera) = &parsed.camera {
+            camera.check(parsed.detectors.iter().map(|d| d.0))?;
+        }
+        Ok(parsed)
     }
 
     /// Whether these header values, or translated properties, are of this instrument.

@@ -41,20 +41,19 @@ pub async fn certify(
     lock(tx, table).await?;
     let there = overlapping_keys(&mut Source::Tx(tx), record, table, number, Some(rows)).await?;
     let given = certified(record, rows)?;
-    let mut taken: HashMap<&str, Vec<(&Certified, bool)>> = HashMap::new();
+    let mut taken: HashMap<&str, Vec<&Certified>> = HashMap::new();
     for old in &there.1 {
-        taken.entry(&old.key).or_default().push((old, true));
+        taken.entry(&old.key).or_default().push(old);
     }
     let mut new = Vec::new();
     for row in &given {
         let others = taken.entry(&row.key).or_default();
-        if others.iter().any(|(other, _)| other.dataset == row.dataset && other.span == row.span) {
+        if others.iter().any(|other| other.dataset == row.dataset && other.span == row.span) {
             continue;
         }
-        // Datasets of one call, with one validity range, are not compared with each other, as in the Butler.
-        let clash =
-            others.iter().find(|(other, old)| (*old || other.span != row.span) && overlap(other.span, row.span));
-        if let Some((other, _)) = clash {
+        // The Butler does not compare datasets of one call with each other; two that are valid at once would leave it with
+        // look-ups that have no answer.
+        if let Some(other) = others.iter().find(|other| overlap(other.span, row.span)) {
             let said = format!(
                 "dataset {} of type '{}' is valid in collection '{collection}' for {} already, which overlaps {} of \
                  dataset {} with the same data ID",
@@ -66,7 +65,7 @@ pub async fn certify(
             );
             return Err(Error::new(ErrorKind::Conflict, said));
         }
-        others.push((row, false));
+        others.push(row);
         new.push(row.row);
     }
     insert(tx, record, table, number, rows, &new, None).await

@@ -246,7 +246,8 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
 async fn open_postgres(database: &Database) -> Result<Conn> {
     let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
     // A user without a host is no URL by the rules; SQLAlchemy takes it (`postgresql://me@/db?host=/run/pg`).
-    let text = database.url.replacen("@/", "@localhost/", 1);
+    let host = database.parts[2].as_deref().unwrap_or("localhost");
+    let text = database.url.replacen("@/", &format!("@{host}/"), 1);
     let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
     // Old configurations name a Python driver (`postgresql+psycopg2`).
     parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;

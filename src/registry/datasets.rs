@@ -258,7 +258,9 @@ pub async fn present(
     columns.extend([Scanned::plain("path", Kind::Text(None)), Scanned::plain("file_size", Kind::Int)]);
     let join = if registry.has_file_records().await? {
         select.push("f.path, f.file_size".to_owned());
-        format!("LEFT JOIN {} f ON f.dataset_id = t.dataset_id", conn.table(&registry.file_records.name))
+        let whole = dialect.text(NO_COMPONENT);
+        let records = conn.table(&registry.file_records.name);
+        format!("LEFT JOIN {records} f ON f.dataset_id = t.dataset_id AND f.component = {whole}")
     } else {
         select.push("NULL, NULL".to_owned());
         String::new()
@@ -287,6 +289,25 @@ pub async fn present(
         all.extend(keys(record, &found)?.into_iter().zip(present));
     }
     Ok(all)
+}
+
+/// Which of these paths file records name.
+///
+/// # Errors
+/// What the database says.
+pub async fn recorded(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
+    let conn = &registry.conn;
+    let mut found = HashSet::new();
+    if !registry.has_file_records().await? {
+        return Ok(found);
+    }
+    for some in paths.chunks(CHUNK) {
+        let list: Vec<_> = some.iter().map(|path| conn.dialect().text(path)).collect();
+        let table = conn.table(&registry.file_records.name);
+        let sql = format!("SELECT path FROM {table} WHERE path IN ({})", list.join(", "));
+        found.extend(texts(&conn.rows(sql, vec![Scanned::plain("path", Kind::Text(None))]).await?, 0));
+    }
+    Ok(found)
 }
 
 /// How many ids go into one query.

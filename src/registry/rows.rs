@@ -6,8 +6,8 @@ use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder, Float64Array,
     Float64Builder, Int64Array, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampNanosecondBuilder,
 };
-use arrow::compute::cast;
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampNanosecondType};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampNanosecondType};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
@@ -247,8 +247,17 @@ pub fn give<'a>(table: &'a Table, batch: &RecordBatch) -> Result<Vec<Give<'a>>> 
     Ok(all)
 }
 
+/// The values as another type; one that cannot be is an error, not NULL.
+///
+/// # Errors
+/// The first such value.
+pub fn strict_cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    Ok(cast_with_options(array, wanted, &options)?)
+}
+
 fn instants(array: &ArrayRef) -> Result<ArrayRef> {
-    let time = cast(array, &arrow_type(Kind::Time))?;
+    let time = strict_cast(array, &arrow_type(Kind::Time))?;
     let raw = time.as_primitive::<TimestampNanosecondType>();
     Ok(Arc::new(raw.reinterpret_cast::<Int64Type>()))
 }
@@ -257,7 +266,7 @@ fn values(kind: Kind, array: &ArrayRef) -> Result<Values> {
     Ok(match kind {
         Kind::Time | Kind::UtcTime | Kind::Span => Values::Int(instants(array)?.as_primitive().clone()),
         _ => {
-            let array = cast(array, &arrow_type(kind))?;
+            let array = strict_cast(array, &arrow_type(kind))?;
             match kind {
                 Kind::Text(_) | Kind::Uuid => Values::Text(array.as_string::<i32>().clone()),
                 Kind::Int | Kind::Small => Values::Int(array.as_primitive().clone()),

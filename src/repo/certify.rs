@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampNanosecondArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
 use crate::registry::conn::{Batches, Source};
-use crate::registry::rows::{batch, constant_instant};
+use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::{Kind as ColumnKind, arrow_type};
 use crate::registry::{certifications, collections, dataset_types, datasets};
 
@@ -73,24 +73,29 @@ impl Certify {
         if ids.null_count() > 0 {
             return Err(Error::invalid("a dataset_id is NULL"));
         }
-        let (begin, end) = (self.timespan.begin, self.timespan.end);
-        batch([
-            ("dataset_id", ids),
-            ("timespan_begin", instants(rows, "timespan_begin", begin)?),
-            ("timespan_end", instants(rows, "timespan_end", end)?),
-        ])
+        let begins = instants(rows, "timespan_begin", self.timespan.begin)?;
+        let ends = instants(rows, "timespan_end", self.timespan.end)?;
+        let spans: Vec<Timespan> =
+            begins.into_iter().zip(ends).map(|(begin, end)| Timespan::new(Some(begin), Some(end))).collect();
+        if let Some(row) = spans.iter().position(|span| span.is_empty()) {
+            let id = ids.as_string::<i32>().value(row);
+            return Err(Error::invalid(format!("the validity of dataset {id} ends before it begins")));
+        }
+        let column = |end: fn(&Timespan) -> i64| {
+            Arc::new(spans.iter().map(|span| Some(end(span))).collect::<TimestampNanosecondArray>()) as ArrayRef
+        };
+        let (begins, ends) = (column(|span| span.begin), column(|span| span.end));
+        batch([("dataset_id", ids), ("timespan_begin", begins), ("timespan_end", ends)])
     }
 }
 
 /// A column of instants; where it is NULL or absent, the one given.
-fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<ArrayRef> {
-    let Some(column) = rows.column_by_name(name) else { return Ok(constant_instant(otherwise, rows.num_rows())) };
-    let column = cast(column, &arrow_type(ColumnKind::Time))
-        .map_err(|e| Error::from(e).context(format_args!("column '{name}'")))?;
+fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> {
+    let Some(column) = rows.column_by_name(name) else { return Ok(vec![otherwise; rows.num_rows()]) };
+    let time = arrow_type(ColumnKind::Time);
+    let column = strict_cast(column, &time).map_err(|e| e.context(format_args!("column '{name}'")))?;
     let column = column.as_primitive::<TimestampNanosecondType>();
-    Ok(Arc::new(
-        column.iter().map(|at| Some(at.unwrap_or(otherwise))).collect::<arrow::array::TimestampNanosecondArray>(),
-    ))
+    Ok(column.iter().map(|at| at.unwrap_or(otherwise)).collect())
 }
 
 fn check_kind(name: &str, kind: CollectionType) -> Result<()> {
@@ -147,7 +152,6 @@ impl Verb for Decertify {
             hand.note("certification", Outcome::Existing, "none in this time", 1);
             return Ok(());
         }
-        let only = data_ids.map(|rows| concat_batches(&rows.schema(), [&rows])).transpose()?;
-        hand.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, only, hit)]).await
+        hand.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, data_ids, hit)]).await
     }
 }

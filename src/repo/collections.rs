@@ -25,6 +25,9 @@ pub struct RegisterCollection {
 impl Verb for RegisterCollection {
     async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
+        if self.name.trim().is_empty() {
+            return Err(Error::invalid("a collection needs a name"));
+        }
         match load(&repo.registry).await?.find(&self.name) {
             Some(there) if there.kind == self.kind => {
                 hand.note("collection", Outcome::Existing, format!("{} {}", self.kind, self.name), 1);

@@ -1,6 +1,7 @@
 //! Plans, and the one hand that applies them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, Stored};
 use crate::registry::{certifications, collections, dimensions};
+use crate::store::Place;
 use crate::store::transfer::{Transfer, bring, finish, take_back};
 
 /// One change; those of a plan are applied together.
@@ -104,6 +106,8 @@ pub struct Hand<'a> {
     dry: bool,
     counts: Told,
     things: Vec<String>,
+    /// Whether the database refused what had been decided: another writer may have come between.
+    clashed: bool,
     progress: Arc<dyn Progress>,
     ticker: Option<Box<dyn Ticker>>,
 }
@@ -117,7 +121,7 @@ const TRIES: u32 = 6;
 impl<'a> Hand<'a> {
     /// A hand for one deed.
     pub fn new(access: &'a Access, dry: bool, progress: Arc<dyn Progress>) -> Self {
-        Self { access, dry, counts: BTreeMap::new(), things: Vec::new(), progress, ticker: None }
+        Self { access, dry, counts: BTreeMap::new(), things: Vec::new(), clashed: false, progress, ticker: None }
     }
 
     /// Whether nothing is written.
@@ -151,7 +155,8 @@ impl<'a> Hand<'a> {
     /// Whether a failed attempt is worth another, as another writer may have come between; what it told is forgotten.
     /// A true conflict comes back.
     pub fn tries_again(&mut self, attempt: u32, told: &Told, error: &Error) -> bool {
-        let worth = attempt < 3 && matches!(error.kind(), Kind::Conflict | Kind::Stale) && !self.dry;
+        let clashed = error.kind() == Kind::Conflict && std::mem::take(&mut self.clashed);
+        let worth = attempt < 3 && (error.kind() == Kind::Stale || clashed) && !self.dry;
         if worth {
             self.counts.clone_from(told);
         }
@@ -208,6 +213,7 @@ impl<'a> Hand<'a> {
         repo.registry.check_writable()?;
         let mut registered = Vec::new();
         let done = self.make(&repo, &plan, &mut registered).await;
+        self.clashed = done.as_ref().is_err_and(|error| error.kind() == Kind::Conflict);
         if let Err(error) = &done
             && error.kind() != Kind::Unreachable
         {
@@ -235,11 +241,15 @@ impl<'a> Hand<'a> {
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
         let made = bring(&files)?;
-        let written = write(repo, plan).await.inspect_err(|error| {
-            if error.kind() != Kind::Unreachable {
-                take_back(&made);
+        let written = match write(repo, plan).await {
+            Ok(written) => written,
+            Err(error) => {
+                if error.kind() != Kind::Unreachable {
+                    take_back(&orphans(repo, made).await?);
+                }
+                return Err(error);
             }
-        })?;
+        };
         for (change, count) in plan.iter().zip(written) {
             if !matches!(change, Change::DatasetType(_)) {
                 self.count(change, count);
@@ -321,6 +331,14 @@ impl Patience {
         tokio::time::sleep(Duration::from_millis(20 << self.0)).await;
         true
     }
+}
+
+/// Those of the files that no record names: another writer may have recorded the same file meanwhile.
+async fn orphans(repo: &Repo, files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
+    let root = PathBuf::from(Place::parse(&repo.datastore_root())?.local());
+    let inside = |file: &PathBuf| file.strip_prefix(&root).unwrap_or(file).display().to_string();
+    let known = datasets::recorded(&repo.registry, &files.iter().map(inside).collect::<Vec<_>>()).await?;
+    Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }
 
 /// Registers a dataset type, patiently.

@@ -20,7 +20,7 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::rows::batch;
+use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::arrow_type;
 use crate::registry::{collections, datasets};
 use crate::sphere::htm::is_pixel;
@@ -175,8 +175,7 @@ impl IngestFiles {
                     return Err(Error::invalid(said));
                 }
             };
-            let array =
-                cast(&array, &kind).map_err(|e| Error::from(e).context(format_args!("column '{dimension}'")))?;
+            let array = strict_cast(&array, &kind).map_err(|e| e.context(format_args!("column '{dimension}'")))?;
             if array.null_count() > 0 {
                 return Err(Error::invalid(format!("column '{dimension}' has a NULL")));
             }

@@ -15,7 +15,7 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
-use crate::registry::rows::batch;
+use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::arrow_type;
 
 /// Inserts records of a dimension element.
@@ -65,8 +65,8 @@ impl InsertRecords {
                 let names = known.iter().map(|c| c.name.as_str());
                 Error::not_found(&format!("column of '{}'", self.element), name, names)
             })?;
-            let array = cast(array, &arrow_type(column.kind()))
-                .map_err(|e| Error::invalid(format!("column '{name}' of '{}': {e}", self.element)))?;
+            let array = strict_cast(array, &arrow_type(column.kind()))
+                .map_err(|e| e.context(format_args!("column '{name}' of '{}'", self.element)))?;
             columns.push((column.name.clone(), array));
         }
         // What is not given is NULL, also where a record is replaced.

@@ -93,7 +93,10 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     }
     let planned = Rows::from(record);
     let pickle = map.pickle();
-    let file = tempfile::NamedTempFile::new().map_err(|e| Error::from(e).context("temporary file"))?;
+    let file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile()
+        .map_err(|e| Error::from(e).context("temporary file"))?;
     std::fs::write(file.path(), &pickle).map_err(|e| Error::from(e).context("temporary file"))?;
     let dataset = batch([
         ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),

@@ -19,7 +19,7 @@ use crate::instrument::Instrument;
 use crate::instrument::camera::{Camera, Pointing};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
-use crate::registry::rows::{batch, constant_text};
+use crate::registry::rows::{batch, constant_text, strict_cast};
 use crate::registry::texts;
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
@@ -105,9 +105,17 @@ impl DefineVisits {
         let everything = read(&found)?;
         let Some(rows) = rows else { return Ok(everything) };
         let given = all(Some(rows)).await?;
+        if given.num_rows() == 0 {
+            return Ok(Vec::new());
+        }
         let column = given.schema_ref().index_of("exposure").unwrap_or(0);
-        let ids = arrow::compute::cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
+        let ids = strict_cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
         let ids: std::collections::HashSet<i64> = ids.as_primitive::<Int64Type>().iter().flatten().collect();
+        let there: std::collections::HashSet<i64> =
+            found.column(found.schema_ref().index_of("id")?).as_primitive::<Int64Type>().iter().flatten().collect();
+        if let Some(missing) = ids.iter().find(|id| !there.contains(id)) {
+            return Err(Error::new(Kind::NotFound, format!("{name} has no exposure {missing}")));
+        }
         let chosen = |e: &&Exposure| ids.contains(&e.id);
         let groups: std::collections::HashSet<_> =
             everything.iter().filter(chosen).map(|e| (e.day_obs, e.seq.1, e.seq.2)).collect();

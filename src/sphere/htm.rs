@@ -17,23 +17,61 @@ const ROOTS: [[Vector; 3]; 8] =
 /// The indices at a level of all trixels that touch a polygon, ascending.
 pub fn envelope(polygon: &Polygon, level: u32) -> Vec<i64> {
     let mut found = Vec::new();
+    let cap = Cap::around(polygon.vertices());
     for (index, trixel) in (8..).zip(ROOTS) {
-        visit(polygon, index, trixel, level, &mut found);
+        visit(polygon, &cap, index, trixel, level, &mut found);
     }
     found
 }
 
-fn visit(polygon: &Polygon, index: i64, trixel: [Vector; 3], levels: u32, found: &mut Vec<i64>) {
+fn visit(polygon: &Polygon, cap: &Cap, index: i64, trixel: [Vector; 3], levels: u32, found: &mut Vec<i64>) {
+    if cap.is_far_from(&Cap::around(&trixel)) {
+        return;
+    }
     match polygon.relation(&trixel) {
         Relation::Disjoint => {}
         Relation::Within => found.extend(index << (2 * levels)..(index + 1) << (2 * levels)),
         Relation::Unknown if levels == 0 => found.push(index),
         Relation::Unknown => {
             for (child, trixel) in (0..).zip(children(trixel)) {
-                visit(polygon, 4 * index + child, trixel, levels - 1, found);
+                visit(polygon, cap, 4 * index + child, trixel, levels - 1, found);
             }
         }
     }
+}
+
+/// A circle on the sphere around points; most trixels are seen to be far from a region by circles alone.
+struct Cap {
+    centre: Vector,
+    radius: f64,
+}
+
+impl Cap {
+    /// Caps wider than this say nothing, as the points' hull may lie outside.
+    const WIDEST: f64 = 1.0;
+    /// More than all rounding, radians.
+    const MARGIN: f64 = 1e-9;
+
+    fn around(points: &[Vector]) -> Self {
+        let sum = points.iter().fold([0.0; 3], |s, p| [s[0] + p[0], s[1] + p[1], s[2] + p[2]]);
+        let length = (sum[0] * sum[0] + sum[1] * sum[1] + sum[2] * sum[2]).sqrt();
+        let centre = sum.map(|c| c / length);
+        let radius = points.iter().map(|p| angle(&centre, p)).fold(0.0, f64::max);
+        Self { centre, radius: if length > 0.0 { radius } else { f64::INFINITY } }
+    }
+
+    /// Whether nothing inside one cap can touch anything inside the other.
+    fn is_far_from(&self, other: &Self) -> bool {
+        self.radius < Self::WIDEST
+            && other.radius < Self::WIDEST
+            && angle(&self.centre, &other.centre) > self.radius + other.radius + Self::MARGIN
+    }
+}
+
+/// The angle between two unit vectors, radians.
+fn angle(a: &Vector, b: &Vector) -> f64 {
+    let chord = ((a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2) + (a[2] - b[2]).powi(2)).sqrt();
+    2.0 * (chord / 2.0).min(1.0).asin()
 }
 
 fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {

@@ -102,6 +102,17 @@ impl Rings {
         self.frame().0
     }
 
+    /// Whether tracts are smaller than the sky, and patches not too many to be counted.
+    pub fn is_sane(&self) -> bool {
+        let radius = 0.5 * self.height() + self.tract_overlap * DEG;
+        let extent = radius.tan() / (self.pixel_scale * ASEC);
+        if radius > 80.0 * DEG || extent > 1e8 {
+            return false;
+        }
+        let [nx, ny] = self.grid();
+        self.count() * i64::from(nx) * i64::from(ny) < 50_000_000
+    }
+
     /// Patches along each axis, the sky reference point in pixels, and the inner size of a patch.
     fn frame(&self) -> ([i32; 2], [i32; 2], [i32; 2]) {
         let inner = match self.builder {

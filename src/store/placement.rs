@@ -44,7 +44,11 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
         }
     }
     out.push_str(rest);
-    Ok(normal(&out))
+    let path = normal(&out);
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::invalid(format!("the file would lie outside the datastore: '{path}'")));
+    }
+    Ok(path)
 }
 
 /// The fields that a template names.

@@ -97,6 +97,10 @@ pub fn take_back(made: &[PathBuf]) {
 /// What the file system says, naming the file.
 pub fn finish(transfers: &[Transfer]) -> Result<()> {
     for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
+        // A file that lies at its place already has not moved.
+        if same_place(&transfer.from, &transfer.to) {
+            continue;
+        }
         match std::fs::remove_file(&transfer.from) {
             Err(e) if e.kind() != Io::NotFound => {
                 return Err(Error::from(e).context(format_args!("removing '{}'", transfer.from.display())));
@@ -111,6 +115,9 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
     let Transfer { to, mode, .. } = transfer;
     // A link to a link would dangle when the first one goes.
     let from = &transfer.from.canonicalize()?;
+    if same_place(&transfer.from, to) {
+        return Ok(false);
+    }
     if to.exists() {
         if same(from, to)? {
             return Ok(false);
@@ -132,6 +139,12 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
     Ok(true)
 }
 
+/// Whether two paths are the same entry of a folder.
+fn same_place(a: &Path, b: &Path) -> bool {
+    let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
+    place(a).is_some_and(|a| place(b) == Some(a))
+}
+
 /// Whether two files are one, or hold the same bytes.
 fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     use std::os::unix::fs::MetadataExt;
@@ -147,8 +160,12 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let beside = tempfile::NamedTempFile::new_in(folder)?;
     std::fs::copy(from, beside.path())?;
-    beside.persist(to).map_err(|e| e.error)?;
-    Ok(())
+    match beside.persist_noclobber(to) {
+        Ok(_) => Ok(()),
+        // Another writer brought the same file meanwhile.
+        Err(e) if e.error.kind() == Io::AlreadyExists && same(from, to)? => Ok(()),
+        Err(e) => Err(e.error),
+    }
 }
 
 /// `from` as seen from the folder of `to`; both absolute.
@@ -176,6 +193,17 @@ mod tests {
             finish(std::slice::from_ref(&transfer)).unwrap();
             assert_eq!(transfer.from.exists(), mode != Mode::Move, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_moved_to_where_it_lies_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "a").unwrap();
+        let transfer = Transfer { from: dir.path().join(".").join("a"), to: path.clone(), mode: Mode::Move };
+        assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty());
+        finish(&[transfer]).unwrap();
+        assert!(path.exists());
     }
 
     #[test]

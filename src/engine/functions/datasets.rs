@@ -52,6 +52,9 @@ pub fn functions() -> Vec<Function> {
         .example("CALL decertify('LSSTComCam/calib/DM-1', 'bias', begin_date => '2024-11-01', end_date => '2024-11-15')"),
         Function::verb("export", "Exports datasets with all that another repository needs to import them.", |given| {
             let transfer = given.text("transfer").map(|mode| Mode::from_name(&mode)).transpose()?;
+            if transfer == Some(Mode::Move) {
+                return Err(Error::invalid("files are not moved out of a datastore by export"));
+            }
             let collections = given.list("collections").unwrap_or_default();
             if collections.is_empty() && !given.has_rows() {
                 return Err(Error::invalid("export needs rows, the ids of datasets, or collections"));
@@ -80,6 +83,9 @@ fn timespan(given: &Given) -> Result<Timespan> {
             Error::invalid(format!("argument '{name}' takes a date or time such as 2024-10-01T12:00:00, not '{text}'"))
         }),
     };
-    let span = Timespan::new(end("begin_date")?, end("end_date")?);
-    if span.is_empty() { Err(Error::invalid("begin_date is after end_date")) } else { Ok(span) }
+    let (begin, end) = (end("begin_date")?, end("end_date")?);
+    match (begin, end) {
+        (Some(begin), Some(end)) if begin >= end => Err(Error::invalid("begin_date is not before end_date")),
+        _ => Ok(Timespan::new(begin, end)),
+    }
 }

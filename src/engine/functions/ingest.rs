@@ -106,7 +106,7 @@ pub fn functions() -> Vec<Function> {
             }))
         })
         .arg("directory", Takes::Text, "the folder that relative paths of the file count from")
-        .option("export_file", Takes::Text, "the file, in the folder unless found elsewhere; default export.yaml")
+        .option("export_file", Takes::Text, "the file, in the folder or else from the working directory; default export.yaml")
         .option("transfer", Takes::Text, MODES)
         .option("skip_dimensions", Takes::TextList, "dimension elements whose records are not taken")
         .option("track_file_attrs", Takes::Bool, "record the sizes of files; default true")

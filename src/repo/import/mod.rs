@@ -30,7 +30,7 @@ use crate::store::transfer::Mode;
 pub struct Import {
     /// The folder that relative paths count from.
     pub directory: String,
-    /// The export file: as it is if absolute or found from the working directory, else in the folder.
+    /// The export file: in the folder, else from the working directory.
     pub export_file: String,
     /// How files get into the datastore.
     pub transfer: Mode,
@@ -84,7 +84,8 @@ impl Import {
     fn file(&self) -> PathBuf {
         let given = local_path(&self.export_file).unwrap_or_else(|| PathBuf::from(&self.export_file));
         let folder = local_path(&self.directory).unwrap_or_else(|| PathBuf::from(&self.directory));
-        if given.is_absolute() || given.exists() { given } else { folder.join(given) }
+        let in_folder = folder.join(&given);
+        if in_folder.exists() || !given.exists() { in_folder } else { given }
     }
 }
 

@@ -67,6 +67,9 @@ impl<'a> Chunks<'a> {
             let Some(instrument) = exposures.first().map(|e| Arc::clone(&e.instrument)) else { continue };
             self.look_up(&instrument).await?;
             self.check_registered(&instrument, &exposures)?;
+            // A run or dataset type of another kind concerns all exposures alike.
+            let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
+            self.prepare(&instrument, &run, &mut Draft::default()).await?;
             self.write_or_split(&instrument, &exposures, hand).await?;
         }
         Ok(())
@@ -284,6 +287,8 @@ impl<'a> Chunks<'a> {
                     }
                     Some((_, path, size))
                         if self.task.transfer != Mode::Direct
+                            // A file that the datastore owns is not given up for another.
+                            || path.as_ref().is_some_and(|path| !path.contains("://"))
                             || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
                     {
                         same += 1;
