@@ -10,4 +10,5 @@ mod search;
 pub mod session;
 pub mod statement;
 mod tables;
+mod using;
 mod verb;

@@ -24,7 +24,7 @@ use super::verb::{self, AggregateFace, DeedPlanner, Link};
 use crate::error::{Error, Kind, Place, Result};
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
-use crate::repo::hand::Outcome;
+use crate::repo::change::Outcome;
 
 /// A SQL session over one repository.
 pub struct Session {
@@ -273,7 +273,7 @@ fn one(batch: RecordBatch) -> Answer {
     Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
 }
 
-fn would(function: &str, line: &crate::repo::hand::Line) -> String {
+fn would(function: &str, line: &crate::repo::change::Line) -> String {
     let what = match line.outcome {
         Outcome::Inserted => "would be inserted",
         Outcome::Updated => "would be updated",

@@ -1,8 +1,6 @@
 //! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs,
 //! functions in `FROM` with named arguments.
 
-use std::collections::HashMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, plan_datafusion_err};
@@ -12,9 +10,9 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, JoinConstraint, JoinOperator,
-    ObjectName, ObjectNamePart, Query, Select, SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast,
-    TableAlias, TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor, Value, VisitMut,
+    WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -22,6 +20,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use super::arguments::{Does, Function, Given, Takes};
 use super::catalog::World;
 use super::functions;
+use super::using::UsingInWhere;
 use super::verb::{Face, constant, deed, plan};
 use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
 
@@ -136,75 +135,6 @@ fn whole_rows(statement: &mut Ast) {
     }
 }
 
-/// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.
-struct UsingInWhere;
-
-impl VisitorMut for UsingInWhere {
-    type Break = ();
-
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let (Some(condition), [from]) = (&mut select.selection, select.from.as_slice()) else {
-            return ControlFlow::Continue(());
-        };
-        let mut owners = HashMap::new();
-        for join in &from.joins {
-            let (constraint, kept) = match &join.join_operator {
-                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-                    (c, &from.relation)
-                }
-                JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (c, &join.relation),
-                _ => continue,
-            };
-            if let (JoinConstraint::Using(columns), Some(owner)) = (constraint, relation_name(kept)) {
-                for column in columns.iter().filter_map(simple_name) {
-                    owners.entry(column).or_insert_with(|| owner.clone());
-                }
-            }
-        }
-        if !owners.is_empty() {
-            qualify(condition, &owners);
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// By what name a relation's columns are qualified.
-fn relation_name(relation: &TableFactor) -> Option<Ident> {
-    match relation {
-        TableFactor::Table { alias: Some(alias), .. }
-        | TableFactor::Derived { alias: Some(alias), .. }
-        | TableFactor::Function { alias: Some(alias), .. } => Some(alias.name.clone()),
-        TableFactor::Table { name, args: None, .. } => name.0.last()?.as_ident().cloned(),
-        _ => None,
-    }
-}
-
-/// Writes the owner before each column of `USING` in a condition; subqueries have names of their own.
-fn qualify(condition: &mut Expr, owners: &HashMap<String, Ident>) {
-    struct Qualifier<'a>(&'a HashMap<String, Ident>, usize);
-    impl VisitorMut for Qualifier<'_> {
-        type Break = ();
-        fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.1 += 1;
-            ControlFlow::Continue(())
-        }
-        fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<()> {
-            self.1 -= 1;
-            ControlFlow::Continue(())
-        }
-        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            if let Expr::Identifier(name) = expr
-                && self.1 == 0
-                && let Some(owner) = self.0.get(&name.value.to_lowercase())
-            {
-                *expr = Expr::CompoundIdentifier(vec![owner.clone(), name.clone()]);
-            }
-            ControlFlow::Continue(())
-        }
-    }
-    let _ = condition.visit(&mut Qualifier(owners, 0));
-}
-
 fn is_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
@@ -247,7 +177,7 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> OwnResult<Sta
     Ok(Statement::Statement(ast))
 }
 
-fn simple_name(name: &ObjectName) -> Option<String> {
+pub(super) fn simple_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
         _ => None,

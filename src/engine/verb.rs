@@ -46,7 +46,8 @@ use super::scan::single_partition;
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
 use crate::registry::conn::Batches;
-use crate::repo::hand::{Hand, Line, Outcome};
+use crate::repo::change::{Line, Outcome};
+use crate::repo::hand::Hand;
 use crate::repo::{Access, Verb};
 
 /// What the rows of an answer look like.
@@ -370,7 +371,7 @@ pub async fn perform(
     }
     let rows = rows.map(|rows| -> Batches { rows.map(|b| b.map_err(Error::from)).boxed() });
     let mut hand = Hand::new(&deed.access, dry, progress);
-    deed.verb.run(&deed.access, rows, &mut hand).await?;
+    crate::repo::run(deed.verb.as_ref(), &deed.access, rows, &mut hand).await?;
     Ok(hand.report())
 }
 

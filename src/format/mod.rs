@@ -1,10 +1,12 @@
 //! Outside files to plain values: `butler.yaml`, `_index.json`, `export.yaml`; and FITS headers, written for samples.
 
 pub mod butler_yaml;
+pub mod export_blocks;
 pub mod export_writer;
 pub mod export_yaml;
 pub mod fits;
 pub mod index;
+mod python;
 pub mod skymap_config;
 pub mod tables;
 pub mod yaml;

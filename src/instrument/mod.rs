@@ -7,6 +7,7 @@ mod headers;
 mod observation;
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use serde_json::Map;
@@ -87,12 +88,15 @@ pub struct Headers {
 }
 
 impl Instrument {
-    /// The instruments that come with the program.
-    ///
-    /// # Errors
-    /// Never, unless the program was built from a broken file.
-    pub fn built_in() -> Result<Vec<Self>> {
-        BUILT_IN.iter().map(|text| Self::parse(text)).collect()
+    /// The instruments that come with the program; their files are read once.
+    pub fn built_in() -> &'static [Self] {
+        static ALL: LazyLock<Vec<Instrument>> = LazyLock::new(|| {
+            BUILT_IN
+                .iter()
+                .map(|text| Instrument::parse(text).expect("the program's own files are understood"))
+                .collect()
+        });
+        &ALL
     }
 
     /// The instrument of this name, class name, or YAML file.
@@ -105,7 +109,7 @@ impl Instrument {
                 .map_err(|e| Error::from(e).context(format_args!("instrument file '{name}'")))?;
             return Self::parse(&text).map_err(|e| e.context(format_args!("instrument file '{name}'")));
         }
-        let all = Self::built_in()?;
+        let all = Self::built_in();
         let named = |i: &Self| i.name == name || i.class_name == name || i.other_class_names.iter().any(|c| c == name);
         match all.iter().find(|i| named(i)) {
             Some(found) => Ok(found.clone()),

@@ -9,7 +9,7 @@ use arrow::compute::{concat_batches, take_record_batch};
 use super::conn::{OnConflict, Source, Tx};
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::rows::{batch, constant_int};
+use super::rows::{batch, column, constant_int, keyed};
 use super::schema::{Kind, Scanned, Table, arrow_schema};
 use super::{Registry, collections, datasets, instants, ints, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -203,19 +203,13 @@ async fn overlapping_keys(
         source.table(&table.name),
         record.id
     );
-    let keys = match only {
-        Some(rows) if !dimensions.is_empty() => datasets::key_lists(dialect, table, dimensions, rows)?,
-        _ => vec![String::new()],
+    let conditions = match only {
+        Some(rows) => keyed(dialect, "", table, dimensions, rows)?,
+        None => vec!["1 = 1".to_owned()],
     };
-    let quoted: Vec<_> = dimensions.iter().map(|d| dialect.quote(d)).collect();
     let mut batches = Vec::new();
-    for keys in keys {
-        let sql = if keys.is_empty() {
-            base.clone()
-        } else {
-            format!("{base} AND ({}) IN (VALUES {keys})", quoted.join(", "))
-        };
-        batches.push(source.rows(sql, &columns).await?);
+    for only in conditions {
+        batches.push(source.rows(format!("{base} AND {only}"), &columns).await?);
     }
     let rows = concat_batches(&arrow_schema(&columns), &batches)?;
     let all = certified(record, &rows)?;
@@ -249,7 +243,7 @@ async fn insert(
         return Ok(0);
     }
     let rows = take_record_batch(rows, &UInt32Array::from(some.to_vec()))?;
-    let column = |name: &str| datasets::column(&rows, name);
+    let column = |name: &str| column(&rows, name);
     let span = |name: &str, end: fn(&Timespan) -> i64| match spans {
         Some(spans) => {
             Ok(Arc::new(spans.iter().map(|s| Some(end(s))).collect::<arrow::array::TimestampNanosecondArray>()) as _)

@@ -1,71 +1,29 @@
 //! The database of a registry: Arrow out, Arrow in. Two arms, four verbs: query, insert, execute, begin.
 
-use std::str::FromStr;
-use std::time::Duration;
-
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use sqlx::postgres::{PgConnectOptions, PgPoolCopyExt, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
-use url::Url;
+use sqlx::postgres::PgPoolCopyExt;
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::dialect::Dialect;
 use super::insert::Insert;
 use super::postgres::{Decoder, encode};
 use super::schema::{Scanned, Table, arrow_schema};
-use super::{credentials, sqlite};
+use super::sqlite;
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Batches as they come from the database.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// How long SQLite waits for another writer, as the Butler does.
-const BUSY: Duration = Duration::from_secs(300);
-/// How long a connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// Connections kept to a server.
-const CONNECTIONS: u32 = 32;
 /// Steps of SQLite's machine between two looks whether anybody still listens.
 const STEPS: i32 = 100_000;
-/// Memory for pages of an SQLite writer, in KiB.
-const CACHE: &str = "-65536";
 
 /// From how many rows on an insert is first tried as if all of them were new.
 const LIKELY_NEW: usize = 64;
 
 /// Up to how many rows an insert is one statement with literals.
 const FEW: usize = 16;
-
-/// What may be done with a database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Only reading.
-    Read,
-    /// Reading and writing.
-    Write,
-    /// Making a new one.
-    Create,
-}
-
-/// Where the database of a registry is.
-#[derive(Debug, Clone)]
-pub struct Database {
-    /// A URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
-    pub url: String,
-    /// The schema of a PostgreSQL database.
-    pub namespace: Option<String>,
-    /// User, password, host, port and database, for what the URL leaves open.
-    pub parts: [Option<String>; 5],
-}
-
-impl Database {
-    /// The URL without its password.
-    pub fn shown(&self) -> String {
-        Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| redacted(&url))
-    }
-}
 
 /// A pool of connections to the database of a registry.
 #[derive(Debug, Clone)]
@@ -98,6 +56,14 @@ impl Source<'_> {
         match self {
             Self::Conn(conn) => conn.dialect(),
             Self::Tx(tx) => tx.dialect(),
+        }
+    }
+
+    /// The schema that was configured, if any.
+    pub fn schema(&self) -> Option<&str> {
+        match self {
+            Self::Conn(conn) => conn.schema(),
+            Self::Tx(tx) => tx.schema(),
         }
     }
 
@@ -135,28 +101,6 @@ pub enum OnConflict {
 }
 
 impl Conn {
-    /// Opens a database.
-    ///
-    /// # Errors
-    /// A URL that is not understood, a database out of reach, a refused password.
-    pub async fn open(database: &Database, mode: Mode) -> Result<Self> {
-        let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
-        match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
-            ("sqlite", None) => match rest.strip_prefix("///") {
-                Some(path) => open_sqlite(path, mode).await,
-                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.url))),
-            },
-            ("sqlite", Some(name)) => {
-                Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
-            }
-            ("postgresql", _) => open_postgres(database).await,
-            (other, _) => {
-                let said = format!("the registry database '{other}' is neither sqlite nor postgresql");
-                Err(Error::new(ErrorKind::Unsupported, said))
-            }
-        }
-    }
-
     /// Which database it is.
     pub fn dialect(&self) -> Dialect {
         match self {
@@ -225,80 +169,6 @@ pub(super) fn qualified(dialect: Dialect, schema: Option<&str>, name: &str) -> S
         Some(schema) => format!("{}.{}", dialect.quote(schema), dialect.quote(name)),
         None => dialect.quote(name),
     }
-}
-
-async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
-    if mode != Mode::Create && !std::path::Path::new(path).exists() {
-        return Err(Error::new(ErrorKind::NotFound, format!("the registry database '{path}' does not exist")));
-    }
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(mode == Mode::Read)
-        .create_if_missing(mode == Mode::Create)
-        .foreign_keys(true)
-        .busy_timeout(BUSY)
-        .pragma("cache_size", CACHE);
-    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY).connect_with(options).await;
-    let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
-    Ok(Conn::Sqlite(pool))
-}
-
-async fn open_postgres(database: &Database) -> Result<Conn> {
-    let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
-    // A user without a host is no URL by the rules; SQLAlchemy takes it (`postgresql://me@/db?host=/run/pg`).
-    let host = database.parts[2].as_deref().unwrap_or("localhost");
-    let text = database.url.replacen("@/", &format!("@{host}/"), 1);
-    let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
-    // Old configurations name a Python driver (`postgresql+psycopg2`).
-    parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
-    complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
-    let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
-    let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
-    // The pool tries again while a server refuses connections; one connection by itself tells why.
-    let connecting = pool.clone().connect_with(options.clone());
-    let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {
-        Ok(opened) => opened,
-        Err(_) => match PgConnection::connect_with(&options).await {
-            Ok(_) => pool.connect_with(options).await,
-            Err(error) => Err(error),
-        },
-    };
-    let opened = opened.map_err(|e| {
-        let said = Error::from(e);
-        let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
-        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(&parsed), said.said()))
-            .because(said)
-    })?;
-    Ok(Conn::Postgres(opened, database.namespace.clone()))
-}
-
-/// Fills what a URL leaves open.
-fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
-    let [username, password, host, port, database] = parts;
-    if let Some(host) = host.as_ref().filter(|_| url.host_str().is_none_or(str::is_empty)) {
-        url.set_host(Some(host)).ok()?;
-    }
-    if let Some(name) = username.as_ref().filter(|_| url.username().is_empty()) {
-        url.set_username(name).ok()?;
-    }
-    if let Some(password) = password.as_ref().filter(|_| url.password().is_none()) {
-        url.set_password(Some(password)).ok()?;
-    }
-    if let Some(port) = port.as_ref().filter(|_| url.port().is_none()) {
-        url.set_port(Some(port.parse().ok()?)).ok()?;
-    }
-    if let Some(database) = database.as_ref().filter(|_| url.path().trim_matches('/').is_empty()) {
-        url.set_path(database);
-    }
-    Some(())
-}
-
-/// A URL without its password.
-fn redacted(url: &Url) -> String {
-    let mut shown = url.clone();
-    let _ = shown.set_password(None);
-    shown.to_string()
 }
 
 fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::conn::{OnConflict, Tx};
+use super::conn::{OnConflict, Source, Tx};
 use super::dialect::Dialect;
 use super::schema::{Kind, Scanned, Table, calibs_table, tags_table};
 use super::{Registry, create_table, ints, next_number, optional_texts, tables, texts};
@@ -203,7 +203,7 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i6
 /// # Errors
 /// What the database says.
 pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
-    let there = tables(&mut registry.conn.begin().await?).await?;
+    let there = tables(&mut Source::Conn(&registry.conn)).await?;
     Ok(std::iter::once(&record.tags).chain(&record.calibs).all(|table| there.contains(&table.name)))
 }
 
@@ -211,7 +211,7 @@ pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool
 async fn make_tables(registry: &Registry, wanted: impl Iterator<Item = &Table>) -> Result<()> {
     for table in wanted {
         let mut tx = registry.conn.begin().await?;
-        if tables(&mut tx).await?.contains(&table.name) {
+        if tables(&mut Source::Tx(&mut tx)).await?.contains(&table.name) {
             continue;
         }
         let made = match create_table(&mut tx, table).await {
@@ -223,7 +223,7 @@ async fn make_tables(registry: &Registry, wanted: impl Iterator<Item = &Table>) 
         };
         if let Err(error) = made {
             let mut tx: Tx = registry.conn.begin().await?;
-            if !tables(&mut tx).await?.contains(&table.name) {
+            if !tables(&mut Source::Tx(&mut tx)).await?.contains(&table.name) {
                 return Err(error);
             }
         }

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use super::conn::{OnConflict, Source, Tx};
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::rows::{batch, constant_instant, constant_int, constant_text, distinct_texts, give};
+use super::rows::{batch, column, constant_instant, constant_int, constant_text, distinct_texts, keyed};
 use super::schema::{Kind, Scanned, Table, arrow_schema, static_tables};
 use super::{Registry, collections, ints, optional_texts, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -167,14 +167,6 @@ fn file_records(record: &TypeRecord, rows: &RecordBatch) -> Result<RecordBatch> 
     ])
 }
 
-/// The column of this name.
-///
-/// # Errors
-/// Rows that lack it.
-pub fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
-    rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
-}
-
 fn named<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
     tables.iter().find(|t| t.name == name).ok_or_else(|| Error::bug(format!("no table '{name}'")))
 }
@@ -213,26 +205,8 @@ fn texts_of(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// The values of some columns as tuples for `IN (VALUES …)`, in lists of a length that databases take.
-///
-/// # Errors
-/// Rows without a column, or with NULL in it.
-pub fn key_lists(dialect: Dialect, table: &Table, names: &[String], rows: &RecordBatch) -> Result<Vec<String>> {
-    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
-    let rows = batch(columns)?;
-    let given = give(table, &rows)?;
-    let mut tuples = Vec::with_capacity(rows.num_rows());
-    for row in 0..rows.num_rows() {
-        let literals: Option<Vec<_>> = given.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
-        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
-        tuples.push(format!("({})", literals.join(", ")));
-    }
-    tuples.sort_unstable();
-    tuples.dedup();
-    Ok(tuples.chunks(CHUNK).map(|some| some.join(", ")).collect())
-}
-
 /// What a run holds of a type for some data IDs.
+#[derive(Debug)]
 pub struct Present {
     /// Id of the dataset.
     pub id: String,
@@ -274,14 +248,9 @@ pub async fn present(
         conn.table("collection"),
         dialect.text(run)
     );
-    let quoted: Vec<_> = dimensions.iter().map(|d| format!("t.{}", dialect.quote(d))).collect();
-    let lists =
-        if dimensions.is_empty() { vec![String::new()] } else { key_lists(dialect, &record.tags, dimensions, rows)? };
     let mut all = HashMap::new();
-    for list in lists {
-        let only =
-            if list.is_empty() { String::new() } else { format!(" AND ({}) IN (VALUES {list})", quoted.join(", ")) };
-        let found = conn.rows(format!("{base}{only}"), columns.clone()).await?;
+    for only in keyed(dialect, "t.", &record.tags, dimensions, rows)? {
+        let found = conn.rows(format!("{base} AND {only}"), columns.clone()).await?;
         let at = |name: &str| found.schema_ref().index_of(name);
         let files = optional_texts(&found, at("path")?).into_iter().zip(ints(&found, at("file_size")?));
         let files = files.map(|(path, size)| path.map(|path| (path, size)));

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, take};
+use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::DataType;
 
 use super::Registry;
 use super::conn::{OnConflict, Tx};
-use super::dialect::Dialect;
-use super::rows::{Give, batch, constant_int, constant_text, distinct_texts, give, text_column};
-use super::schema::{Scanned, Table, element_table, static_tables};
+use super::rows::{batch, column, constant_int, constant_text, distinct_texts, keyed, text_column};
+use super::schema::{Scanned, Table, arrow_schema, element_table, static_tables};
 use crate::error::{Error, Kind, Result};
 use crate::sphere::htm::envelope;
 use crate::sphere::polygon::Polygon;
@@ -109,27 +108,14 @@ async fn delete_overlaps(
     table: &Table,
 ) -> Result<()> {
     let own = element_table(&registry.universe, element);
-    let dialect = tx.dialect();
-    let given = give(&own, records)?;
-    let columns: Vec<_> = element.required.iter().map(|d| dialect.quote(d)).collect();
+    // The overlap table names the dimensions, the element's own table their keys.
+    let keys = own.primary_key.iter().map(|key| column(records, key)).collect::<Result<Vec<_>>>()?;
+    let keys = batch(element.required.iter().map(String::as_str).zip(keys))?;
     let target = tx.table(&table.name);
-    let keys = key_tuples(dialect, &own, &given, records.num_rows())?;
-    tx.execute(format!("DELETE FROM {target} WHERE ({}) IN (VALUES {keys})", columns.join(", "))).await?;
-    Ok(())
-}
-
-/// The primary keys of rows, each once, as a list of tuples.
-fn key_tuples(dialect: Dialect, table: &Table, given: &[Give<'_>], rows: usize) -> Result<String> {
-    let keys: Vec<_> = table.primary_key.iter().filter_map(|k| given.iter().find(|g| g.column.name == *k)).collect();
-    let mut tuples = Vec::with_capacity(rows);
-    for row in 0..rows {
-        let literals: Option<Vec<_>> = keys.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
-        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
-        tuples.push(format!("({})", literals.join(", ")));
+    for only in keyed(tx.dialect(), "", table, &element.required, &keys)? {
+        tx.execute(format!("DELETE FROM {target} WHERE {only}")).await?;
     }
-    tuples.sort_unstable();
-    tuples.dedup();
-    Ok(tuples.join(", "))
+    Ok(())
 }
 
 /// The records of a table that have the keys of these rows, with the columns that the rows have.
@@ -138,20 +124,18 @@ fn key_tuples(dialect: Dialect, table: &Table, given: &[Give<'_>], rows: usize) 
 /// Rows without a key, or what the database says.
 pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
-    let given = give(table, rows)?;
+    if let Some(missing) = table.primary_key.iter().find(|key| rows.column_by_name(key).is_none()) {
+        return Err(Error::invalid(format!("records of '{}' need the column '{missing}'", table.name)));
+    }
     let columns: Vec<_> =
         table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
-    let tuples = key_tuples(dialect, table, &given, rows.num_rows())?;
     let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
-    let key: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
-    let sql = format!(
-        "SELECT {} FROM {} WHERE ({}) IN (VALUES {})",
-        select.join(", "),
-        conn.table(&table.name),
-        key.join(", "),
-        tuples
-    );
-    conn.rows(sql, columns).await
+    let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
+    let mut found = Vec::new();
+    for only in keyed(dialect, "", table, &table.primary_key, rows)? {
+        found.push(conn.rows(format!("{base}{only}"), columns.clone()).await?);
+    }
+    Ok(concat_batches(&arrow_schema(&columns), &found)?)
 }
 
 /// Some columns of the records of an element, of one instrument or of all.

@@ -13,6 +13,7 @@ mod ddl;
 pub mod dialect;
 pub mod dimensions;
 mod insert;
+pub mod open;
 mod postgres;
 pub mod rows;
 pub mod schema;
@@ -22,7 +23,7 @@ mod sqlite;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 
-use self::conn::{Conn, Tx};
+use self::conn::{Conn, Source, Tx};
 use self::dataset_types::TypeRecord;
 use self::dialect::Dialect;
 use self::schema::{Kind, Scanned, Shape, Table};
@@ -64,7 +65,7 @@ impl Registry {
         let parsed = Universe::parse(universe)?;
         let mut tx = conn.begin().await?;
         prepare(&mut tx).await?;
-        let there = tables(&mut tx).await?;
+        let there = tables(&mut Source::Tx(&mut tx)).await?;
         if there.iter().any(|t| t == "butler_attributes") {
             return Ok(false);
         }
@@ -97,7 +98,7 @@ impl Registry {
     /// What the database says.
     pub async fn make_file_records(&self) -> Result<()> {
         let mut tx = self.conn.begin().await?;
-        if !tables(&mut tx).await?.contains(&self.file_records.name) {
+        if !tables(&mut Source::Tx(&mut tx)).await?.contains(&self.file_records.name) {
             create_table(&mut tx, &self.file_records).await?;
         }
         let (target, name) = (tx.table("opaque_meta"), tx.dialect().text(&self.file_records.name));
@@ -165,15 +166,15 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
 }
 
 /// The names of the tables of the schema.
-async fn tables(tx: &mut Tx) -> Result<Vec<String>> {
-    let sql = match tx.dialect() {
+async fn tables(source: &mut Source<'_>) -> Result<Vec<String>> {
+    let sql = match source.dialect() {
         Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'".to_owned(),
         Dialect::Postgres => {
-            let schema = tx.schema().map_or("current_schema()".to_owned(), |s| Dialect::Postgres.text(s));
+            let schema = source.schema().map_or("current_schema()".to_owned(), |s| Dialect::Postgres.text(s));
             format!("SELECT tablename::text AS name FROM pg_tables WHERE schemaname = {schema}")
         }
     };
-    Ok(texts(&tx.rows(sql, &[Scanned::plain("name", Kind::Text(None))]).await?, 0))
+    Ok(texts(&source.rows(sql, &[Scanned::plain("name", Kind::Text(None))]).await?, 0))
 }
 
 async fn create_table(tx: &mut Tx, table: &Table) -> Result<()> {

@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampNanosecondType};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::dialect::Dialect;
 use super::schema::{Column, Kind, Scanned, Table, arrow_schema, arrow_type};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::time;
@@ -304,6 +305,48 @@ pub fn encode_bytes(bytes: &[u8]) -> String {
 /// Columns of different lengths.
 pub fn batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
+}
+
+/// The column of this name.
+///
+/// # Errors
+/// Rows that lack it.
+pub fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+    rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
+}
+
+/// How many keys go into one condition.
+const KEYS: usize = 4096;
+
+/// Conditions that together hold for the rows of a table whose columns `names` have the values of these rows, each a
+/// length that databases take; one that always holds when there are no names.
+///
+/// # Errors
+/// Rows without a column, or with NULL in it.
+pub fn keyed(
+    dialect: Dialect,
+    alias: &str,
+    table: &Table,
+    names: &[String],
+    rows: &RecordBatch,
+) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(vec!["1 = 1".to_owned()]);
+    }
+    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
+    let rows = batch(columns)?;
+    let given = give(table, &rows)?;
+    let mut tuples = Vec::with_capacity(rows.num_rows());
+    for row in 0..rows.num_rows() {
+        let literals: Option<Vec<_>> = given.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();
+        let literals = literals.ok_or_else(|| Error::invalid(format!("a key of '{}' has no value", table.name)))?;
+        tuples.push(format!("({})", literals.join(", ")));
+    }
+    tuples.sort_unstable();
+    tuples.dedup();
+    let quoted: Vec<_> = names.iter().map(|name| format!("{alias}{}", dialect.quote(name))).collect();
+    let quoted = quoted.join(", ");
+    Ok(tuples.chunks(KEYS).map(|some| format!("({quoted}) IN (VALUES {})", some.join(", "))).collect())
 }
 
 /// The same integer in every row.

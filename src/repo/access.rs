@@ -9,7 +9,8 @@ use super::Repo;
 use super::locate::Located;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
-use crate::registry::conn::{Conn, Mode};
+use crate::registry::conn::Conn;
+use crate::registry::open::Mode;
 
 /// A repository that may not be open, or not even exist, yet.
 #[derive(Debug)]

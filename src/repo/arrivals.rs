@@ -12,8 +12,7 @@ use super::sync::pick;
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Source;
-use crate::registry::dataset_types::TypeRecord;
-use crate::registry::datasets;
+use crate::registry::datasets::{self, Present};
 use crate::registry::rows::batch;
 use crate::store::transfer::{Mode, Transfer};
 use crate::store::{Place, placement};
@@ -32,16 +31,18 @@ pub struct Taking {
 /// Datasets of one type in one run.
 #[derive(Debug)]
 pub struct Arrivals<'a> {
-    /// Their type, and its record when it is registered.
+    /// Their type.
     pub dataset_type: &'a DatasetType,
-    /// See `dataset_type`.
-    pub record: Option<&'a TypeRecord>,
     /// Their run.
     pub run: &'a str,
     /// `dataset_id` and the dimensions.
     pub rows: RecordBatch,
     /// The file of each, and the class that reads it.
     pub files: Vec<(Place, Arc<str>)>,
+    /// The key of each data ID ([`datasets::keys`]).
+    pub keys: Vec<String>,
+    /// What the run holds for these keys.
+    pub there: HashMap<String, Present>,
 }
 
 /// Arrivals sorted by what has to be done.
@@ -63,17 +64,10 @@ impl Arrivals<'_> {
     /// # Errors
     /// Another dataset with the same data ID, the same id elsewhere, or a file that does not exist.
     pub async fn sort(self, repo: &Repo, taking: Taking, planned: &Planned<'_>) -> Result<Sorted> {
-        let there = match self.record {
-            Some(record) => datasets::present(&repo.registry, record, self.run, &self.rows).await?,
-            None => Default::default(),
-        };
+        let (keys, there) = (&self.keys, &self.there);
         let ids = datasets::ids(&self.rows, "dataset_id")?;
-        let keys = match self.record {
-            Some(record) if !there.is_empty() => datasets::keys(record, &self.rows)?,
-            _ => vec![String::new(); ids.len()],
-        };
         let mut unknown = Vec::new();
-        for (id, key) in ids.iter().zip(&keys) {
+        for (id, key) in ids.iter().zip(keys) {
             match there.get(key) {
                 None => unknown.push(id.clone()),
                 Some(present) if present.id == *id => {}

@@ -6,7 +6,8 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::records::all_texts;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};

@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::records::all;
 use super::spool::Rows;
 use super::{Access, Repo, Verb};

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::records::all_texts;
-use super::{Access, Repo, Verb};
+use super::{Access, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
@@ -31,24 +32,10 @@ pub struct Chain {
 impl Verb for Chain {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
-        let given = match &self.children {
+        let mut given = match &self.children {
             Some(children) => children.clone(),
             None => all_texts(rows, "name").await?,
         };
-        // A chain that another writer edits meanwhile is looked at again.
-        let (mut attempt, told) = (0, hand.told());
-        loop {
-            attempt += 1;
-            match self.edit(&repo, given.clone(), hand).await {
-                Err(error) if hand.tries_again(attempt, &told, &error) => {}
-                done => return done,
-            }
-        }
-    }
-}
-
-impl Chain {
-    async fn edit(&self, repo: &Repo, mut given: Vec<String>, hand: &mut Hand<'_>) -> Result<()> {
         let known = load(&repo.registry).await?;
         if self.flatten {
             if matches!(self.edit, ChainEdit::Remove | ChainEdit::Pop) {

@@ -2,13 +2,36 @@
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
-use super::{Access, Verb};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
+use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::glob;
 use crate::registry::collections::load;
 use crate::registry::conn::Batches;
+
+/// Refuses a collection that is no RUN.
+///
+/// # Errors
+/// Its type.
+pub(super) fn check_run(name: &str, kind: CollectionType) -> Result<()> {
+    if kind == CollectionType::Run {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not RUN")))
+}
+
+/// What makes a RUN collection be there.
+///
+/// # Errors
+/// A collection of this name and another type, or what the database says.
+pub(super) async fn run(repo: &Repo, name: &str) -> Result<Option<Change>> {
+    match load(&repo.registry).await?.find(name) {
+        Some(there) => check_run(name, there.kind).map(|()| None),
+        None => Ok(Some(Change::Collection(name.to_owned(), CollectionType::Run, None))),
+    }
+}
 
 /// Makes a collection; one of the same name and type is left as it is.
 #[derive(Debug)]

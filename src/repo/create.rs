@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 
-use super::hand::{Hand, Outcome};
+use super::change::Outcome;
+use super::hand::Hand;
 use super::locate::Located;
 use super::{Access, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
-use crate::registry::conn::{Batches, Conn, Mode};
+use crate::registry::conn::{Batches, Conn};
+use crate::registry::open::Mode;
 use crate::universe::{DEFAULT, Universe};
 
 /// Makes `butler.yaml` and the tables of the registry; a repository of the same configuration is left as it is.

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};

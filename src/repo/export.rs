@@ -9,7 +9,8 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::hand::{Hand, Outcome};
+use super::change::Outcome;
+use super::hand::Hand;
 use super::placing::{Planned, paths};
 use super::records::all_texts;
 use super::search::ranks;
@@ -22,8 +23,8 @@ use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::model::time::{self, Timespan};
 use crate::registry::conn::{Batches, Source};
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::{NO_COMPONENT, column, key_lists};
-use crate::registry::rows::batch;
+use crate::registry::datasets::NO_COMPONENT;
+use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::search::{self, columns};
 use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
@@ -388,14 +389,9 @@ async fn records_of(
     for keys in keys {
         let arrays = required.iter().map(|d| column(&keys, d)).collect::<Result<Vec<_>>>()?;
         let keys = batch(table.primary_key.iter().map(String::as_str).zip(arrays))?;
-        for list in key_lists(dialect, table, &table.primary_key, &keys)? {
-            let sql = format!(
-                "SELECT {} FROM {} WHERE ({}) IN (VALUES {list}) ORDER BY {}",
-                select.join(", "),
-                repo.registry.conn.table(&table.name),
-                quoted.join(", "),
-                quoted.join(", ")
-            );
+        for only in keyed(dialect, "", table, &table.primary_key, &keys)? {
+            let name = repo.registry.conn.table(&table.name);
+            let sql = format!("SELECT {} FROM {name} WHERE {only} ORDER BY {}", select.join(", "), quoted.join(", "));
             let rows = repo.registry.conn.rows(sql, columns.clone()).await?;
             let keys = datasets::row_texts(&some_of(&rows, &table.primary_key)?)?;
             found.push(pick(&rows, keys.into_iter().map(|key| seen.insert(key)))?);

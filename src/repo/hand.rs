@@ -1,4 +1,4 @@
-//! Plans, and the one hand that applies them.
+//! The one hand that applies plans.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
-use super::spool::Rows;
+use super::change::{Change, Line, Outcome};
 use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
-use crate::model::time::{self, Timespan};
+use crate::model::time;
 use crate::progress::{Progress, Step as Ticker};
 use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
@@ -21,93 +21,18 @@ use crate::registry::{certifications, collections, dimensions};
 use crate::store::Place;
 use crate::store::transfer::{Transfer, bring, finish, take_back};
 
-/// One change; those of a plan are applied together.
-#[derive(Debug)]
-pub enum Change {
-    /// A collection to be made.
-    Collection(String, CollectionType, Option<String>),
-    /// A collection to be removed.
-    RemoveCollection(String, CollectionType),
-    /// A dataset type to be registered.
-    DatasetType(DatasetType),
-    /// Records of a dimension element to be inserted.
-    Insert(String, Rows),
-    /// Records of a dimension element to be replaced.
-    Replace(String, Rows),
-    /// Files to be brought into the datastore.
-    Files(Vec<Transfer>),
-    /// Datasets of a type to be stored in a run.
-    Datasets(String, String, Rows),
-    /// File records of datasets of a type to be replaced.
-    ReplaceFiles(String, Rows),
-    /// Datasets of a type to be put into a TAGGED collection.
-    Associate(String, String, Rows),
-    /// A time to be taken out of the validity ranges of a type, for some data IDs or for all; how many ranges it hits.
-    Decertify(String, String, Timespan, Option<RecordBatch>, u64),
-    /// Memberships of a CALIBRATION or TAGGED collection whose datasets are known when the plan is applied:
-    /// `dataset_id`, and for certifications their validity ranges.
-    Join(String, CollectionType, Rows),
-    /// Datasets of a type to be taken out of a TAGGED collection.
-    Disassociate(String, String, Vec<String>),
-    /// A chain that had these children to get these, at these positions.
-    Chain(String, Vec<String>, Vec<(String, i64)>),
-}
-
-/// What became of things of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// New.
-    Inserted,
-    /// There before, with other values.
-    Updated,
-    /// There before, as asked.
-    Existing,
-    /// Written to a file for others.
-    Exported,
-    /// Gone.
-    Removed,
-    /// Not possible.
-    Failed,
-}
-
-impl Outcome {
-    /// Its word in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Inserted => "inserted",
-            Self::Updated => "updated",
-            Self::Existing => "existing",
-            Self::Exported => "exported",
-            Self::Removed => "removed",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// A line of a report: the kind of thing, what became of it, which, and how many.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// The kind of thing: `collection`, `dataset`, a dimension element …
-    pub thing: String,
-    /// What became of it.
-    pub outcome: Outcome,
-    /// Which: a name, a dataset type, a file with the reason it failed.
-    pub detail: String,
-    /// How many.
-    pub count: u64,
-}
-
-/// How many things of which kind, fate and name.
-pub type Told = BTreeMap<(usize, Outcome, String), u64>;
-
 /// Applies plans, or in a dry run only counts what it would do.
 pub struct Hand<'a> {
     access: &'a Access,
     dry: bool,
-    counts: Told,
+    counts: BTreeMap<(usize, Outcome, String), u64>,
     things: Vec<String>,
     /// Whether the database refused what had been decided: another writer may have come between.
     clashed: bool,
+    /// Whether a plan was applied.
+    applied: bool,
+    /// How often the verb was run before.
+    runs: u32,
     progress: Arc<dyn Progress>,
     ticker: Option<Box<dyn Ticker>>,
 }
@@ -115,13 +40,16 @@ pub struct Hand<'a> {
 /// Of how many things of one kind and fate a report names each.
 const MANY: usize = 8;
 
+/// How often a verb is run when another writer comes between.
+const RUNS: u32 = 3;
 /// How often a chunk is tried when another writer is in the way.
 const TRIES: u32 = 6;
 
 impl<'a> Hand<'a> {
     /// A hand for one deed.
     pub fn new(access: &'a Access, dry: bool, progress: Arc<dyn Progress>) -> Self {
-        Self { access, dry, counts: BTreeMap::new(), things: Vec::new(), clashed: false, progress, ticker: None }
+        let (counts, things) = (BTreeMap::new(), Vec::new());
+        Self { access, dry, counts, things, clashed: false, applied: false, runs: 0, progress, ticker: None }
     }
 
     /// Whether nothing is written.
@@ -152,20 +80,16 @@ impl<'a> Hand<'a> {
         }
     }
 
-    /// Whether a failed attempt is worth another, as another writer may have come between; what it told is forgotten.
-    /// A true conflict comes back.
-    pub fn tries_again(&mut self, attempt: u32, told: &Told, error: &Error) -> bool {
-        let clashed = error.kind() == Kind::Conflict && std::mem::take(&mut self.clashed);
-        let worth = attempt < 3 && (error.kind() == Kind::Stale || clashed) && !self.dry;
+    /// Whether a verb that failed so is worth running again: the database refused what was decided, or what it rests on
+    /// was changed, and nothing was applied. What it told is forgotten.
+    pub fn begins_anew(&mut self, error: &Error) -> bool {
+        let clashed = std::mem::take(&mut self.clashed) && error.kind() == Kind::Conflict;
+        self.runs += 1;
+        let worth = self.runs < RUNS && !self.dry && !self.applied && (clashed || error.kind() == Kind::Stale);
         if worth {
-            self.counts.clone_from(told);
+            self.counts.clear();
         }
         worth
-    }
-
-    /// What was told so far.
-    pub fn told(&self) -> Told {
-        self.counts.clone()
     }
 
     /// How many things have failed so far.
@@ -214,6 +138,7 @@ impl<'a> Hand<'a> {
         let mut registered = Vec::new();
         let done = self.make(&repo, &plan, &mut registered).await;
         self.clashed = done.as_ref().is_err_and(|error| error.kind() == Kind::Conflict);
+        self.applied |= done.is_ok();
         if let Err(error) = &done
             && error.kind() != Kind::Unreachable
         {
@@ -287,31 +212,6 @@ impl<'a> Hand<'a> {
 impl std::fmt::Debug for Hand<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hand").field("dry", &self.dry).finish_non_exhaustive()
-    }
-}
-
-impl Change {
-    /// The rows it writes, if it is made of rows.
-    fn rows(&self) -> Option<&Rows> {
-        match self {
-            Self::Insert(_, rows)
-            | Self::Replace(_, rows)
-            | Self::Datasets(_, _, rows)
-            | Self::ReplaceFiles(_, rows)
-            | Self::Associate(_, _, rows)
-            | Self::Join(_, _, rows) => Some(rows),
-            _ => None,
-        }
-    }
-
-    /// How many things it changes.
-    fn size(&self) -> u64 {
-        match self {
-            Self::Files(files) => files.len() as u64,
-            Self::Disassociate(_, _, ids) => ids.len() as u64,
-            Self::Decertify(.., hit) => *hit,
-            other => other.rows().map_or(1, |rows| rows.len() as u64),
-        }
     }
 }
 

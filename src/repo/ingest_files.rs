@@ -11,18 +11,18 @@ use futures::TryStreamExt;
 use uuid::Uuid;
 
 use super::arrivals::{Arrivals, Taking};
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::placing::Planned;
 use super::spool::Rows;
-use super::{Access, Repo, Verb};
+use super::{Access, Repo, Verb, collections};
 use crate::error::{Error, Kind, Result};
-use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::{self, Present};
 use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::arrow_type;
-use crate::registry::{collections, datasets};
 use crate::sphere::htm::is_pixel;
 use crate::store::Place;
 
@@ -49,46 +49,22 @@ pub struct IngestFiles {
 impl Verb for IngestFiles {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
-        let mut batches = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
-        let mut given = Rows::default();
-        while let Some(rows) = batches.try_next().await? {
-            if rows.num_rows() > 0 {
-                given.push(rows)?;
-            }
-        }
-        let (mut attempt, told) = (0, hand.told());
-        loop {
-            attempt += 1;
-            match self.attempt(&repo, &given, hand).await {
-                Err(error) if hand.tries_again(attempt, &told, &error) => {}
-                done => return done,
-            }
-        }
-    }
-}
-
-impl IngestFiles {
-    async fn attempt(&self, repo: &Repo, given: &Rows, hand: &mut Hand<'_>) -> Result<()> {
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let formatter: Arc<str> = match &self.formatter {
             Some(name) => name.as_str().into(),
             None => repo.formatter(&record.dataset_type)?.into(),
         };
-        let shared = self.shared(repo)?;
+        let shared = self.shared(&repo)?;
         let mut plan = Vec::new();
-        match collections::load(&repo.registry).await?.find(&self.run) {
-            Some(there) if there.kind == CollectionType::Run => {}
-            Some(there) => {
-                let said = format!("collection '{}' is {}, not RUN", self.run, there.kind);
-                return Err(Error::new(Kind::Conflict, said));
-            }
-            None => plan.push(Change::Collection(self.run.clone(), CollectionType::Run, None)),
-        }
+        plan.extend(collections::run(&repo, &self.run).await?);
+        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
         let (mut new, mut moved, mut transfers, mut same) = (Rows::default(), Rows::default(), Vec::new(), 0);
         let mut seen: HashMap<String, String> = HashMap::new();
         hand.begin("ingest_files", None);
-        for rows in given.batches()? {
-            let rows = rows?;
+        while let Some(rows) = given.try_next().await? {
+            if rows.num_rows() == 0 {
+                continue;
+            }
             hand.tick(rows.num_rows() as u64, 0);
             let files = self.files(&rows)?;
             let data_ids = self.data_ids(&record, &rows, &shared)?;
@@ -99,11 +75,11 @@ impl IngestFiles {
                     return Err(Error::new(Kind::Conflict, said));
                 }
             }
-            let rows = self.with_ids(repo, &record, &data_ids, &keys).await?;
+            let there = datasets::present(&repo.registry, &record, &self.run, &data_ids).await?;
+            let rows = self.with_ids(&record, &data_ids, &keys, &there)?;
             let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
-            let arrivals =
-                Arrivals { dataset_type: &record.dataset_type, record: Some(&record), run: &self.run, rows, files };
-            let mut sorted = arrivals.sort(repo, self.taking, &Planned::new()).await?;
+            let arrivals = Arrivals { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
+            let mut sorted = arrivals.sort(&repo, self.taking, &Planned::new()).await?;
             same += sorted.same;
             transfers.append(&mut sorted.transfers);
             for (spool, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
@@ -124,7 +100,9 @@ impl IngestFiles {
         }
         hand.apply(plan).await
     }
+}
 
+impl IngestFiles {
     /// The parts of the data ID that all files share.
     fn shared(&self, repo: &Repo) -> Result<HashMap<String, String>> {
         let mut shared = HashMap::new();
@@ -193,27 +171,20 @@ impl IngestFiles {
     }
 
     /// Data IDs with `dataset_id`: those the run has already keep theirs.
-    async fn with_ids(
+    fn with_ids(
         &self,
-        repo: &Repo,
         record: &TypeRecord,
         data_ids: &RecordBatch,
         keys: &[String],
+        there: &HashMap<String, Present>,
     ) -> Result<RecordBatch> {
-        let there = match self.ids {
-            IdMode::Unique => datasets::present(&repo.registry, record, &self.run, data_ids).await?,
-            _ => HashMap::new(),
-        };
         let texts = data_ids.columns().iter().map(|c| cast(c, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
         let dimensions = &record.dataset_type.dimensions;
         let id = |row: usize| {
-            if let Some(present) = there.get(&keys[row]) {
-                return present.id.clone();
-            }
             let value = |array: &ArrayRef| array.as_string::<i32>().value(row).to_owned();
             let data_id: Vec<_> = dimensions.iter().map(String::as_str).zip(texts.iter().map(value)).collect();
             match self.ids {
-                IdMode::Unique => Uuid::new_v4().to_string(),
+                IdMode::Unique => there.get(&keys[row]).map_or_else(|| Uuid::new_v4().to_string(), |p| p.id.clone()),
                 IdMode::DataIdType => dataset_id(&self.dataset_type, None, &data_id).to_string(),
                 IdMode::DataIdTypeRun => dataset_id(&self.dataset_type, Some(&self.run), &data_id).to_string(),
             }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::sync::{Status, compare, conflict, select, twins};
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};

@@ -8,6 +8,7 @@ mod associate;
 pub mod calibration_exports;
 mod certify;
 mod chain;
+pub mod change;
 mod collections;
 mod create;
 mod dataset_types;
@@ -45,12 +46,14 @@ pub use self::instrument::RegisterInstrument;
 pub use self::locate::Located;
 pub use self::records::InsertRecords;
 pub use self::skymap::RegisterSkymap;
+use self::spool::Rows;
 pub use self::visits::DefineVisits;
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::Registry;
-use crate::registry::conn::{Batches, Database};
+use crate::registry::conn::Batches;
+use crate::registry::open::Database;
 
 /// An open repository.
 #[derive(Debug)]
@@ -95,6 +98,24 @@ fn database(config: &Config, root: &str) -> Database {
         url: config.registry_db().replace("<butlerRoot>", root),
         namespace: config.text(&["registry", "namespace"]).map(str::to_owned),
         parts: ["username", "password", "host", "port", "database"].map(|name| config.registry_part(name)),
+    }
+}
+
+/// Runs a verb; one that has applied nothing yet is run again when another writer came between its look and its plan.
+///
+/// # Errors
+/// What the verb says; a true conflict comes back.
+pub async fn run(verb: &dyn Verb, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+    let given = match rows {
+        Some(rows) => Some(Rows::gather(rows).await?),
+        None => None,
+    };
+    loop {
+        let rows = given.as_ref().map(Rows::stream).transpose()?;
+        match verb.run(access, rows, hand).await {
+            Err(error) if hand.begins_anew(&error) => {}
+            done => return done,
+        }
     }
 }
 

@@ -10,8 +10,7 @@ use super::Repo;
 use super::spool::Rows;
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
-use crate::registry::conn::Source;
-use crate::registry::datasets::{column, key_lists};
+use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Scanned, Table, element_table};
 use crate::store::placement;
 use crate::universe::Element;
@@ -161,34 +160,28 @@ async fn records(
         .filter_map(|name| table.scanned().into_iter().find(|c| c.name == *name))
         .collect();
     let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
-    let quoted: Vec<_> = key_names.iter().map(|name| dialect.quote(name)).collect();
     let mut batches = Vec::new();
     // Keys that come with the rows are asked for; those that other records imply are few, and all are read.
     let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();
-    let lists = match given {
+    let conditions = match given {
         Some(arrays) => {
-            let named = key_names.iter().map(String::as_str).zip(arrays);
-            key_lists(dialect, table, key_names, &crate::registry::rows::batch(named)?)?
+            keyed(dialect, "", table, key_names, &batch(key_names.iter().map(String::as_str).zip(arrays))?)?
         }
-        None => vec![String::new()],
+        None => vec!["1 = 1".to_owned()],
     };
-    for list in lists {
-        let only =
-            if list.is_empty() { String::new() } else { format!(" WHERE ({}) IN (VALUES {list})", quoted.join(", ")) };
-        let sql = format!("SELECT {} FROM {}{only}", select.join(", "), registry.conn.table(&table.name));
-        batches.push(Source::Conn(&registry.conn).rows(sql, &columns).await?);
+    for only in conditions {
+        let sql = format!("SELECT {} FROM {} WHERE {only}", select.join(", "), registry.conn.table(&table.name));
+        batches.push(registry.conn.rows(sql, columns.clone()).await?);
     }
     if let Some(planned) = planned {
-        for batch in planned.batches()? {
-            batches.push(batch?);
-        }
+        planned.batches()?.try_for_each(|rows| rows.map(|rows| batches.push(rows)))?;
     }
     let wanted: std::collections::HashSet<&String> = keys.iter().collect();
     let mut found = HashMap::new();
-    for batch in batches {
-        let key_texts = key_names.iter().map(|name| texts(&column(&batch, name)?)).collect::<Result<Vec<_>>>()?;
-        let values = fetched.iter().map(|name| texts(&column(&batch, name)?)).collect::<Result<Vec<_>>>()?;
-        for row in 0..batch.num_rows() {
+    for rows in batches {
+        let key_texts = key_names.iter().map(|name| texts(&column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        let values = fetched.iter().map(|name| texts(&column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        for row in 0..rows.num_rows() {
             let key: String =
                 key_texts.iter().map(|k| format!("{}\u{1f}", k[row].as_deref().unwrap_or_default())).collect();
             if wanted.contains(&key) {

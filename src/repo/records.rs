@@ -8,7 +8,8 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::instrument::sync;
 use super::sync::{Status, compare, select};
 use super::{Access, Repo, Verb};

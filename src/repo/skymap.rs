@@ -6,20 +6,20 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::placing::{Planned, paths};
 use super::spool::Rows;
 use super::sync::{Status, compare};
-use super::{Access, Repo, Verb};
+use super::{Access, Repo, Verb, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::skymap_config::SkyMap;
-use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
 use crate::registry::rows::{batch, constant_int, constant_text};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{collections, dataset_types, texts};
+use crate::registry::{dataset_types, texts};
 use crate::store::Place;
 use crate::store::transfer::{Mode, Transfer};
 
@@ -46,14 +46,7 @@ impl Verb for RegisterSkymap {
     async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let map = self.configuration().await?;
         let repo = access.repo().await?;
-        let (mut attempt, told) = (0, hand.told());
-        loop {
-            attempt += 1;
-            match register(&repo, map.clone(), hand).await {
-                Err(error) if hand.tries_again(attempt, &told, &error) => {}
-                done => return done,
-            }
-        }
+        register(&repo, map, hand).await
     }
 }
 
@@ -78,9 +71,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     }
     check_other_names(repo, &map).await?;
     let mut plan = Vec::new();
-    if collections::load(&repo.registry).await?.find(RUN).is_none() {
-        plan.push(Change::Collection(RUN.to_owned(), CollectionType::Run, None));
-    }
+    plan.extend(collections::run(repo, RUN).await?);
     let kind = DatasetType {
         name: TYPE.0.to_owned(),
         dimensions: vec!["skymap".to_owned()],
@@ -90,6 +81,16 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     match dataset_types::load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == kind.name) {
         Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
         None => plan.push(Change::DatasetType(kind.clone())),
+    }
+    if hand.is_dry() {
+        let [nx, ny] = map.rings.grid();
+        let tracts = map.rings.count().unsigned_abs();
+        for (thing, count) in
+            [("skymap", 1), ("tract", tracts), ("patch", tracts * u64::from((nx * ny).unsigned_abs()))]
+        {
+            hand.note(thing, Outcome::Inserted, "", count);
+        }
+        return hand.apply(plan).await;
     }
     let planned = Rows::from(record);
     let pickle = map.pickle();

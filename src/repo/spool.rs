@@ -7,7 +7,10 @@ use arrow::array::RecordBatch;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
+use futures::{StreamExt, TryStreamExt};
+
 use crate::error::{Error, Result};
+use crate::registry::conn::Batches;
 
 /// How many bytes stay in memory.
 const LIMIT: usize = 8 << 20;
@@ -54,6 +57,29 @@ impl Rows {
         Ok(())
     }
 
+    /// All rows of a stream.
+    ///
+    /// # Errors
+    /// What the stream says.
+    pub async fn gather(mut stream: Batches) -> Result<Self> {
+        let mut rows = Self::default();
+        while let Some(batch) = stream.try_next().await? {
+            // Without rows it still tells the columns.
+            if batch.num_rows() > 0 || rows.batches.is_empty() {
+                rows.push(batch)?;
+            }
+        }
+        Ok(rows)
+    }
+
+    /// All rows as a stream.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn stream(&self) -> Result<Batches> {
+        Ok(futures::stream::iter(self.batches()?).boxed())
+    }
+
     /// How many rows.
     pub fn len(&self) -> usize {
         self.rows
@@ -68,8 +94,8 @@ impl Rows {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send + '_>> {
-        let Some(writer) = &self.spilled else { return Ok(Box::new(self.batches.iter().cloned().map(Ok))) };
+    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        let Some(writer) = &self.spilled else { return Ok(Box::new(self.batches.clone().into_iter().map(Ok))) };
         let read = || {
             let written = writer.get_ref();
             let file = written.get_ref().try_clone()?;

@@ -9,7 +9,8 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 
-use super::hand::{Change, Hand, Outcome};
+use super::change::{Change, Outcome};
+use super::hand::Hand;
 use super::instrument::sync;
 use super::records::all;
 use super::sync::{Status, compare, conflict, pick};

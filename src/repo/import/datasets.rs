@@ -1,6 +1,6 @@
 //! Datasets of an export file: their ids, data IDs and files.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Import;
@@ -9,11 +9,13 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::format::export_yaml::File;
 use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types::TypeRecord;
+use crate::registry::datasets;
 use crate::registry::rows::{BATCH, Gather};
 use crate::registry::schema::{Kind, Scanned, tags_table};
 use crate::repo::Repo;
 use crate::repo::arrivals::{Arrivals, Taking};
-use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::change::{Change, Outcome};
+use crate::repo::hand::Hand;
 use crate::repo::placing::Planned;
 use crate::repo::spool::Rows;
 use crate::store::Place;
@@ -176,13 +178,16 @@ impl Group {
         }
         let in_store = taking.transfer != Mode::Direct && !taking.without_datastore;
         let planned = if in_store { records.planned().await? } else { Planned::new() };
-        let arrivals = Arrivals {
-            dataset_type: &self.dataset_type,
-            record: self.record.as_ref(),
-            run: &self.run,
-            rows: self.gather.take()?,
-            files: std::mem::take(&mut self.files),
+        let rows = self.gather.take()?;
+        let (keys, there) = match &self.record {
+            Some(record) => {
+                let there = datasets::present(&repo.registry, record, &self.run, &rows).await?;
+                (datasets::keys(record, &rows)?, there)
+            }
+            None => (vec![String::new(); rows.num_rows()], HashMap::new()),
         };
+        let files = std::mem::take(&mut self.files);
+        let arrivals = Arrivals { dataset_type: &self.dataset_type, run: &self.run, rows, files, keys, there };
         let mut sorted = arrivals.sort(repo, taking, &planned).await?;
         self.same += sorted.same;
         self.transfers.append(&mut sorted.transfers);

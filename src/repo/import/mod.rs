@@ -10,8 +10,10 @@ use async_trait::async_trait;
 
 use self::datasets::Datasets;
 use self::records::Records;
+use super::change::{Change, Outcome};
+use super::collections::check_run;
 use super::dataset_types::{check_name, check_storage_class};
-use super::hand::{Change, Hand, Outcome};
+use super::hand::Hand;
 use super::spool::Rows;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
@@ -51,21 +53,8 @@ impl Verb for Import {
         for element in &self.skip_dimensions {
             repo.registry.universe.element(element)?;
         }
-        let (mut attempt, told) = (0, hand.told());
-        loop {
-            attempt += 1;
-            match self.attempt(&repo, hand).await {
-                Err(error) if hand.tries_again(attempt, &told, &error) => {}
-                done => return done,
-            }
-        }
-    }
-}
-
-impl Import {
-    async fn attempt(&self, repo: &Repo, hand: &mut Hand<'_>) -> Result<()> {
         let file = self.file();
-        let mut draft = Draft::new(self, repo).await?;
+        let mut draft = Draft::new(self, &repo).await?;
         hand.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let path = file.clone();
@@ -80,7 +69,9 @@ impl Import {
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.finish(hand).await
     }
+}
 
+impl Import {
     fn file(&self) -> PathBuf {
         let given = local_path(&self.export_file).unwrap_or_else(|| PathBuf::from(&self.export_file));
         let folder = local_path(&self.directory).unwrap_or_else(|| PathBuf::from(&self.directory));
@@ -287,10 +278,7 @@ impl<'a> Draft<'a> {
         for run in self.datasets.runs() {
             let kind = self.collections.iter().find(|c| c.0 == *run).map(|c| c.1);
             match self.there.find(run).map(|c| c.kind).or(kind) {
-                Some(CollectionType::Run) => {}
-                Some(other) => {
-                    return Err(Error::new(Kind::Conflict, format!("collection '{run}' is {other}, not RUN")));
-                }
+                Some(kind) => check_run(run, kind)?,
                 None => return Err(Error::not_found("collection", run, self.names())),
             }
         }
@@ -322,7 +310,7 @@ impl<'a> Draft<'a> {
                 let others = self.names().filter(|other| other != child);
                 return Err(Error::not_found("collection", child, others).context(format_args!("chain '{name}'")));
             }
-            if self.searches(child, name, at, 0) {
+            if self.searches(child, name, at, &mut BTreeSet::new()) {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!("chain '{name}' would search itself through '{child}'"),
@@ -338,13 +326,16 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether a collection is another, or searches it, once the chains of the file before a place are made.
-    fn searches(&self, name: &str, wanted: &str, before: usize, depth: usize) -> bool {
+    fn searches<'s>(&'s self, name: &'s str, wanted: &str, before: usize, seen: &mut BTreeSet<&'s str>) -> bool {
+        if name == wanted || !seen.insert(name) {
+            return name == wanted;
+        }
         let in_file = self.collections.iter().take(before).find(|c| c.0 == name && c.1 == CollectionType::Chained);
         let children = match in_file {
             Some(chain) => &chain.3[..],
             None => self.there.find(name).map_or(&[][..], |c| &c.children),
         };
-        name == wanted || (depth < 100 && children.iter().any(|child| self.searches(child, wanted, before, depth + 1)))
+        children.iter().any(|child| self.searches(child, wanted, before, seen))
     }
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
-use crate::format::export_yaml::{region, timespan};
+use crate::format::export_blocks::{region, timespan};
 use crate::format::yaml_nodes::Node;
 use crate::registry::dimensions::table;
 use crate::registry::rows::{BATCH, Cell, Gather};
 use crate::registry::schema::{Kind, Scanned, Table};
 use crate::repo::Repo;
-use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::change::{Change, Outcome};
+use crate::repo::hand::Hand;
 use crate::repo::placing::Planned;
 use crate::repo::spool::Rows;
 use crate::repo::sync::{Status, compare, conflict, select};

@@ -10,13 +10,12 @@ use futures::future::BoxFuture;
 use super::{Exposure, File, IngestRaws, rows};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
-use crate::model::collection::CollectionType;
-use crate::registry::collections;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::dimensions::table;
-use crate::repo::Repo;
-use crate::repo::hand::{Change, Hand, Outcome};
+use crate::repo::change::{Change, Outcome};
+use crate::repo::hand::Hand;
 use crate::repo::sync::{Status, compare, conflict, pick, twins};
+use crate::repo::{Repo, collections};
 use crate::store::Place;
 use crate::store::transfer::{Mode, Transfer};
 
@@ -183,13 +182,7 @@ impl<'a> Chunks<'a> {
             None if self.instruments.values().any(|k| k.prepared) => {}
             None => draft.changes.push(Change::DatasetType(wanted)),
         }
-        match collections::load(&self.repo.registry).await?.find(run) {
-            Some(there) if there.kind == CollectionType::Run => {}
-            Some(there) => {
-                return Err(Error::new(Kind::Conflict, format!("collection '{run}' is {}, not RUN", there.kind)));
-            }
-            None => draft.changes.push(Change::Collection(run.to_owned(), CollectionType::Run, None)),
-        }
+        draft.changes.extend(collections::run(self.repo, run).await?);
         Ok(())
     }
 

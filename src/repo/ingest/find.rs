@@ -315,7 +315,7 @@ impl Search {
 type Told = HashSet<(String, i64)>;
 
 fn check_translator(name: &str) -> Result<()> {
-    let known = Instrument::built_in()?;
+    let known = Instrument::built_in();
     if known.iter().any(|i| i.headers.translator == name) {
         return Ok(());
     }

@@ -13,7 +13,8 @@ use regex::Regex;
 
 use self::chunk::Chunks;
 use self::find::{Found, Group, Metadata, Search};
-use super::hand::{Hand, Outcome};
+use super::change::Outcome;
+use super::hand::Hand;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
@@ -120,7 +121,6 @@ impl IngestRaws {
 async fn registered(repo: &Repo) -> Result<Vec<Arc<Instrument>>> {
     let columns = vec![Scanned::plain("name", Kind::Text(None))];
     let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;
-    let known = Instrument::built_in()?;
     let names = texts(&rows, 0);
-    Ok(known.into_iter().filter(|i| names.contains(&i.name)).map(Arc::new).collect())
+    Ok(Instrument::built_in().iter().filter(|i| names.contains(&i.name)).cloned().map(Arc::new).collect())
 }

@@ -1,0 +1,149 @@
+//! From the URL of a configuration to a pool of connections.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::{Connection, PgConnection};
+use url::Url;
+
+use super::conn::Conn;
+use super::credentials;
+use crate::error::{Error, Kind as ErrorKind, Result};
+
+/// How long SQLite waits for another writer, as the Butler does.
+const BUSY: Duration = Duration::from_secs(300);
+/// How long a connection is waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Connections kept to a server.
+const CONNECTIONS: u32 = 32;
+/// Memory for pages of an SQLite writer, in KiB.
+const CACHE: &str = "-65536";
+
+/// What may be done with a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Only reading.
+    Read,
+    /// Reading and writing.
+    Write,
+    /// Making a new one.
+    Create,
+}
+
+/// Where the database of a registry is.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// A URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
+    pub url: String,
+    /// The schema of a PostgreSQL database.
+    pub namespace: Option<String>,
+    /// User, password, host, port and database, for what the URL leaves open.
+    pub parts: [Option<String>; 5],
+}
+
+impl Database {
+    /// The URL without its password.
+    pub fn shown(&self) -> String {
+        Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| redacted(&url))
+    }
+}
+
+impl Conn {
+    /// Opens a database.
+    ///
+    /// # Errors
+    /// A URL that is not understood, a database out of reach, a refused password.
+    pub async fn open(database: &Database, mode: Mode) -> Result<Self> {
+        let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
+        match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
+            ("sqlite", None) => match rest.strip_prefix("///") {
+                Some(path) => open_sqlite(path, mode).await,
+                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.url))),
+            },
+            ("sqlite", Some(name)) => {
+                Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
+            }
+            ("postgresql", _) => open_postgres(database).await,
+            (other, _) => {
+                let said = format!("the registry database '{other}' is neither sqlite nor postgresql");
+                Err(Error::new(ErrorKind::Unsupported, said))
+            }
+        }
+    }
+}
+
+async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
+    if mode != Mode::Create && !std::path::Path::new(path).exists() {
+        return Err(Error::new(ErrorKind::NotFound, format!("the registry database '{path}' does not exist")));
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(mode == Mode::Read)
+        .create_if_missing(mode == Mode::Create)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .pragma("cache_size", CACHE);
+    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY).connect_with(options).await;
+    let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
+    Ok(Conn::Sqlite(pool))
+}
+
+async fn open_postgres(database: &Database) -> Result<Conn> {
+    let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
+    // A user without a host is no URL by the rules; SQLAlchemy takes it (`postgresql://me@/db?host=/run/pg`).
+    let host = database.parts[2].as_deref().unwrap_or("localhost");
+    let text = database.url.replacen("@/", &format!("@{host}/"), 1);
+    let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
+    // Old configurations name a Python driver (`postgresql+psycopg2`).
+    parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
+    complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
+    let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
+    let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    // The pool tries again while a server refuses connections; one connection by itself tells why.
+    let connecting = pool.clone().connect_with(options.clone());
+    let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {
+        Ok(opened) => opened,
+        Err(_) => match PgConnection::connect_with(&options).await {
+            Ok(_) => pool.connect_with(options).await,
+            Err(error) => Err(error),
+        },
+    };
+    let opened = opened.map_err(|e| {
+        let said = Error::from(e);
+        let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
+        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(&parsed), said.said()))
+            .because(said)
+    })?;
+    Ok(Conn::Postgres(opened, database.namespace.clone()))
+}
+
+/// Fills what a URL leaves open.
+fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
+    let [username, password, host, port, database] = parts;
+    if let Some(host) = host.as_ref().filter(|_| url.host_str().is_none_or(str::is_empty)) {
+        url.set_host(Some(host)).ok()?;
+    }
+    if let Some(name) = username.as_ref().filter(|_| url.username().is_empty()) {
+        url.set_username(name).ok()?;
+    }
+    if let Some(password) = password.as_ref().filter(|_| url.password().is_none()) {
+        url.set_password(Some(password)).ok()?;
+    }
+    if let Some(port) = port.as_ref().filter(|_| url.port().is_none()) {
+        url.set_port(Some(port.parse().ok()?)).ok()?;
+    }
+    if let Some(database) = database.as_ref().filter(|_| url.path().trim_matches('/').is_empty()) {
+        url.set_path(database);
+    }
+    Some(())
+}
+
+/// A URL without its password.
+fn redacted(url: &Url) -> String {
+    let mut shown = url.clone();
+    let _ = shown.set_password(None);
+    shown.to_string()
+}
