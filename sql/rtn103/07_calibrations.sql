@@ -13,4 +13,5 @@ CALL import($DATA || '/ancillary', export_file => $DATA || '/calibs/TAXICAB-22/L
 CALL chain('LSSTComCam/calib', [
     'LSSTComCam/calib/DM-48955', 'LSSTComCam/calib/DM-48520', 'LSSTComCam/calib/DM-47365', 'LSSTComCam/calib/DM-47741',
     'LSSTComCam/calib/DM-47547', 'LSSTComCam/calib/DM-47499', 'LSSTComCam/calib/DM-47447', 'LSSTComCam/calib/DM-47197',
-    'LSSTComCam/calib/DM-46360', 'LSSTComCam/calib/DM-47498']);
+    'LSSTComCam/calib/DM-46360', 'LSSTComCam/calib/DM-47498', 'LSSTComCam/calib/DM-48650',
+    'LSSTComCam/calib/DM-48650/unbounded']);

@@ -1,5 +1,4 @@
--- The procedure of technote RTN-103, in its order, as far as the verbs reach today:
--- curated calibrations and solar system objects still need the Butler.
+-- The procedure of technote RTN-103, in its order.
 --
 --   butlersql REPO -f sql/rtn103/campaign.sql -v DATA=… -v SEED=… -v GOOD_VISITS=… -v SKYMAP=…
 --
@@ -9,9 +8,11 @@
 \i 03_register_skymap.sql
 \i 04_ingest_raws.sql
 \i 05_define_visits.sql
+\i 06_curated_calibrations.sql
 \i 07_calibrations.sql
 \i 08_reference_catalogs.sql
 \i 09_pretrained_models.sql
 \i 10_fgcm.sql
+\i 11_solar_system_objects.sql
 \i 12_global_collection.sql
 \i 13_check.sql

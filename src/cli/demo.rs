@@ -23,17 +23,19 @@ pub struct Demo {
 }
 
 /// The scripts of the campaign, so that the program needs no source tree beside it.
-const SCRIPTS: [(&str, &str); 12] = [
+const SCRIPTS: [(&str, &str); 14] = [
     ("campaign.sql", include_str!("../../sql/rtn103/campaign.sql")),
     ("01_create_repository.sql", include_str!("../../sql/rtn103/01_create_repository.sql")),
     ("02_register_instrument.sql", include_str!("../../sql/rtn103/02_register_instrument.sql")),
     ("03_register_skymap.sql", include_str!("../../sql/rtn103/03_register_skymap.sql")),
     ("04_ingest_raws.sql", include_str!("../../sql/rtn103/04_ingest_raws.sql")),
     ("05_define_visits.sql", include_str!("../../sql/rtn103/05_define_visits.sql")),
+    ("06_curated_calibrations.sql", include_str!("../../sql/rtn103/06_curated_calibrations.sql")),
     ("07_calibrations.sql", include_str!("../../sql/rtn103/07_calibrations.sql")),
     ("08_reference_catalogs.sql", include_str!("../../sql/rtn103/08_reference_catalogs.sql")),
     ("09_pretrained_models.sql", include_str!("../../sql/rtn103/09_pretrained_models.sql")),
     ("10_fgcm.sql", include_str!("../../sql/rtn103/10_fgcm.sql")),
+    ("11_solar_system_objects.sql", include_str!("../../sql/rtn103/11_solar_system_objects.sql")),
     ("12_global_collection.sql", include_str!("../../sql/rtn103/12_global_collection.sql")),
     ("13_check.sql", include_str!("../../sql/rtn103/13_check.sql")),
 ];

@@ -1,5 +1,6 @@
 //! The SQL face: a DataFusion session over a repository. The only rooms that know DataFusion are this and `cli`.
 
+mod aggregate;
 pub mod arguments;
 mod catalog;
 pub mod functions;

@@ -16,11 +16,12 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
+use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
 use super::functions;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
-use super::verb::{self, AggregateFace, DeedPlanner, Link};
+use super::verb::{self, DeedPlanner, Link};
 use crate::error::{Error, Kind, Place, Result};
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
@@ -91,7 +92,7 @@ impl Session {
         let context = context.enable_url_table();
         let state = context.state_weak_ref();
         world.attach(move || state.upgrade().map(|s| s.read().clone()));
-        verb::markers().into_iter().for_each(|marker| context.register_udaf(marker));
+        aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
         for function in functions::all() {
             if let Does::Scalar(make) = function.does {
                 context.register_udf(make());

@@ -1,9 +1,8 @@
 //! Verbs in plans: one logical node, one physical node that runs once, and the three faces that make it.
 //!
 //! `CALL verb(…)` and `FROM verb(…)` come through the relation planner of `statement`; the aggregate face is
-//! rewritten by [`AggregateFace`]; `INSERT INTO collection."X"` makes the physical node itself.
+//! rewritten by `aggregate`; `INSERT INTO collection."X"` makes the physical node itself.
 
-use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
@@ -15,21 +14,14 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue, plan_datafusion_err};
-use datafusion::config::ConfigOptions;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
+use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::expr::AggregateFunction;
-use datafusion::logical_expr::function::AccumulatorArgs;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
-use datafusion::logical_expr::{
-    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, Extension, LogicalPlan, LogicalPlanBuilder,
-    Signature, UserDefinedLogicalNode, UserDefinedLogicalNodeCore, Volatility,
-};
-use datafusion::optimizer::AnalyzerRule;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::{Distribution, PhysicalExpr};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -41,7 +33,7 @@ use futures::StreamExt;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
-use super::arguments::{Does, Function, Given, Takes};
+use super::arguments::{Does, Function, Given};
 use super::scan::single_partition;
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
@@ -141,7 +133,7 @@ pub fn plan(deed: Deed, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
     Ok(node(deed, input, schema))
 }
 
-fn node(deed: Deed, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
+pub fn node(deed: Deed, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Atomic::Relaxed);
     LogicalPlan::Extension(Extension { node: Arc::new(DeedNode { id, deed, input, schema }) })
@@ -405,126 +397,10 @@ pub fn constant(expr: Expr) -> Result<ScalarValue> {
     }
 }
 
-/// The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` without GROUP BY.
-#[derive(Debug)]
-pub struct AggregateFace(pub Arc<Access>);
-
-impl AnalyzerRule for AggregateFace {
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|part| match part {
-            LogicalPlan::Aggregate(aggregate) => self.rewrite(aggregate),
-            other => Ok(Transformed::no(other)),
-        })?;
-        Ok(rewritten.data)
-    }
-
-    fn name(&self) -> &str {
-        "aggregate_face_of_verbs"
-    }
-}
-
-impl AggregateFace {
-    fn rewrite(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
-        let calls: Vec<_> = aggregate.aggr_expr.iter().filter_map(verb_call).collect();
-        let Some((function, call)) = calls.first() else {
-            return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
-        };
-        if !aggregate.group_expr.is_empty() || aggregate.aggr_expr.len() > 1 {
-            let said = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
-            return Err(Error::invalid(said).into());
-        }
-        let (deed, input) = self.deed(function, call, &aggregate)?;
-        Ok(Transformed::yes(node(deed, Some(input), Arc::clone(&aggregate.schema))))
-    }
-
-    /// Constants before the rows' columns are arguments, the rest are columns of the rows.
-    fn deed(
-        &self,
-        function: &'static Function,
-        call: &AggregateFunction,
-        of: &Aggregate,
-    ) -> Result<(Deed, LogicalPlan)> {
-        let mut given = Given::default();
-        let mut columns = Vec::new();
-        let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.takes, Takes::Rows(_)));
-        let mut fixed = fixed.collect::<Vec<_>>().into_iter();
-        for expr in &call.params.args {
-            match fixed.next() {
-                Some(argument) => given.set(function, argument, &constant(expr.clone())?)?,
-                None => columns.push(expr.clone()),
-            }
-        }
-        let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} takes no rows", function.name))?;
-        if columns.is_empty() {
-            let said = format!("{} needs a column of its rows after its other arguments", function.name);
-            return Err(Error::invalid(said).into());
-        }
-        given.set_rows(function, rows)?;
-        given.check_complete(function)?;
-        let mut input = LogicalPlanBuilder::from(of.input.as_ref().clone());
-        if let Some(filter) = &call.params.filter {
-            input = input.filter(filter.as_ref().clone())?;
-        }
-        if !call.params.order_by.is_empty() {
-            input = input.sort(call.params.order_by.clone())?;
-        }
-        let input = input.project(columns)?.build()?;
-        Ok((deed(function, &given, &self.0, Face::Count)?, input))
-    }
-}
-
 /// The deed of a function that changes the repository.
 pub fn deed(function: &'static Function, given: &Given, access: &Arc<Access>, face: Face) -> Result<Deed> {
     match function.does {
         Does::Verb(make) => Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face }),
         _ => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
-    }
-}
-
-fn verb_call(expr: &Expr) -> Option<(&'static Function, &AggregateFunction)> {
-    match expr {
-        Expr::Alias(alias) => verb_call(&alias.expr),
-        Expr::AggregateFunction(call) => {
-            let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Marker>()?;
-            Some((super::functions::find(marker.name)?, call))
-        }
-        _ => None,
-    }
-}
-
-/// Stands for a verb among the aggregates until [`AggregateFace`] replaces it.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Marker {
-    name: &'static str,
-    signature: Signature,
-}
-
-/// The aggregates that stand for verbs.
-pub fn markers() -> Vec<AggregateUDF> {
-    let verbs = super::functions::all().iter().filter(|f| f.rows().is_some());
-    verbs
-        .map(|f| {
-            let signature = Signature::variadic_any(Volatility::Volatile);
-            AggregateUDF::new_from_impl(Marker { name: f.name, signature })
-        })
-        .collect()
-}
-
-impl AggregateUDFImpl for Marker {
-    fn name(&self) -> &str {
-        self.name
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Int64)
-    }
-
-    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let said = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
-        Err(DataFusionError::from(Error::invalid(said)))
     }
 }

@@ -1,40 +1,113 @@
-//! FITS primary headers without data, as sample raws need them.
+//! FITS files as they are written here: headers, and binary tables with their heaps (FITS standard 4.0).
 
 use serde_json::Value;
 
 const BLOCK: usize = 2880;
 const CARD: usize = 80;
+/// The most characters of a text on one card; longer ones go on in CONTINUE cards.
+const TEXT: usize = 67;
 
-/// A header-only FITS file holding these keys; long or blank-holding keys become HIERARCH cards.
-pub fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
-    let mut text = String::new();
-    for fixed in ["SIMPLE  =                    T", "BITPIX  =                    8", "NAXIS   =                    0"]
-    {
-        push(&mut text, fixed);
+/// The cards of one header.
+#[derive(Debug, Default)]
+pub struct Header(String);
+
+/// A column of a binary table.
+#[derive(Debug)]
+pub struct Column<'a> {
+    /// Its name, `TTYPE`.
+    pub name: &'a str,
+    /// The form of its cells, `TFORM`.
+    pub form: String,
+    /// More about it: keywords without the number of the column (`TDIM`, `TUNIT`), with their values.
+    pub more: Vec<(&'static str, Value)>,
+}
+
+impl Header {
+    /// A primary header without data.
+    pub fn primary(bitpix: i64, extend: bool) -> Self {
+        let mut header = Self::default();
+        header.card("SIMPLE", &true.into()).card("BITPIX", &bitpix.into()).card("NAXIS", &0.into());
+        if extend {
+            header.card("EXTEND", &true.into());
+        }
+        header
     }
-    for (key, value) in keys {
-        if let Some(value) = card_value(value) {
-            let hierarch = key.len() > 8 || key.contains(' ');
-            let name = if hierarch { format!("HIERARCH {key} ") } else { format!("{key:<8}") };
-            push(&mut text, &format!("{name}= {value:>20}"));
+
+    /// The header of a binary table.
+    pub fn table(columns: &[Column<'_>], row_bytes: usize, rows: usize, heap_bytes: usize) -> Self {
+        let mut header = Self::default();
+        header.card("XTENSION", &"BINTABLE".into()).card("BITPIX", &8.into()).card("NAXIS", &2.into());
+        header.card("NAXIS1", &row_bytes.into()).card("NAXIS2", &rows.into());
+        header.card("PCOUNT", &heap_bytes.into()).card("GCOUNT", &1.into()).card("TFIELDS", &columns.len().into());
+        for (number, column) in (1..).zip(columns) {
+            let form = Value::from(column.form.as_str());
+            header.card(&format!("TTYPE{number}"), &column.name.into()).card(&format!("TFORM{number}"), &form);
+            for (keyword, value) in &column.more {
+                header.card(&format!("{keyword}{number}"), value);
+            }
+        }
+        header
+    }
+
+    /// Adds a card; values that are no truth value, number or text are passed over. Long or blank-holding keys become
+    /// HIERARCH cards, long texts CONTINUE cards.
+    pub fn card(&mut self, key: &str, value: &Value) -> &mut Self {
+        let hierarch = key.len() > 8 || key.contains(' ');
+        let name = if hierarch { format!("HIERARCH {key} ") } else { format!("{key:<8}") };
+        match value {
+            Value::Bool(yes) => self.push(&format!("{name}= {:>20}", if *yes { "T" } else { "F" })),
+            Value::Number(n) => self.push(&format!("{name}= {:>20}", n.to_string().to_uppercase())),
+            Value::String(text) => self.text(&name, text),
+            _ => {}
+        }
+        self
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        let whole = format!("{name}= {:<20}", format!("'{:<8}'", text.replace('\'', "''")));
+        if whole.len() <= CARD {
+            return self.push(&whole);
+        }
+        let (mut start, mut rest) = (format!("{name}= "), text);
+        while !rest.is_empty() {
+            let mut room = CARD.saturating_sub(start.len() + 3).min(TEXT);
+            let cut = rest.char_indices().find(|(_, c)| {
+                let needs = if *c == '\'' { 2 } else { c.len_utf8() };
+                let full = room < needs;
+                room = room.saturating_sub(needs);
+                full
+            });
+            let (part, after) = rest.split_at(cut.map_or(rest.len(), |(at, _)| at));
+            let more = if after.is_empty() { "" } else { "&" };
+            self.push(&format!("{start}'{}{more}'", part.replace('\'', "''")));
+            (start, rest) = ("CONTINUE  ".to_owned(), after);
         }
     }
-    push(&mut text, "END");
-    let length = text.len().div_ceil(BLOCK) * BLOCK;
-    format!("{text:<length$}").into_bytes()
-}
 
-fn push(text: &mut String, card: &str) {
-    text.push_str(&format!("{card:<CARD$.CARD$}"));
-}
-
-fn card_value(value: &Value) -> Option<String> {
-    match value {
-        Value::Bool(yes) => Some(if *yes { "T" } else { "F" }.to_owned()),
-        Value::Number(n) => Some(n.to_string().to_uppercase()),
-        Value::String(s) => Some(format!("{:<20}", format!("'{:<8}'", s.replace('\'', "''")))),
-        _ => None,
+    fn push(&mut self, card: &str) {
+        // Headers hold ASCII only.
+        let card: String = card.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+        self.0.push_str(&format!("{card:<CARD$.CARD$}"));
     }
+
+    /// The header with its data, both filled up to whole blocks.
+    pub fn with(mut self, data: &[u8]) -> Vec<u8> {
+        self.push("END");
+        let length = self.0.len().next_multiple_of(BLOCK);
+        let mut bytes = format!("{:<length$}", self.0).into_bytes();
+        bytes.extend_from_slice(data);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+}
+
+/// A file of a header only, holding these keys.
+pub fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
+    let mut header = Header::primary(8, false);
+    for (key, value) in keys {
+        header.card(key, value);
+    }
+    header.with(&[])
 }
 
 #[cfg(test)]
@@ -51,5 +124,16 @@ mod tests {
         assert_eq!(&text[3 * CARD..3 * CARD + 20], "OBSID   = 'CC_1    '");
         assert!(text[5 * CARD..].starts_with("HIERARCH SIMULATE MTMOUNT = "));
         assert!(text[6 * CARD..].starts_with("END     "));
+    }
+
+    #[test]
+    fn long_texts_go_on_on_the_next_card() {
+        let mut header = Header::default();
+        header.card("KEY", &format!("{}'{}", "a".repeat(66), "b".repeat(80)).into());
+        let cards: Vec<_> = header.0.as_bytes().chunks(CARD).map(|c| std::str::from_utf8(c).unwrap()).collect();
+        assert_eq!(cards.len(), 3);
+        assert_eq!(cards[0], format!("KEY     = '{}&' ", "a".repeat(66)));
+        assert_eq!(cards[1], format!("CONTINUE  '''{}&'", "b".repeat(65)));
+        assert!(cards[2].starts_with(&format!("CONTINUE  '{}'  ", "b".repeat(15))));
     }
 }

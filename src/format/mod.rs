@@ -1,6 +1,7 @@
 //! Outside files to plain values: `butler.yaml`, `_index.json`, `export.yaml`; and FITS headers, written for samples.
 
 pub mod butler_yaml;
+pub mod curated;
 pub mod export_blocks;
 pub mod export_writer;
 pub mod export_yaml;

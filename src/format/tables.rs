@@ -17,6 +17,8 @@ struct Header {
     datatype: Vec<HeaderColumn>,
     #[serde(default = "blank")]
     delimiter: char,
+    #[serde(default)]
+    meta: serde_yaml::Value,
 }
 
 #[derive(Deserialize)]
@@ -24,6 +26,9 @@ struct HeaderColumn {
     name: String,
     datatype: String,
 }
+
+/// What an ECSV header says beside the columns.
+pub type Meta = serde_json::Map<String, serde_json::Value>;
 
 fn blank() -> char {
     ' '
@@ -34,6 +39,14 @@ fn blank() -> char {
 /// # Errors
 /// Text that is no such table, with its line.
 pub fn parse_ecsv(bytes: &[u8]) -> Result<RecordBatch> {
+    parse_ecsv_with_meta(bytes).map(|(rows, _)| rows)
+}
+
+/// An ECSV table with the `meta` of its header, keys in their order.
+///
+/// # Errors
+/// Text that is no such table, with its line.
+pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
     let mut header = String::new();
     let mut lines = 0;
@@ -64,7 +77,25 @@ pub fn parse_ecsv(bytes: &[u8]) -> Result<RecordBatch> {
     let reader =
         ReaderBuilder::new(Arc::clone(&schema)).with_header(true).with_delimiter(delimiter).build(Cursor::new(rest))?;
     let batches = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| shift(&e.to_string(), lines))?;
-    Ok(concat_batches(&schema, &batches)?)
+    Ok((concat_batches(&schema, &batches)?, plain(header.meta)))
+}
+
+/// Keys and values of a header; an ordered mapping (`!!omap`) is a list of mappings of one key.
+fn plain(meta: serde_yaml::Value) -> Meta {
+    let mut all = Meta::new();
+    match meta {
+        serde_yaml::Value::Tagged(tagged) => return plain(tagged.value),
+        serde_yaml::Value::Sequence(parts) => parts.into_iter().for_each(|part| all.extend(plain(part))),
+        serde_yaml::Value::Mapping(pairs) => {
+            for (key, value) in pairs {
+                if let (Some(key), Ok(value)) = (key.as_str(), serde_json::to_value(&value)) {
+                    all.insert(key.to_owned(), value);
+                }
+            }
+        }
+        _ => {}
+    }
+    all
 }
 
 fn arrow_type(name: &str) -> Result<DataType> {
@@ -73,7 +104,8 @@ fn arrow_type(name: &str) -> Result<DataType> {
         "int8" | "int16" | "int32" | "int64" => DataType::Int64,
         "uint8" | "uint16" | "uint32" => DataType::Int64,
         "uint64" => DataType::UInt64,
-        "float16" | "float32" | "float64" | "float128" => DataType::Float64,
+        "float16" | "float32" => DataType::Float32,
+        "float64" | "float128" => DataType::Float64,
         "string" => DataType::Utf8,
         other => {
             let names = ["bool", "int64", "float64", "string"];

@@ -51,6 +51,8 @@ pub struct Instrument {
     pub detectors: Vec<Detector>,
     /// Its filters with their bands, in the order of registration.
     pub filters: Vec<(String, String)>,
+    /// The name of its folder in a folder of calibration data, and of the instrument in the files there.
+    pub curated_folder: Option<String>,
     /// Where its detectors look; without it no visits can be defined.
     pub camera: Option<camera::Camera>,
 }

@@ -74,6 +74,19 @@ pub fn parse(text: &str) -> Option<i64> {
     reading.and_utc().timestamp_nanos_opt()
 }
 
+/// Nanoseconds shown by a clock reading as [`parse`] takes it, or in the short form of file names
+/// (`20241121`, `20241121T031000`).
+pub fn parse_stem(text: &str) -> Option<i64> {
+    let short = || {
+        NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S")
+            .ok()
+            .or_else(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok()?.and_hms_opt(0, 0, 0))?
+            .and_utc()
+            .timestamp_nanos_opt()
+    };
+    parse(text).or_else(short)
+}
+
 /// TAI nanoseconds of a UTC clock reading; knows leap seconds (`23:59:60`).
 pub fn parse_utc(text: &str) -> Option<i64> {
     let clock = parse(text)?;

@@ -30,7 +30,6 @@ pub struct TypeRecord {
 /// What the database says.
 pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let conn = &registry.conn;
-    let groups = groups(registry).await?;
     let columns = [
         ("id", Kind::Int),
         ("name", TEXT),
@@ -42,11 +41,19 @@ pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let names: Vec<_> = columns.iter().map(|c| c.0).collect();
     let sql = format!("SELECT {} FROM {} ORDER BY name", names.join(", "), conn.table("dataset_type"));
     let rows = conn.rows(sql, columns.iter().map(|(n, k)| Scanned::plain(n, *k)).collect()).await?;
+    // After the types: a group is there before its type is, and another writer may come between.
+    let groups = groups(registry).await?;
     let (ids, keys) = (ints(&rows, 0), ints(&rows, 3));
     let (names, classes, tags, calibs) = (texts(&rows, 1), texts(&rows, 2), texts(&rows, 4), optional_texts(&rows, 5));
     let mut all = Vec::new();
     for i in 0..rows.num_rows() {
-        let dimensions = groups.get(&keys[i]).cloned().unwrap_or_default();
+        let dimensions = match (keys[i], groups.get(&keys[i])) {
+            (0, _) => Vec::new(),
+            (_, Some(dimensions)) => dimensions.clone(),
+            (key, None) => {
+                return Err(Error::invalid(format!("dataset type '{}' has unknown dimensions ({key})", names[i])));
+            }
+        };
         let calibs = calibs[i].as_ref().map(|t| calibs_table(&registry.universe, registry.shape, t, &dimensions));
         all.push(TypeRecord {
             id: ids[i],

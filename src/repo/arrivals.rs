@@ -14,7 +14,7 @@ use crate::model::dataset::DatasetType;
 use crate::registry::conn::Source;
 use crate::registry::datasets::{self, Present};
 use crate::registry::rows::batch;
-use crate::store::transfer::{Mode, Transfer};
+use crate::store::transfer::{Content, Mode, Transfer};
 use crate::store::{Place, placement};
 
 /// How files are taken in.
@@ -125,9 +125,8 @@ impl Arrivals<'_> {
         let mut targets = HashMap::new();
         for transfer in &transfers {
             if let Some(other) = targets.insert(&transfer.to, &transfer.from) {
-                let (one, two, to) = (other.display(), transfer.from.display(), transfer.to.display());
-                let said =
-                    format!("files '{one}' and '{two}' would both become '{to}': the file template is too short");
+                let (two, to) = (&transfer.from, transfer.to.display());
+                let said = format!("files {other} and {two} would both become '{to}': the file template is too short");
                 return Err(Error::new(Kind::Conflict, said));
             }
         }
@@ -166,8 +165,11 @@ impl Arrivals<'_> {
                 continue;
             }
             let path = format!("{}{}", templated[i], placement::extension(&place.name()));
-            let transfer =
-                Transfer { from: PathBuf::from(place.local()), to: folder.join(&path), mode: taking.transfer };
+            let transfer = Transfer {
+                from: Content::File(PathBuf::from(place.local())),
+                to: folder.join(&path),
+                mode: taking.transfer,
+            };
             all.push((path, Some(transfer)));
         }
         Ok(all.into_iter().unzip())

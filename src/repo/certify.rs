@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 
 use super::change::{Change, Outcome};
+use super::collections::{check, wanted};
 use super::hand::Hand;
 use super::records::all;
 use super::spool::Rows;
@@ -55,10 +56,7 @@ impl Verb for Certify {
             }
         }
         let mut plan = Vec::new();
-        match collections::load(&repo.registry).await?.find(&self.collection) {
-            Some(there) => check_kind(&self.collection, there.kind)?,
-            None => plan.push(Change::Collection(self.collection.clone(), CollectionType::Calibration, None)),
-        }
+        plan.extend(wanted(&repo, &self.collection, CollectionType::Calibration).await?);
         if !joins.is_empty() {
             plan.push(Change::Join(self.collection.clone(), CollectionType::Calibration, joins));
         }
@@ -99,13 +97,6 @@ fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> 
     Ok(column.iter().map(|at| at.unwrap_or(otherwise)).collect())
 }
 
-fn check_kind(name: &str, kind: CollectionType) -> Result<()> {
-    if kind == CollectionType::Calibration {
-        return Ok(());
-    }
-    Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not CALIBRATION")))
-}
-
 /// Every id must be a dataset of a calibration type.
 async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
     let ids = datasets::ids(rows, "dataset_id")?;
@@ -128,7 +119,8 @@ async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
 impl Verb for Decertify {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
-        check_kind(&self.collection, collections::load(&repo.registry).await?.get(&self.collection)?.kind)?;
+        let kind = collections::load(&repo.registry).await?.get(&self.collection)?.kind;
+        check(&self.collection, kind, CollectionType::Calibration)?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let data_ids = match rows {
             Some(rows) => Some(all(Some(rows)).await?),

@@ -11,25 +11,25 @@ use crate::model::glob;
 use crate::registry::collections::load;
 use crate::registry::conn::Batches;
 
-/// Refuses a collection that is no RUN.
+/// Refuses a collection of another type than the one wanted.
 ///
 /// # Errors
 /// Its type.
-pub(super) fn check_run(name: &str, kind: CollectionType) -> Result<()> {
-    if kind == CollectionType::Run {
+pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
+    if kind == wanted {
         return Ok(());
     }
-    Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not RUN")))
+    Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not {wanted}")))
 }
 
-/// What makes a RUN collection be there.
+/// What makes a collection of this type be there.
 ///
 /// # Errors
 /// A collection of this name and another type, or what the database says.
-pub(super) async fn run(repo: &Repo, name: &str) -> Result<Option<Change>> {
+pub(super) async fn wanted(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
     match load(&repo.registry).await?.find(name) {
-        Some(there) => check_run(name, there.kind).map(|()| None),
-        None => Ok(Some(Change::Collection(name.to_owned(), CollectionType::Run, None))),
+        Some(there) => check(name, there.kind, kind).map(|()| None),
+        None => Ok(Some(Change::Collection(name.to_owned(), kind, None))),
     }
 }
 
@@ -56,10 +56,7 @@ impl Verb for RegisterCollection {
                 hand.note("collection", Outcome::Existing, format!("{} {}", self.kind, self.name), 1);
                 Ok(())
             }
-            Some(there) => Err(Error::new(
-                Kind::Conflict,
-                format!("collection '{}' is {}, not {}", self.name, there.kind, self.kind),
-            )),
+            Some(there) => check(&self.name, there.kind, self.kind),
             None => hand.apply(vec![Change::Collection(self.name.clone(), self.kind, self.doc.clone())]).await,
         }
     }

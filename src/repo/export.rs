@@ -28,7 +28,7 @@ use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::search::{self, columns};
 use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
-use crate::store::transfer::{Mode, Transfer, bring};
+use crate::store::transfer::{Content, Mode, Transfer, bring};
 use crate::store::{Place, placement};
 
 /// Exports datasets.
@@ -267,7 +267,11 @@ impl Export {
                         Some(mode) => {
                             let extension = placement::extension(path);
                             let inside = if outside { format!("{}{extension}", named[row]) } else { path.clone() };
-                            files.push(Transfer { from: PathBuf::from(place.local()), to: folder.join(&inside), mode });
+                            files.push(Transfer {
+                                from: Content::File(PathBuf::from(place.local())),
+                                to: folder.join(&inside),
+                                mode,
+                            });
                             inside
                         }
                     };

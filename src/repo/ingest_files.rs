@@ -17,6 +17,7 @@ use super::placing::Planned;
 use super::spool::Rows;
 use super::{Access, Repo, Verb, collections};
 use crate::error::{Error, Kind, Result};
+use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
@@ -56,7 +57,7 @@ impl Verb for IngestFiles {
         };
         let shared = self.shared(&repo)?;
         let mut plan = Vec::new();
-        plan.extend(collections::run(&repo, &self.run).await?);
+        plan.extend(collections::wanted(&repo, &self.run, CollectionType::Run).await?);
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
         let (mut new, mut moved, mut transfers, mut same) = (Rows::default(), Rows::default(), Vec::new(), 0);
         let mut seen: HashMap<String, String> = HashMap::new();

@@ -14,6 +14,7 @@ use super::sync::{Status, compare};
 use super::{Access, Repo, Verb, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::skymap_config::SkyMap;
+use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
@@ -21,7 +22,7 @@ use crate::registry::rows::{batch, constant_int, constant_text};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::{dataset_types, texts};
 use crate::store::Place;
-use crate::store::transfer::{Mode, Transfer};
+use crate::store::transfer::{Content, Mode, Transfer};
 
 /// Registers a sky map; one that is registered is left as it is.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     }
     check_other_names(repo, &map).await?;
     let mut plan = Vec::new();
-    plan.extend(collections::run(repo, RUN).await?);
+    plan.extend(collections::wanted(repo, RUN, CollectionType::Run).await?);
     let kind = DatasetType {
         name: TYPE.0.to_owned(),
         dimensions: vec!["skymap".to_owned()],
@@ -94,11 +95,6 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     }
     let planned = Rows::from(record);
     let pickle = map.pickle();
-    let file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile()
-        .map_err(|e| Error::from(e).context("temporary file"))?;
-    std::fs::write(file.path(), &pickle).map_err(|e| Error::from(e).context("temporary file"))?;
     let dataset = batch([
         ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
         ("skymap", constant_text(&map.name, 1)),
@@ -106,7 +102,8 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     let path = paths(repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
     let path = format!("{path}.pickle");
     let to = std::path::PathBuf::from(Place::parse(&repo.datastore_root())?.local()).join(&path);
-    plan.push(Change::Files(vec![Transfer { from: file.path().to_owned(), to, mode: Mode::Copy }]));
+    let size = i64::try_from(pickle.len()).unwrap_or(-1);
+    plan.push(Change::Files(vec![Transfer { from: Content::Bytes(pickle.into()), to, mode: Mode::Copy }]));
     plan.push(Change::Insert("skymap".to_owned(), planned));
     let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
         .await
@@ -117,7 +114,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     let dataset = batch(columns.chain([
         ("path", constant_text(&path, 1)),
         ("formatter", constant_text(repo.formatter(&kind)?, 1)),
-        ("file_size", constant_int(i64::try_from(pickle.len()).unwrap_or(-1), 1)),
+        ("file_size", constant_int(size, 1)),
     ]))?;
     plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
     hand.begin("register_skymap", None);

@@ -3,6 +3,8 @@
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::error::{Error, Result};
 
 /// How a file gets into the datastore.
@@ -48,11 +50,29 @@ impl Mode {
     }
 }
 
+/// What is brought in.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A file.
+    File(PathBuf),
+    /// Bytes that are no file yet: whatever the mode, they are written.
+    Bytes(Bytes),
+}
+
+impl std::fmt::Display for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "'{}'", path.display()),
+            Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+        }
+    }
+}
+
 /// One file to be brought in.
 #[derive(Debug, Clone)]
 pub struct Transfer {
-    /// Where it is.
-    pub from: PathBuf,
+    /// What it is.
+    pub from: Content,
     /// Where it shall be.
     pub to: PathBuf,
     /// How.
@@ -73,8 +93,8 @@ pub fn bring(transfers: &[Transfer]) -> Result<Vec<PathBuf>> {
             Err(error) => {
                 take_back(&made);
                 return Err(Error::from(error).context(format_args!(
-                    "bringing '{}' to '{}'",
-                    transfer.from.display(),
+                    "bringing {} to '{}'",
+                    transfer.from,
                     transfer.to.display()
                 )));
             }
@@ -97,13 +117,14 @@ pub fn take_back(made: &[PathBuf]) {
 /// What the file system says, naming the file.
 pub fn finish(transfers: &[Transfer]) -> Result<()> {
     for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
+        let Content::File(from) = &transfer.from else { continue };
         // A file that lies at its place already has not moved.
-        if same_place(&transfer.from, &transfer.to) {
+        if same_place(from, &transfer.to) {
             continue;
         }
-        match std::fs::remove_file(&transfer.from) {
+        match std::fs::remove_file(from) {
             Err(e) if e.kind() != Io::NotFound => {
-                return Err(Error::from(e).context(format_args!("removing '{}'", transfer.from.display())));
+                return Err(Error::from(e).context(format_args!("removing '{}'", from.display())));
             }
             _ => {}
         }
@@ -112,20 +133,23 @@ pub fn finish(transfers: &[Transfer]) -> Result<()> {
 }
 
 fn one(transfer: &Transfer) -> std::io::Result<bool> {
-    let Transfer { to, mode, .. } = transfer;
-    // A link to a link would dangle when the first one goes.
-    let from = &transfer.from.canonicalize()?;
-    if same_place(&transfer.from, to) {
-        return Ok(false);
-    }
-    if to.exists() {
-        if same(from, to)? {
-            return Ok(false);
-        }
-        return Err(std::io::Error::new(Io::AlreadyExists, "another file is there"));
-    }
-    if let Some(folder) = to.parent() {
+    let Transfer { from, to, mode } = transfer;
+    let there = to.exists();
+    if !there && let Some(folder) = to.parent() {
         std::fs::create_dir_all(folder)?;
+    }
+    let from = match from {
+        Content::File(from) if same_place(from, to) => return Ok(false),
+        // A link to a link would dangle when the first one goes.
+        Content::File(from) => &from.canonicalize()?,
+        Content::Bytes(bytes) if there => return kept(std::fs::read(to)? == bytes[..]),
+        Content::Bytes(bytes) => {
+            beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))?;
+            return Ok(true);
+        }
+    };
+    if there {
+        return kept(same(from, to)?);
     }
     match mode {
         Mode::Copy => copy(from, to)?,
@@ -137,6 +161,11 @@ fn one(transfer: &Transfer) -> std::io::Result<bool> {
         Mode::Direct => return Ok(false),
     }
     Ok(true)
+}
+
+/// Nothing has to be done for a file that is there, if it is the same.
+fn kept(same: bool) -> std::io::Result<bool> {
+    if same { Ok(false) } else { Err(std::io::Error::new(Io::AlreadyExists, "another file is there")) }
 }
 
 /// Whether two paths are the same entry of a folder.
@@ -155,15 +184,24 @@ fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     Ok(left.len() == right.len() && std::fs::read(a)? == std::fs::read(b)?)
 }
 
-/// Copies beside the target and renames, so that no half-written file ever has the name.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    beside(to, |file| std::fs::copy(from, file).map(|_| ()), |to| same(from, to))
+}
+
+/// Writes beside the target and renames, so that no half-written file ever has the name.
+fn beside(
+    to: &Path,
+    write: impl Fn(&Path) -> std::io::Result<()>,
+    same: impl Fn(&Path) -> std::io::Result<bool>,
+) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("."));
-    let beside = tempfile::NamedTempFile::new_in(folder)?;
-    std::fs::copy(from, beside.path())?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let beside = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
+    write(beside.path())?;
     match beside.persist_noclobber(to) {
         Ok(_) => Ok(()),
         // Another writer brought the same file meanwhile.
-        Err(e) if e.error.kind() == Io::AlreadyExists && same(from, to)? => Ok(()),
+        Err(e) if e.error.kind() == Io::AlreadyExists && same(to)? => Ok(()),
         Err(e) => Err(e.error),
     }
 }
@@ -185,13 +223,17 @@ mod tests {
     fn every_mode_brings_the_bytes_and_repeats_harmlessly() {
         let dir = tempfile::tempdir().unwrap();
         for (name, mode) in Mode::ALL.into_iter().filter(|(_, m)| *m != Mode::Direct) {
-            let transfer = Transfer { from: dir.path().join(name), to: dir.path().join("in/deep").join(name), mode };
-            std::fs::write(&transfer.from, name).unwrap();
+            let transfer = Transfer {
+                from: Content::File(dir.path().join(name)),
+                to: dir.path().join("in/deep").join(name),
+                mode,
+            };
+            std::fs::write(dir.path().join(name), name).unwrap();
             assert_eq!(bring(std::slice::from_ref(&transfer)).unwrap().len(), 1, "{name}");
             assert_eq!(std::fs::read_to_string(&transfer.to).unwrap(), name);
             assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty(), "{name}");
             finish(std::slice::from_ref(&transfer)).unwrap();
-            assert_eq!(transfer.from.exists(), mode != Mode::Move, "{name}");
+            assert_eq!(dir.path().join(name).exists(), mode != Mode::Move, "{name}");
         }
     }
 
@@ -200,7 +242,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "a").unwrap();
-        let transfer = Transfer { from: dir.path().join(".").join("a"), to: path.clone(), mode: Mode::Move };
+        let transfer =
+            Transfer { from: Content::File(dir.path().join(".").join("a")), to: path.clone(), mode: Mode::Move };
         assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty());
         finish(&[transfer]).unwrap();
         assert!(path.exists());
@@ -211,13 +254,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a"), "a").unwrap();
-        let good = Transfer { from: at("a"), to: at("x/a"), mode: Mode::Copy };
-        let bad = Transfer { from: at("missing"), to: at("x/b"), mode: Mode::Copy };
+        let good = Transfer { from: Content::File(at("a")), to: at("x/a"), mode: Mode::Copy };
+        let bad = Transfer { from: Content::File(at("missing")), to: at("x/b"), mode: Mode::Copy };
         assert!(bring(&[good, bad]).unwrap_err().said().contains("missing"));
         assert!(!at("x/a").exists());
         // Another file of the same size is not taken for this one.
         std::fs::write(at("x/c"), "c").unwrap();
-        let other = Transfer { from: at("a"), to: at("x/c"), mode: Mode::Copy };
+        let other = Transfer { from: Content::File(at("a")), to: at("x/c"), mode: Mode::Copy };
         assert!(bring(&[other]).unwrap_err().said().contains("another file is there"));
     }
 }

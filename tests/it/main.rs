@@ -2,6 +2,7 @@
 
 mod campaign;
 mod cli;
+mod curated;
 mod errors;
 mod floors;
 mod golden;

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use datafusion::parquet::arrow::ArrowWriter;
 use uuid::{Builder, Uuid};
 
 use super::put;
@@ -51,7 +54,7 @@ struct Calibration<'a> {
 }
 
 /// Writes everything below the folder of a sample.
-pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)]) -> Result<()> {
+pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)], good_visits: &str) -> Result<()> {
     let mut archives: BTreeMap<&str, Vec<Calibration<'_>>> = BTreeMap::new();
     for line in CALIBRATIONS.lines().skip(1) {
         let [ticket, archive, collection] = line.split(',').collect::<Vec<_>>()[..] else {
@@ -65,6 +68,7 @@ pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)]) -> R
     }
     write_single(dir, "pretrained-models-export.yaml", &PRETRAINED, camera)?;
     write_single(dir, "DM-48089-fgcmLookupTable-export.yaml", &FGCM, camera)?;
+    write_ephemerides(dir, camera, good_visits)?;
     for (file, name, rings, scale) in SKYMAPS {
         let text = format!(
             "config.name = \"{name}\"\nconfig.skyMap = \"rings\"\nconfig.skyMap[\"rings\"].numRings = {rings}\n\
@@ -233,6 +237,53 @@ fn write_single(dir: &Path, file: &str, single: &Single, camera: &Instrument) ->
     writer.dataset(single.id, &data_id, single.path, single.formatter)?;
     put(&dir.join("ancillary").join(single.path), format!("{}\n", single.path).as_bytes())?;
     put(&dir.join(file), &writer.finish()?)
+}
+
+/// The dataset type and the run of solar system objects near each detector of each visit.
+const EPHEMERIDES: (&str, &str) = ("preloaded_DRP_SsObjects", "u/jkurla/dp1_ephem_2/20250409T120000Z");
+
+/// Predicted positions of solar system objects, which are as good as anywhere for a sample.
+fn write_ephemerides(dir: &Path, camera: &Instrument, good_visits: &str) -> Result<()> {
+    let (name, run) = EPHEMERIDES;
+    let file = ephemerides()?;
+    let dimensions = ["instrument", "detector", "visit"].map(str::to_owned).to_vec();
+    let storage_class = "DataFrame".to_owned();
+    let kind = DatasetType { name: name.to_owned(), dimensions, storage_class, is_calibration: false };
+    let mut writer = Writer::begin(Vec::new(), "daf_butler", 7)?;
+    writer.collection(run, CollectionType::Run, None, &[])?;
+    writer.datasets(
+        &kind,
+        &["band", "instrument", "day_obs", "detector", "physical_filter", "visit"].map(str::to_owned),
+        run,
+    )?;
+    for visit in good_visits.lines().filter_map(|line| line.parse::<i64>().ok()) {
+        for (detector, full_name, ..) in &camera.detectors {
+            let data_id = [
+                ("instrument", Scalar::Text(camera.name.clone())),
+                ("detector", Scalar::Int(*detector)),
+                ("visit", Scalar::Int(visit)),
+            ];
+            let path =
+                format!("{run}/{name}/{}/{visit}/{name}_{}_{visit}_{full_name}.parq", visit / 100_000, camera.name);
+            put(&dir.join("ancillary").join(&path), &file)?;
+            writer.dataset(&id(&path).to_string(), &data_id, &path, formatter(&kind)?)?;
+        }
+    }
+    put(&dir.join("DM-49977-export.yaml"), &writer.finish()?)
+}
+
+/// A Parquet file of two objects: designation, right ascension and declination (ICRS degrees).
+fn ephemerides() -> Result<Vec<u8>> {
+    let rows = RecordBatch::try_from_iter([
+        ("ObjID", Arc::new(StringArray::from(vec!["SAMPLE 1", "SAMPLE 2"])) as ArrayRef),
+        ("ra", Arc::new(Float64Array::from(vec![53.16, 95.04])) as ArrayRef),
+        ("dec", Arc::new(Float64Array::from(vec![-28.1, -25.0])) as ArrayRef),
+    ])?;
+    let mut bytes = Vec::new();
+    let failed = |e: datafusion::parquet::errors::ParquetError| Error::bug(format!("writing a Parquet file: {e}"));
+    let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).map_err(failed)?;
+    writer.write(&rows).and_then(|()| writer.close().map(drop)).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// The shards of a reference catalogue around the fields, and the table that lists them.

@@ -1,6 +1,7 @@
 //! `butlersql sample`: a synthetic LSSTComCam campaign in the layout of the real one, the same for the same arguments.
 
 mod ancillary;
+mod curated;
 
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
@@ -167,7 +168,8 @@ impl Sample {
         }
         put(&self.dir.join("butler-seed_ccms1.yaml"), SEED.as_bytes())?;
         put(&self.dir.join("dp1_good_visits.txt"), good.as_bytes())?;
-        ancillary::write(&self.dir, &camera, &FIELDS.map(|(_, ra, dec, _)| (ra, dec)))?;
+        ancillary::write(&self.dir, &camera, &FIELDS.map(|(_, ra, dec, _)| (ra, dec)), &good)?;
+        curated::write(&self.dir.join("curated"), &camera)?;
         Ok((exposures, files, good.lines().count()))
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use crate::engine::arguments::{Function, Takes};
 use crate::instrument::Instrument;
-use crate::repo::{CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument, RegisterSkymap};
+use crate::repo::{
+    CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument, RegisterSkymap, WriteCurated,
+};
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -43,6 +45,32 @@ pub fn functions() -> Vec<Function> {
              name and geometry is left as it is.",
         )
         .example("CALL register_skymap('DATA/demo.skymap.config')"),
+        Function::verb(
+            "write_curated_calibrations",
+            "Stores and certifies the calibrations that are kept as files beside the code of an instrument.",
+            |given| {
+                Ok(Arc::new(WriteCurated {
+                    instrument: Instrument::find(&given.need("instrument")?)?,
+                    labels: given.list("label").unwrap_or_default(),
+                    data: given.need("data")?,
+                    camera: given.text("camera"),
+                    collection: given.text("collection"),
+                    prefix: given.text("prefix"),
+                }))
+            },
+        )
+        .arg("instrument", Takes::Text, "its class, its short name, or a YAML file that describes it")
+        .option("label", Takes::TextList, "words in the names of the collections, such as a ticket")
+        .arg("data", Takes::Text, "the folder of calibration data, as package `obs_lsst_data` has it")
+        .option("camera", Takes::Text, "the FITS file of the camera; default `camera.fits` in the folder of the instrument")
+        .option("collection", Takes::Text, "the CALIBRATION collection; default `INSTRUMENT/calib/LABEL`")
+        .option("prefix", Takes::Text, "what collection names begin with; default the name of the instrument")
+        .notes(
+            "Crosstalk, defects and transmission curves are read from ECSV files and stored as FITS files; the names of \
+             the files are the UTC times from when on they are valid. The camera is stored as it is. What is there \
+             already is left as it is.",
+        )
+        .example("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DATA/curated')"),
         Function::verb("register_dataset_type", "Registers a dataset type.", |given| {
             Ok(Arc::new(RegisterDatasetType {
                 name: given.need("dataset_type")?,

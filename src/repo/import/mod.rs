@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use self::datasets::Datasets;
 use self::records::Records;
 use super::change::{Change, Outcome};
-use super::collections::check_run;
+use super::collections::check;
 use super::dataset_types::{check_name, check_storage_class};
 use super::hand::Hand;
 use super::spool::Rows;
@@ -278,7 +278,7 @@ impl<'a> Draft<'a> {
         for run in self.datasets.runs() {
             let kind = self.collections.iter().find(|c| c.0 == *run).map(|c| c.1);
             match self.there.find(run).map(|c| c.kind).or(kind) {
-                Some(kind) => check_run(run, kind)?,
+                Some(kind) => check(run, kind, CollectionType::Run)?,
                 None => return Err(Error::not_found("collection", run, self.names())),
             }
         }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use super::{Exposure, File, IngestRaws, rows};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
+use crate::model::collection::CollectionType;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::dimensions::table;
 use crate::repo::change::{Change, Outcome};
@@ -17,7 +18,7 @@ use crate::repo::hand::Hand;
 use crate::repo::sync::{Status, compare, conflict, pick, twins};
 use crate::repo::{Repo, collections};
 use crate::store::Place;
-use crate::store::transfer::{Mode, Transfer};
+use crate::store::transfer::{Content, Mode, Transfer};
 
 /// What is looked up once and used for every chunk.
 pub(super) struct Chunks<'a> {
@@ -182,7 +183,7 @@ impl<'a> Chunks<'a> {
             None if self.instruments.values().any(|k| k.prepared) => {}
             None => draft.changes.push(Change::DatasetType(wanted)),
         }
-        draft.changes.extend(collections::run(self.repo, run).await?);
+        draft.changes.extend(collections::wanted(self.repo, run, CollectionType::Run).await?);
         Ok(())
     }
 
@@ -325,7 +326,7 @@ impl<'a> Chunks<'a> {
                 let detector = (file.detector, name.as_str());
                 let path = rows::placed(self.repo, instrument, run, exposure, detector, &file.place.name())?;
                 let to = PathBuf::from(root.child("x").local()).with_file_name("").join(&path);
-                files.push(Transfer { from: PathBuf::from(file.place.local()), to: to.clone(), mode });
+                files.push(Transfer { from: Content::File(PathBuf::from(file.place.local())), to: to.clone(), mode });
                 (path, Some(to))
             }
         };

@@ -1,0 +1,138 @@
+//! The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` is rewritten to the verb.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::plan_datafusion_err;
+use datafusion::common::tree_node::Transformed;
+use datafusion::config::ConfigOptions;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::logical_expr::expr::AggregateFunction;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, Aggregate, AggregateUDF, AggregateUDFImpl, Expr, LogicalPlan, LogicalPlanBuilder, Signature,
+    Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::arguments::{Function, Given, Takes};
+use super::verb::{Deed, Face, constant, deed, node};
+use crate::error::Error;
+use crate::repo::Access;
+
+/// The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` without GROUP BY.
+#[derive(Debug)]
+pub struct AggregateFace(pub Arc<Access>);
+
+impl AnalyzerRule for AggregateFace {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|part| match part {
+            LogicalPlan::Aggregate(aggregate) => self.rewrite(aggregate),
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(rewritten.data)
+    }
+
+    fn name(&self) -> &str {
+        "aggregate_face_of_verbs"
+    }
+}
+
+impl AggregateFace {
+    fn rewrite(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+        let calls: Vec<_> = aggregate.aggr_expr.iter().filter_map(verb_call).collect();
+        let Some((function, call)) = calls.first() else {
+            return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
+        };
+        if !aggregate.group_expr.is_empty() || aggregate.aggr_expr.len() > 1 {
+            let said = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
+            return Err(Error::invalid(said).into());
+        }
+        let (deed, input) = self.deed(function, call, &aggregate)?;
+        Ok(Transformed::yes(node(deed, Some(input), Arc::clone(&aggregate.schema))))
+    }
+
+    /// Constants before the rows' columns are arguments, the rest are columns of the rows.
+    fn deed(
+        &self,
+        function: &'static Function,
+        call: &AggregateFunction,
+        of: &Aggregate,
+    ) -> Result<(Deed, LogicalPlan)> {
+        let mut given = Given::default();
+        let mut columns = Vec::new();
+        let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.takes, Takes::Rows(_)));
+        let mut fixed = fixed.collect::<Vec<_>>().into_iter();
+        for expr in &call.params.args {
+            match fixed.next() {
+                Some(argument) => given.set(function, argument, &constant(expr.clone())?)?,
+                None => columns.push(expr.clone()),
+            }
+        }
+        let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} takes no rows", function.name))?;
+        if columns.is_empty() {
+            let said = format!("{} needs a column of its rows after its other arguments", function.name);
+            return Err(Error::invalid(said).into());
+        }
+        given.set_rows(function, rows)?;
+        given.check_complete(function)?;
+        let mut input = LogicalPlanBuilder::from(of.input.as_ref().clone());
+        if let Some(filter) = &call.params.filter {
+            input = input.filter(filter.as_ref().clone())?;
+        }
+        if !call.params.order_by.is_empty() {
+            input = input.sort(call.params.order_by.clone())?;
+        }
+        let input = input.project(columns)?.build()?;
+        Ok((deed(function, &given, &self.0, Face::Count)?, input))
+    }
+}
+
+fn verb_call(expr: &Expr) -> Option<(&'static Function, &AggregateFunction)> {
+    match expr {
+        Expr::Alias(alias) => verb_call(&alias.expr),
+        Expr::AggregateFunction(call) => {
+            let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Marker>()?;
+            Some((super::functions::find(marker.name)?, call))
+        }
+        _ => None,
+    }
+}
+
+/// Stands for a verb among the aggregates until [`AggregateFace`] replaces it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Marker {
+    name: &'static str,
+    signature: Signature,
+}
+
+/// The aggregates that stand for verbs.
+pub fn markers() -> Vec<AggregateUDF> {
+    let verbs = super::functions::all().iter().filter(|f| f.rows().is_some());
+    verbs
+        .map(|f| {
+            let signature = Signature::variadic_any(Volatility::Volatile);
+            AggregateUDF::new_from_impl(Marker { name: f.name, signature })
+        })
+        .collect()
+}
+
+impl AggregateUDFImpl for Marker {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Int64)
+    }
+
+    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        let said = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
+        Err(DataFusionError::from(Error::invalid(said)))
+    }
+}

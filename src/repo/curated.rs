@@ -1,0 +1,358 @@
+//! `write_curated_calibrations`: the calibrations that are kept as files beside the code of an instrument.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
+use async_trait::async_trait;
+use bytes::Bytes;
+use uuid::Uuid;
+
+use super::change::{Change, Outcome};
+use super::hand::Hand;
+use super::placing::{Planned, paths};
+use super::{Access, Repo, Verb, collections};
+use crate::error::{Error, Kind, Result};
+use crate::format::curated::Curated;
+use crate::instrument::Instrument;
+use crate::model::collection::CollectionType;
+use crate::model::dataset::DatasetType;
+use crate::model::time::{Timespan, parse_stem, utc_to_tai};
+use crate::registry::conn::Batches;
+use crate::registry::rows::{batch, constant_text, text_column};
+use crate::registry::schema::{Kind as ColumnKind, Scanned};
+use crate::registry::{dataset_types, datasets, dimensions, ints, texts};
+use crate::store::Place;
+use crate::store::transfer::{Content, Mode, Transfer};
+
+/// The dataset types an instrument may have curated calibrations of.
+const TYPES: &str = include_str!("../instrument/curated.csv");
+/// The most bytes a file is read with.
+const LIMIT: u64 = 1 << 28;
+
+/// Writes curated calibrations; those that are there are left as they are.
+#[derive(Debug)]
+pub struct WriteCurated {
+    /// Their instrument.
+    pub instrument: Instrument,
+    /// Words in the names of their collections.
+    pub labels: Vec<String>,
+    /// The folder with a folder of each instrument.
+    pub data: String,
+    /// The FITS file of the camera; `camera.fits` in the folder of the instrument if nothing.
+    pub camera: Option<String>,
+    /// The CALIBRATION collection, if its name is not made of the labels.
+    pub collection: Option<String>,
+    /// What collection names begin with, if not the name of the instrument.
+    pub prefix: Option<String>,
+}
+
+/// One calibration, to be stored and certified.
+struct Calibration {
+    run: String,
+    detector: Option<i64>,
+    filter: Option<String>,
+    valid: Timespan,
+    fits: Bytes,
+}
+
+/// The names of the detectors and filters that are registered.
+struct Known {
+    detectors: Vec<(i64, String)>,
+    filters: Vec<String>,
+}
+
+#[async_trait]
+impl Verb for WriteCurated {
+    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+        if self.labels.is_empty() && self.collection.is_none() {
+            return Err(Error::invalid("write_curated_calibrations needs label => '…' or collection => '…'"));
+        }
+        let folder = self.instrument.curated_folder.as_ref().ok_or_else(|| {
+            Error::new(Kind::Unsupported, format!("{} has no curated calibrations", self.instrument.name))
+        })?;
+        let repo = access.repo().await?;
+        let known = Known::load(&repo, &self.instrument.name).await?;
+        let folder = Place::parse(&format!("{}/{folder}", self.data.trim_end_matches('/')))?;
+        hand.begin("write_curated_calibrations", None);
+        let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
+        let there = folder.list().await?.folders;
+        for line in TYPES.lines().skip(1) {
+            let [name, class, by_detector, by_filter] = line.split(',').collect::<Vec<_>>()[..] else {
+                return Err(Error::bug(format!("curated.csv: {line}")));
+            };
+            if there.iter().any(|t| t == name) {
+                let kind = calibration_type(name, class, by_detector == "true", by_filter == "true");
+                let all = self.read(&folder.child(name), &kind, &known, hand).await?;
+                found.push((kind, all));
+            }
+        }
+        let plan = self.plan(&repo, found, hand).await?;
+        hand.apply(plan).await
+    }
+}
+
+fn calibration_type(name: &str, storage_class: &str, by_detector: bool, by_filter: bool) -> DatasetType {
+    let mut dimensions = vec!["instrument".to_owned()];
+    dimensions.extend(by_detector.then(|| "detector".to_owned()));
+    dimensions.extend(by_filter.then(|| "physical_filter".to_owned()));
+    DatasetType { name: name.to_owned(), dimensions, storage_class: storage_class.to_owned(), is_calibration: true }
+}
+
+impl Known {
+    async fn load(repo: &Repo, instrument: &str) -> Result<Self> {
+        let (id, name) = (Scanned::plain("id", ColumnKind::Int), Scanned::plain("name", ColumnKind::Text(None)));
+        let full_name = Scanned::plain("full_name", ColumnKind::Text(None));
+        let detectors = dimensions::values(&repo.registry, "detector", vec![id, full_name], Some(instrument)).await?;
+        let filters = dimensions::values(&repo.registry, "physical_filter", vec![name], Some(instrument)).await?;
+        if detectors.num_rows() == 0 {
+            return Err(Error::new(Kind::NotFound, format!("instrument '{instrument}' is not registered")));
+        }
+        let detectors = ints(&detectors, 0).into_iter().zip(texts(&detectors, 1)).collect();
+        Ok(Self { detectors, filters: texts(&filters, 0) })
+    }
+
+    /// The detector whose full name, in lower case, is that of a folder.
+    fn detector(&self, folder: &str) -> Result<i64> {
+        let names: Vec<String> = self.detectors.iter().map(|(_, name)| name.to_lowercase()).collect();
+        let found = names.iter().zip(&self.detectors).find(|(name, _)| *name == folder);
+        found
+            .map(|(_, (id, _))| *id)
+            .ok_or_else(|| Error::not_found("detector", folder, names.iter().map(String::as_str)))
+    }
+
+    /// The filter whose name, in lower case and without blanks, is that of a folder.
+    fn filter(&self, folder: &str) -> Result<&str> {
+        let names: Vec<String> = self.filters.iter().map(|name| name.to_lowercase().replace(' ', "_")).collect();
+        let found = names.iter().zip(&self.filters).find(|(name, _)| *name == folder);
+        let unknown = || Error::not_found("physical_filter", folder, names.iter().map(String::as_str));
+        found.map(|(_, filter)| filter.as_str()).ok_or_else(unknown)
+    }
+}
+
+impl WriteCurated {
+    /// What names of collections begin with.
+    fn base(&self) -> String {
+        let mut base = format!("{}/calib", self.prefix.as_ref().unwrap_or(&self.instrument.name));
+        self.labels.iter().for_each(|label| base.push_str(&format!("/{label}")));
+        base
+    }
+
+    /// The camera, which is valid at all times.
+    async fn camera(&self, folder: &Place) -> Result<Calibration> {
+        let file = match &self.camera {
+            Some(file) => Place::parse(file)?,
+            None => folder.child("camera.fits"),
+        };
+        let fits = file.read(LIMIT).await.map_err(|e| e.context("camera"))?;
+        if !fits.starts_with(b"SIMPLE  =") {
+            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.local())));
+        }
+        let run = format!("{}/unbounded", self.base());
+        Ok(Calibration { run, detector: None, filter: None, valid: Timespan::ALL, fits })
+    }
+
+    /// The calibrations of one type: in the folder itself, or in folders of detectors, of filters, or of both.
+    async fn read(
+        &self,
+        folder: &Place,
+        kind: &DatasetType,
+        known: &Known,
+        hand: &mut Hand<'_>,
+    ) -> Result<Vec<Calibration>> {
+        let has = |dimension: &str| kind.dimensions.iter().any(|d| d == dimension);
+        let mut folders = vec![(folder.clone(), None, None)];
+        if has("detector") {
+            folders = below(folders).await?;
+            for (folder, detector, _) in &mut folders {
+                *detector = Some(known.detector(&folder.name()).map_err(|e| named(e, folder))?);
+            }
+        }
+        if has("physical_filter") {
+            folders = below(folders).await?;
+            for (folder, _, filter) in &mut folders {
+                *filter = Some(known.filter(&folder.name()).map_err(|e| named(e, folder))?.to_owned());
+            }
+        }
+        let mut all = Vec::new();
+        for (folder, detector, filter) in folders {
+            let files = folder.list().await?.files.into_iter().map(|(name, _)| name);
+            let mut begins = Vec::new();
+            for name in files.filter(|name| [".ecsv", ".yaml", ".json"].iter().any(|end| name.ends_with(end))) {
+                let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
+                let begin = parse_stem(stem).map(utc_to_tai);
+                let begin = begin.ok_or_else(|| {
+                    let said = format!("the name of file '{}' is no date", folder.child(&name).local());
+                    Error::invalid(said)
+                })?;
+                begins.push((begin, name));
+            }
+            begins.sort();
+            for (at, (begin, name)) in begins.iter().enumerate() {
+                let file = folder.child(name);
+                let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
+                let read = self.file(&file, kind, detector, filter.clone(), valid).await;
+                all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.local())))?);
+                hand.tick(1, 0);
+            }
+        }
+        Ok(all)
+    }
+
+    async fn file(
+        &self,
+        file: &Place,
+        kind: &DatasetType,
+        detector: Option<i64>,
+        filter: Option<String>,
+        valid: Timespan,
+    ) -> Result<Calibration> {
+        if !file.name().ends_with(".ecsv") {
+            return Err(Error::new(Kind::Unsupported, "only ECSV files are understood"));
+        }
+        let curated = Curated::parse(&kind.storage_class, &file.read(LIMIT).await?)?;
+        let differs = |key: &str, wanted: &str, given: &str| {
+            Err(Error::invalid(format!("the header says {key} is '{given}', the folder '{wanted}'")))
+        };
+        let folder = self.instrument.curated_folder.as_deref().unwrap_or_default();
+        for (key, wanted) in [("INSTRUME", folder), ("OBSTYPE", &*kind.name)] {
+            let given = curated.text(key)?;
+            if !given.eq_ignore_ascii_case(wanted) {
+                return differs(key, wanted, given);
+            }
+        }
+        if let Some(detector) = detector {
+            let given = curated.int("DETECTOR")?;
+            if given != detector {
+                return differs("DETECTOR", &detector.to_string(), &given.to_string());
+            }
+        }
+        if let Some(filter) = &filter {
+            let given = curated.text("FILTER")?;
+            if given != filter {
+                return differs("FILTER", filter, given);
+            }
+        }
+        let date = curated.text("CALIBDATE")?;
+        let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is no date")))?;
+        let day = chrono::DateTime::from_timestamp_nanos(clock).format("%Y%m%dT%H%M%SZ");
+        let run = format!("{}/curated/{day}", self.base());
+        Ok(Calibration { run, detector, filter, valid, fits: curated.fits.into() })
+    }
+
+    /// Decides what has to be done for the calibrations found.
+    async fn plan(
+        &self,
+        repo: &Repo,
+        found: Vec<(DatasetType, Vec<Calibration>)>,
+        hand: &mut Hand<'_>,
+    ) -> Result<Vec<Change>> {
+        let collection = self.collection.clone().unwrap_or_else(|| self.base());
+        let mut plan = Vec::new();
+        plan.extend(collections::wanted(repo, &collection, CollectionType::Calibration).await?);
+        let root = PathBuf::from(Place::parse(&repo.datastore_root())?.local());
+        let records = dataset_types::load(&repo.registry).await?;
+        let mut runs: BTreeMap<String, ()> = BTreeMap::new();
+        let (mut files, mut stored, mut certified) = (Vec::new(), Vec::new(), Vec::new());
+        for (kind, all) in found {
+            let record = records.iter().find(|r| r.dataset_type.name == kind.name);
+            match record {
+                Some(record) => dataset_types::check_same(&kind, &record.dataset_type)?,
+                None => plan.push(Change::DatasetType(kind.clone())),
+            }
+            let mut by_run: BTreeMap<String, Vec<Calibration>> = BTreeMap::new();
+            for one in all {
+                by_run.entry(one.run.clone()).or_default().push(one);
+            }
+            for (run, all) in by_run {
+                if runs.insert(run.clone(), ()).is_none() {
+                    plan.extend(collections::wanted(repo, &run, CollectionType::Run).await?);
+                }
+                let rows = self.rows(&kind, &all)?;
+                let (mut new, mut ids) = (Vec::new(), texts(&rows, 0));
+                if let Some(record) = record {
+                    let there = datasets::present(&repo.registry, record, &run, &rows).await?;
+                    for (id, key) in ids.iter_mut().zip(datasets::keys(record, &rows)?) {
+                        new.push(!there.contains_key(&key));
+                        there.get(&key).into_iter().for_each(|present| id.clone_from(&present.id));
+                    }
+                } else {
+                    new.resize(all.len(), true);
+                }
+                certified.extend(ids.into_iter().zip(all.iter().map(|one| one.valid)));
+                let mask = new.iter().map(|new| Some(*new)).collect();
+                let rows = arrow::compute::filter_record_batch(&rows, &mask)?;
+                hand.note("dataset", Outcome::Existing, &kind.name, (new.len() - rows.num_rows()) as u64);
+                if rows.num_rows() == 0 {
+                    continue;
+                }
+                let places = paths(repo, &kind, &run, &rows, &Planned::new()).await?;
+                let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
+                let kept = || all.iter().zip(&new).filter(|(_, new)| **new).map(|(one, _)| one);
+                files.extend(kept().zip(&places).map(|(one, path)| Transfer {
+                    from: Content::Bytes(one.fits.clone()),
+                    to: root.join(path),
+                    mode: Mode::Copy,
+                }));
+                let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
+                let sizes: Int64Array = kept().map(|one| i64::try_from(one.fits.len()).ok()).collect();
+                let rows = batch(columns.chain([
+                    ("path", text_column(places.iter().map(String::as_str))),
+                    ("formatter", constant_text(repo.formatter(&kind)?, places.len())),
+                    ("file_size", Arc::new(sizes) as ArrayRef),
+                ]))?;
+                stored.push(Change::Datasets(kind.name.clone(), run, rows.into()));
+            }
+        }
+        if !files.is_empty() {
+            plan.push(Change::Files(files));
+        }
+        plan.append(&mut stored);
+        plan.push(Change::Join(collection, CollectionType::Calibration, certifications(&certified)?.into()));
+        Ok(plan)
+    }
+
+    /// New ids with the data IDs.
+    fn rows(&self, kind: &DatasetType, all: &[Calibration]) -> Result<RecordBatch> {
+        let ids: StringArray = all.iter().map(|_| Some(Uuid::new_v4().to_string())).collect();
+        let mut columns: Vec<(&str, ArrayRef)> = vec![("dataset_id", Arc::new(ids))];
+        for dimension in &kind.dimensions {
+            let values: ArrayRef = match dimension.as_str() {
+                "detector" => Arc::new(all.iter().map(|one| one.detector).collect::<Int64Array>()),
+                "physical_filter" => Arc::new(all.iter().map(|one| one.filter.as_deref()).collect::<StringArray>()),
+                _ => constant_text(&self.instrument.name, all.len()),
+            };
+            columns.push((dimension, values));
+        }
+        batch(columns)
+    }
+}
+
+fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {
+    let times = |end: fn(&Timespan) -> i64| {
+        Arc::new(all.iter().map(|(_, span)| Some(end(span))).collect::<TimestampNanosecondArray>()) as ArrayRef
+    };
+    batch([
+        ("dataset_id", text_column(all.iter().map(|(id, _)| id.as_str()))),
+        ("timespan_begin", times(|span| span.begin)),
+        ("timespan_end", times(|span| span.end)),
+    ])
+}
+
+type Folder = (Place, Option<i64>, Option<String>);
+
+/// The folders in folders.
+async fn below(folders: Vec<Folder>) -> Result<Vec<Folder>> {
+    let mut all = Vec::new();
+    for (folder, detector, filter) in folders {
+        for name in folder.list().await?.folders {
+            all.push((folder.child(&name), detector, filter.clone()));
+        }
+    }
+    Ok(all)
+}
+
+fn named(error: Error, folder: &Place) -> Error {
+    error.context(format_args!("folder '{}'", folder.local()))
+}
