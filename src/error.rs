@@ -201,7 +201,12 @@ impl From<DataFusionError> for Error {
             DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => Kind::Invalid,
             _ => Kind::Failed,
         };
-        let said = root.message().lines().next().unwrap_or_default().trim_end_matches('.').to_owned();
+        let message = root.message();
+        let said = message.lines().next().unwrap_or_default();
+        // What a function says of the types it is given comes wrapped.
+        let wrapped = said.split_once("coercion failed with: Error during planning: ").map(|(_, said)| said);
+        let said = wrapped.map_or(said, |said| said.split(" No function matches").next().unwrap_or(said));
+        let said = said.trim_end_matches('.').to_owned();
         Self::new(kind, said).at(at).because(error)
     }
 }

@@ -11,6 +11,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
 use crate::repo::Verb;
+use crate::universe::Universe;
 
 /// What an argument takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum Takes {
     Bool,
     /// A whole number.
     Int,
+    /// A number, of each row.
+    Number,
+    /// A region in `sphgeom`'s encoding, of each row.
+    Region,
     /// A time without zone, of each row.
     Time,
     /// A subquery, with what its columns are.
@@ -37,6 +42,8 @@ impl Takes {
             Self::TextList => "list of text",
             Self::Bool => "boolean",
             Self::Int => "integer",
+            Self::Number => "number",
+            Self::Region => "region",
             Self::Time => "time",
             Self::Rows(_) => "rows",
         }
@@ -73,10 +80,12 @@ pub enum Does {
     Verb(fn(&Given) -> Result<Arc<dyn Verb>>),
     /// Searches the repository; planned by the engine's search.
     Search,
+    /// Stands for a query over the tables of a universe.
+    Query(fn(&Given, &Universe) -> Result<String>),
     /// Yields the rows of something outside the repository.
     Read(Arc<dyn Reader>),
     /// Computes a value for each row.
-    Scalar(fn() -> ScalarUDF),
+    Scalar(ScalarUDF),
 }
 
 impl std::fmt::Debug for Does {
@@ -84,6 +93,7 @@ impl std::fmt::Debug for Does {
         f.write_str(match self {
             Self::Verb(_) => "Verb",
             Self::Search => "Search",
+            Self::Query(_) => "Query",
             Self::Read(_) => "Read",
             Self::Scalar(_) => "Scalar",
         })
@@ -118,14 +128,19 @@ impl Function {
         Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Search }
     }
 
+    /// A function that stands for a query.
+    pub fn query(name: &'static str, says: &'static str, text: fn(&Given, &Universe) -> Result<String>) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Query(text) }
+    }
+
     /// A function that reads something outside the repository.
     pub fn read(name: &'static str, says: &'static str, reader: Arc<dyn Reader>) -> Self {
         Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Read(reader) }
     }
 
     /// A function of each row.
-    pub fn scalar(name: &'static str, says: &'static str, make: fn() -> ScalarUDF) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Scalar(make) }
+    pub fn scalar(name: &'static str, says: &'static str, udf: ScalarUDF) -> Self {
+        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Scalar(udf) }
     }
 
     /// With an argument that must be given.
@@ -223,7 +238,7 @@ impl Given {
                 Ok(ScalarValue::Int64(Some(n))) if value.data_type().is_integer() => Value::Int(n),
                 _ => return Err(wrong()),
             },
-            Takes::Rows(_) | Takes::Time => return Err(wrong()),
+            Takes::Rows(_) | Takes::Time | Takes::Number | Takes::Region => return Err(wrong()),
         };
         self.once(function, argument)?;
         self.values.insert(argument.name, value);

@@ -121,7 +121,11 @@ impl World {
         Error::not_found(what, name, tables.table_names().iter().map(String::as_str))
     }
 
-    async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
+    /// A table that stands for a query.
+    ///
+    /// # Errors
+    /// A query that cannot be planned.
+    pub async fn view(&self, sql: &str) -> OwnResult<Arc<dyn TableProvider>> {
         let state = read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))?;
         let plan = Box::pin(state.create_logical_plan(sql)).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
@@ -276,7 +280,7 @@ impl Tables {
         if let Some((_, sql)) = VIEWS.iter().find(|v| v.0 == name) {
             // A datastore may call its records otherwise.
             let records = quoted(&known.repo.registry.file_records.name);
-            return self.world.view(&sql.replace("file_datastore_records", &records)).await.map(Some);
+            return Ok(Some(self.world.view(&sql.replace("file_datastore_records", &records)).await?));
         }
         if name == "memberships" {
             let registry = &known.repo.registry;
@@ -285,7 +289,7 @@ impl Tables {
             return Ok(Some(Arc::new(table)));
         }
         if let Some(element) = shown(&known.repo).find(|e| e.name == name) {
-            return self.world.view(&element_view(known, element)).await.map(Some);
+            return Ok(Some(self.world.view(&element_view(known, element)).await?));
         }
         Ok(dataset_table(name, known))
     }

@@ -9,6 +9,7 @@ pub mod reference;
 mod scan;
 mod search;
 pub mod session;
+mod sky;
 pub mod statement;
 mod tables;
 mod using;

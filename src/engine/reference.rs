@@ -71,7 +71,7 @@ pub fn render() -> String {
 fn kind(function: &Function) -> u8 {
     match function.does {
         Does::Verb(_) => 0,
-        Does::Search => 1,
+        Does::Search | Does::Query(_) => 1,
         Does::Read(_) => 2,
         Does::Scalar(_) => 3,
     }

@@ -20,9 +20,11 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
 use super::functions;
+use super::sky::OneIsTrue;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
 use super::verb::{self, DeedPlanner, Link};
 use crate::error::{Error, Kind, Place, Result};
+use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
 use crate::repo::change::Outcome;
@@ -69,6 +71,7 @@ impl Session {
     /// # Errors
     /// The engine cannot be set up.
     pub fn with(repository: &str, write: bool, progress: Arc<dyn Progress>) -> Result<Self> {
+        leap_seconds::check()?;
         let world = Arc::new(World::new(Arc::new(Access::new(repository, write))));
         let link = Arc::new(Link::new(progress));
         let mut config = SessionConfig::new()
@@ -79,9 +82,9 @@ impl Session {
         config.options_mut().sql_parser.collect_spans = true;
         // The order of a verb's rows means something.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
-        let state = SessionStateBuilder::new()
-            .with_config(config)
-            .with_default_features()
+        let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
+        builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
+        let state = builder
             .with_query_planner(Arc::new(DeedPlanner))
             .with_analyzer_rule(Arc::new(AggregateFace(Arc::clone(&world.access))))
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
@@ -94,8 +97,8 @@ impl Session {
         world.attach(move || state.upgrade().map(|s| s.read().clone()));
         aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
         for function in functions::all() {
-            if let Does::Scalar(make) = function.does {
-                context.register_udf(make());
+            if let Does::Scalar(udf) = &function.does {
+                context.register_udf(udf.clone());
             }
         }
         Ok(Self { context, world, link, catalog })

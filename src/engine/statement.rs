@@ -361,6 +361,11 @@ impl Functions {
                 let table = super::search::table(function.name, &given, &self.0.access, &known.types)?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
+            Does::Query(text) => {
+                let text = text(&given, &self.0.snapshot()?.repo.registry.universe)?;
+                let view = waited(self.0.view(&text))?;
+                LogicalPlanBuilder::scan(function.name, provider_as_source(view), None)?.build()
+            }
             Does::Read(reader) => {
                 let table = waited(reader.table(&given))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()

@@ -3,4 +3,5 @@
 pub mod collection;
 pub mod dataset;
 pub mod glob;
+pub mod leap_seconds;
 pub mod time;

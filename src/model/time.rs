@@ -1,8 +1,8 @@
 //! Times and validity ranges: whole nanoseconds since 1970-01-01 00:00:00 TAI, as the registry stores them.
 
-use std::sync::LazyLock;
-
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
+
+use super::leap_seconds;
 
 /// Nanoseconds of a day.
 pub const DAY: i64 = 86_400_000_000_000;
@@ -119,20 +119,11 @@ pub fn format(clock: i64) -> String {
     }
 }
 
-/// (UTC instant, TAI − UTC from then on), in nanoseconds, in time order.
-static LEAPS: LazyLock<Vec<(i64, i64)>> = LazyLock::new(|| {
-    include_str!("leap_seconds.csv")
-        .lines()
-        .filter_map(|line| line.split_once(','))
-        .filter_map(|(day, seconds)| Some((parse(day)?, seconds.parse::<i64>().ok()? * 1_000_000_000)))
-        .collect()
-});
-
 /// TAI − UTC at a UTC clock reading, in nanoseconds. Before 1972 UTC ran at another rate:
 /// 4.2131700 s + (MJD − 39126) × 0.002592 s (from 1968 on; IERS).
 fn offset(utc: i64) -> i64 {
-    match LEAPS.iter().rev().find(|(from, _)| *from <= utc) {
-        Some((_, offset)) => *offset,
+    match leap_seconds::offset(utc) {
+        Some(offset) => offset,
         None => {
             let mjd = 40_587.0 + utc as f64 / DAY as f64;
             ((4.213_170_0 + (mjd - 39_126.0) * 0.002_592) * 1e9).round() as i64

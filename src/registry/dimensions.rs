@@ -11,8 +11,7 @@ use super::conn::{OnConflict, Tx};
 use super::rows::{batch, column, constant_int, constant_text, distinct_texts, keyed, text_column};
 use super::schema::{Scanned, Table, arrow_schema, element_table, static_tables};
 use crate::error::{Error, Kind, Result};
-use crate::sphere::htm::envelope;
-use crate::sphere::polygon::Polygon;
+use crate::sphere::region::Region;
 use crate::universe::Element;
 
 /// The table of an element.
@@ -68,14 +67,13 @@ async fn write_overlaps(
     let (mut rows, mut pixels) = (Vec::new(), Vec::new());
     for (row, region) in (0..).zip(regions.as_binary::<i32>()) {
         let Some(bytes) = region else { continue };
-        let polygon = Polygon::decode(bytes).ok_or_else(|| {
-            let said =
-                format!("a region of '{}' is no convex polygon, and other shapes are not written yet", element.name);
-            Error::new(Kind::Unsupported, said)
+        let region = Region::decode(bytes).ok_or_else(|| {
+            Error::invalid(format!("a region of '{}' is none in the encoding of sphgeom", element.name))
         })?;
-        let touched = envelope(&polygon, u32::try_from(level).unwrap_or(0));
-        rows.extend(std::iter::repeat_n(row, touched.len()));
-        pixels.extend(touched);
+        for touched in region.envelope(u32::try_from(level).unwrap_or(0)) {
+            rows.extend(touched.clone().map(|_| row));
+            pixels.extend(touched);
+        }
     }
     let name = format!("{}_skypix_overlap", element.name);
     let tables = static_tables(&registry.universe, registry.shape);

@@ -82,8 +82,9 @@ impl Arrivals<'_> {
         }
         let elsewhere = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &unknown).await?;
         if let Some(id) = elsewhere.values().flatten().next() {
+            // Or another writer stored it since the run was asked: then it is found when all is looked at again.
             let said = format!("dataset {id} is there already, in another run or with another type or data ID");
-            return Err(Error::new(Kind::Conflict, said));
+            return Err(Error::new(Kind::Stale, said));
         }
         let is_new: Vec<bool> = keys
             .iter()

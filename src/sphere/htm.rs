@@ -1,43 +1,147 @@
 //! The Hierarchical Triangular Mesh: which pixels a region touches.
 
-use super::polygon::{Polygon, Relation};
-use super::{Vector, unit};
+use std::ops::Range;
+
+use super::polygon::{Polygon, bounding_box, relation_to_circle};
+use super::region::Region;
+use super::relation::Relation;
+use super::{Vector, distance2, norm, orientation, unit};
 
 const X: Vector = [1.0, 0.0, 0.0];
 const Y: Vector = [0.0, 1.0, 0.0];
 const Z: Vector = [0.0, 0.0, 1.0];
-const NX: Vector = [-1.0, 0.0, 0.0];
-const NY: Vector = [0.0, -1.0, 0.0];
-const NZ: Vector = [0.0, 0.0, -1.0];
+const NX: Vector = [-1.0, -0.0, -0.0];
+const NY: Vector = [-0.0, -1.0, -0.0];
+const NZ: Vector = [-0.0, -0.0, -1.0];
 
 /// The eight root trixels, S0 to N3, with indices from 8.
 const ROOTS: [[Vector; 3]; 8] =
     [[X, NZ, Y], [Y, NZ, NX], [NX, NZ, NY], [NY, NZ, X], [X, Z, NY], [NY, Z, NX], [NX, Z, Y], [Y, Z, X]];
 
-/// The indices at a level of all trixels that touch a polygon, ascending.
-pub fn envelope(polygon: &Polygon, level: u32) -> Vec<i64> {
-    let mut found = Vec::new();
-    let cap = Cap::around(polygon.vertices());
+/// The finest level whose indices exist.
+pub const FINEST: u32 = 24;
+
+/// The pixels of a level that touch a region that is no union or intersection, as ascending ranges.
+pub(super) fn cover(region: &Region, level: u32) -> Vec<Range<i64>> {
+    let (relation, cap): (Relate<'_>, _) = match region {
+        Region::Polygon(p) => (Box::new(|trixel| p.relation_of(trixel)), Some(Cap::around(p.vertices()))),
+        Region::Circle(c) => (Box::new(|trixel| relation_to_circle(trixel, c)), None),
+        Region::Box(b) => (Box::new(|trixel| bounding_box(trixel).relation(*b)), None),
+        Region::Ellipse(e) => {
+            let circle = e.bounding_circle();
+            (Box::new(move |trixel| relation_to_circle(trixel, &circle).without(Relation::WITHIN)), None)
+        }
+        Region::Union(_) | Region::Intersection(_) => (Box::new(|_| Relation::UNKNOWN), None),
+    };
+    let mut search = Search { relation, cap, found: Vec::new() };
     for (index, trixel) in (8..).zip(ROOTS) {
-        visit(polygon, &cap, index, trixel, level, &mut found);
+        search.visit(index, trixel, level);
     }
-    found
+    search.found
 }
 
-fn visit(polygon: &Polygon, cap: &Cap, index: i64, trixel: [Vector; 3], levels: u32, found: &mut Vec<i64>) {
-    if cap.is_far_from(&Cap::around(&trixel)) {
-        return;
-    }
-    match polygon.relation(&trixel) {
-        Relation::Disjoint => {}
-        Relation::Within => found.extend(index << (2 * levels)..(index + 1) << (2 * levels)),
-        Relation::Unknown if levels == 0 => found.push(index),
-        Relation::Unknown => {
-            for (child, trixel) in (0..).zip(children(trixel)) {
-                visit(polygon, cap, 4 * index + child, trixel, levels - 1, found);
-            }
+/// How a trixel lies to a region.
+type Relate<'a> = Box<dyn Fn(&[Vector; 3]) -> Relation + 'a>;
+
+/// A search for the trixels that touch a region.
+struct Search<'a> {
+    relation: Relate<'a>,
+    cap: Option<Cap>,
+    found: Vec<Range<i64>>,
+}
+
+impl Search<'_> {
+    fn visit(&mut self, index: i64, trixel: [Vector; 3], levels: u32) {
+        if self.cap.as_ref().is_some_and(|cap| cap.is_far_from(&Cap::around(&trixel))) {
+            return;
+        }
+        let relation = (self.relation)(&trixel);
+        if relation.is(Relation::DISJOINT) {
+            return;
+        }
+        if relation.is(Relation::WITHIN) || levels == 0 {
+            push(&mut self.found, index << (2 * levels)..(index + 1) << (2 * levels));
+            return;
+        }
+        for (child, trixel) in (0..).zip(children(trixel)) {
+            self.visit(4 * index + child, trixel, levels - 1);
         }
     }
+}
+
+/// Adds a range that begins at or after the end of the last one.
+fn push(ranges: &mut Vec<Range<i64>>, next: Range<i64>) {
+    match ranges.last_mut() {
+        Some(last) if last.end >= next.start => last.end = last.end.max(next.end),
+        _ => ranges.push(next),
+    }
+}
+
+/// Ranges in ascending order, those that touch made one.
+pub(super) fn merged(mut ranges: Vec<Range<i64>>) -> Vec<Range<i64>> {
+    ranges.sort_by_key(|r| r.start);
+    let mut all = Vec::new();
+    ranges.into_iter().for_each(|range| push(&mut all, range));
+    all
+}
+
+/// What two ascending lists of ranges have in common.
+pub(super) fn common(a: &[Range<i64>], b: &[Range<i64>]) -> Vec<Range<i64>> {
+    let (mut all, mut i, mut j) = (Vec::new(), 0, 0);
+    while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
+        let both = x.start.max(y.start)..x.end.min(y.end);
+        if !both.is_empty() {
+            all.push(both);
+        }
+        if x.end < y.end { i += 1 } else { j += 1 }
+    }
+    all
+}
+
+/// All pixels of a level.
+pub(super) fn universe(level: u32) -> Vec<Range<i64>> {
+    std::iter::once(8 << (2 * level)..16 << (2 * level)).collect()
+}
+
+/// The pixel of a level that holds a point; of several, the first.
+pub fn index(v: Vector, level: u32) -> i64 {
+    let [x, y, z] = v;
+    // In the plane through its edge a point belongs to the quarter that begins there.
+    let root = match (z < 0.0, y > 0.0, y == 0.0) {
+        (true, true, _) => 8 + i64::from(x <= 0.0),
+        (true, _, true) => 8 + 2 * i64::from(x < 0.0),
+        (true, ..) => 10 + i64::from(x >= 0.0),
+        (false, true, _) => 15 - i64::from(x <= 0.0),
+        (false, _, true) => 15 - 2 * i64::from(x < 0.0),
+        (false, ..) => 12 + i64::from(x < 0.0),
+    };
+    let mut trixel = ROOTS[usize::try_from(root - 8).unwrap_or(0)];
+    let mut index = root;
+    for _ in 0..level {
+        let all = children(trixel);
+        // The side of each corner child that faces the middle.
+        let child = (0..3).find(|i| orientation(v, all[*i][1], all[*i][2]) >= 0).unwrap_or(3);
+        trixel = all[child];
+        index = 4 * index + child as i64;
+    }
+    index
+}
+
+/// The level of an index; nothing if it is none.
+pub fn level(index: i64) -> Option<u32> {
+    let bits = index.checked_ilog2().filter(|bits| bits % 2 == 1 && *bits >= 3)?;
+    Some((bits - 3) / 2).filter(|level| *level <= FINEST)
+}
+
+/// The triangle of an index; nothing if it is none.
+pub fn pixel(index: i64) -> Option<Polygon> {
+    let level = level(index)?;
+    let digit = |at: u32| usize::try_from((index >> (2 * at)) & 3).unwrap_or(0);
+    let mut trixel = ROOTS[usize::try_from((index >> (2 * level)) & 7).ok()?];
+    for at in (0..level).rev() {
+        trixel = children(trixel)[digit(at)];
+    }
+    Some(Polygon::new(trixel.to_vec()))
 }
 
 /// A circle on the sphere around points; most trixels are seen to be far from a region by circles alone.
@@ -54,9 +158,9 @@ impl Cap {
 
     fn around(points: &[Vector]) -> Self {
         let sum = points.iter().fold([0.0; 3], |s, p| [s[0] + p[0], s[1] + p[1], s[2] + p[2]]);
-        let length = (sum[0] * sum[0] + sum[1] * sum[1] + sum[2] * sum[2]).sqrt();
+        let length = norm(sum);
         let centre = sum.map(|c| c / length);
-        let radius = points.iter().map(|p| angle(&centre, p)).fold(0.0, f64::max);
+        let radius = points.iter().map(|p| by_chord(centre, *p)).fold(0.0, f64::max);
         Self { centre, radius: if length > 0.0 { radius } else { f64::INFINITY } }
     }
 
@@ -64,14 +168,13 @@ impl Cap {
     fn is_far_from(&self, other: &Self) -> bool {
         self.radius < Self::WIDEST
             && other.radius < Self::WIDEST
-            && angle(&self.centre, &other.centre) > self.radius + other.radius + Self::MARGIN
+            && by_chord(self.centre, other.centre) > self.radius + other.radius + Self::MARGIN
     }
 }
 
-/// The angle between two unit vectors, radians.
-fn angle(a: &Vector, b: &Vector) -> f64 {
-    let chord = ((a[0] - b[0]).powi(2) + (a[1] - b[1]).powi(2) + (a[2] - b[2]).powi(2)).sqrt();
-    2.0 * (chord / 2.0).min(1.0).asin()
+/// The angle between two unit vectors, quickly.
+fn by_chord(a: Vector, b: Vector) -> f64 {
+    2.0 * (distance2(a, b).sqrt() / 2.0).min(1.0).asin()
 }
 
 fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {
@@ -95,6 +198,10 @@ pub fn is_pixel(dimension: &str, index: i64) -> bool {
 mod tests {
     use super::*;
 
+    fn envelope(polygon: Polygon, level: u32) -> Vec<i64> {
+        Region::Polygon(polygon).envelope(level).into_iter().flatten().collect()
+    }
+
     /// A square of this half-width (radians) around a point of the equator.
     fn square(longitude: f64, half: f64) -> Polygon {
         let corner = |dx: f64, dy: f64| {
@@ -106,8 +213,7 @@ mod tests {
 
     #[test]
     fn whole_subtrees_are_taken_whole() {
-        let octant = Polygon::new(vec![X, Y, Z]);
-        let touched = envelope(&octant, 3);
+        let touched = envelope(Polygon::new(vec![X, Y, Z]), 3);
         let inside = (15 << 6)..(16 << 6);
         assert!(inside.clone().all(|i| touched.contains(&i)));
         // Beyond the octant itself, only trixels along its edges touch it.
@@ -117,27 +223,62 @@ mod tests {
 
     #[test]
     fn small_regions_touch_few_trixels_of_the_right_level() {
-        let touched = envelope(&square(0.7, 0.001), 7);
+        let touched = envelope(square(0.7, 0.001), 7);
         assert!((1..=8).contains(&touched.len()), "{touched:?}");
         assert!(touched.iter().all(|i| (131_072..262_144).contains(i)));
         // Where four root trixels meet, all of them are touched.
-        assert_eq!(envelope(&square(0.0, 0.001), 0), [8, 11, 12, 15]);
+        assert_eq!(envelope(square(0.0, 0.001), 0), [8, 11, 12, 15]);
+    }
+
+    #[test]
+    fn ranges_are_joined_and_cut() {
+        assert_eq!(merged(vec![5..7, 1..2, 2..3, 6..9]), [1..3, 5..9]);
+        assert_eq!(common(&[1..3, 5..9], &[2..6, 8..10]), [2..3, 5..6, 8..9]);
+        for (index, is) in
+            [(7, None), (8, Some(0)), (16, None), (32, Some(1)), (131_072, Some(7)), (0, None), (-8, None)]
+        {
+            assert_eq!(level(index), is, "{index}");
+        }
     }
 
     /// Vectors made by the real library, where they are at hand.
+    fn lines(file: &str) -> Vec<String> {
+        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            eprintln!("skipped: {path} is not there");
+            return Vec::new();
+        };
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    }
+
     #[test]
     fn envelopes_equal_those_of_sphgeom() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/skymap/htm_envelopes.jsonl");
-        let Ok(text) = std::fs::read_to_string(path) else { return eprintln!("skipped: {path} is not there") };
-        for line in text.lines() {
-            let case: serde_json::Value = serde_json::from_str(line).unwrap();
-            let hex = case["encoded_hex"].as_str().unwrap();
-            let bytes: Vec<u8> =
-                (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
-            let polygon = Polygon::decode(&bytes).unwrap();
+        for line in lines("htm_envelopes.jsonl") {
+            let case: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let region = Region::decode(&bytes(case["encoded_hex"].as_str().unwrap())).unwrap();
             let ranges = case["htm7"].as_array().unwrap();
-            let want: Vec<i64> = ranges.iter().flat_map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
-            assert_eq!(envelope(&polygon, 7), want, "{}", case["kind"]);
+            let want: Vec<_> = ranges.iter().map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
+            assert_eq!(region.envelope(7), want, "{}", case["kind"]);
+        }
+    }
+
+    #[test]
+    fn indices_and_pixels_equal_those_of_sphgeom() {
+        for line in lines("htm_points.csv").iter().skip(1) {
+            let fields: Vec<_> = line.split(',').collect();
+            let at = bytes(fields[3]);
+            let v = [0, 8, 16].map(|i| f64::from_le_bytes(at[i..i + 8].try_into().unwrap()));
+            assert_eq!(index(v, fields[4].parse().unwrap()), fields[5].parse::<i64>().unwrap(), "{line}");
+        }
+        for line in lines("htm_trixels.csv").iter().skip(1) {
+            let fields: Vec<_> = line.split(',').collect();
+            let number = fields[1].parse().unwrap();
+            assert_eq!(level(number), fields[0].parse().ok(), "{line}");
+            assert_eq!(pixel(number).unwrap().encode(), bytes(fields[3]), "{line}");
         }
     }
 }

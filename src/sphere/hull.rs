@@ -1,7 +1,7 @@
 //! Convex hulls of points on the sphere, with the vertices in the order of `sphgeom`.
 
 use super::polygon::Polygon;
-use super::{Vector, orientation};
+use super::{Vector, negative, orientation, robust_cross, unit};
 
 /// The convex polygon around points in general position; nothing for fewer than three points, or points that no half of
 /// the sphere holds.
@@ -9,30 +9,54 @@ use super::{Vector, orientation};
 /// Points are added one after the other; the edges that a new point sees are replaced by it. The first vertex follows
 /// from this order.
 pub fn hull(points: &[Vector]) -> Option<Polygon> {
-    let first = *points.first()?;
-    let second = points.iter().position(|p| *p != first)?;
-    let (at, turn) = points.iter().enumerate().skip(second + 1).find_map(|(i, p)| {
-        let turn = orientation(first, points[second], *p);
-        (turn != 0).then_some((i, turn))
-    })?;
-    let (a, b) = if turn > 0 { (first, points[second]) } else { (points[second], first) };
-    let mut hull = vec![a, b, points[at]];
-    for point in &points[at + 1..] {
+    let mut rest = points.iter().copied();
+    let mut hull = triangle(&mut rest)?;
+    for point in rest {
         let n = hull.len();
-        let inside: Vec<bool> = (0..n).map(|j| orientation(*point, hull[(j + n - 1) % n], hull[j]) > 0).collect();
+        let inside: Vec<bool> = (0..n).map(|j| orientation(point, hull[(j + n - 1) % n], hull[j]) > 0).collect();
         if inside.iter().all(|inside| *inside) {
             continue;
         }
         let from = (0..n).find(|j| !inside[*j] && inside[(j + n - 1) % n])?;
         let to = (0..n).find(|j| !inside[*j] && inside[(j + 1) % n])?;
         hull = match to.cmp(&from) {
-            std::cmp::Ordering::Less => [&hull[to..from], &[*point]].concat(),
-            std::cmp::Ordering::Greater => [&hull[..from], &[*point], &hull[to..]].concat(),
-            std::cmp::Ordering::Equal if from == 0 => [&hull[..], &[*point]].concat(),
-            std::cmp::Ordering::Equal => [&hull[..from], &[*point], &hull[from..]].concat(),
+            std::cmp::Ordering::Less => [&hull[to..from], &[point]].concat(),
+            std::cmp::Ordering::Greater => [&hull[..from], &[point], &hull[to..]].concat(),
+            std::cmp::Ordering::Equal if from == 0 => [&hull[..], &[point]].concat(),
+            std::cmp::Ordering::Equal => [&hull[..from], &[point], &hull[from..]].concat(),
         };
     }
     Some(Polygon::new(hull))
+}
+
+/// The first three points that are not on one great circle, counter-clockwise; those before, which are, make the longest
+/// arc.
+fn triangle(points: &mut impl Iterator<Item = Vector>) -> Option<Vec<Vector>> {
+    let mut from = points.next()?;
+    let mut to = points.find(|p| *p != from)?;
+    if to == negative(from) {
+        return None;
+    }
+    let normal = unit(robust_cross(from, to));
+    for point in points {
+        match orientation(from, to, point) {
+            1 => return Some(vec![from, to, point]),
+            -1 => return Some(vec![to, from, point]),
+            _ if point == from || point == to => continue,
+            _ if point == negative(from) || point == negative(to) => return None,
+            _ => {}
+        }
+        let along = |a, b| orientation(normal, a, b);
+        let (before, after, arc) = (along(from, point), along(point, to), along(from, to));
+        match () {
+            () if before == after => {}
+            () if arc == -after => to = point,
+            () if arc == -before => from = point,
+            // Three points around the sphere: some of the arcs between them are longer than half of it.
+            () => return None,
+        }
+    }
+    None
 }
 
 #[cfg(test)]

@@ -1,41 +1,27 @@
-//! Convex polygons, and their encoding in the registry.
+//! Convex polygons.
 
-use super::{Vector, orientation};
+use std::f64::consts::FRAC_PI_2;
+
+use super::circle::{self, Circle, MAX_CHORD_ERROR};
+use super::interval::{Latitudes, Longitudes};
+use super::lonlat_box::LonLatBox;
+use super::relation::Relation;
+use super::{Vector, distance2, dot, latitude, longitude, negative, normalized, orientation, robust_cross, unit};
 
 /// A convex polygon; its vertices turn counter-clockwise seen from outside the sphere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Polygon(Vec<Vector>);
 
-/// How a polygon lies to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Relation {
-    /// They have no point in common.
-    Disjoint,
-    /// The first lies in the second.
-    Within,
-    /// They may have points in common.
-    Unknown,
-}
-
 impl Polygon {
-    /// From `sphgeom`'s encoding: the letter `p`, then three little-endian doubles a vertex. `None` for other bytes,
-    /// also those of other shapes.
-    pub fn decode(bytes: &[u8]) -> Option<Self> {
-        let rest = bytes.strip_prefix(b"p").filter(|rest| rest.len() >= 72 && rest.len() % 24 == 0)?;
-        let number = |bytes: &[u8]| bytes.try_into().ok().map(f64::from_le_bytes);
-        let vertex = |bytes: &[u8]| Some([number(&bytes[..8])?, number(&bytes[8..16])?, number(&bytes[16..])?]);
-        rest.chunks(24).map(vertex).collect::<Option<_>>().map(Self)
-    }
-
-    /// In `sphgeom`'s encoding.
-    pub fn encode(&self) -> Vec<u8> {
-        let numbers = self.0.iter().flatten().flat_map(|n| n.to_le_bytes());
-        std::iter::once(b'p').chain(numbers).collect()
-    }
-
     /// Of these vertices, which must turn counter-clockwise.
     pub fn new(vertices: Vec<Vector>) -> Self {
         Self(vertices)
+    }
+
+    /// In `sphgeom`'s encoding: the letter `p`, then three little-endian doubles a vertex.
+    pub fn encode(&self) -> Vec<u8> {
+        let numbers = self.0.iter().flatten().flat_map(|n| n.to_le_bytes());
+        std::iter::once(b'p').chain(numbers).collect()
     }
 
     /// Its vertices.
@@ -43,8 +29,27 @@ impl Polygon {
         &self.0
     }
 
+    /// Whether a point is inside or on its edge.
+    pub fn contains(&self, v: Vector) -> bool {
+        contains(&self.0, v)
+    }
+
     /// How another polygon lies to this one.
-    pub fn relation(&self, other: &[Vector]) -> Relation {
+    pub fn relation(&self, other: &Self) -> Relation {
+        let inside = |a: &Self, b: &Self| {
+            let inside = a.0.iter().map(|v| b.contains(*v));
+            inside.fold((true, false), |(all, any), inside| (all && inside, any || inside))
+        };
+        let ((all_ours, any_ours), (all_theirs, any_theirs)) = (inside(self, other), inside(other, self));
+        let certain = |yes: bool, what: Relation| if yes { what } else { Relation::UNKNOWN };
+        if all_ours || all_theirs {
+            return certain(all_ours, Relation::WITHIN) | certain(all_theirs, Relation::CONTAINS);
+        }
+        certain(!(any_ours || any_theirs || edges_cross(&self.0, &other.0)), Relation::DISJOINT)
+    }
+
+    /// Whether some points lie within this polygon, or apart from it; quicker than [`relation`](Self::relation).
+    pub(super) fn relation_of(&self, other: &[Vector]) -> Relation {
         let (mut all_in, mut any_in) = (true, false);
         for vertex in other {
             let inside = contains(&self.0, *vertex);
@@ -52,17 +57,55 @@ impl Polygon {
             any_in |= inside;
         }
         if all_in {
-            return Relation::Within;
+            return Relation::WITHIN;
         }
-        if any_in || self.0.iter().any(|vertex| contains(other, *vertex)) {
-            return Relation::Unknown;
+        if any_in || self.0.iter().any(|vertex| contains(other, *vertex)) || edges_cross(other, &self.0) {
+            return Relation::UNKNOWN;
         }
-        let crossing = edges(other).any(|(a, b)| edges(&self.0).any(|(c, d)| cross(a, b, c, d)));
-        if crossing { Relation::Unknown } else { Relation::Disjoint }
+        Relation::DISJOINT
+    }
+
+    /// How a circle lies to it.
+    pub fn relation_to_circle(&self, c: &Circle) -> Relation {
+        relation_to_circle(&self.0, c)
+    }
+
+    /// The direction of its centre of mass.
+    pub fn centroid(&self) -> Vector {
+        let mut sum = [0.0; 3];
+        for (a, b) in edges(&self.0) {
+            let (normal, length) = normalized(robust_cross(a, b));
+            let (sine, cosine) = (0.5 * length, dot(a, b));
+            let angle = if sine == 0.0 && cosine == 0.0 { 0.0 } else { sine.atan2(cosine) };
+            sum = [0, 1, 2].map(|i| sum[i] + normal[i] * angle);
+        }
+        unit(sum)
+    }
+
+    /// Its area, steradian: the spherical excess of the triangles from its first vertex.
+    pub fn area(&self) -> f64 {
+        let first = self.0[0];
+        let excess = |(b, c): (Vector, Vector)| {
+            let volume = dot(first, robust_cross(b, c)) / 2.0;
+            2.0 * volume.atan2(1.0 + dot(first, b) + dot(b, c) + dot(c, first))
+        };
+        self.0[1..].windows(2).map(|pair| excess((pair[0], pair[1]))).sum()
+    }
+
+    /// A circle around it.
+    pub fn bounding_circle(&self) -> Circle {
+        let centre = self.centroid();
+        let farthest = self.0.iter().map(|v| distance2(*v, centre)).fold(0.0, f64::max);
+        Circle::from_chord(centre, farthest + 2.0 * MAX_CHORD_ERROR)
+    }
+
+    /// A box around it.
+    pub fn bounding_box(&self) -> LonLatBox {
+        bounding_box(&self.0)
     }
 }
 
-fn edges(vertices: &[Vector]) -> impl Iterator<Item = (Vector, Vector)> + '_ {
+pub(super) fn edges(vertices: &[Vector]) -> impl Iterator<Item = (Vector, Vector)> + '_ {
     let before = vertices.iter().cycle().skip(vertices.len().saturating_sub(1));
     before.zip(vertices).map(|(a, b)| (*a, *b))
 }
@@ -72,10 +115,67 @@ fn contains(vertices: &[Vector], point: Vector) -> bool {
     edges(vertices).all(|(from, to)| orientation(point, from, to) >= 0)
 }
 
+fn edges_cross(a: &[Vector], b: &[Vector]) -> bool {
+    edges(a).any(|(from, to)| edges(b).any(|(c, d)| cross(from, to, c, d)))
+}
+
 /// Whether two edges cross at a point inside both.
 fn cross(a: Vector, b: Vector, c: Vector, d: Vector) -> bool {
     let turn = orientation(a, c, d);
     turn != 0 && orientation(b, d, c) == turn && orientation(c, b, a) == turn && orientation(d, a, b) == turn
+}
+
+/// How a circle lies to the polygon of these vertices.
+pub(super) fn relation_to_circle(vertices: &[Vector], c: &Circle) -> Relation {
+    let special = Relation::of_empty(false, c.is_empty()).or_else(|| Relation::of_full(false, c.is_full()));
+    if let Some(relation) = special {
+        return relation;
+    }
+    let Some(inside) = circle::side(c, vertices) else { return Relation::UNKNOWN };
+    let mut arcs = edges(vertices).map(|(a, b)| (a, b, robust_cross(a, b)));
+    let (crosses, centre) = if inside {
+        let limit = c.chord2 - MAX_CHORD_ERROR;
+        (arcs.any(|(a, b, n)| circle::farthest(c.centre, a, b, n) > limit), negative(c.centre))
+    } else {
+        let limit = c.chord2 + MAX_CHORD_ERROR;
+        (arcs.any(|(a, b, n)| circle::nearest(c.centre, a, b, n) < limit), c.centre)
+    };
+    circle::verdict(crosses, inside, || contains(vertices, centre))
+}
+
+/// A box around the polygon of these vertices.
+pub(super) fn bounding_box(vertices: &[Vector]) -> LonLatBox {
+    /// About 0.1 milliarcseconds: more than all rounding.
+    const MARGIN: f64 = 5.0e-10;
+    let pole = [0.0, 0.0, 1.0];
+    let mut found = LonLatBox::EMPTY;
+    let (mut all_left, mut all_right) = (true, true);
+    for (a, b) in edges(vertices) {
+        found = found.expanded(LonLatBox::around(longitude(b), latitude(b), MARGIN, MARGIN));
+        let turn = orientation(pole, a, b);
+        all_left &= turn >= 0;
+        all_right &= turn <= 0;
+        // An edge may reach a higher latitude than its ends: where its great circle does.
+        let n = robust_cross(a, b);
+        let top = [-n[0] * n[2], -n[1] * n[2], n[0] * n[0] + n[1] * n[1]];
+        let beside = |v: Vector| v[1] * n[0] - v[0] * n[1];
+        let (at_a, at_b) = (beside(a), beside(b));
+        let reached = match top == [0.0; 3] {
+            false if at_a > 0.0 && at_b < 0.0 => Some(latitude(top) + MARGIN),
+            false if at_a < 0.0 && at_b > 0.0 => Some(latitude(negative(top)) - MARGIN),
+            _ => None,
+        };
+        if let Some(lat) = reached {
+            found = LonLatBox::new(found.lon, found.lat.expanded(Latitudes { a: lat, b: lat }));
+        }
+    }
+    // A polygon around a pole has all longitudes.
+    let around = |lat: f64| LonLatBox::new(Longitudes::FULL, Latitudes { a: lat, b: lat });
+    match (all_left, all_right) {
+        (true, _) => found.expanded(around(FRAC_PI_2)),
+        (_, true) => found.expanded(around(-FRAC_PI_2)),
+        _ => found,
+    }
 }
 
 #[cfg(test)]
@@ -83,21 +183,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn encodings_come_back_and_other_bytes_do_not() {
-        let octant = Polygon::new(vec![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
-        let bytes = octant.encode();
-        assert_eq!((bytes.len(), bytes[0]), (73, b'p'));
-        assert_eq!(Polygon::decode(&bytes), Some(octant));
-        assert_eq!(Polygon::decode(&bytes[..72]), None);
-        assert_eq!(Polygon::decode(&[b'c'; 73]), None);
-    }
-
-    #[test]
     fn relations_are_seen() {
         let octant = Polygon::new(vec![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
         let inner = [[0.8, 0.4, 0.4], [0.4, 0.8, 0.4], [0.4, 0.4, 0.8]];
-        assert_eq!(octant.relation(&inner), Relation::Within);
-        assert_eq!(octant.relation(&inner.map(|v| v.map(|c| -c))), Relation::Disjoint);
-        assert_eq!(octant.relation(&[[0.8, 0.4, 0.4], [0.4, 0.8, 0.4], [0.5, 0.5, -0.1]]), Relation::Unknown);
+        for (other, relation) in [
+            (inner, Relation::WITHIN),
+            (inner.map(|v| v.map(|c| -c)), Relation::DISJOINT),
+            ([[0.8, 0.4, 0.4], [0.4, 0.8, 0.4], [0.5, 0.5, -0.1]], Relation::UNKNOWN),
+        ] {
+            assert_eq!(octant.relation_of(&other), relation);
+            assert_eq!(Polygon::new(other.to_vec()).relation(&octant), relation);
+        }
+    }
+
+    #[test]
+    fn an_octant_has_an_eighth_of_the_sphere() {
+        let octant = Polygon::new(vec![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]);
+        assert!((octant.area() - FRAC_PI_2).abs() < 1e-15);
+        let middle = octant.centroid();
+        assert!(middle.iter().all(|c| (c - 3.0_f64.sqrt().recip()).abs() < 1e-15), "{middle:?}");
     }
 }

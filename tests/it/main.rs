@@ -11,6 +11,7 @@ mod interop;
 mod once;
 mod readme;
 mod reference;
+mod sky;
 mod slt;
 mod visits;
 mod world;

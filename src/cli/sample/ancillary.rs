@@ -18,8 +18,8 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::model::time::{Timespan, parse};
 use crate::sphere::from_degrees;
-use crate::sphere::htm::envelope;
 use crate::sphere::polygon::Polygon;
+use crate::sphere::region::Region;
 
 /// The calibration collections of the campaign, with the archives they come from.
 const CALIBRATIONS: &str = include_str!("calibrations.csv");
@@ -292,7 +292,7 @@ fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -
     for (ra, dec) in fields {
         let corner = |x: f64, y: f64| from_degrees(ra + x * radius / dec.to_radians().cos(), dec + y * radius);
         let square = [corner(-1.0, -1.0), corner(1.0, -1.0), corner(1.0, 1.0), corner(-1.0, 1.0)];
-        pixels.extend(envelope(&Polygon::new(square.to_vec()), 7));
+        pixels.extend(Region::Polygon(Polygon::new(square.to_vec())).envelope(7).into_iter().flatten());
     }
     pixels.sort_unstable();
     pixels.dedup();

@@ -6,6 +6,7 @@ mod files;
 mod ingest;
 mod repository;
 mod search;
+mod sky;
 mod time;
 
 use std::sync::LazyLock;
@@ -20,6 +21,7 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
         collections::functions(),
         datasets::functions(),
         search::functions(),
+        sky::functions(),
         files::functions(),
         time::functions(),
     ];

@@ -1,6 +1,9 @@
 //! Searching collections as the Butler does.
 
-use crate::engine::arguments::{Function, Takes};
+use crate::engine::arguments::{Function, Given, Takes};
+use crate::error::{Error, Result};
+use crate::sphere::htm;
+use crate::universe::{Element, Universe};
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -21,5 +24,68 @@ pub fn functions() -> Vec<Function> {
             .arg("collections", Takes::TextList, "collections and globs; each match is the top of a tree")
             .option("flatten", Takes::Bool, "each collection once, in the order of a search, without chains")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
+        Function::query(
+            "overlapping",
+            "The pairs of records of two dimension elements whose regions overlap.",
+            overlapping,
+        )
+        .arg("a", Takes::Text, "an element with regions, such as `visit` or `visit_detector_region`")
+        .arg("b", Takes::Text, "another one, such as `patch`, or pixels of HTM, such as `htm7`")
+        .notes(
+            "The columns are the dimensions of both. Records are compared where they touch the same HTM pixel, then \
+                 exactly, as the Butler joins them.",
+        )
+        .example("SELECT DISTINCT tract FROM overlapping('visit', 'patch') WHERE visit = 2024102400017"),
     ]
+}
+
+/// The query behind `overlapping`.
+fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
+    let (a, b) = (given.need("a")?, given.need("b")?);
+    let first = spatial(universe, &a)?;
+    let keys = |alias: &str, names: &[String]| {
+        let all: Vec<_> = names.iter().map(|name| format!("{alias}.{name}")).collect();
+        all.join(", ")
+    };
+    if universe.element(&b)?.is_skypix() {
+        let columns = keys("a", &first.required);
+        if b == universe.common_skypix {
+            return Ok(format!("SELECT {columns}, a.skypix_index AS {b} FROM registry.{a}_skypix_overlap a"));
+        }
+        let level = b.strip_prefix("htm").and_then(|level| level.parse::<u32>().ok()).filter(|l| *l <= htm::FINEST);
+        let level = level.ok_or_else(|| {
+            Error::invalid(format!("overlaps with '{b}' are not known, only those with pixels of HTM"))
+        })?;
+        return Ok(format!("SELECT {columns}, unnest(htm_envelope(a.region, {level})) AS {b} FROM {a} a"));
+    }
+    let second = spatial(universe, &b)?;
+    if universe.spatial_family(&a) == universe.spatial_family(&b) {
+        let said = format!("'{a}' and '{b}' are regions of one kind: they are joined by their dimensions");
+        return Err(Error::invalid(said));
+    }
+    let (shared, own): (Vec<_>, Vec<_>) = second.required.iter().cloned().partition(|d| first.required.contains(d));
+    let same = |left: &str, right: &str, names: &[String]| {
+        let all: Vec<_> = names.iter().map(|name| format!(" AND {left}.{name} = {right}.{name}")).collect();
+        all.concat()
+    };
+    let columns = format!("{}, {}", keys("k", &first.required), keys("k", &own));
+    let pairs = format!("{}, {}", keys("x", &first.required), keys("y", &own));
+    Ok(format!(
+        "SELECT {columns} FROM (SELECT DISTINCT {pairs} FROM registry.{a}_skypix_overlap x \
+         JOIN registry.{b}_skypix_overlap y ON x.skypix_index = y.skypix_index{}) k \
+         JOIN {a} a ON true{} JOIN {b} b ON true{} WHERE overlaps(a.region, b.region)",
+        same("x", "y", &shared),
+        same("k", "a", &first.required),
+        same("k", "b", &second.required),
+    ))
+}
+
+/// An element whose records have regions.
+fn spatial<'a>(universe: &'a Universe, name: &str) -> Result<&'a Element> {
+    let element = universe.element(name)?;
+    if element.has_table && universe.spatial_family(name).is_some() {
+        return Ok(element);
+    }
+    let names = universe.tables().filter(|e| universe.spatial_family(&e.name).is_some()).map(|e| e.name.as_str());
+    Err(Error::not_found("element with regions", name, names))
 }

@@ -14,10 +14,14 @@ use crate::model::time::{tai_to_utc, utc_to_tai};
 
 pub fn functions() -> Vec<Function> {
     vec![
-        Function::scalar("utc", "The UTC clock reading at a TAI time.", || scale("utc", tai_to_utc))
+        Function::scalar("utc", "The UTC clock reading at a TAI time.", scale("utc", tai_to_utc))
             .arg("time", Takes::Time, "a TAI time, as every time of the registry is")
+            .notes(
+                "The leap seconds are those known when this program was made; the variable `BUTLERSQL_LEAP_SECONDS` may \
+                 name a newer `leap-seconds.list` of the IERS.",
+            )
             .example("SELECT utc(timespan_begin) FROM exposure"),
-        Function::scalar("tai", "The TAI time of a UTC clock reading.", || scale("tai", utc_to_tai))
+        Function::scalar("tai", "The TAI time of a UTC clock reading.", scale("tai", utc_to_tai))
             .arg("time", Takes::Time, "a UTC clock reading")
             .example("SELECT tai('2024-11-21T03:10:00')"),
     ]

@@ -1,0 +1,521 @@
+//! Functions of regions, computed for each row.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Float64Builder, Int64Array, Int64Builder,
+    ListBuilder, StructArray, StructBuilder,
+};
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
+use datafusion::common::{DFSchema, ScalarValue, plan_datafusion_err};
+use datafusion::error::Result;
+use datafusion::functions::string::contains as contains_text;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use super::arguments::Function;
+use crate::error::{Error, Result as OwnResult};
+use crate::sphere::circle::Circle;
+use crate::sphere::hull::hull;
+use crate::sphere::lonlat_box::LonLatBox;
+use crate::sphere::region::Region;
+use crate::sphere::relation::Relation;
+use crate::sphere::{Vector, angle, from_degrees, healpix, htm, latitude, longitude};
+
+/// What a function of regions computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    Point,
+    Circle,
+    Box,
+    Polygon,
+    Overlaps,
+    Contains,
+    Area,
+    CentroidRa,
+    CentroidDec,
+    Vertices,
+    Separation,
+    HtmIndex,
+    HtmEnvelope,
+    HtmRegion,
+    HealpixIndex,
+    HealpixRegion,
+}
+
+/// The most pixels that are listed of a region.
+const MOST_PIXELS: i64 = 1 << 24;
+
+/// A function by its name.
+pub fn function(name: &'static str, op: Op) -> ScalarUDF {
+    ScalarUDF::new_from_impl(Sky { name, op, signature: Signature::user_defined(Volatility::Immutable) })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Sky {
+    name: &'static str,
+    op: Op,
+    signature: Signature,
+}
+
+/// `N` a number, `I` a whole number, `R` a region.
+const N: char = 'N';
+const I: char = 'I';
+const R: char = 'R';
+
+impl Op {
+    /// The types of arguments it takes; those of `Polygon` are counted elsewhere.
+    fn shapes(self) -> &'static [&'static [char]] {
+        match self {
+            Self::Point => &[&[N, N]],
+            Self::Circle => &[&[N, N, N], &[R, N]],
+            Self::Box => &[&[N, N, N, N], &[R, N, N]],
+            Self::Polygon => &[],
+            Self::Overlaps | Self::Contains => &[&[R, R]],
+            Self::Area | Self::CentroidRa | Self::CentroidDec | Self::Vertices => &[&[R]],
+            Self::Separation => &[&[N, N, N, N], &[R, R]],
+            Self::HtmIndex | Self::HealpixIndex => &[&[N, N, I], &[R, I]],
+            Self::HtmEnvelope => &[&[R, I]],
+            Self::HtmRegion => &[&[I]],
+            Self::HealpixRegion => &[&[I, I]],
+        }
+    }
+
+    /// Whether a coordinate frame may come before the other arguments.
+    fn takes_frame(self) -> bool {
+        matches!(self, Self::Point | Self::Circle | Self::Box | Self::Polygon)
+    }
+
+    fn returns(self) -> DataType {
+        match self {
+            Self::Point | Self::Circle | Self::Box | Self::Polygon | Self::HtmRegion | Self::HealpixRegion => {
+                DataType::Binary
+            }
+            Self::Overlaps | Self::Contains => DataType::Boolean,
+            Self::Area | Self::CentroidRa | Self::CentroidDec | Self::Separation => DataType::Float64,
+            Self::Vertices => list(DataType::Struct(vertex())),
+            Self::HtmIndex | Self::HealpixIndex => DataType::Int64,
+            Self::HtmEnvelope => list(DataType::Int64),
+        }
+    }
+}
+
+fn list(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new_list_field(item, true)))
+}
+
+fn vertex() -> Fields {
+    Fields::from(["ra", "dec"].map(|name| Field::new(name, DataType::Float64, true)).to_vec())
+}
+
+/// A pair of numbers in parentheses.
+fn is_pair(kind: &DataType) -> bool {
+    matches!(kind, DataType::Struct(fields) if fields.len() == 2 && fields.iter().all(|f| f.data_type().is_numeric()))
+}
+
+fn is_text(kind: &DataType) -> bool {
+    matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// The type an argument is brought to, if it can be of a kind.
+fn coerced(kind: char, given: &DataType) -> Option<DataType> {
+    let null = *given == DataType::Null;
+    match kind {
+        N if null || given.is_numeric() => Some(DataType::Float64),
+        I if null || given.is_integer() => Some(DataType::Int64),
+        R if null || matches!(given, DataType::Binary | DataType::LargeBinary | DataType::BinaryView) => {
+            Some(DataType::Binary)
+        }
+        _ => None,
+    }
+}
+
+impl ScalarUDFImpl for Sky {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.op.returns())
+    }
+
+    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
+        let has_frame = self.op.takes_frame() && given.first().is_some_and(is_text);
+        let (frame, rest) = given.split_at(usize::from(has_frame));
+        let frame = frame.iter().map(|_| DataType::Utf8);
+        if self.op == Op::Contains && given.len() == 2 && given.iter().all(is_text) {
+            return Ok(vec![DataType::Utf8; 2]);
+        }
+        let rest: Option<Vec<DataType>> = if self.op == Op::Polygon {
+            let pair = DataType::Struct(
+                vec![Field::new("c0", DataType::Float64, true), Field::new("c1", DataType::Float64, true)].into(),
+            );
+            let points = match rest.iter().all(is_pair) {
+                true => rest.len() >= 3,
+                false => rest.len() >= 6 && rest.len().is_multiple_of(2),
+            };
+            let bring = |kind: &DataType| if is_pair(kind) { Some(pair.clone()) } else { coerced(N, kind) };
+            points.then(|| rest.iter().map(bring).collect()).flatten()
+        } else {
+            let fits = |shape: &&[char]| {
+                (shape.len() == rest.len())
+                    .then(|| shape.iter().zip(rest).map(|(kind, given)| coerced(*kind, given)).collect())
+                    .flatten()
+            };
+            self.op.shapes().iter().find_map(fits)
+        };
+        let rest = rest.ok_or_else(|| {
+            let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+            let takes = super::functions::find(self.name).map(Function::signature).unwrap_or_default();
+            plan_datafusion_err!("{takes} does not take ({})", given.join(", "))
+        })?;
+        Ok(frame.chain(rest).collect())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if self.op == Op::Contains && args.args.iter().all(|a| is_text(&a.data_type())) {
+            return contains_text().invoke_with_args(args);
+        }
+        let rows = args.number_rows;
+        let constant = args.args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { rows };
+        let mut args = args.args;
+        if args.first().is_some_and(|a| self.op.takes_frame() && is_text(&a.data_type())) {
+            check_frame(&args.remove(0), rows)?;
+        }
+        let array = self.compute(&args, rows)?;
+        Ok(if constant {
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)
+        } else {
+            ColumnarValue::Array(array)
+        })
+    }
+}
+
+fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
+    let frames = frame.to_array(rows)?;
+    let other = frames.as_string::<i32>().iter().flatten().find(|f| !(f.is_empty() || f.eq_ignore_ascii_case("ICRS")));
+    match other {
+        Some(other) => Err(Error::invalid(format!("coordinates are in the frame 'ICRS', not '{other}'")).into()),
+        None => Ok(()),
+    }
+}
+
+impl Sky {
+    fn compute(&self, args: &[ColumnarValue], rows: usize) -> Result<ArrayRef> {
+        let each = 0..rows;
+        Ok(match self.op {
+            Op::Point | Op::Circle | Op::Box => {
+                let (at, sizes) = points(args, rows)?;
+                let sizes = sizes.iter().map(|size| Numbers::of(size, rows)).collect::<Result<Vec<_>>>()?;
+                let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
+                    let sizes: Option<Vec<f64>> = sizes.iter().map(|size| size.get(row)).collect();
+                    let (Some(at), Some(sizes)) = (at.get(row)?, sizes) else { return Ok(None) };
+                    if let Some(size) = sizes.iter().find(|size| !(0.0..=360.0).contains(*size)) {
+                        return Err(Error::invalid(format!("{size} is no size on the sky, degrees")));
+                    }
+                    Ok(Some(shape(at, &sizes).encode()))
+                };
+                binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
+            }
+            Op::Polygon => {
+                let corners = corners(args, rows)?;
+                let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
+                    let points: Option<Vec<Vector>> =
+                        corners.iter().map(|corner| corner.get(row)).collect::<OwnResult<_>>()?;
+                    let Some(points) = points else { return Ok(None) };
+                    let polygon = hull(&points).ok_or_else(|| {
+                        Error::invalid(
+                            "no convex polygon is around these points: they are on one line, or all over the sky",
+                        )
+                    })?;
+                    Ok(Some(polygon.encode()))
+                };
+                binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
+            }
+            Op::Overlaps | Op::Contains => {
+                let (a, b) = (Regions::of(&args[0], rows)?, Regions::of(&args[1], rows)?);
+                let overlaps = self.op == Op::Overlaps;
+                let both = |row: usize| -> OwnResult<Option<bool>> {
+                    let (Some(a), Some(b)) = (a.get(row)?, b.get(row)?) else { return Ok(None) };
+                    Ok(Some(if overlaps { meet(&a, &b) } else { within(&a, &b) }))
+                };
+                Arc::new(BooleanArray::from(each.map(both).collect::<OwnResult<Vec<_>>>()?))
+            }
+            Op::Area | Op::CentroidRa | Op::CentroidDec => {
+                let regions = Regions::of(&args[0], rows)?;
+                let value = |row: usize| -> OwnResult<Option<f64>> {
+                    let Some(region) = regions.get(row)? else { return Ok(None) };
+                    Ok(match self.op {
+                        Op::Area => region.area().map(|area| area.to_degrees().to_degrees()),
+                        Op::CentroidRa => region.centroid().map(|v| longitude(v).to_degrees()),
+                        _ => region.centroid().map(|v| latitude(v).to_degrees()),
+                    })
+                };
+                Arc::new(each.map(value).collect::<OwnResult<Float64Array>>()?)
+            }
+            Op::Separation => {
+                let (first, rest) = points(args, rows)?;
+                let (second, _) = points(rest, rows)?;
+                let apart = |row: usize| -> OwnResult<Option<f64>> {
+                    let both = first.get(row)?.zip(second.get(row)?);
+                    Ok(both.map(|(a, b)| angle(a, b).to_degrees()))
+                };
+                Arc::new(each.map(apart).collect::<OwnResult<Float64Array>>()?)
+            }
+            Op::Vertices => vertices(&Regions::of(&args[0], rows)?, rows)?,
+            Op::HtmIndex | Op::HealpixIndex => {
+                let (at, level) = points(args, rows)?;
+                let levels = Ints::of(&level[0], rows)?;
+                let htm = self.op == Op::HtmIndex;
+                let index = |row: usize| -> OwnResult<Option<i64>> {
+                    let (Some(at), Some(level)) = (at.get(row)?, levels.get(row)) else { return Ok(None) };
+                    let level = checked(level, if htm { htm::FINEST } else { healpix::FINEST })?;
+                    Ok(Some(if htm { htm::index(at, level) } else { healpix::index(at, level) }))
+                };
+                Arc::new(each.map(index).collect::<OwnResult<Int64Array>>()?)
+            }
+            Op::HtmEnvelope => envelopes(&Regions::of(&args[0], rows)?, &Ints::of(&args[1], rows)?, rows)?,
+            Op::HtmRegion => {
+                let indices = Ints::of(&args[0], rows)?;
+                let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
+                    let Some(index) = indices.get(row) else { return Ok(None) };
+                    let pixel = htm::pixel(index).ok_or_else(|| Error::invalid(format!("{index} is no HTM pixel")))?;
+                    Ok(Some(pixel.encode()))
+                };
+                binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
+            }
+            Op::HealpixRegion => {
+                let (indices, levels) = (Ints::of(&args[0], rows)?, Ints::of(&args[1], rows)?);
+                let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
+                    let (Some(index), Some(level)) = (indices.get(row), levels.get(row)) else { return Ok(None) };
+                    let pixel = healpix::pixel(checked(level, healpix::FINEST)?, index);
+                    let unknown = || Error::invalid(format!("{index} is no HEALPix pixel of level {level}"));
+                    Ok(Some(pixel.ok_or_else(unknown)?.encode()))
+                };
+                binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
+            }
+        })
+    }
+}
+
+fn binary(values: Vec<Option<Vec<u8>>>) -> ArrayRef {
+    Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>())
+}
+
+/// A point, a circle or a box around a point, by how many sizes (degrees) are given.
+fn shape(at: Vector, sizes: &[f64]) -> Region {
+    match sizes {
+        [] => Region::Circle(Circle::new(at, 0.0)),
+        [radius] => Region::Circle(Circle::new(at, radius.to_radians())),
+        sizes => {
+            let half = |at: usize| sizes.get(at).copied().unwrap_or_default().to_radians() / 2.0;
+            Region::Box(LonLatBox::around(longitude(at), latitude(at), half(0), half(1)))
+        }
+    }
+}
+
+/// Whether two regions have points in common, for all that can be said.
+fn meet(a: &Region, b: &Region) -> bool {
+    match (a, b) {
+        (Region::Circle(point), other) | (other, Region::Circle(point)) if point.is_point() => {
+            other.contains(point.centre)
+        }
+        _ => a.overlaps(b) != Some(false),
+    }
+}
+
+/// Whether the first region lies within the second.
+fn within(inner: &Region, outer: &Region) -> bool {
+    match inner {
+        Region::Circle(point) if point.is_point() => outer.contains(point.centre),
+        _ => inner.relation(outer).is(Relation::WITHIN),
+    }
+}
+
+fn checked(level: i64, finest: u32) -> OwnResult<u32> {
+    let found = u32::try_from(level).ok().filter(|level| *level <= finest);
+    found.ok_or_else(|| Error::invalid(format!("pixels have levels from 0 to {finest}, not {level}")))
+}
+
+fn vertices(regions: &Regions, rows: usize) -> Result<ArrayRef> {
+    let fields = vertex();
+    let mut lists = ListBuilder::new(StructBuilder::from_fields(fields, 0));
+    for row in 0..rows {
+        let region = regions.get(row)?;
+        let Some(Region::Polygon(polygon)) = region.as_deref() else {
+            lists.append(false);
+            continue;
+        };
+        for v in polygon.vertices() {
+            for (at, value) in [longitude(*v), latitude(*v)].into_iter().enumerate() {
+                if let Some(builder) = lists.values().field_builder::<Float64Builder>(at) {
+                    builder.append_value(value.to_degrees());
+                }
+            }
+            lists.values().append(true);
+        }
+        lists.append(true);
+    }
+    Ok(Arc::new(lists.finish()))
+}
+
+fn envelopes(regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> {
+    let mut lists = ListBuilder::new(Int64Builder::new());
+    for row in 0..rows {
+        let (Some(region), Some(level)) = (regions.get(row)?, levels.get(row)) else {
+            lists.append(false);
+            continue;
+        };
+        let ranges = region.envelope(checked(level, htm::FINEST)?);
+        let count: i64 = ranges.iter().map(|r| r.end - r.start).sum();
+        if count > MOST_PIXELS {
+            return Err(
+                Error::invalid(format!("a region touches {count} pixels of level {level}, too many to list")).into()
+            );
+        }
+        ranges.into_iter().flatten().for_each(|pixel| lists.values().append_value(pixel));
+        lists.append(true);
+    }
+    Ok(Arc::new(lists.finish()))
+}
+
+/// Regions of each row, or one for all.
+enum Regions {
+    One(Option<Region>),
+    Each(BinaryArray),
+}
+
+impl Regions {
+    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+        Ok(match value {
+            ColumnarValue::Scalar(ScalarValue::Binary(bytes)) => Self::One(bytes.as_deref().map(decode).transpose()?),
+            other => Self::Each(other.to_array(rows)?.as_binary().clone()),
+        })
+    }
+
+    fn get(&self, row: usize) -> OwnResult<Option<Cow<'_, Region>>> {
+        match self {
+            Self::One(region) => Ok(region.as_ref().map(Cow::Borrowed)),
+            Self::Each(array) if array.is_null(row) => Ok(None),
+            Self::Each(array) => decode(array.value(row)).map(|region| Some(Cow::Owned(region))),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> OwnResult<Region> {
+    Region::decode(bytes).ok_or_else(|| Error::invalid("these bytes are no region in the encoding of sphgeom"))
+}
+
+/// Numbers of each row.
+struct Numbers(Float64Array);
+
+impl Numbers {
+    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+        Ok(Self(value.to_array(rows)?.as_primitive::<Float64Type>().clone()))
+    }
+
+    /// The number of a row; NaN is none.
+    fn get(&self, row: usize) -> Option<f64> {
+        self.0.is_valid(row).then(|| self.0.value(row)).filter(|value| !value.is_nan())
+    }
+}
+
+/// Whole numbers of each row.
+struct Ints(Int64Array);
+
+impl Ints {
+    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+        Ok(Self(value.to_array(rows)?.as_primitive::<Int64Type>().clone()))
+    }
+
+    fn get(&self, row: usize) -> Option<i64> {
+        self.0.is_valid(row).then(|| self.0.value(row))
+    }
+}
+
+/// A point of each row: from a right ascension and a declination (degrees), or the middle of a region.
+enum Points {
+    Angles(Numbers, Numbers),
+    Middles(Regions),
+}
+
+impl Points {
+    fn get(&self, row: usize) -> OwnResult<Option<Vector>> {
+        match self {
+            Self::Angles(ra, dec) => match (ra.get(row), dec.get(row)) {
+                (Some(_), Some(dec)) if !(-90.0..=90.0).contains(&dec) => {
+                    Err(Error::invalid(format!("{dec} is no declination: they are from -90 to 90 degrees")))
+                }
+                (Some(ra), Some(_)) if ra.is_infinite() => Err(Error::invalid("a right ascension is not finite")),
+                (Some(ra), Some(dec)) => Ok(Some(from_degrees(ra.rem_euclid(360.0), dec))),
+                _ => Ok(None),
+            },
+            Self::Middles(regions) => Ok(regions.get(row)?.and_then(|region| region.centroid())),
+        }
+    }
+}
+
+/// The point that arguments begin with, and the other arguments.
+fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
+    Ok(match args {
+        [region, rest @ ..] if region.data_type() == DataType::Binary => {
+            (Points::Middles(Regions::of(region, rows)?), rest)
+        }
+        [ra, dec, rest @ ..] => (Points::Angles(Numbers::of(ra, rows)?, Numbers::of(dec, rows)?), rest),
+        _ => return Err(plan_datafusion_err!("two numbers or a region should begin the arguments")),
+    })
+}
+
+/// The points of a polygon: pairs in parentheses, or two numbers each.
+fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
+    let mut all = Vec::new();
+    let mut rest = args;
+    while let Some(first) = rest.first() {
+        if is_pair(&first.data_type()) {
+            let pair = first.to_array(rows)?;
+            let pair: &StructArray = pair.as_struct();
+            let [ra, dec] = [0, 1].map(|at| Numbers(pair.column(at).as_primitive::<Float64Type>().clone()));
+            all.push(Points::Angles(ra, dec));
+            rest = &rest[1..];
+        } else {
+            let (point, others) = points(rest, rows)?;
+            all.push(point);
+            rest = others;
+        }
+    }
+    Ok(all)
+}
+
+/// `CONTAINS(…) = 1` as ADQL writes it: what is true is 1.
+#[derive(Debug)]
+pub struct OneIsTrue;
+
+impl ExprPlanner for OneIsTrue {
+    fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
+        let is_ours =
+            |side: &Expr| matches!(side, Expr::ScalarFunction(f) if matches!(f.name(), "contains" | "overlaps"));
+        let number = |side: &Expr| match side {
+            Expr::Literal(ScalarValue::Int64(Some(n @ (0 | 1))), _) => Some(*n == 1),
+            _ => None,
+        };
+        let (call, one) = match (number(&expr.left), number(&expr.right)) {
+            (None, Some(one)) if is_ours(&expr.left) => (&expr.left, one),
+            (Some(one), None) if is_ours(&expr.right) => (&expr.right, one),
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        Ok(match (&expr.op, one) {
+            (BinaryOperator::Eq, true) | (BinaryOperator::NotEq, false) => PlannerResult::Planned(call.clone()),
+            (BinaryOperator::Eq, false) | (BinaryOperator::NotEq, true) => PlannerResult::Planned(!call.clone()),
+            _ => PlannerResult::Original(expr),
+        })
+    }
+}

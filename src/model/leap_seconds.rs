@@ -1,0 +1,104 @@
+//! When TAI − UTC changed: the table that comes with the program, or a newer one of the user.
+
+use std::sync::LazyLock;
+
+use super::time::parse;
+use crate::error::{Error, Result};
+
+/// The variable that names a newer table, as the IERS publishes it (`leap-seconds.list`).
+const VARIABLE: &str = "BUTLERSQL_LEAP_SECONDS";
+/// Seconds from the first instant of that table's clock, 1900, to 1970.
+const FROM_1900: i64 = 2_208_988_800;
+const SECOND: i64 = 1_000_000_000;
+
+/// (UTC instant, TAI − UTC from then on), in nanoseconds, in time order.
+type Table = Vec<(i64, i64)>;
+
+/// What is wrong with the user's table is told by [`check`].
+static TABLE: LazyLock<(Table, Option<Error>)> = LazyLock::new(|| match read() {
+    Ok(table) => (table, None),
+    Err(error) => (built_in(), Some(error)),
+});
+
+/// TAI − UTC at a UTC clock reading, in nanoseconds; nothing before 1972.
+pub fn offset(utc: i64) -> Option<i64> {
+    TABLE.0.iter().rev().find(|(from, _)| *from <= utc).map(|(_, offset)| *offset)
+}
+
+/// Refuses a table of the user that is not understood.
+///
+/// # Errors
+/// A file that cannot be read, or is no such table, with its line.
+pub fn check() -> Result<()> {
+    TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.repeat()))
+}
+
+fn read() -> Result<Table> {
+    let Some(file) = std::env::var_os(VARIABLE).filter(|file| !file.is_empty()) else { return Ok(built_in()) };
+    let named = |e: Error| e.context(format_args!("leap seconds '{}'", file.display()));
+    let text = std::fs::read_to_string(&file).map_err(|e| named(e.into()))?;
+    parse_list(&text).map_err(named)
+}
+
+fn built_in() -> Table {
+    let days = include_str!("leap_seconds.csv").lines().filter_map(|line| line.split_once(','));
+    days.filter_map(|(day, seconds)| Some((parse(day)?, seconds.parse::<i64>().ok()? * SECOND))).collect()
+}
+
+/// Lines of NTP seconds and TAI − UTC; what follows a `#` says nothing.
+fn parse_list(text: &str) -> Result<Table> {
+    let mut table: Table = Vec::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
+        if words.is_empty() {
+            continue;
+        }
+        let numbers: Option<Vec<i64>> = words.iter().map(|word| word.parse().ok()).collect();
+        let row = match numbers.as_deref() {
+            Some([at, seconds]) => {
+                at.checked_sub(FROM_1900).and_then(|at| at.checked_mul(SECOND)).zip(seconds.checked_mul(SECOND))
+            }
+            _ => None,
+        };
+        match row {
+            Some(row) if table.last().is_none_or(|last| last.0 < row.0) => table.push(row),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "line {number}: there should be two numbers, later than those before"
+                )));
+            }
+        }
+    }
+    let known = built_in();
+    if !table.starts_with(&known) {
+        let said = format!("the table does not begin with the {} leap seconds known to this program", known.len());
+        return Err(Error::invalid(said));
+    }
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_the_iers_are_read() {
+        let known = built_in();
+        let mut text = "#$ 3960835200\n# comment\n".to_owned();
+        for (at, seconds) in &known {
+            text.push_str(&format!("{}  {} # 1 Jan\n", at / SECOND + FROM_1900, seconds / SECOND));
+        }
+        assert_eq!(parse_list(&text).unwrap(), known);
+        assert_eq!(
+            parse_list(&format!("{text}4070908800 38\n")).unwrap().last(),
+            Some(&(1_861_920_000 * SECOND, 38 * SECOND))
+        );
+        for (bad, said) in [
+            (format!("{text}x 38\n"), "line 31: there should be two numbers"),
+            (format!("{text}1 38\n"), "line 31"),
+            ("2272060800 10\n".to_owned(), "does not begin with the 28 leap seconds"),
+        ] {
+            assert!(parse_list(&bad).unwrap_err().said().contains(said), "{bad}: {}", parse_list(&bad).unwrap_err());
+        }
+    }
+}

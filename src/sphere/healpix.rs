@@ -1,0 +1,167 @@
+//! HEALPix pixels in nested order (Górski et al. 2005, ApJ 622, 759), numbered and rounded as the `healpix` library does.
+
+use std::f64::consts::FRAC_PI_2;
+
+use super::Vector;
+use super::hull::hull;
+use super::polygon::Polygon;
+
+/// The finest level whose indices exist.
+pub const FINEST: u32 = 17;
+
+/// Row and column of the middle of each of the twelve base pixels, in units of half a base pixel.
+const ROWS: [f64; 12] = [2., 2., 2., 2., 3., 3., 3., 3., 4., 4., 4., 4.];
+const COLUMNS: [f64; 12] = [1., 3., 5., 7., 0., 2., 4., 6., 1., 3., 5., 7.];
+
+/// Beyond this height near a pole, the distance from the axis is more exact than the height.
+const POLAR: f64 = 0.99;
+
+/// The pixel of a level that holds a point.
+pub fn index(v: Vector, level: u32) -> i64 {
+    let length = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt();
+    let (z, aside) = (v[2] / length, (v[0] * v[0] + v[1] * v[1]).sqrt() / length);
+    let lon = if v[0] == 0.0 && v[1] == 0.0 { 0.0 } else { v[1].atan2(v[0]) };
+    let quarters = {
+        let turned = lon / FRAC_PI_2;
+        if turned < 0.0 { (turned + 4.0) % 4.0 } else { turned % 4.0 }
+    };
+    let side = 1_i64 << level;
+    let n = side as f64;
+    let (face, x, y) = if z.abs() <= 2.0 / 3.0 {
+        let (a, b) = (n * (0.5 + quarters), n * (z * 0.75));
+        // The lines that ascend and descend to the east.
+        let (down, up) = ((a - b) as i64, (a + b) as i64);
+        let (from, to) = (down >> level, up >> level);
+        let face = match from.cmp(&to) {
+            std::cmp::Ordering::Equal => from | 4,
+            std::cmp::Ordering::Less => from,
+            std::cmp::Ordering::Greater => to + 8,
+        };
+        (face, up & (side - 1), side - (down & (side - 1)) - 1)
+    } else {
+        let quarter = (quarters as i64).min(3);
+        let within = quarters - quarter as f64;
+        let away = if z.abs() < POLAR {
+            n * (3.0 * (1.0 - z.abs())).sqrt()
+        } else {
+            n * aside / ((1.0 + z.abs()) / 3.0).sqrt()
+        };
+        let down = ((within * away) as i64).min(side - 1);
+        let up = (((1.0 - within) * away) as i64).min(side - 1);
+        if z >= 0.0 { (quarter, side - up - 1, side - down - 1) } else { (quarter + 8, down, up) }
+    };
+    (face << (2 * level)) + spread(x) + 2 * spread(y)
+}
+
+/// The convex polygon around a pixel, by four points of each side; nothing if the level has no such pixel.
+pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
+    const STEPS: u32 = 4;
+    if level > FINEST || !(0..12 << (2 * level)).contains(&index) {
+        return None;
+    }
+    let face = usize::try_from(index >> (2 * level)).ok()?;
+    let within = index & ((1 << (2 * level)) - 1);
+    let n = f64::from(1_u32 << level);
+    let middle = |coordinate: i64| (coordinate as f64 + 0.5) / n;
+    let (x, y, half) = (middle(gather(within)), middle(gather(within >> 1)), 0.5 / n);
+    let step = 1.0 / (f64::from(STEPS) * n);
+    let moved = |i: u32| f64::from(i) * step;
+    let sides = (0..STEPS)
+        .map(|i| (x + half - moved(i), y + half))
+        .chain((0..STEPS).map(|i| (x - half, y + half - moved(i))))
+        .chain((0..STEPS).map(|i| (x - half + moved(i), y - half)))
+        .chain((0..STEPS).map(|i| (x + half, y - half + moved(i))));
+    hull(&sides.map(|(x, y)| point(face, x, y)).collect::<Vec<_>>())
+}
+
+/// The point of a base pixel at coordinates from 0 to 1.
+fn point(face: usize, x: f64, y: f64) -> Vector {
+    let row = ROWS[face] - x - y;
+    let (width, z, aside) = if row < 1.0 {
+        let below = row * row / 3.0;
+        (row, 1.0 - below, Some((below * (2.0 - below)).sqrt()))
+    } else if row > 3.0 {
+        let width = 4.0 - row;
+        let above = width * width / 3.0;
+        (width, above - 1.0, Some((above * (2.0 - above)).sqrt()))
+    } else {
+        (1.0, (2.0 - row) * 2.0 / 3.0, None)
+    };
+    let column = COLUMNS[face] * width + x - y;
+    let column = column.rem_euclid(8.0);
+    let lon = if width < 1e-15 { 0.0 } else { (0.5 * FRAC_PI_2 * column) / width };
+    let aside = aside.filter(|_| z.abs() > POLAR).unwrap_or_else(|| ((1.0 - z) * (1.0 + z)).sqrt());
+    [aside * lon.cos(), aside * lon.sin(), z]
+}
+
+/// The bits of a number at the even places.
+fn spread(number: i64) -> i64 {
+    (0..32).map(|bit| (number >> bit & 1) << (2 * bit)).sum()
+}
+
+/// The bits at the even places of a number.
+fn gather(number: i64) -> i64 {
+    (0..32).map(|bit| (number >> (2 * bit) & 1) << bit).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors made by the real library, where they are at hand.
+    fn text(file: &str) -> String {
+        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(&path).unwrap_or_else(|_| {
+            eprintln!("skipped: {path} is not there");
+            String::new()
+        })
+    }
+
+    fn numbers(hex: &str) -> Vec<f64> {
+        let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        bytes.as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
+    }
+
+    #[test]
+    fn the_base_pixels_are_where_they_should_be() {
+        assert_eq!(
+            [[0.7, 0.7, 0.1], [-0.7, 0.7, 0.7], [1.0, 0.0, 0.0], [0.5, 0.5, -0.8]].map(|v| index(v, 0)),
+            [0, 1, 4, 8]
+        );
+        assert!(pixel(0, 12).is_none() && pixel(18, 0).is_none() && pixel(3, -1).is_none());
+        for at in 0..768 {
+            assert_eq!(index(pixel(3, at).unwrap().centroid(), 3), at);
+        }
+    }
+
+    #[test]
+    fn indices_and_pixels_equal_those_of_the_library() {
+        for line in text("healpix.csv").lines().skip(1) {
+            let fields: Vec<_> = line.split(',').collect();
+            let v = numbers(fields[2]);
+            assert_eq!(
+                index([v[0], v[1], v[2]], fields[3].parse().unwrap()),
+                fields[4].parse::<i64>().unwrap(),
+                "{line}"
+            );
+        }
+        for line in text("healpix_regions.jsonl").lines() {
+            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+            let (level, index) = (case["level"].as_u64().unwrap(), case["index"].as_i64());
+            let Some(index) = index else { continue };
+            let ours = pixel(u32::try_from(level).unwrap(), index).unwrap();
+            let want = numbers(&case["encoded_hex"].as_str().unwrap()[2..]);
+            let want = Polygon::new(want.chunks(3).map(|v| [v[0], v[1], v[2]]).collect());
+            // Points that are nearly on a line of others may be vertices or not.
+            assert!(
+                (ours.area() / want.area() - 1.0).abs() < 1e-9,
+                "{} {} {ours:?} {want:?}",
+                ours.area(),
+                want.area()
+            );
+            let (a, b) = (ours.centroid(), want.centroid());
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9), "{line}");
+        }
+    }
+}
