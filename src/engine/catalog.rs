@@ -118,7 +118,12 @@ impl World {
             return Error::not_found("schema", schema, catalog.schemas.keys().copied());
         };
         let what = if schema == "dataset" { "dataset type" } else { "table" };
-        Error::not_found(what, name, tables.table_names().iter().map(String::as_str))
+        let names = tables.table_names();
+        // Without quotes, capitals are read as small letters.
+        if let Some(same) = names.iter().find(|known| *known != name && known.eq_ignore_ascii_case(name)) {
+            return Error::new(Kind::NotFound, format!("no {what} named '{name}'; \"{same}\" needs its double quotes"));
+        }
+        Error::not_found(what, name, names.iter().map(String::as_str))
     }
 
     /// A table that stands for a query.
@@ -249,7 +254,12 @@ impl SchemaProvider for Tables {
     }
 
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        Ok(self.local.write().unwrap_or_else(PoisonError::into_inner).remove(name))
+        let dropped = self.local.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        if dropped.is_none() && self.table_exist(name) {
+            let said = format!("'{name}' is a table of the repository, not of this session: it cannot be dropped");
+            return Err(Error::new(Kind::Unsupported, said).into());
+        }
+        Ok(dropped)
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -1,11 +1,12 @@
 //! Functions of regions, computed for each row.
 
 use std::borrow::Cow;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Float64Builder, Int64Array, Int64Builder,
-    ListBuilder, StructArray, StructBuilder,
+    ListBuilder, StructBuilder,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
 use datafusion::common::{DFSchema, ScalarValue, plan_datafusion_err};
@@ -15,7 +16,9 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::sql::sqlparser::ast::BinaryOperator;
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, VisitorMut,
+};
 
 use super::arguments::Function;
 use crate::error::{Error, Result as OwnResult};
@@ -47,8 +50,8 @@ pub enum Op {
     HealpixRegion,
 }
 
-/// The most pixels that are listed of a region.
-const MOST_PIXELS: i64 = 1 << 24;
+/// The most pixels that are listed of the regions of a batch.
+const MOST_PIXELS: f64 = 16_777_216.0;
 
 /// A function by its name.
 pub fn function(name: &'static str, op: Op) -> ScalarUDF {
@@ -87,7 +90,7 @@ impl Op {
 
     /// Whether a coordinate frame may come before the other arguments.
     fn takes_frame(self) -> bool {
-        matches!(self, Self::Point | Self::Circle | Self::Box | Self::Polygon)
+        self == Self::Polygon || self.shapes().iter().any(|shape| shape[0] == N)
     }
 
     fn returns(self) -> DataType {
@@ -112,13 +115,22 @@ fn vertex() -> Fields {
     Fields::from(["ra", "dec"].map(|name| Field::new(name, DataType::Float64, true)).to_vec())
 }
 
-/// A pair of numbers in parentheses.
-fn is_pair(kind: &DataType) -> bool {
-    matches!(kind, DataType::Struct(fields) if fields.len() == 2 && fields.iter().all(|f| f.data_type().is_numeric()))
-}
-
 fn is_text(kind: &DataType) -> bool {
     matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
+}
+
+/// The word for a type that was given.
+fn word(kind: &DataType) -> String {
+    match kind {
+        kind if is_text(kind) => "text".to_owned(),
+        kind if kind.is_integer() => "integer".to_owned(),
+        kind if kind.is_numeric() => "number".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "region".to_owned(),
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::List(_) => "list".to_owned(),
+        DataType::Struct(_) => "pair".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 /// The type an argument is brought to, if it can be of a kind.
@@ -151,19 +163,14 @@ impl ScalarUDFImpl for Sky {
         let has_frame = self.op.takes_frame() && given.first().is_some_and(is_text);
         let (frame, rest) = given.split_at(usize::from(has_frame));
         let frame = frame.iter().map(|_| DataType::Utf8);
-        if self.op == Op::Contains && given.len() == 2 && given.iter().all(is_text) {
+        // `contains` of texts is another function.
+        let text_or_null = |kind: &DataType| is_text(kind) || *kind == DataType::Null;
+        if self.op == Op::Contains && given.len() == 2 && given.iter().any(is_text) && given.iter().all(text_or_null) {
             return Ok(vec![DataType::Utf8; 2]);
         }
         let rest: Option<Vec<DataType>> = if self.op == Op::Polygon {
-            let pair = DataType::Struct(
-                vec![Field::new("c0", DataType::Float64, true), Field::new("c1", DataType::Float64, true)].into(),
-            );
-            let points = match rest.iter().all(is_pair) {
-                true => rest.len() >= 3,
-                false => rest.len() >= 6 && rest.len().is_multiple_of(2),
-            };
-            let bring = |kind: &DataType| if is_pair(kind) { Some(pair.clone()) } else { coerced(N, kind) };
-            points.then(|| rest.iter().map(bring).collect()).flatten()
+            let points = rest.len() >= 6 && rest.len().is_multiple_of(2);
+            points.then(|| rest.iter().map(|kind| coerced(N, kind)).collect()).flatten()
         } else {
             let fits = |shape: &&[char]| {
                 (shape.len() == rest.len())
@@ -173,7 +180,7 @@ impl ScalarUDFImpl for Sky {
             self.op.shapes().iter().find_map(fits)
         };
         let rest = rest.ok_or_else(|| {
-            let given: Vec<_> = given.iter().map(ToString::to_string).collect();
+            let given: Vec<_> = given.iter().map(word).collect();
             let takes = super::functions::find(self.name).map(Function::signature).unwrap_or_default();
             plan_datafusion_err!("{takes} does not take ({})", given.join(", "))
         })?;
@@ -246,7 +253,7 @@ impl Sky {
                 let overlaps = self.op == Op::Overlaps;
                 let both = |row: usize| -> OwnResult<Option<bool>> {
                     let (Some(a), Some(b)) = (a.get(row)?, b.get(row)?) else { return Ok(None) };
-                    Ok(Some(if overlaps { meet(&a, &b) } else { within(&a, &b) }))
+                    Ok(if overlaps { Some(meet(&a, &b)) } else { within(&a, &b) })
                 };
                 Arc::new(BooleanArray::from(each.map(both).collect::<OwnResult<Vec<_>>>()?))
             }
@@ -333,11 +340,22 @@ fn meet(a: &Region, b: &Region) -> bool {
     }
 }
 
-/// Whether the first region lies within the second.
-fn within(inner: &Region, outer: &Region) -> bool {
-    match inner {
-        Region::Circle(point) if point.is_point() => outer.contains(point.centre),
-        _ => inner.relation(outer).is(Relation::WITHIN),
+/// Whether the first region lies within the second; nothing where only bounds are compared and they do not tell.
+fn within(inner: &Region, outer: &Region) -> Option<bool> {
+    match (inner, outer) {
+        (Region::Circle(point), _) if point.is_point() => return Some(outer.contains(point.centre)),
+        (Region::Box(inner), Region::Polygon(outer)) => return Some(outer.contains_box(*inner)),
+        _ => {}
+    }
+    let relation = inner.relation(outer);
+    let exact = |region: &Region| matches!(region, Region::Polygon(_) | Region::Box(_) | Region::Circle(_));
+    let outside = || inner.centroid().is_some_and(|middle| !outer.contains(middle));
+    match () {
+        () if relation.is(Relation::WITHIN) => Some(true),
+        () if relation.is(Relation::DISJOINT) || outside() => Some(false),
+        // Of a polygon in a box only their bounds are compared, but these are the box itself.
+        () if exact(inner) && exact(outer) => Some(false),
+        () => None,
     }
 }
 
@@ -370,18 +388,22 @@ fn vertices(regions: &Regions, rows: usize) -> Result<ArrayRef> {
 
 fn envelopes(regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> {
     let mut lists = ListBuilder::new(Int64Builder::new());
+    let mut most = 0.0;
     for row in 0..rows {
         let (Some(region), Some(level)) = (regions.get(row)?, levels.get(row)) else {
             lists.append(false);
             continue;
         };
-        let ranges = region.envelope(checked(level, htm::FINEST)?);
-        let count: i64 = ranges.iter().map(|r| r.end - r.start).sum();
-        if count > MOST_PIXELS {
-            return Err(
-                Error::invalid(format!("a region touches {count} pixels of level {level}, too many to list")).into()
-            );
+        let level = checked(level, htm::FINEST)?;
+        // By the area of a circle around it, before all are looked for.
+        let share = region.bounding_circle().area() / (4.0 * std::f64::consts::PI);
+        most += share * 8.0 * 4.0_f64.powi(level as i32);
+        if most > MOST_PIXELS {
+            let said =
+                format!("regions touch more pixels of level {level} than the {MOST_PIXELS} that are listed at once");
+            return Err(Error::invalid(said).into());
         }
+        let ranges = region.envelope(level);
         ranges.into_iter().flatten().for_each(|pixel| lists.values().append_value(pixel));
         lists.append(true);
     }
@@ -475,24 +497,32 @@ fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValu
     })
 }
 
-/// The points of a polygon: pairs in parentheses, or two numbers each.
+/// The points of a polygon, two numbers each.
 fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
-    let mut all = Vec::new();
-    let mut rest = args;
-    while let Some(first) = rest.first() {
-        if is_pair(&first.data_type()) {
-            let pair = first.to_array(rows)?;
-            let pair: &StructArray = pair.as_struct();
-            let [ra, dec] = [0, 1].map(|at| Numbers(pair.column(at).as_primitive::<Float64Type>().clone()));
-            all.push(Points::Angles(ra, dec));
-            rest = &rest[1..];
-        } else {
-            let (point, others) = points(rest, rows)?;
-            all.push(point);
-            rest = others;
+    args.chunks(2).map(|pair| points(pair, rows).map(|(point, _)| point)).collect()
+}
+
+/// `polygon((1, 2), (3, 4), …)` as the Butler's expressions write it: the pairs become arguments of their own.
+pub struct PairsAsArguments;
+
+impl VisitorMut for PairsAsArguments {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
+        if let ast::Expr::Function(function) = expr
+            && function.name.to_string().eq_ignore_ascii_case("polygon")
+            && let FunctionArguments::List(list) = &mut function.args
+        {
+            let open = |arg| match arg {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Tuple(pair))) if pair.len() == 2 => {
+                    pair.into_iter().map(|part| FunctionArg::Unnamed(FunctionArgExpr::Expr(part))).collect()
+                }
+                other => vec![other],
+            };
+            list.args = std::mem::take(&mut list.args).into_iter().flat_map(open).collect();
         }
+        ControlFlow::Continue(())
     }
-    Ok(all)
 }
 
 /// `CONTAINS(…) = 1` as ADQL writes it: what is true is 1.
@@ -501,8 +531,7 @@ pub struct OneIsTrue;
 
 impl ExprPlanner for OneIsTrue {
     fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let is_ours =
-            |side: &Expr| matches!(side, Expr::ScalarFunction(f) if matches!(f.name(), "contains" | "overlaps"));
+        let is_ours = |side: &Expr| matches!(side, Expr::ScalarFunction(f) if matches!(f.name(), "contains" | "overlaps" | "intersects"));
         let number = |side: &Expr| match side {
             Expr::Literal(ScalarValue::Int64(Some(n @ (0 | 1))), _) => Some(*n == 1),
             _ => None,

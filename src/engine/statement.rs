@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use super::arguments::{Does, Function, Given, Takes};
 use super::catalog::World;
 use super::functions;
+use super::sky::PairsAsArguments;
 use super::using::UsingInWhere;
 use super::verb::{Face, constant, deed, plan};
 use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
@@ -85,7 +86,10 @@ pub fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
-fn sort(statement: Statement) -> OwnResult<Parsed> {
+fn sort(mut statement: Statement) -> OwnResult<Parsed> {
+    if let Statement::Statement(ast) = &mut statement {
+        let _ = ast.visit(&mut PairsAsArguments);
+    }
     match statement {
         Statement::Statement(ast) => match *ast {
             Ast::Call(call) => Ok(Parsed::Query(select_from(call)?)),
@@ -303,6 +307,10 @@ impl Functions {
         args: Vec<FunctionArg>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
+        if matches!(function.does, Does::Scalar(_)) {
+            let said = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
+            return Err(Error::invalid(said).into());
+        }
         let mut given = Given::default();
         let mut input = None;
         let mut named = false;
@@ -370,9 +378,7 @@ impl Functions {
                 let table = waited(reader.table(&given))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
-            Does::Scalar(_) => {
-                Err(Error::invalid(format!("{} computes a value, it yields no rows", function.name)).into())
-            }
+            Does::Scalar(_) => Err(Error::bug("a function of values yields rows").into()),
         }
     }
 

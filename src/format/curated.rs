@@ -1,14 +1,16 @@
 //! Curated calibrations: from the ECSV files of a calibration data folder to the FITS files that the classes of the
 //! LSST pipelines read (`ip_isr`'s calibrations, `afw`'s transmission curves).
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, RecordBatch};
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use serde_json::{Value, json};
 
 use super::fits::{Column, Header};
-use super::tables::{Meta, parse_ecsv_with_meta};
-use crate::error::{Error, Result};
+use super::tables::{Meta, UNIT, parse_ecsv_with_meta};
+use crate::error::{Error, Kind, Result};
 
 /// One curated calibration.
 #[derive(Debug)]
@@ -47,7 +49,10 @@ impl Curated {
             "CrosstalkCalib" => crosstalk,
             "Defects" => defects,
             "TransmissionCurve" => transmission,
-            other => return Err(Error::invalid(format!("files of storage class {other} are not written yet"))),
+            other => {
+                let said = format!("files of storage class {other} are not written yet");
+                return Err(Error::new(Kind::Unsupported, said));
+            }
         };
         let (rows, meta) = parse_ecsv_with_meta(bytes)?;
         Ok(Self { fits: convert(&rows, &meta)?, meta })
@@ -77,9 +82,14 @@ fn calibration(table: Header, data: &[u8]) -> Vec<u8> {
     [Header::primary(8, true).with(&[]), table.with(data)].concat()
 }
 
+/// What the header says of a key; an empty text if nothing.
+fn told(meta: &Meta, key: &str) -> Value {
+    meta.get(key).filter(|value| !value.is_null()).cloned().unwrap_or_else(|| "".into())
+}
+
 /// The cards that all calibrations of `ip_isr` have.
 fn common(header: &mut Header, meta: &Meta, kind: &str, version: f64) {
-    let value = |key: &str| meta.get(key).cloned().unwrap_or_else(|| "".into());
+    let value = |key: &str| told(meta, key);
     let schema = format!("{kind}_SCHEMA");
     header.card("OBSTYPE", &value("OBSTYPE")).card(&schema, &value(&schema));
     header.card(&format!("{kind}_VERSION"), &version.into());
@@ -96,7 +106,7 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     }
     let amplifiers = meta.get("NAMP").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
     let amplifiers = amplifiers.ok_or_else(|| Error::invalid("the header has no whole number 'NAMP'"))?;
-    let cells = amplifiers.checked_pow(2).filter(|n| *n < 1 << 20);
+    let cells = amplifiers.checked_pow(2).filter(|n| (1..1 << 20).contains(n));
     let cells = cells.ok_or_else(|| Error::invalid(format!("NAMP is {amplifiers}, which no detector has")))?;
     let (mut columns, mut data) = (Vec::new(), Vec::new());
     let mut column = |name, form: char, n: usize| {
@@ -104,29 +114,18 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
         columns.push(Column { name, form: format!("{n}{form}"), more });
     };
     for (name, form) in CROSSTALK {
-        let bad = |said: &str| Error::invalid(format!("column '{name}' {said}"));
-        let text = rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(0));
-        let text = text.ok_or_else(|| bad("is missing"))?.value(0);
-        let values: Vec<Value> = serde_json::from_str(text).map_err(|e| bad(&format!("holds no list: {e}")))?;
-        if values.len() != cells {
-            return Err(bad(&format!("has {} values, not {cells}", values.len())));
-        }
         column(name, form, cells);
-        for value in values {
-            match form {
-                'K' => value.as_i64().map(|v| data.extend(v.to_be_bytes())),
-                'L' => value.as_bool().map(|v| data.push(if v { b'T' } else { b'F' })),
-                _ => value.as_f64().map(|v| data.extend(v.to_be_bytes())),
-            }
-            .ok_or_else(|| bad(&format!("has {value} among its values")))?;
-        }
+        array(rows, name, form, cells, &mut data)?;
     }
-    // Files do not have the gains that a fit of the ratios would give.
+    // Gains are there only where the ratios were fitted.
     column("CT_FIT_GAINS", 'D', amplifiers);
-    data.extend(std::iter::repeat_n(0, 8 * amplifiers));
+    match rows.column_by_name("CT_FIT_GAINS") {
+        Some(_) => array(rows, "CT_FIT_GAINS", 'D', amplifiers, &mut data)?,
+        None => data.extend(std::iter::repeat_n(0, 8 * amplifiers)),
+    }
     let mut header = Header::table(&columns, data.len(), 1, 0);
     common(&mut header, meta, "CROSSTALK", CROSSTALK_VERSION);
-    let value = |key: &str| meta.get(key).cloned().unwrap_or_else(|| "".into());
+    let value = |key: &str| told(meta, key);
     for key in CROSSTALK_KEYS {
         header.card(key, &value(key));
     }
@@ -135,6 +134,28 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
         header.card(key, &"".into());
     }
     Ok(calibration(header, &data))
+}
+
+/// The list of values that the one cell of a column holds, as big-endian bytes.
+fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Vec<u8>) -> Result<()> {
+    let bad = |said: &str| Error::invalid(format!("column '{name}' {said}"));
+    let text = rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(0));
+    let text = text.ok_or_else(|| bad("is missing"))?.value(0).trim();
+    let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let values: Vec<&str> = list.ok_or_else(|| bad("holds no list"))?.split(',').map(str::trim).collect();
+    if values.len() != count {
+        return Err(bad(&format!("has {} values, not {count}", values.len())));
+    }
+    for value in values {
+        match form {
+            'K' => value.parse::<i64>().ok().map(|v| data.extend(v.to_be_bytes())),
+            'L' => value.parse::<bool>().ok().map(|v| data.push(if v { b'T' } else { b'F' })),
+            // NaN, as of an amplifier with itself, is no JSON, but `astropy` writes it.
+            _ => value.parse::<f64>().ok().map(|v| data.extend(v.to_be_bytes())),
+        }
+        .ok_or_else(|| bad(&format!("has {value} among its values")))?;
+    }
+    Ok(())
 }
 
 fn defects(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
@@ -151,7 +172,7 @@ fn defects(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     let version = meta.get("defects_VERSION").and_then(Value::as_f64).unwrap_or(2.0);
     let mut header = Header::table(&columns, 32, rows.num_rows(), 0);
     common(&mut header, meta, "defects", version);
-    header.card("CALIBDATE", meta.get("CALIBDATE").unwrap_or(&Value::Null));
+    header.card("CALIBDATE", &told(meta, "CALIBDATE"));
     Ok(calibration(header, &data))
 }
 
@@ -213,35 +234,44 @@ fn transmission(rows: &RecordBatch, _: &Meta) -> Result<Vec<u8>> {
     Ok([Header::primary(16, true).with(&[]), index, table.with(&data)].concat())
 }
 
-/// Wavelengths in angstrom and throughputs as fractions, from nanometres and percent; the mean of all amplifiers.
+/// Wavelengths in angstrom and throughputs as fractions; the mean of all amplifiers.
 fn curve(rows: &RecordBatch) -> Result<(Vec<f64>, Vec<f64>)> {
     let name = ["efficiency", "throughput"].into_iter().find(|name| rows.column_by_name(name).is_some());
-    let throughputs = filled(rows, name.unwrap_or("efficiency"), &DataType::Float64)?;
-    let throughputs = throughputs.as_primitive::<Float64Type>().values();
-    let wavelengths = wavelengths(rows)?;
-    let Some(amplifiers) = rows.column_by_name("amp_name") else {
-        return Ok((wavelengths, throughputs.iter().map(|value| value / 100.0).collect()));
-    };
+    let throughputs = scaled(rows, name.unwrap_or("efficiency"), &[("%", 0.01), ("", 1.0)])?;
+    let wavelengths = scaled(rows, "wavelength", &[("nm", 10.0), ("Angstrom", 1.0), ("angstrom", 1.0)])?;
+    if wavelengths.is_empty() {
+        return Err(Error::invalid("a transmission curve needs a row at least"));
+    }
+    let Some(amplifiers) = rows.column_by_name("amp_name") else { return Ok((wavelengths, throughputs)) };
     let amplifiers = cast(amplifiers, &DataType::Utf8)?;
-    let mut names: Vec<_> = amplifiers.as_string::<i32>().iter().collect();
-    names.dedup();
-    let count = wavelengths.len() / names.len().max(1);
-    let grids: Vec<_> = wavelengths.chunks(count.max(1)).collect();
-    if grids.iter().any(|grid| *grid != grids[0]) {
+    let mut curves: Vec<(Option<&str>, usize)> = Vec::new();
+    for name in amplifiers.as_string::<i32>() {
+        match curves.last_mut() {
+            Some((last, count)) if *last == name => *count += 1,
+            _ => curves.push((name, 1)),
+        }
+    }
+    let count = curves[0].1;
+    let grids: Vec<_> = wavelengths.chunks(count).collect();
+    let names: BTreeSet<_> = curves.iter().map(|curve| curve.0).collect();
+    if names.len() != curves.len() || curves.iter().any(|c| c.1 != count) || grids.iter().any(|g| *g != grids[0]) {
         return Err(Error::invalid("the amplifiers do not have the same wavelengths, one amplifier after the other"));
     }
-    let mean = |at: usize| {
-        let sum: f64 = throughputs.iter().skip(at).step_by(count).sum();
-        sum / names.len() as f64 / 100.0
-    };
-    Ok((grids.first().map(|grid| grid.to_vec()).unwrap_or_default(), (0..count).map(mean).collect()))
+    let mean = |at: usize| throughputs.iter().skip(at).step_by(count).sum::<f64>() / curves.len() as f64;
+    Ok((grids[0].to_vec(), (0..count).map(mean).collect()))
 }
 
-/// Wavelengths in angstrom; those of single precision are scaled so.
-fn wavelengths(rows: &RecordBatch) -> Result<Vec<f64>> {
-    let column = filled(rows, "wavelength", &DataType::Float64)?;
-    let column: &Float64Array = column.as_primitive();
-    let single = rows.column_by_name("wavelength").is_some_and(|c| *c.data_type() == DataType::Float32);
-    let scaled = |value: &f64| if single { f64::from(*value as f32 * 10.0) } else { value * 10.0 };
-    Ok(column.values().iter().map(scaled).collect())
+/// The numbers of a column times the factor of its unit; those of single precision are scaled so.
+fn scaled(rows: &RecordBatch, name: &str, units: &[(&str, f64)]) -> Result<Vec<f64>> {
+    let column = filled(rows, name, &DataType::Float64)?;
+    let schema = rows.schema();
+    let field = schema.field_with_name(name)?;
+    let unit = field.metadata().get(UNIT).map_or("", String::as_str);
+    let factor = units.iter().find(|(known, _)| *known == unit).map(|(_, factor)| *factor).ok_or_else(|| {
+        let known: Vec<_> = units.iter().map(|(unit, _)| format!("'{unit}'")).collect();
+        Error::invalid(format!("column '{name}' has the unit '{unit}', not {}", known.join(" or ")))
+    })?;
+    let single = *field.data_type() == DataType::Float32;
+    let scale = |value: &f64| if single { f64::from(*value as f32 * factor as f32) } else { value * factor };
+    Ok(column.as_primitive::<Float64Type>().values().iter().map(scale).collect())
 }

@@ -25,7 +25,12 @@ struct Header {
 struct HeaderColumn {
     name: String,
     datatype: String,
+    #[serde(default)]
+    unit: Option<String>,
 }
+
+/// The key of a field's metadata that holds its unit.
+pub const UNIT: &str = "unit";
 
 /// What an ECSV header says beside the columns.
 pub type Meta = serde_json::Map<String, serde_json::Value>;
@@ -72,7 +77,11 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
         let said = format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
         return Err(Error::invalid(said));
     }
-    let fields = header.datatype.iter().map(|c| Ok(Field::new(&c.name, arrow_type(&c.datatype)?, true)));
+    let fields = header.datatype.iter().map(|c| {
+        let field = Field::new(&c.name, arrow_type(&c.datatype)?, true);
+        let unit = c.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone()));
+        Ok(field.with_metadata(unit.collect()))
+    });
     let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
     let reader =
         ReaderBuilder::new(Arc::clone(&schema)).with_header(true).with_delimiter(delimiter).build(Cursor::new(rest))?;

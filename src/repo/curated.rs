@@ -1,6 +1,6 @@
 //! `write_curated_calibrations`: the calibrations that are kept as files beside the code of an instrument.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,11 +20,12 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::{Timespan, parse_stem, utc_to_tai};
 use crate::registry::conn::Batches;
+use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::rows::{batch, constant_text, text_column};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{dataset_types, datasets, dimensions, ints, texts};
-use crate::store::Place;
+use crate::registry::{datasets, dimensions, ints, texts};
 use crate::store::transfer::{Content, Mode, Transfer};
+use crate::store::{Place, Seen};
 
 /// The dataset types an instrument may have curated calibrations of.
 const TYPES: &str = include_str!("../instrument/curated.csv");
@@ -50,6 +51,7 @@ pub struct WriteCurated {
 
 /// One calibration, to be stored and certified.
 struct Calibration {
+    file: String,
     run: String,
     detector: Option<i64>,
     filter: Option<String>,
@@ -69,12 +71,19 @@ impl Verb for WriteCurated {
         if self.labels.is_empty() && self.collection.is_none() {
             return Err(Error::invalid("write_curated_calibrations needs label => '…' or collection => '…'"));
         }
+        if let Some(bad) = self.labels.iter().find(|label| label.trim().is_empty() || label.contains(['/', '*', '?'])) {
+            return Err(Error::invalid(format!("'{bad}' is no label for names of collections")));
+        }
         let folder = self.instrument.curated_folder.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("{} has no curated calibrations", self.instrument.name))
         })?;
         let repo = access.repo().await?;
         let known = Known::load(&repo, &self.instrument.name).await?;
         let folder = Place::parse(&format!("{}/{folder}", self.data.trim_end_matches('/')))?;
+        if folder.look().await? != Seen::Folder {
+            let said = format!("there is no folder '{}' with calibrations of {}", folder.local(), self.instrument.name);
+            return Err(Error::new(Kind::NotFound, said));
+        }
         hand.begin("write_curated_calibrations", None);
         let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
         let there = folder.list().await?.folders;
@@ -145,12 +154,15 @@ impl WriteCurated {
             Some(file) => Place::parse(file)?,
             None => folder.child("camera.fits"),
         };
-        let fits = file.read(LIMIT).await.map_err(|e| e.context("camera"))?;
+        let fits = file.read(LIMIT).await.map_err(|e| {
+            let advice = "a camera that the pipelines wrote, as a FITS file, is given by camera => '…'";
+            Error::new(e.kind(), format!("camera: {}; {advice}", e.said())).because(e)
+        })?;
         if !fits.starts_with(b"SIMPLE  =") {
             return Err(Error::invalid(format!("camera '{}' is no FITS file", file.local())));
         }
         let run = format!("{}/unbounded", self.base());
-        Ok(Calibration { run, detector: None, filter: None, valid: Timespan::ALL, fits })
+        Ok(Calibration { file: file.local(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
     }
 
     /// The calibrations of one type: in the folder itself, or in folders of detectors, of filters, or of both.
@@ -189,6 +201,10 @@ impl WriteCurated {
                 begins.push((begin, name));
             }
             begins.sort();
+            if let Some(pair) = begins.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                let said = format!("files '{}' and '{}' are valid from the same time on", pair[0].1, pair[1].1);
+                return Err(named(Error::new(Kind::Conflict, said), &folder));
+            }
             for (at, (begin, name)) in begins.iter().enumerate() {
                 let file = folder.child(name);
                 let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
@@ -230,7 +246,7 @@ impl WriteCurated {
         }
         if let Some(filter) = &filter {
             let given = curated.text("FILTER")?;
-            if given != filter {
+            if !given.eq_ignore_ascii_case(filter) {
                 return differs("FILTER", filter, given);
             }
         }
@@ -238,7 +254,7 @@ impl WriteCurated {
         let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is no date")))?;
         let day = chrono::DateTime::from_timestamp_nanos(clock).format("%Y%m%dT%H%M%SZ");
         let run = format!("{}/curated/{day}", self.base());
-        Ok(Calibration { run, detector, filter, valid, fits: curated.fits.into() })
+        Ok(Calibration { file: file.local(), run, detector, filter, valid, fits: curated.fits.into() })
     }
 
     /// Decides what has to be done for the calibrations found.
@@ -251,10 +267,9 @@ impl WriteCurated {
         let collection = self.collection.clone().unwrap_or_else(|| self.base());
         let mut plan = Vec::new();
         plan.extend(collections::wanted(repo, &collection, CollectionType::Calibration).await?);
-        let root = PathBuf::from(Place::parse(&repo.datastore_root())?.local());
         let records = dataset_types::load(&repo.registry).await?;
-        let mut runs: BTreeMap<String, ()> = BTreeMap::new();
-        let (mut files, mut stored, mut certified) = (Vec::new(), Vec::new(), Vec::new());
+        let mut runs = BTreeSet::new();
+        let mut certified = Vec::new();
         for (kind, all) in found {
             let record = records.iter().find(|r| r.dataset_type.name == kind.name);
             match record {
@@ -266,57 +281,83 @@ impl WriteCurated {
                 by_run.entry(one.run.clone()).or_default().push(one);
             }
             for (run, all) in by_run {
-                if runs.insert(run.clone(), ()).is_none() {
+                if runs.insert(run.clone()) {
                     plan.extend(collections::wanted(repo, &run, CollectionType::Run).await?);
                 }
-                let rows = self.rows(&kind, &all)?;
-                let (mut new, mut ids) = (Vec::new(), texts(&rows, 0));
-                if let Some(record) = record {
-                    let there = datasets::present(&repo.registry, record, &run, &rows).await?;
-                    for (id, key) in ids.iter_mut().zip(datasets::keys(record, &rows)?) {
-                        new.push(!there.contains_key(&key));
-                        there.get(&key).into_iter().for_each(|present| id.clone_from(&present.id));
-                    }
-                } else {
-                    new.resize(all.len(), true);
-                }
-                certified.extend(ids.into_iter().zip(all.iter().map(|one| one.valid)));
-                let mask = new.iter().map(|new| Some(*new)).collect();
-                let rows = arrow::compute::filter_record_batch(&rows, &mask)?;
-                hand.note("dataset", Outcome::Existing, &kind.name, (new.len() - rows.num_rows()) as u64);
-                if rows.num_rows() == 0 {
-                    continue;
-                }
-                let places = paths(repo, &kind, &run, &rows, &Planned::new()).await?;
-                let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
-                let kept = || all.iter().zip(&new).filter(|(_, new)| **new).map(|(one, _)| one);
-                files.extend(kept().zip(&places).map(|(one, path)| Transfer {
-                    from: Content::Bytes(one.fits.clone()),
-                    to: root.join(path),
-                    mode: Mode::Copy,
-                }));
-                let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
-                let sizes: Int64Array = kept().map(|one| i64::try_from(one.fits.len()).ok()).collect();
-                let rows = batch(columns.chain([
-                    ("path", text_column(places.iter().map(String::as_str))),
-                    ("formatter", constant_text(repo.formatter(&kind)?, places.len())),
-                    ("file_size", Arc::new(sizes) as ArrayRef),
-                ]))?;
-                stored.push(Change::Datasets(kind.name.clone(), run, rows.into()));
+                check_distinct(&all)?;
+                certified.extend(self.store(repo, &kind, record, (&run, &all), &mut plan, hand).await?);
             }
         }
-        if !files.is_empty() {
-            plan.push(Change::Files(files));
-        }
-        plan.append(&mut stored);
         plan.push(Change::Join(collection, CollectionType::Calibration, certifications(&certified)?.into()));
         Ok(plan)
     }
 
-    /// New ids with the data IDs.
-    fn rows(&self, kind: &DatasetType, all: &[Calibration]) -> Result<RecordBatch> {
-        let ids: StringArray = all.iter().map(|_| Some(Uuid::new_v4().to_string())).collect();
-        let mut columns: Vec<(&str, ArrayRef)> = vec![("dataset_id", Arc::new(ids))];
+    /// Adds to the plan what stores calibrations of one type and run; returns their ids with their validity. Those that
+    /// are stored must be the same.
+    async fn store(
+        &self,
+        repo: &Repo,
+        kind: &DatasetType,
+        record: Option<&TypeRecord>,
+        (run, all): (&str, &[Calibration]),
+        plan: &mut Vec<Change>,
+        hand: &mut Hand<'_>,
+    ) -> Result<Vec<(String, Timespan)>> {
+        let fresh: Vec<String> = all.iter().map(|_| Uuid::new_v4().to_string()).collect();
+        let rows = self.rows(kind, all, &fresh)?;
+        let there = match record {
+            Some(record) => datasets::present(&repo.registry, record, run, &rows).await?,
+            None => HashMap::new(),
+        };
+        let keys = record.map_or_else(|| Ok(fresh.clone()), |record| datasets::keys(record, &rows))?;
+        let root = Place::parse(&repo.datastore_root())?;
+        let mut new = Vec::new();
+        for (one, key) in all.iter().zip(&keys) {
+            let stored = there.get(key).and_then(|present| present.file.as_ref());
+            if let Some((path, _)) = stored
+                && !path.contains("://")
+                && root.child(path).read(LIMIT).await? != one.fits
+            {
+                let said =
+                    format!("file '{}' has changed since it was written to run '{run}': give another label", one.file);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            new.push(stored.is_none());
+        }
+        let known = |(key, fresh): (&String, &String)| there.get(key).map_or_else(|| fresh.clone(), |p| p.id.clone());
+        let ids: Vec<String> = keys.iter().zip(&fresh).map(known).collect();
+        let mask = new.iter().map(|new| Some(*new)).collect();
+        let rows = arrow::compute::filter_record_batch(&self.rows(kind, all, &ids)?, &mask)?;
+        hand.note("dataset", Outcome::Existing, &kind.name, (all.len() - rows.num_rows()) as u64);
+        if rows.num_rows() > 0 {
+            let kept: Vec<&Calibration> = all.iter().zip(&new).filter(|(_, new)| **new).map(|(one, _)| one).collect();
+            let places = paths(repo, kind, run, &rows, &Planned::new()).await?;
+            let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
+            if let Some(twice) = places.iter().enumerate().find(|(i, place)| places[..*i].contains(place)) {
+                let said = format!("two files would become '{}': the file template is too short", twice.1);
+                return Err(Error::new(Kind::Conflict, said));
+            }
+            let files = kept.iter().zip(&places).map(|(one, path)| Transfer {
+                from: Content::Bytes(one.fits.clone()),
+                to: PathBuf::from(root.child(path).local()),
+                mode: Mode::Copy,
+            });
+            plan.push(Change::Files(files.collect()));
+            let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
+            let sizes: Int64Array = kept.iter().map(|one| i64::try_from(one.fits.len()).ok()).collect();
+            let rows = batch(columns.chain([
+                ("path", text_column(places.iter().map(String::as_str))),
+                ("formatter", constant_text(repo.formatter(kind)?, places.len())),
+                ("file_size", Arc::new(sizes) as ArrayRef),
+            ]))?;
+            plan.push(Change::Datasets(kind.name.clone(), run.to_owned(), rows.into()));
+        }
+        Ok(ids.into_iter().zip(all.iter().map(|one| one.valid)).collect())
+    }
+
+    /// Ids with the data IDs.
+    fn rows(&self, kind: &DatasetType, all: &[Calibration], ids: &[String]) -> Result<RecordBatch> {
+        let mut columns = vec![("dataset_id", text_column(ids.iter().map(String::as_str)))];
         for dimension in &kind.dimensions {
             let values: ArrayRef = match dimension.as_str() {
                 "detector" => Arc::new(all.iter().map(|one| one.detector).collect::<Int64Array>()),
@@ -327,6 +368,18 @@ impl WriteCurated {
         }
         batch(columns)
     }
+}
+
+/// Refuses two calibrations of a run with one data ID.
+fn check_distinct(all: &[Calibration]) -> Result<()> {
+    let mut seen = HashMap::new();
+    for one in all {
+        if let Some(first) = seen.insert((one.detector, &one.filter), &one.file) {
+            let said = format!("files '{first}' and '{}' have the same CALIBDATE", one.file);
+            return Err(Error::new(Kind::Conflict, said));
+        }
+    }
+    Ok(())
 }
 
 fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {

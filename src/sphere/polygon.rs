@@ -3,10 +3,12 @@
 use std::f64::consts::FRAC_PI_2;
 
 use super::circle::{self, Circle, MAX_CHORD_ERROR};
-use super::interval::{Latitudes, Longitudes};
+use super::interval::{Latitudes, Longitudes, normalized as normalized_angle};
 use super::lonlat_box::LonLatBox;
 use super::relation::Relation;
-use super::{Vector, distance2, dot, latitude, longitude, negative, normalized, orientation, robust_cross, unit};
+use super::{
+    Vector, distance2, dot, from_radians, latitude, longitude, negative, normalized, orientation, robust_cross, unit,
+};
 
 /// A convex polygon; its vertices turn counter-clockwise seen from outside the sphere.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,25 @@ impl Polygon {
     /// Whether a point is inside or on its edge.
     pub fn contains(&self, v: Vector) -> bool {
         contains(&self.0, v)
+    }
+
+    /// Whether a box lies within this polygon.
+    ///
+    /// The polygon is where all planes through its edges and the centre of the sphere have it on their left. Along a
+    /// parallel, the distance from such a plane is a cosine of the longitude, so that its least value is known.
+    pub fn contains_box(&self, b: LonLatBox) -> bool {
+        b.is_empty()
+            || edges(&self.0).all(|(from, to)| {
+                let n = robust_cross(from, to);
+                // The longitude where the distance from the plane is least.
+                let least = (-n[1]).atan2(-n[0]);
+                let worst = if b.lon.contains(normalized_angle(least)) {
+                    [b.lon.a, b.lon.b, least]
+                } else {
+                    [b.lon.a, b.lon.b, b.lon.a]
+                };
+                [b.lat.a, b.lat.b].iter().all(|lat| worst.iter().all(|lon| dot(n, from_radians(*lon, *lat)) >= 0.0))
+            })
     }
 
     /// How another polygon lies to this one.

@@ -276,14 +276,38 @@ mod tests {
     }
 
     /// Vectors of the real map, where they are at hand.
+    fn unpacked(file: &str) -> Option<String> {
+        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
+        let packed = std::process::Command::new("gzip").args(["-dc", &path]).output().ok()?;
+        if !packed.status.success() {
+            eprintln!("skipped: {path} is not there");
+            return None;
+        }
+        String::from_utf8(packed.stdout).ok()
+    }
+
+    #[test]
+    fn pixels_equal_those_of_the_real_map() {
+        let (Some(tracts), Some(patches)) = (unpacked("tract_htm7.csv.gz"), unpacked("patch_htm7.txt.gz")) else {
+            return;
+        };
+        let pixels = |polygon: Polygon| {
+            let ranges = Region::Polygon(polygon).envelope(7);
+            ranges.iter().map(|r| format!("{}-{}", r.start, r.end)).collect::<Vec<_>>().join(";")
+        };
+        let (tracts, patches): (Vec<_>, Vec<_>) = (tracts.lines().skip(1).collect(), patches.lines().collect());
+        assert_eq!((tracts.len(), patches.len()), (18_938, 18_938));
+        // Some of all heights: computing all of them takes minutes.
+        for (number, tract) in CELLS.tracts().enumerate().step_by(97) {
+            assert_eq!(format!("{number},{}", pixels(tract.polygon())), tracts[number]);
+            let ours: Vec<String> = (0..100).map(|patch| pixels(tract.patch(patch % 10, patch / 10))).collect();
+            assert_eq!(ours.join("|"), patches[number], "tract {number}");
+        }
+    }
+
     #[test]
     fn regions_equal_those_of_the_real_map() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/skymap/patches_sample.csv.gz");
-        let Ok(packed) = std::process::Command::new("gzip").args(["-dc", path]).output() else { return };
-        if !packed.status.success() {
-            return eprintln!("skipped: {path} is not there");
-        }
-        let text = String::from_utf8(packed.stdout).unwrap();
+        let Some(text) = unpacked("patches_sample.csv.gz") else { return };
         let names: Vec<&str> = text.lines().next().unwrap().split(',').collect();
         let at = |name: &str| names.iter().position(|n| *n == name).unwrap();
         let (tract_at, patch_at, region_at) = (at("tract"), at("patch"), at("outer_polygon_encoded_hex"));

@@ -135,25 +135,23 @@ pub fn finish(transfers: &[Transfer]) -> Result<()> {
 fn one(transfer: &Transfer) -> std::io::Result<bool> {
     let Transfer { from, to, mode } = transfer;
     let there = to.exists();
-    if !there && let Some(folder) = to.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
     let from = match from {
-        Content::File(from) if same_place(from, to) => return Ok(false),
+        Content::File(from) if there && same_place(from, to) => return Ok(false),
         // A link to a link would dangle when the first one goes.
         Content::File(from) => &from.canonicalize()?,
         Content::Bytes(bytes) if there => return kept(std::fs::read(to)? == bytes[..]),
         Content::Bytes(bytes) => {
-            beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))?;
-            return Ok(true);
+            make_folder(to)?;
+            return beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]));
         }
     };
     if there {
         return kept(same(from, to)?);
     }
+    make_folder(to)?;
     match mode {
-        Mode::Copy => copy(from, to)?,
-        Mode::Move => std::fs::hard_link(from, to).or_else(|_| copy(from, to))?,
+        Mode::Copy => return copy(from, to),
+        Mode::Move => return std::fs::hard_link(from, to).map(|()| true).or_else(|_| copy(from, to)),
         Mode::Hardlink => std::fs::hard_link(from, to)?,
         Mode::Symlink => std::os::unix::fs::symlink(from, to)?,
         Mode::Relsymlink => std::os::unix::fs::symlink(relative(from, to), to)?,
@@ -184,24 +182,30 @@ fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     Ok(left.len() == right.len() && std::fs::read(a)? == std::fs::read(b)?)
 }
 
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+fn make_folder(file: &Path) -> std::io::Result<()> {
+    file.parent().map_or(Ok(()), std::fs::create_dir_all)
+}
+
+/// Copies a file; returns whether it was this that made it.
+fn copy(from: &Path, to: &Path) -> std::io::Result<bool> {
     beside(to, |file| std::fs::copy(from, file).map(|_| ()), |to| same(from, to))
 }
 
-/// Writes beside the target and renames, so that no half-written file ever has the name.
+/// Writes beside the target and renames, so that no half-written file ever has the name; returns whether it was this that
+/// made it.
 fn beside(
     to: &Path,
     write: impl Fn(&Path) -> std::io::Result<()>,
     same: impl Fn(&Path) -> std::io::Result<bool>,
-) -> std::io::Result<()> {
+) -> std::io::Result<bool> {
     let folder = to.parent().unwrap_or(Path::new("."));
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     let beside = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
     write(beside.path())?;
     match beside.persist_noclobber(to) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         // Another writer brought the same file meanwhile.
-        Err(e) if e.error.kind() == Io::AlreadyExists && same(to)? => Ok(()),
+        Err(e) if e.error.kind() == Io::AlreadyExists && same(to)? => Ok(false),
         Err(e) => Err(e.error),
     }
 }

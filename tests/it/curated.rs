@@ -41,9 +41,15 @@ fn they_are_written_once_and_found_by_the_butler() {
         if let Some(python) = butler(version) {
             assert_eq!(oracle(&python, "curated.py", &[&home.repo(), &data]), "34\n");
         }
-        // A newer file ends the validity of the older one, and what is there stays as it is.
+        // A changed file is not taken for the same.
         let folder = format!("{data}/comCam/crosstalk/r22_s00");
-        let old = std::fs::read_to_string(format!("{folder}/19700101T000000.ecsv")).expect("there");
+        let file = format!("{folder}/19700101T000000.ecsv");
+        let old = std::fs::read_to_string(&file).expect("there");
+        std::fs::write(&file, old.replace("HAS_CROSSTALK: true", "HAS_CROSSTALK: false")).expect("written");
+        let changed = home.sql(&write(&data));
+        assert!(changed.code == 1 && changed.err.contains("has changed since it was written"), "{}", changed.err);
+        std::fs::write(&file, &old).expect("written");
+        // A newer file ends the validity of the older one.
         let newer = old.replace("1970-01-01T00:00:00", "2024-11-22T00:00:00");
         std::fs::write(format!("{folder}/20241122T000000.ecsv"), newer).expect("written");
         let label = write(&data).replace("DM-48650", "DM-1");
@@ -83,12 +89,15 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         (crosstalk, "DETECTOR: 0", "DETECTOR: 1", "the header says DETECTOR is '1', the folder '0'"),
         (crosstalk, "CALIBDATE: '1970", "CALIBDATE: 'x1970", "CALIBDATE 'x1970-01-01T00:00:00' is no date"),
         (crosstalk, "NAMP: 16", "NAMP: 17", "column 'CT_COEFFS' has 256 values, not 289"),
-        (crosstalk, "[true,", "[yes,", "column 'CT_VALID' holds no list"),
+        (crosstalk, "[true,", "[yes,", "column 'CT_VALID' has yes among its values"),
         (crosstalk, "[true,", "[3,", "column 'CT_VALID' has 3 among its values"),
         (crosstalk, "name: CT_COUNTS", "name: CT_COUNT", "the column names are"),
         (sensor, "%ECSV", "ECSV", "line 1: an ECSV file begins with"),
         (sensor, "C01 320.025", "C01 321.025", "the amplifiers do not have the same wavelengths"),
         (sensor, "C01 320.025", "C01 x", "line 45"),
+        (sensor, "C01 320.025", "C02 320.025", "the amplifiers do not have the same wavelengths"),
+        (sensor, "unit: nm", "unit: um", "column 'wavelength' has the unit 'um', not 'nm' or 'Angstrom'"),
+        (crosstalk, "NAMP: 16", "NAMP: 0", "NAMP is 0, which no detector has"),
         (defects, "name: width", "name: size", "the column names are"),
         (defects, " 2000\n", " \n", "column 'height' has a cell without a number"),
     ] {
@@ -106,8 +115,8 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         ("transmission_filter/u_02", "transmission_filter/u_01", "no physical_filter named 'u_01'; did you mean 'u_0"),
         (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is no date"),
         (crosstalk, "crosstalk/r22_s00/19700101T000000.yaml", "only ECSV files are understood"),
-        ("camera.fits", "camera.fit", "camera.fits' does not exist"),
-        ("../comCam", "../comcam", "comCam"),
+        ("camera.fits", "camera.fit", "camera.fits' does not exist; a camera that the pipelines wrote"),
+        ("../comCam", "../comcam", "there is no folder"),
     ] {
         let path = |name: &str| Path::new(&data).join("comCam").join(name);
         let (from, to) = if from.starts_with("..") {
@@ -120,6 +129,18 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         std::fs::rename(&to, &from).expect("renamed");
         assert_eq!(ran.code, 1, "{}: {}", from.display(), ran.out);
         assert!(ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
+    }
+    // Two files for one data ID, and two that begin at once.
+    let good = std::fs::read(format!("{data}/comCam/{crosstalk}")).expect("there");
+    for (name, said) in [
+        ("20241122T000000.ecsv", "20241122T000000.ecsv' have the same CALIBDATE"),
+        ("1970-01-01.ecsv", "are valid from the same time on"),
+    ] {
+        let other = format!("{data}/comCam/crosstalk/r22_s00/{name}");
+        std::fs::write(&other, &good).expect("written");
+        let ran = home.sql(&write(&data));
+        std::fs::remove_file(&other).expect("removed");
+        assert!(ran.code == 1 && ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
     }
     let bare = home.sql(&format!("CALL write_curated_calibrations('LSSTComCam', data => '{data}')"));
     assert!(bare.err.contains("needs label => '…' or collection => '…'"), "{}", bare.err);

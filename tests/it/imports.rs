@@ -1,6 +1,6 @@
 //! Imports, exports and files: what is refused leaves nothing, what is repeated changes nothing, what goes out comes in.
 
-use crate::world::{ALL, Db, Home};
+use crate::world::{ALL, Db, Home, butler, oracle};
 
 /// An export file of one dataset, as `export-calibs` writes it.
 const EXPORT: &str = "description: x\nversion: 1.0.2\nuniverse_version: 7\nuniverse_namespace: daf_butler\ndata:\n\
@@ -186,4 +186,33 @@ fn files_of_a_table_are_ingested_once() {
             ran.err
         );
     }
+}
+
+/// Import cases that end otherwise than with the Butler, each with a reason.
+const OTHERWISE: &str = "\
+baseline twice (uuid4) [2]: butlersql
+baseline twice (uuid5, copy) [2]: butlersql
+wrong field type [1]: the Butler
+float for int [1]: the Butler
+data id str detector [1]: butlersql
+unimportable formatter [1]: butlersql
+formatter not a Formatter [1]: butlersql
+calib same timespan key twice [1]: both
+assoc known id of earlier import [2]: butlersql
+run missing host keys [1]: butlersql
+";
+
+/// A repeated import is harmless; text in a column of numbers is refused, which only SQLite would take; a number in
+/// quotes is a number; Python classes are not looked up; no dataset of two ranges with one time is lost; datasets of an
+/// earlier import may be certified; runs need not say that they have no host.
+#[test]
+fn every_kind_of_export_file_ends_as_with_the_butler_but_for_these() {
+    let generator = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/commands/gen_import_cases.py");
+    if !std::path::Path::new(generator).exists() {
+        return eprintln!("skipped: {generator} is not there");
+    }
+    let Some(python) = butler("b29") else { return };
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let work = work.path().join("work").display().to_string();
+    assert_eq!(oracle(&python, "import_cases.py", &[generator, env!("CARGO_BIN_EXE_butlersql"), &work]), OTHERWISE);
 }

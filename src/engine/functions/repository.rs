@@ -62,13 +62,19 @@ pub fn functions() -> Vec<Function> {
         .arg("instrument", Takes::Text, "its class, its short name, or a YAML file that describes it")
         .option("label", Takes::TextList, "words in the names of the collections, such as a ticket")
         .arg("data", Takes::Text, "the folder of calibration data, as package `obs_lsst_data` has it")
-        .option("camera", Takes::Text, "the FITS file of the camera; default `camera.fits` in the folder of the instrument")
+        .option(
+            "camera",
+            Takes::Text,
+            "the FITS file of the camera, as the pipelines write it; default `camera.fits` in the folder of the instrument, \
+             which `obs_lsst_data` does not have",
+        )
         .option("collection", Takes::Text, "the CALIBRATION collection; default `INSTRUMENT/calib/LABEL`")
         .option("prefix", Takes::Text, "what collection names begin with; default the name of the instrument")
         .notes(
             "Crosstalk, defects and transmission curves are read from ECSV files and stored as FITS files; the names of \
              the files are the UTC times from when on they are valid. The camera is stored as it is. What is there \
-             already is left as it is.",
+             already is left as it is, if it has not changed. QE curves, linearizers, brighter-fatter kernels and files \
+             in YAML or JSON are not understood yet.",
         )
         .example("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DATA/curated')"),
         Function::verb("register_dataset_type", "Registers a dataset type.", |given| {

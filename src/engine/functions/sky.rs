@@ -40,10 +40,17 @@ pub fn functions() -> Vec<Function> {
                  bounds are compared, overlap. `overlaps(…) = 1` says the same, as in ADQL.",
             )
             .example("SELECT tract FROM tract WHERE overlaps(region, circle(53.16, -28.1, 0.1))"),
+        scalar("intersects", Op::Overlaps, "The same as `overlaps`, as ADQL calls it.")
+            .arg("a", Takes::Region, "a region")
+            .arg("b", Takes::Region, "another region")
+            .example("SELECT tract FROM tract WHERE INTERSECTS(CIRCLE('ICRS', 53.16, -28.1, 0.1), region) = 1"),
         scalar("contains", Op::Contains, "Whether the first region lies within the second, as in ADQL.")
             .arg("inner", Takes::Region, "a region, most often a point")
             .arg("outer", Takes::Region, "another region")
-            .notes("`CONTAINS(…) = 1` says the same. Of two texts: whether the first contains the second.")
+            .notes(
+                "`CONTAINS(…) = 1` says the same. Within ellipses, unions and intersections, where only bounds are compared, \
+                 the answer may be NULL. Of two texts: whether the first contains the second.",
+            )
             .example("SELECT visit FROM visit WHERE CONTAINS(POINT('ICRS', 53.16, -28.1), region) = 1"),
         scalar("area", Op::Area, "The area of a region, square degrees; of polygons, boxes and circles.")
             .arg("region", Takes::Region, "the region")
@@ -64,6 +71,12 @@ pub fn functions() -> Vec<Function> {
             .arg("dec2", number, "declination of the second")
             .notes("Of two regions instead of four numbers: between their middles.")
             .example("SELECT exposure, separation(tracking_ra, tracking_dec, 53.16, -28.1) FROM exposure"),
+        scalar("distance", Op::Separation, "The same as `separation`, as ADQL calls it.")
+            .arg("ra1", number, "right ascension of the first")
+            .arg("dec1", number, "declination of the first")
+            .arg("ra2", number, "right ascension of the second")
+            .arg("dec2", number, "declination of the second")
+            .example("SELECT distance(point(10, 0), point(11, 0))"),
         scalar("htm_index", Op::HtmIndex, "The HTM pixel that holds a point.")
             .arg("ra", number, "right ascension")
             .arg("dec", number, "declination")

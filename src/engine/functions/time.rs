@@ -10,17 +10,21 @@ use datafusion::logical_expr::{
 };
 
 use crate::engine::arguments::{Function, Takes};
-use crate::model::time::{tai_to_utc, utc_to_tai};
+use crate::model::time::{Timespan, tai_to_utc, utc_to_tai};
 
 pub fn functions() -> Vec<Function> {
     vec![
-        Function::scalar("utc", "The UTC clock reading at a TAI time.", scale("utc", tai_to_utc))
-            .arg("time", Takes::Time, "a TAI time, as every time of the registry is")
-            .notes(
-                "The leap seconds are those known when this program was made; the variable `BUTLERSQL_LEAP_SECONDS` may \
+        Function::scalar(
+            "utc",
+            "The UTC clock reading at a TAI time.",
+            scale("utc", |tai| if is_end(tai) { tai } else { tai_to_utc(tai) }),
+        )
+        .arg("time", Takes::Time, "a TAI time, as every time of the registry is")
+        .notes(
+            "The leap seconds are those known when this program was made; the variable `BUTLERSQL_LEAP_SECONDS` may \
                  name a newer `leap-seconds.list` of the IERS.",
-            )
-            .example("SELECT utc(timespan_begin) FROM exposure"),
+        )
+        .example("SELECT utc(timespan_begin) FROM exposure"),
         Function::scalar("tai", "The TAI time of a UTC clock reading.", scale("tai", utc_to_tai))
             .arg("time", Takes::Time, "a UTC clock reading")
             .example("SELECT tai('2024-11-21T03:10:00')"),
@@ -30,6 +34,11 @@ pub fn functions() -> Vec<Function> {
 fn scale(name: &'static str, convert: fn(i64) -> i64) -> ScalarUDF {
     let signature = Signature::new(TypeSignature::Exact(vec![time()]), Volatility::Immutable);
     ScalarUDF::new_from_impl(Scale { name, signature, convert })
+}
+
+/// Whether a time stands for no begin or no end, which is the same in all scales.
+fn is_end(tai: i64) -> bool {
+    tai == Timespan::ALL.begin || tai == Timespan::ALL.end
 }
 
 fn time() -> DataType {
