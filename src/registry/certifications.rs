@@ -114,16 +114,46 @@ pub async fn count_overlapping(
     span: Timespan,
     data_ids: Option<&RecordBatch>,
 ) -> Result<u64> {
-    let conn = &registry.conn;
-    let sql = format!(
-        "SELECT collection_id FROM {} WHERE name = {}",
-        conn.table("collection"),
-        conn.dialect().text(collection)
-    );
-    let number = ints(&conn.rows(sql, vec![Scanned::plain("collection_id", Kind::Int)]).await?, 0);
-    let number = number.first().copied().ok_or_else(|| Error::not_found("collection", collection, []))?;
-    let (_, all) = overlapping_keys(&mut Source::Conn(conn), record, calibs(record)?, number, data_ids).await?;
+    let number = number(registry, collection).await?.ok_or_else(|| Error::not_found("collection", collection, []))?;
+    let mut source = Source::Conn(&registry.conn);
+    let (_, all) = overlapping_keys(&mut source, record, calibs(record)?, number, data_ids).await?;
     Ok(all.iter().filter(|row| overlap(row.span, span)).count() as u64)
+}
+
+/// How many of the rows (`dataset_id`, `timespan_begin`, `timespan_end`) a collection has already.
+///
+/// # Errors
+/// What the database says.
+pub async fn count_known(
+    registry: &Registry,
+    types: &[TypeRecord],
+    collection: &str,
+    rows: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<u64> {
+    let Some(number) = number(registry, collection).await? else { return Ok(0) };
+    let mut known = HashSet::new();
+    for record in types {
+        if let Some(table) = &record.calibs {
+            let mut source = Source::Conn(&registry.conn);
+            let (_, all) = overlapping_keys(&mut source, record, table, number, None).await?;
+            known.extend(all.into_iter().map(|row| (row.dataset, row.span)));
+        }
+    }
+    let mut count = 0;
+    for rows in rows {
+        let rows = rows?;
+        let (ids, spans) = (datasets::ids(&rows, "dataset_id")?, spans(&rows)?);
+        count += ids.into_iter().zip(spans).filter(|row| known.contains(row)).count() as u64;
+    }
+    Ok(count)
+}
+
+/// The key of a collection, if it exists.
+async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
+    let conn = &registry.conn;
+    let (table, name) = (conn.table("collection"), conn.dialect().text(collection));
+    let sql = format!("SELECT collection_id FROM {table} WHERE name = {name}");
+    Ok(ints(&conn.rows(sql, vec![Scanned::plain("collection_id", Kind::Int)]).await?, 0).first().copied())
 }
 
 /// Puts datasets that are known by their ids into a TAGGED collection, or with `timespan_begin` and `timespan_end`
@@ -216,15 +246,18 @@ async fn overlapping_keys(
     Ok((rows, all))
 }
 
+/// The validity ranges of rows.
+fn spans(rows: &RecordBatch) -> Result<Vec<Timespan>> {
+    let at = |name: &str| Ok::<_, Error>(instants(rows, rows.schema_ref().index_of(name)?));
+    let ends = at("timespan_begin")?.into_iter().zip(at("timespan_end")?);
+    Ok(ends.map(|(begin, end)| Timespan { begin: begin.unwrap_or(0), end: end.unwrap_or(time::MAX) }).collect())
+}
+
 fn certified(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Certified>> {
     let at = |name: &str| rows.schema_ref().index_of(name);
     let numbers = at("id").map_or_else(|_| vec![0; rows.num_rows()], |column| ints(rows, column));
     let (ids, keys) = (datasets::ids(rows, "dataset_id")?, datasets::keys(record, rows)?);
-    let (begins, ends) = (instants(rows, at("timespan_begin")?), instants(rows, at("timespan_end")?));
-    let spans = begins
-        .into_iter()
-        .zip(ends)
-        .map(|(begin, end)| Timespan { begin: begin.unwrap_or(0), end: end.unwrap_or(time::MAX) });
+    let spans = spans(rows)?;
     let row = |(((id, dataset), (key, span)), row)| Certified { id, dataset, key, span, row };
     Ok(numbers.into_iter().zip(ids).zip(keys.into_iter().zip(spans)).zip(0..).map(row).collect())
 }

@@ -129,7 +129,10 @@ impl<'a> Hand<'a> {
             return Ok(());
         }
         if self.dry {
-            plan.iter().for_each(|change| self.count(change, change.size()));
+            for change in &plan {
+                let known = self.known(change).await?;
+                self.count(change, change.size() - known);
+            }
             return Ok(());
         }
         self.access.check_writes()?;
@@ -148,6 +151,14 @@ impl<'a> Hand<'a> {
             }
         }
         done
+    }
+
+    /// How much of a change is there already, as far as only applying it would tell.
+    async fn known(&self, change: &Change) -> Result<u64> {
+        let Change::Join(name, CollectionType::Calibration, rows) = change else { return Ok(0) };
+        let registry = &self.access.repo().await?.registry;
+        let types = dataset_types::load(registry).await?;
+        certifications::count_known(registry, &types, name, rows.batches()?).await
     }
 
     /// Makes what a plan asks for, noting the dataset types that are new. When a server is lost nobody knows what it has

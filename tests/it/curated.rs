@@ -29,6 +29,8 @@ fn they_are_written_once_and_found_by_the_butler() {
         home.sql(&write(&data)).ok();
         let again = home.sql(&write(&data)).ok();
         assert!(!again.contains("inserted"), "{again}");
+        let explained = home.sql(&format!("EXPLAIN {}", write(&data))).ok();
+        assert!(explained.contains("35 certification") && !explained.contains("would be"), "{explained}");
         let counts = "SELECT dataset_type, count(*) FROM datasets GROUP BY dataset_type ORDER BY dataset_type";
         assert_eq!(home.rows(counts), COUNTS);
         // Midnight of 1970 in UTC is 8.000082 s later in TAI.
