@@ -7,9 +7,10 @@ cache="${XDG_CACHE_HOME:-$HOME/.cache}/butlersql"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null ||
+    ! command -v c++ >/dev/null; then
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ >/dev/null
 fi
 
 # The real Butler, one environment a version, made anew when its list of packages changes.
