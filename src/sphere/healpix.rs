@@ -107,21 +107,7 @@ fn gather(number: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Vectors made by the real library, where they are at hand.
-    fn text(file: &str) -> String {
-        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
-        std::fs::read_to_string(&path).unwrap_or_else(|_| {
-            eprintln!("skipped: {path} is not there");
-            String::new()
-        })
-    }
-
-    fn numbers(hex: &str) -> Vec<f64> {
-        let byte = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
-        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-        bytes.as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
-    }
+    use crate::sphere::vectors::{cases, numbers, text};
 
     #[test]
     fn the_base_pixels_are_where_they_should_be() {
@@ -146,8 +132,7 @@ mod tests {
                 "{line}"
             );
         }
-        for line in text("healpix_regions.jsonl").lines() {
-            let case: serde_json::Value = serde_json::from_str(line).unwrap();
+        for case in cases("healpix_regions.jsonl") {
             let (level, index) = (case["level"].as_u64().unwrap(), case["index"].as_i64());
             let Some(index) = index else { continue };
             let ours = pixel(u32::try_from(level).unwrap(), index).unwrap();
@@ -161,7 +146,7 @@ mod tests {
                 want.area()
             );
             let (a, b) = (ours.centroid(), want.centroid());
-            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9), "{line}");
+            assert!(a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-9), "{case}");
         }
     }
 }

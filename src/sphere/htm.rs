@@ -197,6 +197,7 @@ pub fn is_pixel(dimension: &str, index: i64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sphere::vectors::{bytes, cases, numbers, text, told};
 
     fn envelope(polygon: Polygon, level: u32) -> Vec<i64> {
         Region::Polygon(polygon).envelope(level).into_iter().flatten().collect()
@@ -241,25 +242,10 @@ mod tests {
         }
     }
 
-    /// Vectors made by the real library, where they are at hand.
-    fn lines(file: &str) -> Vec<String> {
-        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            eprintln!("skipped: {path} is not there");
-            return Vec::new();
-        };
-        text.lines().map(str::to_owned).collect()
-    }
-
-    fn bytes(hex: &str) -> Vec<u8> {
-        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
-    }
-
     #[test]
     fn envelopes_equal_those_of_sphgeom() {
-        for line in lines("htm_envelopes.jsonl") {
-            let case: serde_json::Value = serde_json::from_str(&line).unwrap();
-            let region = Region::decode(&bytes(case["encoded_hex"].as_str().unwrap())).unwrap();
+        for case in cases("htm_envelopes.jsonl") {
+            let region = Region::decode(&told(&case["encoded_hex"])).unwrap();
             let ranges = case["htm7"].as_array().unwrap();
             let want: Vec<_> = ranges.iter().map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
             assert_eq!(region.envelope(7), want, "{}", case["kind"]);
@@ -268,13 +254,12 @@ mod tests {
 
     #[test]
     fn indices_and_pixels_equal_those_of_sphgeom() {
-        for line in lines("htm_points.csv").iter().skip(1) {
+        for line in text("htm_points.csv").lines().skip(1) {
             let fields: Vec<_> = line.split(',').collect();
-            let at = bytes(fields[3]);
-            let v = [0, 8, 16].map(|i| f64::from_le_bytes(at[i..i + 8].try_into().unwrap()));
+            let v: Vector = numbers(fields[3]).try_into().unwrap();
             assert_eq!(index(v, fields[4].parse().unwrap()), fields[5].parse::<i64>().unwrap(), "{line}");
         }
-        for line in lines("htm_trixels.csv").iter().skip(1) {
+        for line in text("htm_trixels.csv").lines().skip(1) {
             let fields: Vec<_> = line.split(',').collect();
             let number = fields[1].parse().unwrap();
             assert_eq!(level(number), fields[0].parse().ok(), "{line}");

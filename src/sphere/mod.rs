@@ -114,6 +114,7 @@ pub fn orientation(a: Vector, b: Vector, c: Vector) -> i8 {
 
 #[cfg(test)]
 mod tests {
+    use super::vectors::{cases, numbers, vector};
     use super::*;
 
     #[test]
@@ -131,37 +132,17 @@ mod tests {
         assert_eq!(unit([0.0, -2.0, 0.0]), [0.0, -1.0, 0.0]);
     }
 
-    /// Vectors made by the real library, where they are at hand.
-    fn cases(file: &str) -> Vec<serde_json::Value> {
-        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            eprintln!("skipped: {path} is not there");
-            return Vec::new();
-        };
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn numbers(hex: &serde_json::Value) -> Vec<f64> {
-        let hex = hex.as_str().unwrap();
-        let bytes: Vec<u8> =
-            (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect();
-        bytes.as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
-    }
-
-    fn vector(hex: &serde_json::Value) -> Vector {
-        numbers(hex).try_into().unwrap()
-    }
-
     #[test]
     fn turns_units_and_hulls_equal_those_of_sphgeom() {
         for case in cases("orientation.jsonl") {
             let sign = orientation(vector(&case["a"]), vector(&case["b"]), vector(&case["c"]));
             assert_eq!(i64::from(sign), case["sign"].as_i64().unwrap(), "{case}");
         }
+        let radians = |hex: &serde_json::Value| numbers(hex.as_str().unwrap())[0];
         for case in cases("unit_vectors.jsonl") {
             let ours = match case["op"].as_str().unwrap() {
                 "normalize" => unit(vector(&case["xyz_hex"])),
-                _ => from_radians(numbers(&case["lon_hex"])[0], numbers(&case["lat_hex"])[0]),
+                _ => from_radians(radians(&case["lon_hex"]), radians(&case["lat_hex"])),
             };
             assert_eq!(ours.map(f64::to_bits), vector(&case["out_hex"]).map(f64::to_bits), "{case}");
         }
@@ -169,5 +150,60 @@ mod tests {
             let points: Vec<Vector> = case["input_hex"].as_array().unwrap().iter().map(vector).collect();
             assert!(hull::hull(&points).is_none(), "{case}");
         }
+    }
+}
+
+/// Vectors made by the real libraries, for tests: they lie beside the project, and without them nothing is compared.
+#[cfg(test)]
+pub mod vectors {
+    use serde_json::Value;
+
+    use super::Vector;
+
+    fn path(file: &str) -> String {
+        format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"))
+    }
+
+    /// The text of a file, unpacked if its name says so; nothing without it.
+    pub fn text(file: &str) -> String {
+        let path = path(file);
+        let found = if file.ends_with(".gz") {
+            let packed = std::process::Command::new("gzip").args(["-dc", &path]).output();
+            packed
+                .ok()
+                .filter(|packed| packed.status.success())
+                .and_then(|packed| String::from_utf8(packed.stdout).ok())
+        } else {
+            std::fs::read_to_string(&path).ok()
+        };
+        found.unwrap_or_else(|| {
+            eprintln!("skipped: {path} is not there");
+            String::new()
+        })
+    }
+
+    /// The lines of a file of JSON lines.
+    pub fn cases(file: &str) -> Vec<Value> {
+        text(file).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The bytes of hexadecimal digits.
+    pub fn bytes(hex: &str) -> Vec<u8> {
+        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
+    }
+
+    /// The doubles of hexadecimal digits.
+    pub fn numbers(hex: &str) -> Vec<f64> {
+        bytes(hex).as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
+    }
+
+    /// The bytes that a value tells in hexadecimal digits.
+    pub fn told(hex: &Value) -> Vec<u8> {
+        bytes(hex.as_str().unwrap())
+    }
+
+    /// The vector that a value tells in hexadecimal digits.
+    pub fn vector(hex: &Value) -> Vector {
+        numbers(hex.as_str().unwrap()).try_into().unwrap()
     }
 }

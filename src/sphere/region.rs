@@ -285,24 +285,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-
-    /// Vectors made by the real library, where they are at hand.
-    fn cases(file: &str) -> Vec<Value> {
-        let path = format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(text) = std::fs::read_to_string(&path) else {
-            eprintln!("skipped: {path} is not there");
-            return Vec::new();
-        };
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    fn bytes(hex: &Value) -> Vec<u8> {
-        let hex = hex.as_str().unwrap();
-        (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
-    }
+    use crate::sphere::vectors::{cases, told, vector};
 
     fn region(hex: &Value) -> Region {
-        Region::decode(&bytes(hex)).unwrap_or_else(|| panic!("{hex}"))
+        Region::decode(&told(hex)).unwrap_or_else(|| panic!("{hex}"))
     }
 
     /// Whether two encodings are the same but for the last bits.
@@ -316,12 +302,12 @@ mod tests {
     #[test]
     fn encodings_bounds_and_envelopes_equal_those_of_sphgeom() {
         for case in cases("regions.jsonl") {
-            let encoded = bytes(&case["encoded_hex"]);
+            let encoded = told(&case["encoded_hex"]);
             let region = region(&case["encoded_hex"]);
             assert_eq!(region.encode(), encoded, "{case}");
             let (circle, boxed) = (Region::Circle(region.bounding_circle()), Region::Box(region.bounding_box()));
-            assert!(near(&circle.encode(), &bytes(&case["bounding_circle"])), "{circle:?} {case}");
-            assert!(near(&boxed.encode(), &bytes(&case["bounding_box"])), "{boxed:?} {case}");
+            assert!(near(&circle.encode(), &told(&case["bounding_circle"])), "{circle:?} {case}");
+            assert!(near(&boxed.encode(), &told(&case["bounding_box"])), "{boxed:?} {case}");
             let ranges = region.envelope(7);
             assert_eq!(ranges.iter().map(|r| r.end - r.start).sum::<i64>(), case["htm7_n"].as_i64().unwrap(), "{case}");
             if let Some(want) = case["htm7"].as_array() {
@@ -337,8 +323,8 @@ mod tests {
             let (a, b) = (region(&case["a"]), region(&case["b"]));
             assert_eq!(u64::from(a.relation(&b).bits()), case["relate"].as_u64().unwrap(), "{case}");
             assert_eq!(a.overlaps(&b), case["overlaps"].as_bool(), "{case}");
-            let point = numbers(&bytes(&case["point"])).unwrap();
-            assert_eq!(a.contains([point[0], point[1], point[2]]), case["a_contains_point"], "{case}");
+            let point = vector(&case["point"]);
+            assert_eq!(a.contains(point), case["a_contains_point"], "{case}");
             assert_eq!(a.is_empty(), case["a_isEmpty"], "{case}");
         }
     }
@@ -349,7 +335,7 @@ mod tests {
         for case in cases("base64_overlaps.jsonl") {
             if let Some(parts) = case["union_concat"].as_str() {
                 let parts = parts.split(':').filter(|p| !p.is_empty()).map(region).collect();
-                assert_eq!(Region::union(parts).encode(), bytes(&case["encoded_hex"]), "{case}");
+                assert_eq!(Region::union(parts).encode(), told(&case["encoded_hex"]), "{case}");
                 continue;
             }
             let terms = case["expr"].as_str().unwrap().split('|').filter_map(|term| term.split_once('&'));

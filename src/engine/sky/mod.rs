@@ -1,25 +1,22 @@
 //! Functions of regions, computed for each row.
 
-use std::borrow::Cow;
-use std::ops::ControlFlow;
+mod adql;
+mod values;
+
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Float64Array, Float64Builder, Int64Array, Int64Builder,
-    ListBuilder, StructBuilder,
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Float64Builder, Int64Array, Int64Builder, ListBuilder,
+    StructBuilder,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Fields, Float64Type, Int64Type};
-use datafusion::common::{DFSchema, ScalarValue, plan_datafusion_err};
+use datafusion::arrow::datatypes::{DataType, Field, Fields};
+use datafusion::common::{ScalarValue, plan_datafusion_err};
 use datafusion::error::Result;
 use datafusion::functions::string::contains as contains_text;
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
-use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, VisitorMut,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+pub use self::adql::{OneIsTrue, PairsAsArguments};
+use self::values::{Ints, Numbers, Regions, check_frame, corners, points};
 use super::arguments::Function;
 use crate::error::{Error, Result as OwnResult};
 use crate::sphere::circle::Circle;
@@ -27,7 +24,7 @@ use crate::sphere::hull::hull;
 use crate::sphere::lonlat_box::LonLatBox;
 use crate::sphere::region::Region;
 use crate::sphere::relation::Relation;
-use crate::sphere::{Vector, angle, from_degrees, healpix, htm, latitude, longitude};
+use crate::sphere::{Vector, angle, healpix, htm, latitude, longitude};
 
 /// What a function of regions computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -181,7 +178,7 @@ impl ScalarUDFImpl for Sky {
         };
         let rest = rest.ok_or_else(|| {
             let given: Vec<_> = given.iter().map(word).collect();
-            let takes = super::functions::find(self.name).map(Function::signature).unwrap_or_default();
+            let takes = crate::engine::functions::find(self.name).map(Function::signature).unwrap_or_default();
             plan_datafusion_err!("{takes} does not take ({})", given.join(", "))
         })?;
         Ok(frame.chain(rest).collect())
@@ -204,15 +201,6 @@ impl ScalarUDFImpl for Sky {
         } else {
             ColumnarValue::Array(array)
         })
-    }
-}
-
-fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
-    let frames = frame.to_array(rows)?;
-    let other = frames.as_string::<i32>().iter().flatten().find(|f| !(f.is_empty() || f.eq_ignore_ascii_case("ICRS")));
-    match other {
-        Some(other) => Err(Error::invalid(format!("coordinates are in the frame 'ICRS', not '{other}'")).into()),
-        None => Ok(()),
     }
 }
 
@@ -408,143 +396,4 @@ fn envelopes(regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> 
         lists.append(true);
     }
     Ok(Arc::new(lists.finish()))
-}
-
-/// Regions of each row, or one for all.
-enum Regions {
-    One(Option<Region>),
-    Each(BinaryArray),
-}
-
-impl Regions {
-    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
-        Ok(match value {
-            ColumnarValue::Scalar(ScalarValue::Binary(bytes)) => Self::One(bytes.as_deref().map(decode).transpose()?),
-            other => Self::Each(other.to_array(rows)?.as_binary().clone()),
-        })
-    }
-
-    fn get(&self, row: usize) -> OwnResult<Option<Cow<'_, Region>>> {
-        match self {
-            Self::One(region) => Ok(region.as_ref().map(Cow::Borrowed)),
-            Self::Each(array) if array.is_null(row) => Ok(None),
-            Self::Each(array) => decode(array.value(row)).map(|region| Some(Cow::Owned(region))),
-        }
-    }
-}
-
-fn decode(bytes: &[u8]) -> OwnResult<Region> {
-    Region::decode(bytes).ok_or_else(|| Error::invalid("these bytes are no region in the encoding of sphgeom"))
-}
-
-/// Numbers of each row.
-struct Numbers(Float64Array);
-
-impl Numbers {
-    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
-        Ok(Self(value.to_array(rows)?.as_primitive::<Float64Type>().clone()))
-    }
-
-    /// The number of a row; NaN is none.
-    fn get(&self, row: usize) -> Option<f64> {
-        self.0.is_valid(row).then(|| self.0.value(row)).filter(|value| !value.is_nan())
-    }
-}
-
-/// Whole numbers of each row.
-struct Ints(Int64Array);
-
-impl Ints {
-    fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
-        Ok(Self(value.to_array(rows)?.as_primitive::<Int64Type>().clone()))
-    }
-
-    fn get(&self, row: usize) -> Option<i64> {
-        self.0.is_valid(row).then(|| self.0.value(row))
-    }
-}
-
-/// A point of each row: from a right ascension and a declination (degrees), or the middle of a region.
-enum Points {
-    Angles(Numbers, Numbers),
-    Middles(Regions),
-}
-
-impl Points {
-    fn get(&self, row: usize) -> OwnResult<Option<Vector>> {
-        match self {
-            Self::Angles(ra, dec) => match (ra.get(row), dec.get(row)) {
-                (Some(_), Some(dec)) if !(-90.0..=90.0).contains(&dec) => {
-                    Err(Error::invalid(format!("{dec} is no declination: they are from -90 to 90 degrees")))
-                }
-                (Some(ra), Some(_)) if ra.is_infinite() => Err(Error::invalid("a right ascension is not finite")),
-                (Some(ra), Some(dec)) => Ok(Some(from_degrees(ra.rem_euclid(360.0), dec))),
-                _ => Ok(None),
-            },
-            Self::Middles(regions) => Ok(regions.get(row)?.and_then(|region| region.centroid())),
-        }
-    }
-}
-
-/// The point that arguments begin with, and the other arguments.
-fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
-    Ok(match args {
-        [region, rest @ ..] if region.data_type() == DataType::Binary => {
-            (Points::Middles(Regions::of(region, rows)?), rest)
-        }
-        [ra, dec, rest @ ..] => (Points::Angles(Numbers::of(ra, rows)?, Numbers::of(dec, rows)?), rest),
-        _ => return Err(plan_datafusion_err!("two numbers or a region should begin the arguments")),
-    })
-}
-
-/// The points of a polygon, two numbers each.
-fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
-    args.chunks(2).map(|pair| points(pair, rows).map(|(point, _)| point)).collect()
-}
-
-/// `polygon((1, 2), (3, 4), …)` as the Butler's expressions write it: the pairs become arguments of their own.
-pub struct PairsAsArguments;
-
-impl VisitorMut for PairsAsArguments {
-    type Break = ();
-
-    fn pre_visit_expr(&mut self, expr: &mut ast::Expr) -> ControlFlow<()> {
-        if let ast::Expr::Function(function) = expr
-            && function.name.to_string().eq_ignore_ascii_case("polygon")
-            && let FunctionArguments::List(list) = &mut function.args
-        {
-            let open = |arg| match arg {
-                FunctionArg::Unnamed(FunctionArgExpr::Expr(ast::Expr::Tuple(pair))) if pair.len() == 2 => {
-                    pair.into_iter().map(|part| FunctionArg::Unnamed(FunctionArgExpr::Expr(part))).collect()
-                }
-                other => vec![other],
-            };
-            list.args = std::mem::take(&mut list.args).into_iter().flat_map(open).collect();
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-/// `CONTAINS(…) = 1` as ADQL writes it: what is true is 1.
-#[derive(Debug)]
-pub struct OneIsTrue;
-
-impl ExprPlanner for OneIsTrue {
-    fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
-        let is_ours = |side: &Expr| matches!(side, Expr::ScalarFunction(f) if matches!(f.name(), "contains" | "overlaps" | "intersects"));
-        let number = |side: &Expr| match side {
-            Expr::Literal(ScalarValue::Int64(Some(n @ (0 | 1))), _) => Some(*n == 1),
-            _ => None,
-        };
-        let (call, one) = match (number(&expr.left), number(&expr.right)) {
-            (None, Some(one)) if is_ours(&expr.left) => (&expr.left, one),
-            (Some(one), None) if is_ours(&expr.right) => (&expr.right, one),
-            _ => return Ok(PlannerResult::Original(expr)),
-        };
-        Ok(match (&expr.op, one) {
-            (BinaryOperator::Eq, true) | (BinaryOperator::NotEq, false) => PlannerResult::Planned(call.clone()),
-            (BinaryOperator::Eq, false) | (BinaryOperator::NotEq, true) => PlannerResult::Planned(!call.clone()),
-            _ => PlannerResult::Original(expr),
-        })
-    }
 }
