@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use butlersql::format::curated::Curated;
 use butlersql::format::export_yaml::Export;
+use butlersql::format::fits_table::parse_fits_table;
 use butlersql::format::skymap_config::SkyMap;
 use butlersql::format::tables::parse_ecsv;
 use butlersql::sphere::region::Region;
@@ -18,6 +19,7 @@ static READER: LazyLock<fn(&[u8])> = LazyLock::new(|| {
             let mut reader = Export::new(std::io::Cursor::new(bytes.to_vec()));
             while let Ok(Some(_)) = reader.next_item() {}
         },
+        "fits" => |bytes| drop(parse_fits_table(bytes)),
         "ecsv" => |bytes| drop(parse_ecsv(bytes)),
         "skymap" => |bytes| {
             if let Ok(map) = SkyMap::parse(&String::from_utf8_lossy(bytes), &[]) {

@@ -30,6 +30,8 @@ seed export_yaml "$data"/*-export.yaml
 head -c 3000 "$data"/calibs/TAXICAB-44/*/export.yaml >"$work/export_yaml/calibs"
 for ecsv in "$data"/the_monster_*.ecsv; do head -n 12 "$ecsv" >"$work/$(basename "$ecsv")"; done
 seed ecsv "$work"/*.ecsv
+for fits in "$data"/the_monster_*.fits; do head -c 8640 "$fits" | sed 's/\(NAXIS2  = \).\{20\}/\1                  99/' >"$work/$(basename "$fits")"; done
+seed fits "$work"/*.fits
 seed skymap "$data"/*.skymap.config
 curated="$data/curated/comCam"
 seed curated "$curated"/manual_defects/r22_s11/*
@@ -38,7 +40,7 @@ sed 's/256/4/g; s/NAMP: 16/NAMP: 2/; s/\(\[[^],]*,[^],]*,[^],]*,[^],]*\)[^]]*\]/
 mkdir -p "$work/region"
 printf 'p%072d' 0 >"$work/region/zeros"
 
-for reader in export_yaml ecsv skymap curated region; do
+for reader in export_yaml ecsv fits skymap curated region; do
     echo "fuzzing $reader for $seconds s"
     if ! BUTLERSQL_FUZZ="$reader" "$work/fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
         -print_final_stats=1 -artifact_prefix="$work/" "$work/$reader" >"$work/log" 2>&1; then

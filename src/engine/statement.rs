@@ -225,7 +225,10 @@ impl RelationPlanner for Functions {
         let (name, args, alias) = match relation {
             TableFactor::Function { name, args, alias, .. } => (name, args, alias),
             TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args, alias),
-            other => return Ok(RelationPlanning::Original(Box::new(other))),
+            other => match reader(&other) {
+                Some(read) => read,
+                None => return Ok(RelationPlanning::Original(Box::new(other))),
+            },
         };
         let place = Some(at(name.span().start));
         match simple_name(&name).and_then(|n| functions::find(&n)) {
@@ -246,23 +249,23 @@ fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult
     })
 }
 
-/// The table in a file: by `read_ecsv` or as DataFusion reads it.
+/// The function that reads a table file, where DataFusion does not, with its argument and alias.
+fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
+    let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
+    let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), .. })] = name.0.as_slice() else {
+        return None;
+    };
+    let readers = [(".ecsv", "read_ecsv"), (".fits", "read_fits")];
+    let (_, reader) = readers.into_iter().find(|(end, _)| value.ends_with(end))?;
+    let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
+    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
+    Some((ObjectName::from(vec![Ident::new(reader)]), args, alias.clone()))
+}
+
+/// The table in a file.
 fn table_file(name: &str) -> TableFactor {
-    let ident = |text: &str| ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('\'', text))]);
-    let value = Expr::Value(Value::SingleQuotedString(name.to_owned()).into());
-    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(value))];
-    if name.ends_with(".ecsv") {
-        let (lateral, with_ordinality, alias) = (false, false, None);
-        return TableFactor::Function {
-            lateral,
-            name: ObjectName::from(vec![Ident::new("read_ecsv")]),
-            args,
-            with_ordinality,
-            alias,
-        };
-    }
     TableFactor::Table {
-        name: ident(name),
+        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('\'', name))]),
         alias: None,
         args: None,
         with_hints: Vec::new(),

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-const BLOCK: usize = 2880;
-const CARD: usize = 80;
+pub(super) const BLOCK: usize = 2880;
+pub(super) const CARD: usize = 80;
 /// The most characters of a text on one card; longer ones go on in CONTINUE cards.
 const TEXT: usize = 67;
 

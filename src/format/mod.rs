@@ -6,6 +6,7 @@ pub mod export_blocks;
 pub mod export_writer;
 pub mod export_yaml;
 pub mod fits;
+pub mod fits_table;
 pub mod index;
 mod python;
 pub mod skymap_config;

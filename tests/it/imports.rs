@@ -166,7 +166,7 @@ fn files_of_a_table_are_ingested_once() {
         };
         let table = format!("'{data}/the_monster_20240904.ecsv'");
         ingest(&table).ok();
-        let again = ingest(&table).ok();
+        let again = ingest(&table.replace(".ecsv", ".fits")).ok();
         assert!(again.contains("dataset,existing") && !again.contains("inserted"), "{again}");
         let count = home.rows("SELECT count(*) FROM the_monster_20240904");
         for (rows, said) in [
@@ -186,6 +186,18 @@ fn files_of_a_table_are_ingested_once() {
             ran.err
         );
     }
+}
+
+#[test]
+fn a_fits_table_is_what_astropy_wrote() {
+    let Some(python) = butler("b30") else { return };
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.create();
+    oracle(&python, "fits_table.py", &[&home.at("")]);
+    let read = |name: &str| home.sql(&format!("FROM '{}'", home.at(name))).ok();
+    let (fits, ecsv) = (read("table.fits"), read("table.ecsv"));
+    assert_eq!(fits, ecsv);
+    assert_eq!(ecsv.lines().count(), 4);
 }
 
 /// Import cases that end otherwise than with the Butler, each with a reason.

@@ -13,6 +13,7 @@ use uuid::{Builder, Uuid};
 use super::put;
 use crate::error::{Error, Result};
 use crate::format::export_writer::{Scalar, Writer};
+use crate::format::fits::{Column, Header};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::{DatasetType, storage_classes};
@@ -286,7 +287,7 @@ fn ephemerides() -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The shards of a reference catalogue around the fields, and the table that lists them.
+/// The shards of a reference catalogue around the fields, and the table that lists them, as ECSV and as FITS.
 fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -> Result<()> {
     let mut pixels = Vec::new();
     for (ra, dec) in fields {
@@ -299,11 +300,18 @@ fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -
     let mut table = "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: filename, datatype: string}\n\
                      # - {name: htm7, datatype: int64}\n# schema: astropy-2.0\nfilename htm7\n"
         .to_owned();
+    let mut rows = Vec::new();
     for pixel in pixels {
         put(&dir.join(format!("raw/refcats/{name}/{pixel}.fits")), format!("{name} {pixel}\n").as_bytes())?;
         table.push_str(&format!("{pixel}.fits {pixel}\n"));
+        rows.extend(format!("{pixel:06}.fits").bytes().chain(pixel.to_be_bytes()));
     }
-    put(&dir.join(format!("{name}.ecsv")), table.as_bytes())
+    put(&dir.join(format!("{name}.ecsv")), table.as_bytes())?;
+    let column = |name, form: &str| Column { name, form: form.to_owned(), more: Vec::new() };
+    let columns = [column("filename", "11A"), column("htm7", "K")];
+    let mut file = Header::primary(8, true).with(&[]);
+    file.extend(Header::table(&columns, 19, rows.len() / 19, 0).with(&rows));
+    put(&dir.join(format!("{name}.fits")), &file)
 }
 
 /// An id that is the same for the same path and looks random, as those of the real exports.

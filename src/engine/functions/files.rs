@@ -11,6 +11,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 
 use crate::engine::arguments::{Function, Given, Reader, Takes};
 use crate::error::{Error, Result};
+use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};
 use crate::registry::rows::batch;
 use crate::repo::calibration_exports::{Found, find};
@@ -28,6 +29,14 @@ pub fn functions() -> Vec<Function> {
         )
         .arg("file", Takes::Text, "the file")
         .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
+        Function::read(
+            "read_fits",
+            "The rows of the first binary table of a FITS file.",
+            Arc::new(File(|_, bytes| parse_fits_table(bytes))),
+        )
+        .arg("file", Takes::Text, "the file")
+        .notes("Cells of several numbers are lists; bits, complex numbers and arrays of varying length are not read.")
+        .example("SELECT * FROM read_fits('DATA/the_monster_20240904.fits')"),
         Function::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
             .arg("file", Takes::Text, "the file")
             .option(
@@ -36,7 +45,7 @@ pub fn functions() -> Vec<Function> {
                 "whether the first line holds the names; default true, else column_1, column_2, …",
             )
             .option("delimiter", Takes::Text, "the character between columns; default a comma")
-            .notes("Files that end in `.csv`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
+            .notes("Files that end in `.csv`, `.ecsv`, `.fits`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
             .example("SELECT * FROM read_csv('DATA/dp1_good_visits.txt', header => false)"),
         Function::read(
             "read_text",
