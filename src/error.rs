@@ -231,6 +231,10 @@ impl From<std::io::Error> for Error {
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
+        // Our own stores tell our own errors.
+        if let Some(own) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Self>()) {
+            return own.repeat();
+        }
         let kind = match &error {
             object_store::Error::NotFound { .. } => Kind::NotFound,
             object_store::Error::AlreadyExists { .. } => Kind::Exists,

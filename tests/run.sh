@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests need, starts a private PostgreSQL, runs all tests, stops it again.
+# Installs what the tests need, starts a private PostgreSQL and WebDAV servers, runs all tests, stops them again.
 # Extra arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,9 +8,11 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null ||
-    ! command -v c++ >/dev/null; then
+    ! command -v c++ >/dev/null || ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] ||
+    ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ openssl \
+        apache2 nginx libnginx-mod-http-dav-ext libnginx-mod-http-headers-more-filter >/dev/null
 fi
 
 # The real Butler, one environment a version, made anew when its list of packages changes.
@@ -32,7 +34,9 @@ data="$(mktemp -d)"
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
 as_server() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
 if [ "$(id -u)" = 0 ]; then chown postgres "$data"; fi
+stop_dav() { true; }
 stop() {
+    stop_dav
     as_server "$bin/pg_ctl" -D "$data/db" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$data"
 }
@@ -44,6 +48,7 @@ as_server "$bin/pg_ctl" -D "$data/db" -w -l "$data/log" \
     -o "-p $port -k $data -c fsync=off -c listen_addresses=127.0.0.1" start >/dev/null
 export BUTLERSQL_TEST_POSTGRES="postgresql://butler@127.0.0.1:$port"
 export PATH="$bin:$PATH"
+. tests/dav.sh
 
-export BUTLERSQL_REQUIRE="${BUTLERSQL_REQUIRE:-postgres,python}"
+export BUTLERSQL_REQUIRE="${BUTLERSQL_REQUIRE:-postgres,python,dav}"
 cargo test "$@"

@@ -11,6 +11,7 @@ mod search;
 pub mod session;
 mod sky;
 pub mod statement;
+mod stores;
 mod tables;
 mod using;
 mod verb;

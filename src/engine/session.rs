@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -22,6 +23,7 @@ use super::catalog::{Catalog, World};
 use super::functions;
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
+use super::stores::Stores;
 use super::verb::{self, DeedPlanner, Link};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
@@ -84,7 +86,9 @@ impl Session {
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
+        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<Stores>::default()).build()?;
         let state = builder
+            .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(DeedPlanner))
             .with_analyzer_rule(Arc::new(AggregateFace(Arc::clone(&world.access))))
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])

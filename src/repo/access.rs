@@ -67,12 +67,13 @@ impl Access {
     }
 
     async fn connect(&self) -> Result<Repo> {
-        let located = Located::find(&self.given)?;
-        let config = located.read()?.ok_or_else(|| located.missing(&self.given))?;
+        let located = Located::find(&self.given).await?;
+        let config = located.read().await?;
+        let Some(config) = config else { return Err(located.missing(&self.given).await) };
         config.check_supported()?;
         let root = located.root(&config);
         let mode = if self.writes() { Mode::Write } else { Mode::Read };
-        let database = super::database(&config, &root);
+        let database = super::database(&config, &root)?;
         let conn = Conn::open(&database, mode).await?;
         let named = |e: Error| e.context(format_args!("registry database {}", database.shown()));
         let mut registry = Registry::open(conn, config.records_table()).await.map_err(named)?;

@@ -1,10 +1,10 @@
 //! Datasets that come with their files: which of them are new, which are there, and how the files get in.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Repo;
 use super::placing::{Planned, paths};
@@ -15,7 +15,7 @@ use crate::registry::conn::Source;
 use crate::registry::datasets::{self, Present};
 use crate::registry::rows::batch;
 use crate::store::transfer::{Content, Mode, Transfer};
-use crate::store::{Place, placement};
+use crate::store::{Place, Seen, placement};
 
 /// How files are taken in.
 #[derive(Debug, Clone, Copy)]
@@ -125,8 +125,8 @@ impl Arrivals<'_> {
         let transfers: Vec<Transfer> = transfers.collect();
         let mut targets = HashMap::new();
         for transfer in &transfers {
-            if let Some(other) = targets.insert(&transfer.to, &transfer.from) {
-                let (two, to) = (&transfer.from, transfer.to.display());
+            if let Some(other) = targets.insert(transfer.to.shown(), &transfer.from) {
+                let (two, to) = (&transfer.from, transfer.to.shown());
                 let said = format!("files {other} and {two} would both become '{to}': the file template is too short");
                 return Err(Error::new(Kind::Conflict, said));
             }
@@ -156,21 +156,17 @@ impl Arrivals<'_> {
             let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
             return Ok((named.collect(), vec![None; files.len()]));
         }
-        let folder = PathBuf::from(root.local());
         let mut all: Vec<(String, Option<Transfer>)> = Vec::with_capacity(files.len());
         let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
         for (i, (place, _)) in files.iter().enumerate() {
             // A file of several datasets has one path.
-            if i > 0 && files[i - 1].0.local() == place.local() {
+            if i > 0 && files[i - 1].0.shown() == place.shown() {
                 all.push((all[i - 1].0.clone(), None));
                 continue;
             }
             let path = format!("{}{}", templated[i], placement::extension(&place.name()));
-            let transfer = Transfer {
-                from: Content::File(PathBuf::from(place.local())),
-                to: folder.join(&path),
-                mode: taking.transfer,
-            };
+            let transfer =
+                Transfer { from: Content::File(place.clone()), to: root.child(&path), mode: taking.transfer };
             all.push((path, Some(transfer)));
         }
         Ok(all.into_iter().unzip())
@@ -179,28 +175,72 @@ impl Arrivals<'_> {
 
 /// How many files are looked at when sizes are not recorded.
 const SOME: usize = 200;
+/// So many files of a folder are looked at one by one.
+const FEW: usize = 4;
+/// So many folders are looked at the same time.
+const AT_ONCE: usize = 16;
 
 /// The sizes of files, −1 where they are not recorded; each file must exist, or some of many when only that matters,
 /// as in the Butler.
 async fn sizes(files: &[(Place, Arc<str>)], taking: Taking) -> Result<Vec<i64>> {
     let step = if taking.track_file_attrs { 1 } else { files.len() / SOME + 1 };
-    let names: Vec<String> = files.iter().map(|(place, _)| place.local()).collect();
-    let look = move || {
-        let mut sizes = vec![-1; names.len()];
-        let mut last: Option<(&String, i64)> = None;
-        for (name, size) in names.iter().zip(&mut sizes).step_by(step) {
-            let found = match last {
-                Some((before, size)) if before == name => size,
-                _ => length(name)?,
-            };
-            last = Some((name, found));
-            if taking.track_file_attrs {
-                *size = found;
-            }
+    let mut sizes = vec![-1; files.len()];
+    let wanted: Vec<(usize, Place)> = (0..files.len()).step_by(step).map(|i| (i, files[i].0.clone())).collect();
+    for (i, size) in lengths(wanted).await? {
+        if taking.track_file_attrs {
+            sizes[i] = size;
         }
-        Ok(sizes)
-    };
-    tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("looking at files: {e}")))?
+    }
+    Ok(sizes)
+}
+
+/// The sizes of numbered files.
+async fn lengths(wanted: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>> {
+    if wanted.iter().all(|(_, place)| place.is_local()) {
+        let look = move || {
+            let mut last: Option<(&Place, i64)> = None;
+            let mut found = Vec::with_capacity(wanted.len());
+            for (i, place) in &wanted {
+                let size = match last {
+                    Some((before, size)) if before == place => size,
+                    _ => length(&place.shown())?,
+                };
+                last = Some((place, size));
+                found.push((*i, size));
+            }
+            Ok(found)
+        };
+        return tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("looking at files: {e}")))?;
+    }
+    let mut folders: BTreeMap<String, Vec<(usize, Place)>> = BTreeMap::new();
+    for (i, place) in wanted {
+        folders.entry(place.parent().shown()).or_default().push((i, place));
+    }
+    let looked = stream::iter(folders.into_values()).map(folder_lengths).buffered(AT_ONCE);
+    Ok(looked.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
+}
+
+/// The sizes of files of one folder on a door: few are asked for one by one, many by one listing.
+async fn folder_lengths(files: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>> {
+    let missing = |place: &Place| Error::new(Kind::NotFound, format!("file '{}' does not exist", place.shown()));
+    let mut listed = HashMap::new();
+    if files.len() > FEW {
+        listed.extend(files[0].1.parent().list().await?.files);
+    }
+    let mut found = Vec::with_capacity(files.len());
+    for (i, place) in files {
+        let size = match (listed.get(&place.name()), listed.is_empty()) {
+            (Some(size), _) => *size,
+            (None, false) => return Err(missing(&place)),
+            (None, true) => match place.look().await? {
+                Seen::File(size) => size,
+                Seen::Nothing => return Err(missing(&place)),
+                Seen::Folder => return Err(Error::invalid(format!("'{}' is no file", place.shown()))),
+            },
+        };
+        found.push((i, i64::try_from(size).unwrap_or(-1)));
+    }
+    Ok(found)
 }
 
 fn length(name: &str) -> Result<i64> {

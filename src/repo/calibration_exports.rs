@@ -36,18 +36,21 @@ pub async fn find(folder: &str) -> Result<Vec<Found>> {
     while let Some(place) = waiting.pop() {
         let listing = place.list().await?;
         waiting.extend(listing.folders.iter().map(|name| place.child(name)));
-        files.extend(listing.files.iter().filter(|(name, _)| name == FILE).map(|(name, _)| place.child(name).local()));
+        files.extend(listing.files.iter().filter(|(name, _)| name == FILE).map(|(name, _)| place.child(name)));
     }
-    files.sort();
-    let read = move || files.iter().map(|file| read(file)).collect::<Result<Vec<_>>>();
-    let found =
-        tokio::task::spawn_blocking(read).await.map_err(|e| Error::bug(format!("reading export files: {e}")))??;
-    Ok(found.into_iter().flatten().collect())
+    files.sort_by_key(Place::shown);
+    let mut found = Vec::new();
+    for file in files {
+        let (name, opened) = (file.shown(), file.open().await?);
+        let read = tokio::task::spawn_blocking(move || read(&name, opened)).await;
+        found.extend(read.map_err(|e| Error::bug(format!("reading export files: {e}")))??);
+    }
+    Ok(found)
 }
 
-fn read(file: &str) -> Result<Vec<Found>> {
+fn read(file: &str, opened: std::fs::File) -> Result<Vec<Found>> {
     let named = |e: Error| e.context(format_args!("export file '{file}'"));
-    let mut export = Export::new(std::fs::File::open(file).map_err(|e| named(e.into()))?);
+    let mut export = Export::new(opened);
     let pattern = Regex::new(r"\bDM-[0-9]+\b").map_err(|e| Error::bug(e.to_string()))?;
     let mut all: BTreeMap<Option<String>, Found> = BTreeMap::new();
     let mut of = |name: &str, add: &mut dyn FnMut(&mut Found)| {

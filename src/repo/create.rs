@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::change::Outcome;
 use super::hand::Hand;
 use super::locate::Located;
-use super::{Access, Verb};
+use super::{Access, Database, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
@@ -27,13 +27,13 @@ pub struct CreateRepository {
 #[async_trait]
 impl Verb for CreateRepository {
     async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let located = Located::find(access.given())?;
+        let located = Located::find(access.given()).await?;
         let config = self.config()?.for_new_repository(self.keep);
         config.check_supported()?;
         config.check_managers()?;
         let universe = self.universe()?;
         let text = config.to_yaml();
-        let there = located.read()?;
+        let there = located.read().await?;
         if let Some(other) = &there
             && other.to_yaml() != text
         {
@@ -47,17 +47,18 @@ impl Verb for CreateRepository {
         }
         access.check_writes()?;
         access.forget().await;
-        write_new(&located, there.is_none().then_some(&*text))?;
-        match make(&located, &config, &universe).await {
+        let database = super::database(&config, &located.root(&config))?;
+        let written = there.is_none() && write_new(&located, &text).await?;
+        match make(&database, &universe).await {
             Ok(made) => {
                 let outcome = if made { Outcome::Inserted } else { Outcome::Existing };
                 hand.note("repository", outcome, access.given(), 1);
                 Ok(())
             }
             Err(error) => {
-                if there.is_none() {
+                if written {
                     // Nothing half-made stays; the first error is the one to tell.
-                    let _ = std::fs::remove_file(&located.file);
+                    let _ = located.file.remove().await;
                 }
                 Err(error)
             }
@@ -86,22 +87,22 @@ impl CreateRepository {
     }
 }
 
-/// Makes the folder and, if given, the configuration; whole or not at all.
-fn write_new(located: &Located, text: Option<&str>) -> Result<()> {
-    let named = |e: std::io::Error| Error::from(e).context(format_args!("making repository '{}'", located.folder));
-    std::fs::create_dir_all(&located.folder).map_err(named)?;
-    let Some(text) = text else { return Ok(()) };
-    let beside = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(&located.folder)
-        .map_err(named)?;
-    std::fs::write(beside.path(), text).map_err(named)?;
-    beside.persist(&located.file).map_err(|e| named(e.error))?;
-    Ok(())
+/// Writes the configuration; returns whether it was this that wrote it.
+async fn write_new(located: &Located, text: &str) -> Result<bool> {
+    match located.file.write(text.to_owned().into()).await {
+        // Another creator was faster.
+        Err(e) if e.kind() == Kind::Exists => match located.read().await? {
+            Some(other) if other.to_yaml() == text => Ok(false),
+            _ => Err(e),
+        },
+        Err(e) => Err(e.context(format_args!("making repository '{}'", located.file.parent().shown()))),
+        Ok(()) => Ok(true),
+    }
 }
 
-async fn make(located: &Located, config: &Config, universe: &str) -> Result<bool> {
-    let conn = Conn::open(&super::database(config, &located.root(config)), Mode::Create).await?;
+/// Makes the tables of the registry.
+async fn make(database: &Database, universe: &str) -> Result<bool> {
+    let conn = Conn::open(database, Mode::Create).await?;
     let made = Registry::create(&conn, universe).await;
     conn.close().await;
     made

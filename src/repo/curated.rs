@@ -1,7 +1,6 @@
 //! `write_curated_calibrations`: the calibrations that are kept as files beside the code of an instrument.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
@@ -79,9 +78,9 @@ impl Verb for WriteCurated {
         })?;
         let repo = access.repo().await?;
         let known = Known::load(&repo, &self.instrument.name).await?;
-        let folder = Place::parse(&format!("{}/{folder}", self.data.trim_end_matches('/')))?;
+        let folder = Place::parse(&self.data)?.child(folder);
         if folder.look().await? != Seen::Folder {
-            let said = format!("there is no folder '{}' with calibrations of {}", folder.local(), self.instrument.name);
+            let said = format!("there is no folder '{}' with calibrations of {}", folder.shown(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, said));
         }
         hand.begin("write_curated_calibrations", None);
@@ -159,10 +158,10 @@ impl WriteCurated {
             Error::new(e.kind(), format!("camera: {}; {advice}", e.said())).because(e)
         })?;
         if !fits.starts_with(b"SIMPLE  =") {
-            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.local())));
+            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.shown())));
         }
         let run = format!("{}/unbounded", self.base());
-        Ok(Calibration { file: file.local(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
+        Ok(Calibration { file: file.shown(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
     }
 
     /// The calibrations of one type: in the folder itself, or in folders of detectors, of filters, or of both.
@@ -195,7 +194,7 @@ impl WriteCurated {
                 let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
                 let begin = parse_stem(stem).map(utc_to_tai);
                 let begin = begin.ok_or_else(|| {
-                    let said = format!("the name of file '{}' is no date", folder.child(&name).local());
+                    let said = format!("the name of file '{}' is no date", folder.child(&name).shown());
                     Error::invalid(said)
                 })?;
                 begins.push((begin, name));
@@ -209,7 +208,7 @@ impl WriteCurated {
                 let file = folder.child(name);
                 let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
                 let read = self.file(&file, kind, detector, filter.clone(), valid).await;
-                all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.local())))?);
+                all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.shown())))?);
                 hand.tick(1, 0);
             }
         }
@@ -254,7 +253,7 @@ impl WriteCurated {
         let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is no date")))?;
         let day = chrono::DateTime::from_timestamp_nanos(clock).format("%Y%m%dT%H%M%SZ");
         let run = format!("{}/curated/{day}", self.base());
-        Ok(Calibration { file: file.local(), run, detector, filter, valid, fits: curated.fits.into() })
+        Ok(Calibration { file: file.shown(), run, detector, filter, valid, fits: curated.fits.into() })
     }
 
     /// Decides what has to be done for the calibrations found.
@@ -339,7 +338,7 @@ impl WriteCurated {
             }
             let files = kept.iter().zip(&places).map(|(one, path)| Transfer {
                 from: Content::Bytes(one.fits.clone()),
-                to: PathBuf::from(root.child(path).local()),
+                to: root.child(path),
                 mode: Mode::Copy,
             });
             plan.push(Change::Files(files.collect()));
@@ -407,5 +406,5 @@ async fn below(folders: Vec<Folder>) -> Result<Vec<Folder>> {
 }
 
 fn named(error: Error, folder: &Place) -> Error {
-    error.context(format_args!("folder '{}'", folder.local()))
+    error.context(format_args!("folder '{}'", folder.shown()))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::BufWriter;
-use std::path::PathBuf;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
@@ -28,7 +27,7 @@ use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::search::{self, columns};
 use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
-use crate::store::transfer::{Content, Mode, Transfer, bring};
+use crate::store::transfer::{Content, Mode, Transfer, bring, take_back};
 use crate::store::{Place, placement};
 
 /// Exports datasets.
@@ -64,7 +63,8 @@ impl Verb for Export {
         if hand.is_dry() {
             return Ok(());
         }
-        let folder = PathBuf::from(Place::parse(&self.directory)?.local());
+        let target = Place::parse(&self.directory)?;
+        let folder = target.local()?;
         let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", folder.display()));
         std::fs::create_dir_all(&folder).map_err(named)?;
         let beside = tempfile::Builder::new()
@@ -79,10 +79,14 @@ impl Verb for Export {
             let Collection { name, kind, doc, children, .. } = collection;
             writer.collection(name, *kind, doc.as_deref(), children)?;
         }
-        let files = self.write_datasets(&repo, &selected, &folder, &mut writer).await?;
+        let files = self.write_datasets(&repo, &selected, &target, &mut writer).await?;
         self.write_associations(&repo, &selected, &chosen, &mut writer).await?;
         writer.finish()?;
-        bring(&files)?;
+        let mut made = Vec::new();
+        if let Err(error) = bring(&files, &mut made).await {
+            take_back(&made).await;
+            return Err(error);
+        }
         beside.persist(folder.join(&self.export_file)).map_err(|e| named(e.error))?;
         Ok(())
     }
@@ -217,7 +221,7 @@ impl Export {
         &self,
         repo: &Repo,
         selected: &[Selected],
-        folder: &std::path::Path,
+        target: &Place,
         writer: &mut Writer<BufWriter<std::fs::File>>,
     ) -> Result<Vec<Transfer>> {
         let root = Place::parse(&repo.datastore_root())?;
@@ -267,11 +271,7 @@ impl Export {
                         Some(mode) => {
                             let extension = placement::extension(path);
                             let inside = if outside { format!("{}{extension}", named[row]) } else { path.clone() };
-                            files.push(Transfer {
-                                from: Content::File(PathBuf::from(place.local())),
-                                to: folder.join(&inside),
-                                mode,
-                            });
+                            files.push(Transfer { from: Content::File(place), to: target.child(&inside), mode });
                             inside
                         }
                     };

@@ -1,7 +1,6 @@
 //! The one hand that applies plans.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,12 +175,20 @@ impl<'a> Hand<'a> {
         }
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
-        let made = bring(&files)?;
-        let written = match write(repo, plan).await {
+        let mut made = Vec::new();
+        let brought = bring(&files, &mut made).await;
+        let (lost, written) = match brought {
+            Ok(()) => {
+                let written = write(repo, plan).await;
+                (written.as_ref().is_err_and(|e| e.kind() == Kind::Unreachable), written)
+            }
+            Err(error) => (false, Err(error)),
+        };
+        let written = match written {
             Ok(written) => written,
             Err(error) => {
-                if error.kind() != Kind::Unreachable {
-                    take_back(&orphans(repo, made).await?);
+                if !lost {
+                    take_back(&orphans(repo, made).await?).await;
                 }
                 return Err(error);
             }
@@ -191,7 +198,7 @@ impl<'a> Hand<'a> {
                 self.count(change, count);
             }
         }
-        finish(&files)
+        finish(&files, &made).await
     }
 
     fn count(&mut self, change: &Change, count: u64) {
@@ -245,9 +252,9 @@ impl Patience {
 }
 
 /// Those of the files that no record names: another writer may have recorded the same file meanwhile.
-async fn orphans(repo: &Repo, files: Vec<PathBuf>) -> Result<Vec<PathBuf>> {
-    let root = PathBuf::from(Place::parse(&repo.datastore_root())?.local());
-    let inside = |file: &PathBuf| file.strip_prefix(&root).unwrap_or(file).display().to_string();
+async fn orphans(repo: &Repo, files: Vec<Place>) -> Result<Vec<Place>> {
+    let root = Place::parse(&repo.datastore_root())?;
+    let inside = |file: &Place| file.below(&root).unwrap_or_else(|| file.uri());
     let known = datasets::recorded(&repo.registry, &files.iter().map(inside).collect::<Vec<_>>()).await?;
     Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }

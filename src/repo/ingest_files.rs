@@ -71,8 +71,8 @@ impl Verb for IngestFiles {
             let data_ids = self.data_ids(&record, &rows, &shared)?;
             let keys = datasets::keys(&record, &data_ids)?;
             for (key, file) in keys.iter().zip(&files) {
-                if let Some(first) = seen.insert(key.clone(), file.local()) {
-                    let said = format!("files '{first}' and '{}' have the same data ID", file.local());
+                if let Some(first) = seen.insert(key.clone(), file.shown()) {
+                    let said = format!("files '{first}' and '{}' have the same data ID", file.shown());
                     return Err(Error::new(Kind::Conflict, said));
                 }
             }
@@ -120,12 +120,11 @@ impl IngestFiles {
     /// The files, named in the first column.
     fn files(&self, rows: &RecordBatch) -> Result<Vec<Place>> {
         let names = cast(rows.column(0), &DataType::Utf8)?;
+        let prefix = self.prefix.as_deref().map(Place::parse).transpose()?;
         let name = |name: Option<&str>| {
             let name = name.ok_or_else(|| Error::invalid("the first column, which names the files, has a NULL"))?;
-            match &self.prefix {
-                Some(prefix) if !name.contains("://") && !name.starts_with('/') => {
-                    Place::parse(&format!("{}/{name}", prefix.trim_end_matches('/')))
-                }
+            match &prefix {
+                Some(prefix) if !name.contains("://") && !name.starts_with('/') => Ok(prefix.child(name)),
                 _ => Place::parse(name),
             }
         };

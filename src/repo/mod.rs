@@ -95,12 +95,19 @@ impl Repo {
 }
 
 /// The registry database that a configuration names.
-fn database(config: &Config, root: &str) -> Database {
-    Database {
-        url: config.registry_db().replace("<butlerRoot>", root),
+fn database(config: &Config, root: &str) -> Result<Database> {
+    let url = config.registry_db();
+    if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
+        let said = format!(
+            "a repository at '{root}' cannot keep its registry there in SQLite: give registry.db in a seed_config"
+        );
+        return Err(Error::new(Kind::Unsupported, said));
+    }
+    Ok(Database {
+        url: url.replace("<butlerRoot>", root),
         namespace: config.text(&["registry", "namespace"]).map(str::to_owned),
         parts: ["username", "password", "host", "port", "database"].map(|name| config.registry_part(name)),
-    }
+    })
 }
 
 /// Runs a verb; one that has applied nothing yet is run again when another writer came between its look and its plan.

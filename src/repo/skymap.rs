@@ -101,7 +101,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     ])?;
     let path = paths(repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
     let path = format!("{path}.pickle");
-    let to = std::path::PathBuf::from(Place::parse(&repo.datastore_root())?.local()).join(&path);
+    let to = Place::parse(&repo.datastore_root())?.child(&path);
     let size = i64::try_from(pickle.len()).unwrap_or(-1);
     plan.push(Change::Files(vec![Transfer { from: Content::Bytes(pickle.into()), to, mode: Mode::Copy }]));
     plan.push(Change::Insert("skymap".to_owned(), planned));

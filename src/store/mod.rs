@@ -2,27 +2,45 @@
 
 pub mod placement;
 pub mod transfer;
+pub mod webdav;
 
-use std::path::{Path as FsPath, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use tokio::io::AsyncReadExt;
+use url::Url;
 
+use self::webdav::{Body, Client, Entry};
 use crate::error::{Error, Kind, Result};
 use crate::format::bounded;
 
 /// What Python's `urllib.parse.quote` leaves as it is, so that URIs equal the Butler's.
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
-/// A file or folder in some object store.
+/// The schemes of WebDAV doors.
+pub const DOORS: [&str; 2] = ["davs", "dav"];
+
+/// A path as URIs write it.
+fn quoted(path: &str) -> String {
+    utf8_percent_encode(path, QUOTED).to_string()
+}
+
+/// A file or folder, in the local file system or on a WebDAV door.
 #[derive(Debug, Clone)]
 pub struct Place {
-    store: Arc<dyn ObjectStore>,
-    path: Path,
+    root: Root,
+    /// Absolute and decoded, without `.`, `..` and a slash at its end.
+    path: String,
+}
+
+#[derive(Debug, Clone)]
+enum Root {
+    Local,
+    Dav(Arc<Client>),
 }
 
 /// The contents of one folder, without what is in its folders.
@@ -34,45 +52,81 @@ pub struct Folder {
     pub folders: Vec<String>,
 }
 
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && self.shown() == other.shown()
+    }
+}
+
+impl Eq for Place {}
+
 impl Place {
     /// The place of a path or URI; a relative path counts from the working directory.
     ///
     /// # Errors
-    /// A scheme that is not supported, or a URI that is none.
+    /// A scheme that is not supported, a URI that is none, or credentials for a door that cannot be used.
     pub fn parse(text: &str) -> Result<Self> {
-        let path = local_path(text).ok_or_else(|| {
-            let scheme = text.split("://").next().unwrap_or_default();
+        if let Some(path) = local_path(text) {
+            let path = std::path::absolute(&path).map_err(|e| Error::from(e).context(format_args!("path '{text}'")))?;
+            return Ok(Self { root: Root::Local, path: plain(&path.to_string_lossy()) });
+        }
+        let scheme = text.split("://").next().unwrap_or_default();
+        if !DOORS.contains(&scheme) {
             let said =
-                format!("files at {scheme}:// are not supported yet, only local paths and file:// are ('{text}')");
-            Error::new(Kind::Unsupported, said)
-        })?;
-        let absolute = std::path::absolute(&path).map_err(|e| Error::from(e).context(format_args!("path '{text}'")))?;
-        let path = Path::from_absolute_path(plain(&absolute)).map_err(|e| Error::invalid(e.to_string()))?;
-        Ok(Self { store: Arc::new(LocalFileSystem::new()), path })
+                format!("files at {scheme}:// are not supported, only local paths, file:// and davs:// ('{text}')");
+            return Err(Error::new(Kind::Unsupported, said));
+        }
+        let url = Url::parse(text).map_err(|e| Error::invalid(format!("'{text}' is no URL: {e}")))?;
+        let path = plain(&percent_decode_str(url.path()).decode_utf8_lossy());
+        Ok(Self { root: Root::Dav(Client::of(&url)?), path })
     }
 
     /// The place of this name below a folder.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        // Not by `Path::join`, which would write some characters as %XX.
-        let path = plain(FsPath::new(&format!("/{}/{name}", self.path)));
-        let path = Path::from_absolute_path(path).unwrap_or_else(|_| self.path.clone().join(name));
-        Self { store: Arc::clone(&self.store), path }
+        Self { root: self.root.clone(), path: plain(&format!("{}/{name}", self.path)) }
+    }
+
+    /// The folder it is in.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        let folder = self.path.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+        Self { root: self.root.clone(), path: folder.to_owned() }
     }
 
     /// The URI, quoted as the Butler quotes it.
     pub fn uri(&self) -> String {
-        format!("file://{}", utf8_percent_encode(&self.local(), QUOTED))
+        match &self.root {
+            Root::Local => format!("file://{}", quoted(&self.path)),
+            Root::Dav(client) => client.uri(&self.path),
+        }
+    }
+
+    /// The place as users name it: a local path, or a URI.
+    pub fn shown(&self) -> String {
+        match &self.root {
+            Root::Local => self.path.clone(),
+            Root::Dav(_) => self.uri(),
+        }
     }
 
     /// The path in the local file system.
-    pub fn local(&self) -> String {
-        format!("/{}", self.path)
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn local(&self) -> Result<PathBuf> {
+        match &self.root {
+            Root::Local => Ok(PathBuf::from(&self.path)),
+            Root::Dav(_) => {
+                let said = format!("'{}' is not in the local file system, which this needs", self.uri());
+                Err(Error::new(Kind::Unsupported, said))
+            }
+        }
     }
 
     /// The last part of the path.
     pub fn name(&self) -> String {
-        self.local().rsplit('/').next().unwrap_or_default().to_owned()
+        self.path.rsplit('/').next().unwrap_or_default().to_owned()
     }
 
     /// What a folder holds, in name order.
@@ -80,16 +134,59 @@ impl Place {
     /// # Errors
     /// No such folder, or what the store says.
     pub async fn list(&self) -> Result<Folder> {
-        let named = |e: object_store::Error| Error::from(e).context(format_args!("folder '{}'", self.local()));
-        let found = self.store.list_with_delimiter(Some(&self.path)).await.map_err(named)?;
-        let last = |path: &Path| path.filename().unwrap_or_default().to_owned();
-        let mut folder = Folder {
-            files: found.objects.iter().map(|o| (last(&o.location), o.size)).collect(),
-            folders: found.common_prefixes.iter().map(last).collect(),
-        };
+        let mut folder = Folder::default();
+        match &self.root {
+            Root::Local => {
+                let named = |e: object_store::Error| Error::from(e).context(format_args!("folder '{}'", self.path));
+                let path = object_store::path::Path::from_absolute_path(&self.path).map_err(|e| named(e.into()))?;
+                let found = LocalFileSystem::new().list_with_delimiter(Some(&path)).await.map_err(named)?;
+                let last = |path: &object_store::path::Path| path.filename().unwrap_or_default().to_owned();
+                folder.files = found.objects.iter().map(|o| (last(&o.location), o.size)).collect();
+                folder.folders = found.common_prefixes.iter().map(last).collect();
+            }
+            Root::Dav(client) => {
+                for entry in client.list(&self.path).await? {
+                    let name = entry.path.rsplit('/').next().unwrap_or_default().to_owned();
+                    match (entry.is_directory, entry.size) {
+                        (true, _) => folder.folders.push(name),
+                        (false, Some(size)) => folder.files.push((name, size)),
+                        (false, None) => tracing::warn!("'{}' is still being written", client.uri(&entry.path)),
+                    }
+                }
+            }
+        }
         folder.files.sort();
         folder.folders.sort();
         Ok(folder)
+    }
+
+    /// What a folder holds, in name order, with all that the store says.
+    ///
+    /// # Errors
+    /// As for [`Place::list`].
+    pub async fn entries(&self, checksums: bool) -> Result<Vec<Entry>> {
+        let mut entries = match &self.root {
+            Root::Dav(client) if checksums => client.list_with_checksums(&self.path).await?,
+            Root::Dav(client) => client.list(&self.path).await?,
+            Root::Local => {
+                let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", self.path));
+                let mut found = Vec::new();
+                for entry in std::fs::read_dir(&self.path).map_err(named)? {
+                    let entry = entry.map_err(named)?;
+                    let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
+                    found.push(Entry {
+                        path: entry.path().to_string_lossy().into_owned(),
+                        is_directory: meta.is_dir(),
+                        size: meta.is_file().then_some(meta.len()),
+                        modified: meta.modified().ok().map(Into::into),
+                        checksums: None,
+                    });
+                }
+                found
+            }
+        };
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
     }
 
     /// The bytes of a file that is at most `limit` bytes long.
@@ -97,15 +194,101 @@ impl Place {
     /// # Errors
     /// No such file, one that is too large, or what the store says.
     pub async fn read(&self, limit: u64) -> Result<Bytes> {
-        let named = |e: object_store::Error| match e {
-            object_store::Error::NotFound { .. } => {
-                Error::new(Kind::NotFound, format!("file '{}' does not exist", self.local()))
+        if let Root::Dav(client) = &self.root {
+            return client.read(&self.path, limit).await;
+        }
+        let named = |e: std::io::Error| self.named(e);
+        let file = tokio::fs::File::open(&self.path).await.map_err(named)?;
+        let size = file.metadata().await.map_err(named)?.len();
+        bounded(&format!("file '{}'", self.path), size, limit)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+        file.take(limit).read_to_end(&mut bytes).await.map_err(named)?;
+        Ok(bytes.into())
+    }
+
+    /// The file, to be read from its begin: itself, or a local copy.
+    ///
+    /// # Errors
+    /// As for [`Place::read`].
+    pub async fn open(&self) -> Result<std::fs::File> {
+        match &self.root {
+            Root::Local => std::fs::File::open(&self.path).map_err(|e| self.named(e)),
+            Root::Dav(client) => Ok(client.fetch(&self.path).await?.0.into_file()),
+        }
+    }
+
+    /// Writes a file that is not there, whole or not at all; folders are made as needed.
+    ///
+    /// # Errors
+    /// A file is there (`Exists`), or what the store says.
+    pub async fn write(&self, bytes: Bytes) -> Result<()> {
+        match &self.root {
+            Root::Local => transfer::write_local(&PathBuf::from(&self.path), &bytes).map_err(|e| self.named(e)),
+            Root::Dav(client) => client.write(&self.path, Body::Bytes(bytes), false).await,
+        }
+    }
+
+    /// Copies a file to a place where none is; one of the two is on a door.
+    async fn copy(&self, to: &Self) -> Result<()> {
+        match (&self.root, &to.root) {
+            (Root::Dav(client), Root::Dav(other)) if Arc::ptr_eq(client, other) => {
+                client.copy(&self.path, &to.path, false).await
             }
-            other => Error::from(other).context(format_args!("file '{}'", self.local())),
-        };
-        let found = self.store.get(&self.path).await.map_err(named)?;
-        bounded(&format!("file '{}'", self.local()), found.meta.size, limit)?;
-        found.bytes().await.map_err(named)
+            (_, Root::Dav(client)) => {
+                let body = match &self.root {
+                    Root::Local => {
+                        let size = tokio::fs::metadata(&self.path).await.map_err(|e| self.named(e))?.len();
+                        Body::File(Arc::new(PathBuf::from(&self.path)), size)
+                    }
+                    Root::Dav(from) => {
+                        let (file, size) = from.fetch(&self.path).await?;
+                        Body::File(Arc::new(file.into_temp_path()), size)
+                    }
+                };
+                client.write(&to.path, body, false).await
+            }
+            (Root::Dav(client), Root::Local) => {
+                let (file, _) = client.fetch(&self.path).await?;
+                let target = PathBuf::from(&to.path);
+                transfer::place_local(file.path(), &target).map_err(|e| to.named(e))
+            }
+            (Root::Local, Root::Local) => Err(Error::bug("two local files are not copied by way of a door")),
+        }
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// No such file, or what the store says.
+    pub async fn remove(&self) -> Result<()> {
+        match &self.root {
+            Root::Local => tokio::fs::remove_file(&self.path).await.map_err(|e| self.named(e)),
+            Root::Dav(client) => client.remove(&self.path).await,
+        }
+    }
+
+    /// Size and adler32 checksum of a file.
+    async fn digest(&self) -> Result<(u64, u32)> {
+        match &self.root {
+            Root::Local => {
+                webdav::digest_of_file(Arc::new(PathBuf::from(&self.path))).await.map_err(|e| e.context("reading"))
+            }
+            Root::Dav(client) => client.digest(&self.path).await,
+        }
+    }
+
+    /// Whether it is in the local file system.
+    pub fn is_local(&self) -> bool {
+        matches!(self.root, Root::Local)
+    }
+
+    fn named(&self, error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
+                Error::new(Kind::NotFound, format!("file '{}' does not exist", self.path))
+            }
+            _ => Error::from(error).context(format_args!("file '{}'", self.path)),
+        }
     }
 
     /// Whether it is a folder, a file of some size, or nothing.
@@ -113,18 +296,32 @@ impl Place {
     /// # Errors
     /// What the store says.
     pub async fn look(&self) -> Result<Seen> {
-        match tokio::fs::metadata(self.local()).await {
+        if let Root::Dav(client) = &self.root {
+            return Ok(match client.stat(&self.path).await? {
+                Some(entry) if entry.is_directory => Seen::Folder,
+                Some(entry) => Seen::File(webdav::whole(&entry)?),
+                None => Seen::Nothing,
+            });
+        }
+        match tokio::fs::metadata(&self.path).await {
             Ok(found) if found.is_dir() => Ok(Seen::Folder),
             Ok(found) => Ok(Seen::File(found.len())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Seen::Nothing),
-            Err(e) => Err(Error::from(e).context(format_args!("'{}'", self.local()))),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                Ok(Seen::Nothing)
+            }
+            Err(e) => Err(Error::from(e).context(format_args!("'{}'", self.path))),
         }
     }
 
     /// The path below a folder, if it is below it.
     pub fn below(&self, folder: &Self) -> Option<String> {
-        let (own, folder) = (self.local(), folder.local());
-        own.strip_prefix(folder.trim_end_matches('/'))?.strip_prefix('/').map(str::to_owned)
+        let one_root = match (&self.root, &folder.root) {
+            (Root::Local, Root::Local) => true,
+            (Root::Dav(own), Root::Dav(other)) => Arc::ptr_eq(own, other),
+            _ => false,
+        };
+        let rest = self.path.strip_prefix(folder.path.trim_end_matches('/')).filter(|_| one_root)?;
+        rest.strip_prefix('/').map(str::to_owned)
     }
 }
 
@@ -151,19 +348,17 @@ pub enum Seen {
     Folder,
 }
 
-/// A path without `.` and `..`, which object stores do not know.
-fn plain(path: &FsPath) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in path.components() {
+/// An absolute path without `.`, `..` and empty parts.
+fn plain(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
         match part {
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => out.push(other),
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
         }
     }
-    out
+    format!("/{}", parts.join("/"))
 }
 
 #[cfg(test)]
@@ -189,14 +384,18 @@ mod tests {
     fn uris_are_quoted_as_the_butlers_are() {
         let place = Place::parse("/data/a b+c/./x/../é~1.fits").unwrap();
         assert_eq!(place.uri(), "file:///data/a%20b%2Bc/%C3%A9~1.fits");
-        assert_eq!(Place::parse(&place.uri()).unwrap().local(), place.local());
+        assert_eq!(Place::parse(&place.uri()).unwrap().shown(), place.shown());
         assert_eq!(local_path("file://localhost/a%20b").unwrap(), PathBuf::from("/a b"));
         assert_eq!(place.below(&Place::parse("/data").unwrap()).as_deref(), Some("a b+c/é~1.fits"));
         assert_eq!(place.below(&Place::parse("/dat").unwrap()), None);
         for name in ["a%20b", "é", "x[1]~{y}", "what?"] {
             assert_eq!(place.child(name).name(), name);
         }
-        assert_eq!(place.child("../b/./c").local(), "/data/a b+c/b/c");
-        assert!(Place::parse("davs://x/y").unwrap_err().said().contains("davs://"));
+        assert_eq!(place.child("../b/./c").shown(), "/data/a b+c/b/c");
+        let door = Place::parse("davs://Door.test:2880//pnfs/./a%20b/").unwrap();
+        assert_eq!(door.child("c").uri(), "davs://door.test:2880/pnfs/a%20b/c");
+        assert_eq!(door.child("c").below(&door.parent()).as_deref(), Some("a b/c"));
+        assert_eq!(door.below(&Place::parse("/pnfs").unwrap()), None);
+        assert!(Place::parse("s3://x/y").unwrap_err().said().contains("s3://"));
     }
 }

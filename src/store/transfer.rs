@@ -4,8 +4,11 @@ use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use futures::future::join_all;
 
-use crate::error::{Error, Result};
+use super::webdav::digest;
+use super::{Place, Seen};
+use crate::error::{Error, Kind, Result};
 
 /// How a file gets into the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Mode {
 #[derive(Debug, Clone)]
 pub enum Content {
     /// A file.
-    File(PathBuf),
+    File(Place),
     /// Bytes that are no file yet: whatever the mode, they are written.
     Bytes(Bytes),
 }
@@ -62,7 +65,7 @@ pub enum Content {
 impl std::fmt::Display for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(path) => write!(f, "'{}'", path.display()),
+            Self::File(place) => write!(f, "'{}'", place.shown()),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
         }
     }
@@ -74,77 +77,146 @@ pub struct Transfer {
     /// What it is.
     pub from: Content,
     /// Where it shall be.
-    pub to: PathBuf,
+    pub to: Place,
     /// How.
     pub mode: Mode,
 }
 
-/// Brings files in; those that are there with the same content are kept. If one fails, those made are taken back.
-/// The source of a move stays until [`finish`]. Returns what was made.
+/// So many files go to or come from a door at the same time.
+const AT_ONCE: usize = 16;
+
+/// Brings files in, and adds what was made to `made`, which is for the caller to take back when something fails; files
+/// that are there with the same content are kept. The source of a move stays until [`finish`].
 ///
 /// # Errors
-/// What the file system says, naming the file.
-pub fn bring(transfers: &[Transfer]) -> Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
-    for transfer in transfers {
-        match one(transfer) {
-            Ok(true) => made.push(transfer.to.clone()),
-            Ok(false) => {}
-            Err(error) => {
-                take_back(&made);
-                return Err(Error::from(error).context(format_args!(
-                    "bringing {} to '{}'",
-                    transfer.from,
-                    transfer.to.display()
-                )));
+/// What the file system or a door says, naming the file.
+pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> {
+    for some in transfers.chunks(AT_ONCE) {
+        // All are waited for, so that none is left half-way when one fails.
+        let mut failed = None;
+        for (transfer, done) in some.iter().zip(join_all(some.iter().map(one)).await) {
+            match done {
+                Ok(true) => made.push(transfer.to.clone()),
+                Ok(false) => {}
+                Err(error) => failed = failed.or(Some((transfer, error))),
             }
         }
+        if let Some((transfer, error)) = failed {
+            return Err(error.context(format_args!("bringing {} to '{}'", transfer.from, transfer.to.shown())));
+        }
     }
-    Ok(made)
+    Ok(())
 }
 
-/// Undoes transfers that were made: no source has gone yet.
-pub fn take_back(made: &[PathBuf]) {
-    for path in made {
-        // Best effort: the first error is the one to tell.
-        let _ = std::fs::remove_file(path);
+/// Undoes transfers that were made: no source has gone yet. As far as a door lets us: the first error is the one to tell.
+pub async fn take_back(made: &[Place]) {
+    for (done, place) in made.iter().enumerate() {
+        if let Err(e) = place.remove().await
+            && matches!(e.kind(), Kind::Unreachable | Kind::Denied)
+        {
+            tracing::warn!("{} files stay that no record names, from '{}' on: {e}", made.len() - done, place.shown());
+            return;
+        }
     }
 }
 
-/// Ends moves once the registry knows the files: their sources go.
+/// Ends moves once the registry knows the files: their sources go. With a door, a source goes only when this run has
+/// `made` its target, since a file may have two names there.
 ///
 /// # Errors
-/// What the file system says, naming the file.
-pub fn finish(transfers: &[Transfer]) -> Result<()> {
+/// What the file system or a door says, naming the file.
+pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<()> {
     for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
         let Content::File(from) = &transfer.from else { continue };
         // A file that lies at its place already has not moved.
-        if same_place(from, &transfer.to) {
+        let stays = match (from.local(), transfer.to.local()) {
+            (Ok(from), Ok(to)) => same_place(&from, &to),
+            _ => !made.contains(&transfer.to),
+        };
+        if stays {
             continue;
         }
-        match std::fs::remove_file(from) {
-            Err(e) if e.kind() != Io::NotFound => {
-                return Err(Error::from(e).context(format_args!("removing '{}'", from.display())));
-            }
+        match from.remove().await {
+            Err(e) if e.kind() != Kind::NotFound => return Err(e.context(format_args!("removing '{}'", from.shown()))),
             _ => {}
         }
     }
     Ok(())
 }
 
-fn one(transfer: &Transfer) -> std::io::Result<bool> {
+/// Brings one file in; returns whether it was this that made it.
+async fn one(transfer: &Transfer) -> Result<bool> {
     let Transfer { from, to, mode } = transfer;
-    let there = to.exists();
-    let from = match from {
-        Content::File(from) if there && same_place(from, to) => return Ok(false),
-        // A link to a link would dangle when the first one goes.
-        Content::File(from) => &from.canonicalize()?,
-        Content::Bytes(bytes) if there => return kept(std::fs::read(to)? == bytes[..]),
-        Content::Bytes(bytes) => {
-            make_folder(to)?;
-            return beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]));
+    match (from, to.local()) {
+        (Content::Bytes(bytes), Ok(to)) => Ok(written(bytes, &to)?),
+        (Content::File(from), Ok(to)) if from.is_local() => Ok(placed(&from.local()?, &to, *mode)?),
+        _ => remote(from, to, *mode).await,
+    }
+}
+
+/// Brings a file to a door or from it.
+async fn remote(from: &Content, to: &Place, mode: Mode) -> Result<bool> {
+    if let Content::File(from) = from {
+        if mode == Mode::Direct || from == to {
+            return Ok(false);
         }
-    };
+        if !matches!(mode, Mode::Auto | Mode::Copy | Mode::Move) {
+            let name = Mode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
+            let said =
+                format!("transfer mode '{name}' is for local files; with a door there are copy, move and direct");
+            return Err(Error::new(Kind::Unsupported, said));
+        }
+    }
+    for last in [false, true] {
+        if to.look().await? != Seen::Nothing {
+            let same = match from {
+                Content::Bytes(bytes) => to.digest().await? == digest(bytes),
+                Content::File(from) => to.digest().await? == from.digest().await?,
+            };
+            return if same { Ok(false) } else { Err(Error::new(Kind::Exists, "another file is there")) };
+        }
+        let made = match from {
+            Content::Bytes(bytes) => to.write(bytes.clone()).await,
+            Content::File(from) => from.copy(to).await,
+        };
+        match made {
+            // Another writer brought a file meanwhile.
+            Err(e) if e.kind() == Kind::Exists && !last => {}
+            made => return made.map(|()| true),
+        }
+    }
+    Err(Error::bug("a file is there and is not"))
+}
+
+/// Writes bytes to a local file.
+fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
+    if to.exists() {
+        return kept(std::fs::read(to)? == bytes[..]);
+    }
+    make_folder(to)?;
+    beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))
+}
+
+/// Writes bytes to a local file that is not there.
+pub(super) fn write_local(to: &Path, bytes: &Bytes) -> std::io::Result<()> {
+    make_folder(to)?;
+    beside(to, |file| std::fs::write(file, bytes), |_| Ok(false)).map(drop)
+}
+
+/// Copies a local file to a place where none is.
+pub(super) fn place_local(from: &Path, to: &Path) -> std::io::Result<()> {
+    make_folder(to)?;
+    beside(to, |file| std::fs::copy(from, file).map(drop), |_| Ok(false)).map(drop)
+}
+
+/// Brings a local file to a local place.
+fn placed(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
+    let there = to.exists();
+    if there && same_place(from, to) {
+        return Ok(false);
+    }
+    // A link to a link would dangle when the first one goes.
+    let from = &from.canonicalize()?;
     if there {
         return kept(same(from, to)?);
     }
@@ -223,48 +295,63 @@ fn relative(from: &Path, to: &Path) -> PathBuf {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_mode_brings_the_bytes_and_repeats_harmlessly() {
+    fn place(path: impl AsRef<Path>) -> Place {
+        Place::parse(path.as_ref().to_str().unwrap()).unwrap()
+    }
+
+    async fn brought(transfers: &[Transfer]) -> Result<Vec<Place>> {
+        let mut made = Vec::new();
+        match bring(transfers, &mut made).await {
+            Ok(()) => Ok(made),
+            Err(e) => {
+                take_back(&made).await;
+                Err(e)
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_mode_brings_the_bytes_and_repeats_harmlessly() {
         let dir = tempfile::tempdir().unwrap();
         for (name, mode) in Mode::ALL.into_iter().filter(|(_, m)| *m != Mode::Direct) {
             let transfer = Transfer {
-                from: Content::File(dir.path().join(name)),
-                to: dir.path().join("in/deep").join(name),
+                from: Content::File(place(dir.path().join(name))),
+                to: place(dir.path().join("in/deep").join(name)),
                 mode,
             };
             std::fs::write(dir.path().join(name), name).unwrap();
-            assert_eq!(bring(std::slice::from_ref(&transfer)).unwrap().len(), 1, "{name}");
-            assert_eq!(std::fs::read_to_string(&transfer.to).unwrap(), name);
-            assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty(), "{name}");
-            finish(std::slice::from_ref(&transfer)).unwrap();
+            assert_eq!(brought(std::slice::from_ref(&transfer)).await.unwrap().len(), 1, "{name}");
+            assert_eq!(std::fs::read_to_string(transfer.to.local().unwrap()).unwrap(), name);
+            assert!(brought(std::slice::from_ref(&transfer)).await.unwrap().is_empty(), "{name}");
+            finish(std::slice::from_ref(&transfer), &[]).await.unwrap();
             assert_eq!(dir.path().join(name).exists(), mode != Mode::Move, "{name}");
         }
     }
 
-    #[test]
-    fn a_file_that_is_moved_to_where_it_lies_stays() {
+    #[tokio::test]
+    async fn a_file_that_is_moved_to_where_it_lies_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "a").unwrap();
         let transfer =
-            Transfer { from: Content::File(dir.path().join(".").join("a")), to: path.clone(), mode: Mode::Move };
-        assert!(bring(std::slice::from_ref(&transfer)).unwrap().is_empty());
-        finish(&[transfer]).unwrap();
+            Transfer { from: Content::File(place(dir.path().join(".").join("a"))), to: place(&path), mode: Mode::Move };
+        assert!(brought(std::slice::from_ref(&transfer)).await.unwrap().is_empty());
+        finish(&[transfer], &[]).await.unwrap();
         assert!(path.exists());
     }
 
-    #[test]
-    fn a_failure_takes_back_what_was_made() {
+    #[tokio::test]
+    async fn a_failure_takes_back_what_was_made() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a"), "a").unwrap();
-        let good = Transfer { from: Content::File(at("a")), to: at("x/a"), mode: Mode::Copy };
-        let bad = Transfer { from: Content::File(at("missing")), to: at("x/b"), mode: Mode::Copy };
-        assert!(bring(&[good, bad]).unwrap_err().said().contains("missing"));
+        let good = Transfer { from: Content::File(place(at("a"))), to: place(at("x/a")), mode: Mode::Copy };
+        let bad = Transfer { from: Content::File(place(at("missing"))), to: place(at("x/b")), mode: Mode::Copy };
+        assert!(brought(&[good, bad]).await.unwrap_err().said().contains("missing"));
         assert!(!at("x/a").exists());
         // Another file of the same size is not taken for this one.
         std::fs::write(at("x/c"), "c").unwrap();
-        let other = Transfer { from: Content::File(at("a")), to: at("x/c"), mode: Mode::Copy };
-        assert!(bring(&[other]).unwrap_err().said().contains("another file is there"));
+        let other = Transfer { from: Content::File(place(at("a"))), to: place(at("x/c")), mode: Mode::Copy };
+        assert!(brought(&[other]).await.unwrap_err().said().contains("another file is there"));
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{ArrayRef, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder};
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::catalog::{MemTable, TableProvider};
@@ -16,6 +18,7 @@ use crate::format::tables::{parse_ecsv, parse_lines};
 use crate::registry::rows::batch;
 use crate::repo::calibration_exports::{Found, find};
 use crate::store::Place;
+use crate::store::webdav::Entry;
 
 /// The most bytes a table file is read with.
 const LIMIT: u64 = 1 << 30;
@@ -54,6 +57,11 @@ pub fn functions() -> Vec<Function> {
         )
         .arg("file", Takes::Text, "the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
+        Function::read("list", "The files and folders in a folder, local or on a door.", Arc::new(List))
+            .arg("uri", Takes::Text, "the folder")
+            .option("checksums", Takes::Bool, "ask a dCache door for checksums, which it looks up one by one; default false")
+            .notes("Columns: `name`, `size` (bytes), `modified` (UTC), `is_directory`, `checksum`.")
+            .example("SELECT name, size FROM list('DATA/raw/LSSTComCam') WHERE NOT is_directory"),
         Function::read(
             "calibration_exports",
             "The export files below a folder: what each holds of which ticket.",
@@ -63,6 +71,29 @@ pub fn functions() -> Vec<Function> {
         .notes("A row for each file and ticket: `file`, `ticket`, `collections`, `dataset_types`, `datasets`.")
         .example("SELECT file FROM calibration_exports('DATA/calibs') WHERE ticket = 'DM-48520'"),
     ]
+}
+
+/// What is in a folder.
+struct List;
+
+#[async_trait]
+impl Reader for List {
+    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
+        let entries = Place::parse(&given.need("uri")?)?.entries(given.bool("checksums", false)).await?;
+        let name = |e: &Entry| e.path.rsplit('/').next().unwrap_or_default().to_owned();
+        let modified = entries.iter().map(|e| e.modified.map(|time| time.timestamp_micros()));
+        let rows = batch([
+            ("name", Arc::new(entries.iter().map(|e| Some(name(e))).collect::<StringArray>()) as ArrayRef),
+            (
+                "size",
+                Arc::new(entries.iter().map(|e| e.size.and_then(|s| i64::try_from(s).ok())).collect::<Int64Array>()),
+            ),
+            ("modified", Arc::new(modified.collect::<TimestampMicrosecondArray>())),
+            ("is_directory", Arc::new(entries.iter().map(|e| Some(e.is_directory)).collect::<BooleanArray>())),
+            ("checksum", Arc::new(entries.iter().map(|e| e.checksums.as_deref()).collect::<StringArray>())),
+        ])?;
+        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+    }
 }
 
 /// The export files of calibrations below a folder.

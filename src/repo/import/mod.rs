@@ -4,7 +4,6 @@ mod datasets;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
@@ -24,8 +23,8 @@ use crate::registry::collections;
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
 use crate::registry::rows::batch;
-use crate::store::local_path;
 use crate::store::transfer::Mode;
+use crate::store::{Place, Seen};
 
 /// Imports an export file.
 #[derive(Debug)]
@@ -53,12 +52,13 @@ impl Verb for Import {
         for element in &self.skip_dimensions {
             repo.registry.universe.element(element)?;
         }
-        let file = self.file();
+        let file = self.file().await?;
+        let opened = file.open().await.map_err(|e| e.context("export file"))?;
         let mut draft = Draft::new(self, &repo).await?;
         hand.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
-        let path = file.clone();
-        let reading = tokio::task::spawn_blocking(move || read(&path, &sender));
+        let name = file.shown();
+        let reading = tokio::task::spawn_blocking(move || read(&name, opened, &sender));
         while let Some(items) = receiver.recv().await {
             let count = items.len() as u64;
             for item in items {
@@ -72,11 +72,15 @@ impl Verb for Import {
 }
 
 impl Import {
-    fn file(&self) -> PathBuf {
-        let given = local_path(&self.export_file).unwrap_or_else(|| PathBuf::from(&self.export_file));
-        let folder = local_path(&self.directory).unwrap_or_else(|| PathBuf::from(&self.directory));
-        let in_folder = folder.join(&given);
-        if in_folder.exists() || !given.exists() { in_folder } else { given }
+    /// The export file: below the folder, else as it is written.
+    async fn file(&self) -> Result<Place> {
+        let given = Place::parse(&self.export_file)?;
+        if self.export_file.contains("://") || self.export_file.starts_with('/') {
+            return Ok(given);
+        }
+        let inside = Place::parse(&self.directory)?.child(&self.export_file);
+        let elsewhere = inside.look().await? == Seen::Nothing && given.look().await? != Seen::Nothing;
+        Ok(if elsewhere { given } else { inside })
     }
 }
 
@@ -84,9 +88,8 @@ impl Import {
 const PORTION: usize = 512;
 
 /// Reads an export file to its end, or until nobody listens.
-fn read(path: &Path, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
-    let named = |e: Error| e.context(format_args!("export file '{}'", path.display()));
-    let file = std::fs::File::open(path).map_err(|e| named(e.into()))?;
+fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
+    let named = |e: Error| e.context(format_args!("export file '{name}'"));
     let mut export = Export::new(file);
     let mut portion = Vec::with_capacity(PORTION);
     while let Some(item) = export.next_item().map_err(named)? {
@@ -137,8 +140,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    async fn take(&mut self, item: Item, file: &Path) -> Result<()> {
-        let named = |e: Error| e.context(format_args!("export file '{}'", file.display()));
+    async fn take(&mut self, item: Item, file: &Place) -> Result<()> {
+        let named = |e: Error| e.context(format_args!("export file '{}'", file.shown()));
         match item {
             Item::DatasetType { name, dimensions, storage_class, is_calibration } => {
                 let dimensions = self.repo.registry.universe.group(&dimensions).map_err(named)?.required;
@@ -224,10 +227,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes all dataset types of the file, for datasets that stand before their type.
-    async fn look_ahead(&mut self, file: &Path) -> Result<()> {
-        let path = file.to_owned();
+    async fn look_ahead(&mut self, file: &Place) -> Result<()> {
+        let opened = file.open().await?;
         let ahead = move || {
-            let mut export = Export::new(std::fs::File::open(&path)?);
+            let mut export = Export::new(opened);
             let mut types = Vec::new();
             while let Some(item) = export.next_item()? {
                 if let Item::DatasetType { name, dimensions, storage_class, is_calibration } = item {
@@ -237,7 +240,7 @@ impl<'a> Draft<'a> {
             Ok::<_, Error>(types)
         };
         let types = tokio::task::spawn_blocking(ahead).await.map_err(|e| Error::bug(e.to_string()))?;
-        for mut wanted in types.map_err(|e| e.context(format_args!("export file '{}'", file.display())))? {
+        for mut wanted in types.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))? {
             wanted.dimensions = self.repo.registry.universe.group(&wanted.dimensions)?.required;
             self.declare(wanted)?;
         }

@@ -1,7 +1,6 @@
 //! Exposures written some hundreds at a time: what is new is planned, and applied in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -164,7 +163,7 @@ impl<'a> Chunks<'a> {
                 return Err(error.context(format_args!("exposure {}", exposure.observation.exposure)));
             }
             if let Some(file) = exposure.files.iter().find(|f| !detectors.contains_key(&f.detector)) {
-                let said = format!("{name} has no detector {} (file '{}')", file.detector, file.place.local());
+                let said = format!("{name} has no detector {} (file '{}')", file.detector, file.place.shown());
                 return Err(Error::new(Kind::NotFound, said));
             }
         }
@@ -263,7 +262,7 @@ impl<'a> Chunks<'a> {
         for exposure in exposures {
             for file in &exposure.files {
                 if !seen.insert((exposure.observation.exposure, file.detector)) {
-                    let said = format!("'{}': another file holds the same exposure and detector", file.place.local());
+                    let said = format!("'{}': another file holds the same exposure and detector", file.place.shown());
                     draft.failures.push(Error::new(Kind::Conflict, said));
                     continue;
                 }
@@ -292,8 +291,8 @@ impl<'a> Chunks<'a> {
             }
         }
         draft.existing.push(("dataset".to_owned(), name.clone(), same));
-        let wanted: HashSet<&PathBuf> = new.iter().filter_map(|r| r.target.as_ref()).collect();
-        files.retain(|f: &Transfer| wanted.contains(&f.to));
+        let wanted: HashSet<String> = new.iter().filter_map(|r| Some(r.target.as_ref()?.shown())).collect();
+        files.retain(|f: &Transfer| wanted.contains(&f.to.shown()));
         if !files.is_empty() {
             draft.changes.push(Change::Files(files));
         }
@@ -325,8 +324,8 @@ impl<'a> Chunks<'a> {
                 let name = &self.instruments[&instrument.name].detectors[&file.detector];
                 let detector = (file.detector, name.as_str());
                 let path = rows::placed(self.repo, instrument, run, exposure, detector, &file.place.name())?;
-                let to = PathBuf::from(root.child("x").local()).with_file_name("").join(&path);
-                files.push(Transfer { from: Content::File(PathBuf::from(file.place.local())), to: to.clone(), mode });
+                let to = root.child(&path);
+                files.push(Transfer { from: Content::File(file.place.clone()), to: to.clone(), mode });
                 (path, Some(to))
             }
         };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, Stream, StreamExt};
 use regex::Regex;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::index::{self, Content, Object};
@@ -72,8 +73,8 @@ pub fn groups<'a>(
     let explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>> = Arc::default();
     let named = Arc::clone(&explicit);
     let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
-    let walked = folders.flat_map(|top| match top {
-        Ok(place) => place.map_or_else(|| stream::empty().boxed(), walk),
+    let walked = folders.flat_map(move |top| match top {
+        Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once)),
         Err((path, error)) => stream::iter([(path, Err(error))]).boxed(),
     });
     let read = walked
@@ -117,17 +118,31 @@ async fn top(
     }
 }
 
-/// A folder and all below it, depth first.
-fn walk(top: Place) -> BoxStream<'static, (String, Result<(Place, Folder)>)> {
-    stream::unfold(vec![top], |mut waiting| async move {
-        let place = waiting.pop()?;
-        let folder = place.list().await;
-        if let Ok(folder) = &folder {
-            waiting.extend(folder.folders.iter().rev().map(|name| place.child(name)));
+/// A folder and all below it, depth first; some of those to come are listed ahead.
+fn walk(top: Place, ahead: usize) -> BoxStream<'static, (String, Result<(Place, Folder)>)> {
+    let begun = |place: Place| Listing { place, listed: None };
+    stream::unfold(vec![begun(top)], move |mut waiting| async move {
+        for listing in waiting.iter_mut().rev().take(ahead).filter(|listing| listing.listed.is_none()) {
+            let place = listing.place.clone();
+            listing.listed = Some(AbortOnDropHandle::new(tokio::spawn(async move { place.list().await })));
         }
-        Some(((place.local(), folder.map(|f| (place, f))), waiting))
+        let Listing { place, listed } = waiting.pop()?;
+        let folder = match listed?.await {
+            Ok(folder) => folder,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        };
+        if let Ok(folder) = &folder {
+            waiting.extend(folder.folders.iter().rev().map(|name| begun(place.child(name))));
+        }
+        Some(((place.shown(), folder.map(|f| (place, f))), waiting))
     })
     .boxed()
+}
+
+/// A folder that is being listed, or will be.
+struct Listing {
+    place: Place,
+    listed: Option<AbortOnDropHandle<Result<Folder>>>,
 }
 
 /// An index that was read, with what is checked once for all its files.
@@ -148,7 +163,7 @@ impl Search {
         if folder.files.iter().any(|(name, _)| name == INDEX) {
             match self.index(&place.child(INDEX)).await {
                 Ok(index) => checked = Some(index),
-                Err(error) => group.failures.push((place.child(INDEX).local(), error)),
+                Err(error) => group.failures.push((place.child(INDEX).shown(), error)),
             }
         }
         let mut seen = HashSet::new();
@@ -160,7 +175,7 @@ impl Search {
             };
             match metadata {
                 Ok(metadata) => group.files.push(Found { place: place.child(&name), size: Some(size), metadata }),
-                Err(error) => group.failures.push((place.child(&name).local(), error)),
+                Err(error) => group.failures.push((place.child(&name).shown(), error)),
             }
         }
         group
@@ -176,17 +191,10 @@ impl Search {
                 self.all_of_index(&place, &mut group, &mut seen).await;
                 continue;
             }
-            let folder = place.local().rsplit_once('/').map_or(String::new(), |(f, _)| f.to_owned());
-            by_folder.entry(folder).or_default().push((place, size));
+            by_folder.entry(place.parent().shown()).or_default().push((place, size));
         }
-        for (folder, files) in by_folder {
-            let parent = match Place::parse(&folder) {
-                Ok(parent) => parent,
-                Err(error) => {
-                    group.failures.extend(files.into_iter().map(|(place, _)| (place.local(), error.repeat())));
-                    continue;
-                }
-            };
+        for files in by_folder.into_values() {
+            let parent = files[0].0.parent();
             let listing = parent.list().await.unwrap_or_default();
             let names: Vec<String> = files.iter().map(|(place, _)| place.name()).collect();
             // The regular expression does not concern files that were named.
@@ -199,20 +207,27 @@ impl Search {
     }
 
     async fn all_of_index(&self, place: &Place, group: &mut Group, seen: &mut Told) {
-        let folder = place.local().rsplit_once('/').map_or("/".to_owned(), |(f, _)| f.to_owned());
+        let folder = place.parent();
         let checked = match self.index(place).await {
             Ok(checked) => checked,
-            Err(error) => return group.failures.push((place.local(), error)),
+            Err(error) => return group.failures.push((place.shown(), error)),
         };
         let mut broken = HashSet::new();
         for (name, own) in &checked.index.files {
-            let Ok(file) = Place::parse(&format!("{folder}/{name}")) else { continue };
+            let file = folder.child(name);
             let Some(own) = own.as_object() else { continue };
-            let size = if let Ok(Seen::File(size)) = file.look().await { Some(size) } else { None };
-            if size.is_none() {
-                let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
-                group.failures.push((file.local(), error));
-            }
+            let size = match file.look().await {
+                Ok(Seen::File(size)) => Some(size),
+                Ok(_) => {
+                    let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
+                    group.failures.push((file.shown(), error));
+                    None
+                }
+                Err(error) => {
+                    group.failures.push((file.shown(), error));
+                    None
+                }
+            };
             match self.indexed(&checked, own, seen) {
                 Ok(metadata) => {
                     if size.is_none() {
@@ -220,7 +235,7 @@ impl Search {
                     }
                     group.files.push(Found { place: file, size, metadata });
                 }
-                Err(error) => group.failures.push((file.local(), error)),
+                Err(error) => group.failures.push((file.shown(), error)),
             }
         }
         // All files of an exposure or none, as in the Butler.

@@ -1,7 +1,6 @@
 //! Exposures and their files as rows of the registry.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -18,6 +17,7 @@ use crate::registry::schema::{Kind, Scanned, Table};
 use crate::registry::{datasets, dimensions, ints, optional_texts, texts};
 use crate::repo::Repo;
 use crate::repo::placing::template;
+use crate::store::Place;
 use crate::store::placement;
 
 /// Detector names of an instrument, by id.
@@ -140,7 +140,7 @@ pub struct Row {
     /// Bytes, or −1.
     pub size: i64,
     /// Where the file is brought, if it is.
-    pub target: Option<PathBuf>,
+    pub target: Option<Place>,
 }
 
 /// The id of a raw dataset.

@@ -21,6 +21,8 @@ pub const ALL: [Db; 3] = [Db::Sqlite, Db::Postgres, Db::PostgresNamespace];
 pub struct Home {
     dir: tempfile::TempDir,
     db: Db,
+    root: Option<String>,
+    data: Option<String>,
 }
 
 /// What a program printed, and its exit code.
@@ -83,7 +85,19 @@ pub fn oracle(python: &Path, script: &str, arguments: &[&str]) -> String {
     run(Command::new(python.join("python")).arg(path).args(arguments)).ok()
 }
 
-fn fresh(prefix: &str) -> String {
+/// The URI of a WebDAV server, `APACHE`, `NGINX` or `DOOR`, without a slash at its end. The door lies beside this project
+/// and is nowhere required.
+pub fn dav(name: &str) -> Option<String> {
+    server(&format!("BUTLERSQL_TEST_DAV_{name}"), if name == "DOOR" { "door" } else { "dav" })
+}
+
+/// A file of the certificates for the WebDAV servers.
+pub fn pki(name: &str) -> String {
+    format!("{}/{name}", std::env::var("BUTLERSQL_TEST_DAV_PKI").unwrap_or_default())
+}
+
+/// A name that no other test has.
+pub fn fresh(prefix: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("{prefix}_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -104,7 +118,7 @@ impl Home {
             }
         };
         std::fs::write(dir.path().join("seed.yaml"), seed).expect("a seed file");
-        Some(Self { dir, db })
+        Some(Self { dir, db, root: None, data: None })
     }
 
     pub fn db(&self) -> Db {
@@ -118,7 +132,12 @@ impl Home {
 
     /// The repository.
     pub fn repo(&self) -> String {
-        self.at("repo")
+        self.root.clone().unwrap_or_else(|| self.at("repo"))
+    }
+
+    /// Has the repository, and the data of the campaign, at these URIs.
+    pub fn put_at(&mut self, root: &str, data: &str) {
+        (self.root, self.data) = (Some(root.to_owned()), Some(data.to_owned()));
     }
 
     /// Makes the repository.
@@ -156,13 +175,14 @@ impl Home {
     /// The command that runs the campaign of `sql/rtn103` on the sample.
     pub fn campaign(&self) -> Command {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/rtn103/campaign.sql");
+        let data = self.data.clone().unwrap_or_else(|| self.at("data"));
         let mut command = program();
         command.arg(self.repo()).arg("-q").arg("-f").arg(script);
         command.args(["--format", "csv"]);
-        command.args(["-v", &format!("DATA={}", self.at("data"))]);
+        command.args(["-v", &format!("DATA={data}")]);
         command.args(["-v", &format!("SEED={}", self.at("seed.yaml"))]);
-        command.args(["-v", &format!("GOOD_VISITS={}", self.at("data/dp1_good_visits.txt"))]);
-        command.args(["-v", &format!("SKYMAP={}", self.at("data/demo.skymap.config"))]);
+        command.args(["-v", &format!("GOOD_VISITS={data}/dp1_good_visits.txt")]);
+        command.args(["-v", &format!("SKYMAP={data}/demo.skymap.config")]);
         command
     }
 }

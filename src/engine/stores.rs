@@ -1,0 +1,32 @@
+//! Object stores for DataFusion: those of doors are made when a URL asks for them.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStoreRegistry};
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::store::DOORS;
+use crate::store::webdav::{Client, DavStore};
+
+/// The stores that DataFusion knows, and WebDAV doors.
+#[derive(Debug, Default)]
+pub struct Stores(DefaultObjectStoreRegistry);
+
+impl ObjectStoreRegistry for Stores {
+    fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        self.0.register_store(url, store)
+    }
+
+    fn deregister_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        self.0.deregister_store(url)
+    }
+
+    fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
+        match DOORS.contains(&url.scheme()) {
+            true => Ok(Arc::new(DavStore(Client::of(url)?))),
+            false => self.0.get_store(url),
+        }
+    }
+}

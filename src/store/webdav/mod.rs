@@ -1,0 +1,250 @@
+//! WebDAV doors, dCache's above all: what they are asked, and how they are understood.
+//!
+//! A door answers metadata itself and leads to a pool for data, by a URL that works once. So every repeat begins at the
+//! door, credentials go to the door only, and what was read or written is checked by size and checksum.
+
+mod listing;
+mod object_store;
+mod pace;
+mod read;
+mod secret;
+mod send;
+mod settings;
+mod tls;
+mod write;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use tokio::sync::OnceCell;
+use tokio_util::io::StreamReader;
+use url::Url;
+
+pub use self::listing::Entry;
+pub use self::object_store::DavStore;
+use self::pace::Pace;
+use self::secret::Secret;
+pub use self::send::Body;
+use self::send::{Ask, Failure};
+use self::settings::Settings;
+pub use self::write::{digest, digest_of_file, whole};
+use crate::error::{Error, Kind, Result};
+
+/// Idle connections are given up before a door under load would close them.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// A client of one endpoint.
+pub struct Client {
+    /// The endpoint as users write it, such as `davs://host:2880`.
+    name: String,
+    base: Url,
+    settings: Settings,
+    /// Metadata and data go by different connections: doors close those of data without a word.
+    metadata: reqwest::Client,
+    reading: reqwest::Client,
+    writing: reqwest::Client,
+    pace: Pace,
+    server: OnceCell<Server>,
+    /// The token that was sent last.
+    sent: Mutex<String>,
+    /// Whether the door was seen to take bytes itself.
+    direct: AtomicBool,
+}
+
+/// What a server is and does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Server {
+    /// It leads writers to a pool when asked.
+    DCache,
+    /// It takes bytes itself.
+    Other,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Client").field(&self.name).finish()
+    }
+}
+
+impl Client {
+    /// The client of the endpoint of a URI, made once in a process.
+    ///
+    /// # Errors
+    /// A URI without host, settings that are wrong, or credentials that cannot be used.
+    pub fn of(uri: &Url) -> Result<Arc<Self>> {
+        static CLIENTS: LazyLock<Mutex<HashMap<String, Arc<Client>>>> = LazyLock::new(Mutex::default);
+        let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = Self::new(uri, || Settings::of(uri), |name| clients.get(name).cloned())?;
+        clients.insert(client.name.clone(), Arc::clone(&client));
+        Ok(client)
+    }
+
+    fn new(
+        uri: &Url,
+        settings: impl FnOnce() -> Result<Settings>,
+        known: impl FnOnce(&str) -> Option<Arc<Self>>,
+    ) -> Result<Arc<Self>> {
+        let no_host = || Error::invalid(format!("'{uri}' names no host"));
+        let host = uri.host_str().filter(|host| !host.is_empty()).ok_or_else(no_host)?.to_ascii_lowercase();
+        let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
+        let name = format!("{}://{host}{port}", uri.scheme());
+        if let Some(known) = known(&name) {
+            return Ok(known);
+        }
+        let named = |e: Error| e.context(&name);
+        let settings = settings().map_err(named)?;
+        let base = on_the_wire(&name).ok_or_else(no_host)?;
+        tracing::info!("{name}: {}, by {}", settings.credentials(), settings.source);
+        let tls = tls::config(&settings).map_err(named)?;
+        let build = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .referer(false)
+                .user_agent(concat!("butlersql/", env!("CARGO_PKG_VERSION")))
+                .connect_timeout(settings.connect)
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(settings.connections)
+        };
+        let built = |builder: reqwest::ClientBuilder| {
+            builder.build().map_err(|e| Error::bug(format!("the client of {name}: {e}")))
+        };
+        Ok(Arc::new(Self {
+            metadata: built(build().read_timeout(settings.read))?,
+            reading: built(build().read_timeout(settings.read))?,
+            // While a file is sent nothing is read; the time for it depends on its size.
+            writing: built(build())?,
+            pace: Pace::new(settings.rate),
+            server: OnceCell::new(),
+            sent: Mutex::default(),
+            direct: AtomicBool::new(false),
+            name,
+            base,
+            settings,
+        }))
+    }
+
+    /// The URI of a path.
+    pub fn uri(&self, path: &str) -> String {
+        format!("{}{}", self.name, super::quoted(path))
+    }
+
+    /// One of the doors.
+    fn door(&self) -> &Url {
+        match self.settings.doors.len() {
+            0 => &self.base,
+            n => &self.settings.doors[uuid::Uuid::new_v4().as_fields().0 as usize % n],
+        }
+    }
+
+    /// Whether the file of a token holds another one than was sent.
+    fn is_newer(&self, token: &Secret) -> bool {
+        let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        token.value().is_ok_and(|value| value != *sent)
+    }
+
+    /// What kind of server answers, asked once.
+    async fn server(&self) -> Result<Server> {
+        let ask = Ask::new("OPTIONS", "/");
+        let work = || async {
+            let answer = self.success(&ask).await?;
+            let server = answer.response.headers().get("server").and_then(|name| name.to_str().ok()).unwrap_or("");
+            Ok(if server.to_ascii_lowercase().starts_with("dcache") { Server::DCache } else { Server::Other })
+        };
+        self.server.get_or_try_init(|| self.patiently("asking", "/", work)).await.copied()
+    }
+
+    /// A file or folder; nothing if there is none.
+    ///
+    /// # Errors
+    /// What the door says, or that it does not answer.
+    pub async fn stat(&self, path: &str) -> Result<Option<Entry>> {
+        self.look(path, listing::PROPERTIES).await
+    }
+
+    /// A file or folder with the checksums that the door knows.
+    ///
+    /// # Errors
+    /// As for [`Client::stat`].
+    pub async fn stat_with_checksums(&self, path: &str) -> Result<Option<Entry>> {
+        self.look(path, listing::CHECKSUMS).await
+    }
+
+    async fn look(&self, path: &str, properties: &str) -> Result<Option<Entry>> {
+        let found = self.patiently("looking at", path, || self.properties(path, "0", properties)).await;
+        match found {
+            Ok(entries) => Ok(entries.into_iter().find(|entry| entry.path == path)),
+            Err(e) if e.kind() == Kind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What a folder holds, in no order.
+    ///
+    /// # Errors
+    /// No such folder, what the door says, or that it does not answer.
+    pub async fn list(&self, path: &str) -> Result<Vec<Entry>> {
+        self.entries(path, listing::PROPERTIES).await
+    }
+
+    /// What a folder holds, with the checksums that the door knows; dCache looks each up by itself.
+    ///
+    /// # Errors
+    /// As for [`Client::list`].
+    pub async fn list_with_checksums(&self, path: &str) -> Result<Vec<Entry>> {
+        self.entries(path, listing::CHECKSUMS).await
+    }
+
+    async fn entries(&self, path: &str, properties: &str) -> Result<Vec<Entry>> {
+        let mut found = self.listed(path, properties).await?;
+        if found.is_empty() {
+            // dCache shows an empty folder when something went wrong inside it: ask once more.
+            found = self.listed(path, properties).await?;
+        }
+        Ok(found)
+    }
+
+    async fn listed(&self, path: &str, properties: &str) -> Result<Vec<Entry>> {
+        let found = self.patiently("listing", path, || self.properties(path, "1", properties)).await?;
+        let own = found.iter().find(|entry| entry.path == path);
+        if own.is_some_and(|entry| !entry.is_directory) {
+            return Err(Error::invalid(format!("'{}' is no folder", self.uri(path))));
+        }
+        let below = format!("{}/", path.trim_end_matches('/'));
+        let child =
+            |entry: &Entry| entry.path.strip_prefix(&below).is_some_and(|name| !name.is_empty() && !name.contains('/'));
+        Ok(found.into_iter().filter(child).collect())
+    }
+
+    async fn properties(&self, path: &str, depth: &str, properties: &str) -> Result<Vec<Entry>, Failure> {
+        let ask = Ask::new("PROPFIND", path)
+            .header("depth", depth)
+            .header("content-type", "application/xml; charset=\"utf-8\"")
+            .body(Body::Bytes(bytes::Bytes::copy_from_slice(properties.as_bytes())));
+        let answer = self.success(&ask).await?;
+        if answer.response.status() != 207 {
+            let said = format!("a WebDAV server answers 207, not {}", answer.response.status());
+            return Err(Failure::passing(said));
+        }
+        let body = answer.response.bytes_stream().map_err(std::io::Error::other);
+        let wrong = |said| Failure::passing(format!("the answer cannot be read: {said}"));
+        listing::parse(StreamReader::new(Box::pin(body))).await.map_err(wrong)
+    }
+}
+
+/// The HTTP URL of a WebDAV URL; nothing for other schemes.
+fn on_the_wire(url: &str) -> Option<Url> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = match scheme {
+        "davs" | "https" => "https",
+        "dav" | "http" => "http",
+        _ => return None,
+    };
+    Url::parse(&format!("{scheme}://{rest}")).ok()
+}

@@ -1,0 +1,153 @@
+//! Reading files from a door, whole or in part.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::AsyncWriteExt;
+
+use super::Client;
+use super::send::{Again, Answer, Ask, Failure, redacted};
+use crate::error::{Error, Kind, Result};
+
+/// Where bytes go.
+enum Sink {
+    Memory(BytesMut),
+    File(tokio::fs::File),
+}
+
+impl Sink {
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        match self {
+            Self::Memory(all) => all.extend_from_slice(bytes),
+            Self::File(file) => file.write_all(bytes).await.map_err(|e| Failure::lasting(&e.into()))?,
+        }
+        Ok(())
+    }
+}
+
+impl Client {
+    /// The bytes of a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// No such file, one that is too large, what the door says, or that it does not answer.
+    pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes> {
+        let work = || async {
+            match self.get(path, None, limit, Sink::Memory(BytesMut::new())).await? {
+                Sink::Memory(bytes) => Ok(bytes.freeze()),
+                Sink::File(_) => Err(Failure::lasting(&Error::bug("bytes went to a file"))),
+            }
+        };
+        self.patiently("reading", path, work).await
+    }
+
+    /// A part of a file: the bytes that were asked for, all of them.
+    ///
+    /// # Errors
+    /// As for [`Client::read`], and a part that is not in the file.
+    pub async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let work = || async {
+            match self.get(path, Some(&range), u64::MAX, Sink::Memory(BytesMut::new())).await? {
+                Sink::Memory(bytes) => Ok(bytes.freeze()),
+                Sink::File(_) => Err(Failure::lasting(&Error::bug("bytes went to a file"))),
+            }
+        };
+        self.patiently("reading", path, work).await
+    }
+
+    /// A local copy of a file, which goes when it is dropped, and its size in bytes.
+    ///
+    /// # Errors
+    /// As for [`Client::read`].
+    pub async fn fetch(&self, path: &str) -> Result<(tempfile::NamedTempFile, u64)> {
+        let work = || async {
+            let lasting = |e: std::io::Error| Failure::lasting(&e.into());
+            let named = tempfile::NamedTempFile::new().map_err(lasting)?;
+            let file = tokio::fs::File::from_std(named.reopen().map_err(lasting)?);
+            match self.get(path, None, u64::MAX, Sink::File(file)).await? {
+                Sink::File(mut file) => {
+                    file.flush().await.map_err(lasting)?;
+                    let size = named.as_file().metadata().map_err(lasting)?.len();
+                    Ok((named, size))
+                }
+                Sink::Memory(_) => Err(Failure::lasting(&Error::bug("a file went to memory"))),
+            }
+        };
+        self.patiently("reading", path, work).await
+    }
+
+    async fn get(&self, path: &str, range: Option<&Range<u64>>, limit: u64, mut sink: Sink) -> Result<Sink, Failure> {
+        let mut ask = Ask::new("GET", path).header("want-digest", "adler32");
+        if let Some(range) = range {
+            ask = ask.header("range", &format!("bytes={}-{}", range.start, range.end - 1));
+        }
+        let Answer { mut response, url, .. } = self.success(&ask).await?;
+        let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let (kind, digest, part) = (text("content-type"), text("digest"), text("content-range"));
+        let html = path.ends_with(".html") || path.ends_with(".htm");
+        if kind.is_some_and(|kind| kind.starts_with("text/html")) && !html {
+            return Err(Failure::passing(format!("{} sent a page instead of the file", redacted(&url))));
+        }
+        let announced = response.content_length();
+        // The bytes to pass over, and to take.
+        let (mut skip, wanted) = match (range, response.status().as_u16()) {
+            (None, 200) => (0, None),
+            (Some(range), 206) => {
+                let given = part.as_deref().and_then(|part| part.strip_prefix("bytes ")?.split('/').next());
+                if given != Some(&*format!("{}-{}", range.start, range.end - 1)) {
+                    let said = format!("bytes {}-{} were asked for", range.start, range.end - 1);
+                    return Err(Failure::passing(format!("{said}, but {} came", part.unwrap_or_default())));
+                }
+                (0, Some(range.end - range.start))
+            }
+            (Some(range), 200) => (range.start, Some(range.end - range.start)),
+            (_, status) => return Err(Failure::passing(format!("GET was answered {status}"))),
+        };
+        if announced.is_some_and(|size| size > limit) {
+            let said = format!("it has {} bytes, of which at most {limit} are read", announced.unwrap_or(0));
+            return Err(Failure::new(Kind::Invalid, Again::Never, said));
+        }
+        let (mut adler, mut taken) = (simd_adler32::Adler32::new(), 0);
+        let broken = |e: reqwest::Error| {
+            let mut failure = self.broken(&ask, &url, &e);
+            failure.again = if failure.again == Again::AtOnce { Again::Later(None) } else { failure.again };
+            failure
+        };
+        while let Some(bytes) = response.chunk().await.map_err(broken)? {
+            let passed = skip.min(bytes.len() as u64);
+            skip -= passed;
+            let mut bytes = bytes.slice(usize::try_from(passed).unwrap_or(0)..);
+            if let Some(wanted) = wanted {
+                bytes.truncate(usize::try_from(wanted - taken).unwrap_or(usize::MAX));
+            }
+            taken += bytes.len() as u64;
+            if taken > limit {
+                let said = format!("it has more than the {limit} bytes that are read at most");
+                return Err(Failure::new(Kind::Invalid, Again::Never, said));
+            }
+            adler.write(&bytes);
+            sink.write(&bytes).await?;
+            if wanted == Some(taken) {
+                break;
+            }
+        }
+        if let Some(wanted) = wanted.or(announced).filter(|wanted| *wanted != taken) {
+            return Err(Failure::passing(format!("{wanted} bytes were to come, but {taken} came")));
+        }
+        if range.is_none()
+            && let Some(said) = adler32(digest.as_deref()).filter(|said| *said != adler.finish())
+        {
+            let said = format!("the bytes that came have the checksum {:08x}, not {said:08x}", adler.finish());
+            return Err(Failure::passing(said));
+        }
+        Ok(sink)
+    }
+}
+
+/// The adler32 checksum in a `Digest` header or a list of checksums, if it is there.
+pub fn adler32(text: Option<&str>) -> Option<u32> {
+    let value = text?.split(',').find_map(|part| part.trim().strip_prefix("adler32="))?;
+    u32::from_str_radix(value, 16).ok()
+}

@@ -1,0 +1,90 @@
+//! Tokens and passwords: given as they are or in a protected file, and never shown.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use crate::error::{Error, Kind, Result};
+
+/// A token or password.
+#[derive(Clone)]
+pub struct Secret {
+    name: Arc<str>,
+    file: Option<PathBuf>,
+    known: Arc<Mutex<Option<(String, SystemTime)>>>,
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "of file '{}'", file.display()),
+            None => write!(f, "of {}", self.name),
+        }
+    }
+}
+
+impl Secret {
+    /// From a value, or the file that holds it: whatever is written like a path, or is a file.
+    ///
+    /// # Errors
+    /// A file that does not exist or that others may read, and values that no header can hold.
+    pub fn new(name: &str, given: &str) -> Result<Self> {
+        let path = given.strip_prefix("file://").unwrap_or(given);
+        let like_a_path = ["/", "./", "../", "~", "$", "file:"].iter().any(|start| given.starts_with(start));
+        // A password may look like anything.
+        let like_a_path = like_a_path && !name.contains("password");
+        let file = (like_a_path || Path::new(path).is_file()).then(|| PathBuf::from(path));
+        let known = match &file {
+            Some(_) => None,
+            None => Some((clean(name, given)?, SystemTime::UNIX_EPOCH)),
+        };
+        let secret = Self { name: name.into(), file, known: Arc::new(Mutex::new(known)) };
+        secret.value()?;
+        Ok(secret)
+    }
+
+    /// The value; a file that has changed is read again.
+    ///
+    /// # Errors
+    /// As for [`Secret::new`].
+    pub fn value(&self) -> Result<String> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = &self.file {
+            let changed = protected(&self.name, file)?;
+            if known.as_ref().is_none_or(|(_, when)| *when != changed) {
+                let said =
+                    |e: std::io::Error| Error::from(e).context(format_args!("{} '{}'", self.name, file.display()));
+                *known = Some((clean(&self.name, &std::fs::read_to_string(file).map_err(said)?)?, changed));
+            }
+        }
+        Ok(known.as_ref().map(|(value, _)| value.clone()).unwrap_or_default())
+    }
+}
+
+/// When a file of a secret was changed.
+///
+/// # Errors
+/// It does not exist, or others than its owner may read it.
+pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
+    let what = if name.to_lowercase().contains("token") { "token file" } else { "file" };
+    let found = std::fs::metadata(file).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => {
+            Error::new(Kind::Denied, format!("{name}: {what} '{}' does not exist", file.display()))
+        }
+        _ => Error::from(e).context(format_args!("{name}: {what} '{}'", file.display())),
+    })?;
+    if found.permissions().mode() & 0o077 != 0 {
+        let said = format!("{name}: {what} '{0}' may be read by others; say chmod 600 '{0}'", file.display());
+        return Err(Error::new(Kind::Denied, said));
+    }
+    Ok(found.modified().unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+fn clean(name: &str, value: &str) -> Result<String> {
+    let value = value.trim_end_matches(['\n', '\r']);
+    if value.is_empty() || !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        return Err(Error::new(Kind::Denied, format!("{name} is empty or holds characters that no header takes")));
+    }
+    Ok(value.to_owned())
+}

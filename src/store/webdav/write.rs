@@ -1,0 +1,283 @@
+//! Writing, moving and removing files on a door, so that no half-written file ever has a name that counts.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use super::read::adler32;
+use super::send::{Again, Ask, Body, Failure, LocalFile};
+use super::{Client, Entry, Server};
+use crate::error::{Error, Kind, Result};
+
+impl Client {
+    /// Writes a file: under another name first, which it changes once size and checksum are right. Folders are made as
+    /// needed. With `replace` a file that is there gives way.
+    ///
+    /// # Errors
+    /// The name is taken (`Exists`), the door does not let us, or it does not answer; nothing is left behind.
+    pub async fn write(&self, path: &str, body: Body, replace: bool) -> Result<()> {
+        let taken = |said: &str| Error::new(Kind::Exists, format!("'{}' {said}", self.uri(path)));
+        let there = self.stat(path).await?;
+        match &there {
+            Some(found) if found.is_directory => return Err(taken("is a folder")),
+            Some(_) if !replace => return Err(taken("exists")),
+            _ => {}
+        }
+        let checksum = checksum(&body).await?;
+        let server = self.server().await?;
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let beside = format!("{folder}/.tmp.{}.{name}", uuid::Uuid::new_v4());
+        let repeated = AtomicBool::new(false);
+        let put = || async {
+            if repeated.swap(true, Ordering::Relaxed) {
+                self.discard(&beside).await;
+            }
+            self.put(server, &beside, &body, checksum).await
+        };
+        let mut done = self.patiently("writing", path, put).await;
+        if done.is_ok() {
+            done = self.shift(&beside, path, replace, Some(body.size())).await;
+            // A door removes the old file first: the new one may be the only one left.
+            if let Err(error) = done.as_ref()
+                && there.is_some()
+                && !matches!(self.stat(path).await, Ok(Some(_)))
+            {
+                let said = format!("{}; the new content is in '{}'", error.said(), self.uri(&beside));
+                return Err(Error::new(error.kind(), said));
+            }
+        }
+        if done.is_err() {
+            self.discard(&beside).await;
+        }
+        done.map_err(|e| if e.kind() == Kind::Exists { taken("exists") } else { e })
+    }
+
+    /// Sends the bytes of a file once, and looks at what arrived.
+    async fn put(&self, server: Server, path: &str, body: &Body, checksum: u32) -> Result<(), Failure> {
+        let ask = Ask::new("PUT", path).header("want-digest", "adler32").body(body.clone());
+        // dCache makes an empty file itself.
+        let direct = self.direct.load(Ordering::Relaxed);
+        let ask = ask.expect(server == Server::DCache && !direct && body.size() > 0);
+        let mut sent = self.success(&ask).await;
+        if let Err(failure) = &sent
+            && failure.status.is_some_and(|status| matches!(status.as_u16(), 403 | 404 | 409))
+        {
+            self.make_folder(parent(path)).await.map_err(|e| Failure::lasting(&e))?;
+            sent = self.success(&ask).await;
+        }
+        let answer = sent?;
+        let digest = answer.response.headers().get("digest").and_then(|value| value.to_str().ok());
+        let mut said = adler32(digest);
+        if said.is_none() {
+            let properties =
+                if server == Server::DCache { super::listing::CHECKSUMS } else { super::listing::PROPERTIES };
+            let found = self.look(path, properties).await.map_err(|e| Failure::lasting(&e))?;
+            let size = found.as_ref().and_then(|entry| entry.size);
+            if size != Some(body.size()) {
+                let size = size.map_or("no file".to_owned(), |size| format!("{size} bytes"));
+                return Err(Failure::passing(format!("{} bytes were sent, but {size} arrived", body.size())));
+            }
+            said = adler32(found.and_then(|entry| entry.checksums).as_deref());
+        }
+        match said {
+            Some(other) if other != checksum => Err(Failure::passing(format!(
+                "the bytes that arrived have the checksum {other:08x}, not {checksum:08x}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes a folder and those above it; one that is there is left as it is.
+    ///
+    /// # Errors
+    /// What the door says, or that it does not answer.
+    pub async fn make_folder(&self, path: &str) -> Result<()> {
+        let mut missing = vec![path.trim_end_matches('/')];
+        while let Some(folder) = missing.last().copied().filter(|folder| !folder.is_empty()) {
+            let ask = Ask::new("MKCOL", &format!("{folder}/"));
+            let made = self.patiently("making folder", folder, || async {
+                match self.success(&ask).await {
+                    Ok(_) => Ok(true),
+                    // It is there.
+                    Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(true),
+                    Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(false),
+                    Err(failure) => Err(failure),
+                }
+            });
+            match made.await? {
+                true => missing.truncate(missing.len() - 1),
+                false if parent(folder).is_empty() || missing.len() > 64 => {
+                    return Err(Error::new(Kind::NotFound, format!("no folder can be made at '{}'", self.uri(folder))));
+                }
+                false => missing.push(parent(folder)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a file another name. With `replace` a file that has it gives way.
+    ///
+    /// # Errors
+    /// No such file, the name is taken (`Exists`) or is that of a folder, what the door says, or that it does not answer.
+    pub async fn rename(&self, from: &str, to: &str, replace: bool) -> Result<()> {
+        let found = self.file(from).await?;
+        if from == to {
+            return Ok(());
+        }
+        if self.stat(to).await?.is_some_and(|target| target.is_directory || !replace) {
+            return Err(Error::new(Kind::Exists, format!("'{}' exists", self.uri(to))));
+        }
+        self.shift(from, to, replace, found.size).await
+    }
+
+    /// Copies a file by way of this machine: dCache's own COPY goes to third parties.
+    ///
+    /// # Errors
+    /// As for [`Client::rename`].
+    pub async fn copy(&self, from: &str, to: &str, replace: bool) -> Result<()> {
+        let size = whole(&self.file(from).await?)?;
+        let body = match size {
+            0..=IN_MEMORY => Body::Bytes(self.read(from, u64::MAX).await?),
+            _ => Body::File(Arc::new(self.fetch(from).await?.0.into_temp_path()), size),
+        };
+        self.write(to, body, replace).await
+    }
+
+    /// Size and adler32 checksum of a file: as the door knows them, else of what is read.
+    ///
+    /// # Errors
+    /// As for [`Client::read`].
+    pub async fn digest(&self, path: &str) -> Result<(u64, u32)> {
+        let known = self.stat_with_checksums(path).await?;
+        let known = known.and_then(|entry| Some((entry.size?, adler32(entry.checksums.as_deref())?)));
+        match known {
+            Some(known) => Ok(known),
+            None => digest_of_file(Arc::new(self.fetch(path).await?.0.into_temp_path())).await,
+        }
+    }
+
+    /// Removes a file. A folder is not removed: a door would remove all that is in it, and may hide what that is.
+    ///
+    /// # Errors
+    /// Nothing or a folder is there, what the door says, or that it does not answer.
+    pub async fn remove(&self, path: &str) -> Result<()> {
+        self.file(path).await?;
+        self.delete(path).await
+    }
+
+    async fn delete(&self, path: &str) -> Result<()> {
+        let ask = Ask::new("DELETE", path);
+        let work = || async {
+            match self.success(&ask).await {
+                // It has gone, by an earlier try or another hand.
+                Err(failure) if failure.kind == Kind::NotFound => Ok(()),
+                // The answer may be lost when the work is done.
+                Err(failure) if failure.kind == Kind::Unreachable => match self.stat(path).await {
+                    Ok(None) => Ok(()),
+                    _ => Err(failure),
+                },
+                done => done.map(drop),
+            }
+        };
+        self.patiently("removing", path, work).await
+    }
+
+    /// Removes what a failed write left, as far as the door lets us: the first error is the one to tell.
+    async fn discard(&self, path: &str) {
+        if let Err(error) = self.delete(path).await {
+            tracing::warn!("{error}");
+        }
+    }
+
+    async fn file(&self, path: &str) -> Result<Entry> {
+        match self.stat(path).await? {
+            Some(entry) if !entry.is_directory => Ok(entry),
+            Some(_) => Err(Error::invalid(format!("'{}' is a folder", self.uri(path)))),
+            None => Err(Error::new(Kind::NotFound, format!("'{}' does not exist", self.uri(path)))),
+        }
+    }
+
+    async fn shift(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<()> {
+        self.patiently("moving to", to, || self.shift_once(from, to, replace, size)).await
+    }
+
+    /// Moves once; where no clear answer comes, both names tell what happened.
+    async fn shift_once(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<(), Failure> {
+        let ask = Ask::new("MOVE", from).to(to).header("overwrite", if replace { "T" } else { "F" });
+        let failure = match self.success(&ask).await {
+            Ok(answer) if answer.response.status() != 207 => return Ok(()),
+            Ok(answer) => self.refused(&ask, answer).await,
+            Err(failure) => failure,
+        };
+        if failure.kind == Kind::Denied {
+            return Err(failure);
+        }
+        let lasting = |e: Error| Failure::lasting(&e);
+        let (source, target) = (self.stat(from).await.map_err(lasting)?, self.stat(to).await.map_err(lasting)?);
+        match (source, target) {
+            (None, Some(target)) if size.is_none() || target.size == size => Ok(()),
+            (None, _) => Err(Failure { again: Again::Never, ..failure }),
+            (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Again::Never, failure.said)),
+            (Some(_), _) => {
+                // A missing folder is told in many ways.
+                if failure.status.is_some_and(|status| matches!(status.as_u16(), 404 | 409 | 500)) {
+                    self.make_folder(parent(to)).await.map_err(lasting)?;
+                    return Err(Failure { again: Again::Later(None), ..failure });
+                }
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// The size of a file that is not being written.
+///
+/// # Errors
+/// It is.
+pub fn whole(entry: &Entry) -> Result<u64> {
+    let said = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
+    entry.size.ok_or_else(said)
+}
+
+/// Files up to this size, in bytes, are held in memory.
+pub const IN_MEMORY: u64 = 8 << 20;
+
+/// The folder of a path.
+fn parent(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+async fn checksum(body: &Body) -> Result<u32> {
+    match body {
+        Body::Bytes(bytes) => Ok(digest(bytes).1),
+        Body::File(path, _) => Ok(digest_of_file(Arc::clone(path)).await?.1),
+    }
+}
+
+/// Size and adler32 checksum of bytes.
+pub fn digest(bytes: &Bytes) -> (u64, u32) {
+    (bytes.len() as u64, simd_adler32::adler32(&&bytes[..]))
+}
+
+/// Size and adler32 checksum of a local file.
+///
+/// # Errors
+/// What the file system says.
+pub async fn digest_of_file(path: LocalFile) -> Result<(u64, u32)> {
+    let sum = move || -> std::io::Result<(u64, u32)> {
+        let mut file = std::fs::File::open((*path).as_ref())?;
+        let (mut size, mut sum, mut buffer) = (0, simd_adler32::Adler32::new(), vec![0; 1 << 20]);
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok((size, sum.finish())),
+                n => {
+                    size += n as u64;
+                    sum.write(&buffer[..n]);
+                }
+            }
+        }
+    };
+    Ok(tokio::task::spawn_blocking(sum).await.map_err(|e| Error::bug(format!("reading a file: {e}")))??)
+}
