@@ -195,7 +195,13 @@ impl Search {
         }
         for files in by_folder.into_values() {
             let parent = files[0].0.parent();
-            let listing = parent.list().await.unwrap_or_default();
+            let listing = match parent.list().await {
+                Ok(listing) => listing,
+                Err(error) => {
+                    group.failures.extend(files.into_iter().map(|(place, _)| (place.shown(), error.repeat())));
+                    continue;
+                }
+            };
             let names: Vec<String> = files.iter().map(|(place, _)| place.name()).collect();
             // The regular expression does not concern files that were named.
             let only = Search { regex: any_of(&names), instruments: self.instruments.clone() };
