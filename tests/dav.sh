@@ -1,5 +1,5 @@
 # Starts WebDAV servers for the tests, on free ports of this machine, with certificates made for them; sourced by run.sh.
-# Apache takes a client certificate, nginx a bearer token and calls itself dCache.
+# Apache takes a client certificate, nginx a bearer token and calls itself dCache, rclone a password.
 
 dav="$data/dav"
 mkdir -p "$dav/pki" "$dav/apache" "$dav/nginx"
@@ -97,12 +97,18 @@ done
 chmod 755 "$data" "$dav" "$dav/pki"
 /usr/sbin/apache2 -f "$dav/apache/conf" -k start
 /usr/sbin/nginx -e "$dav/nginx/log" -c "$dav/nginx/conf"
+rclone_port="$(free_port)"
+mkdir -p "$dav/rclone/root"
+RCLONE_CONFIG=/dev/null RCLONE_CACHE_DIR="$dav/rclone" rclone serve webdav "$dav/rclone/root" --addr "127.0.0.1:$rclone_port" \
+    --cert "$dav/pki/server.pem" --key "$dav/pki/server.key" --user butler --pass secret >"$dav/rclone/log" 2>&1 &
+rclone_pid=$!
 stop_dav() {
-    kill "${door_pid:-}" 2>/dev/null || true
+    kill "${door_pid:-}" "$rclone_pid" 2>/dev/null || true
     for server in apache nginx; do kill "$(cat "$dav/$server/pid" 2>/dev/null)" 2>/dev/null || true; done
 }
 export BUTLERSQL_TEST_DAV_PKI="$dav/pki"
 export BUTLERSQL_TEST_DAV_APACHE="davs://localhost:$apache_port" BUTLERSQL_TEST_DAV_NGINX="davs://localhost:$nginx_port"
+export BUTLERSQL_TEST_DAV_RCLONE="davs://localhost:$rclone_port"
 
 # The dCache-like door that is kept beside this project, where it is; it takes an X.509 proxy.
 door_port="$(free_port)"
@@ -123,6 +129,10 @@ cat >"$dav/webdav.yaml" <<CONF
   trusted_authorities: $dav/pki/ca.pem
 - base_url: $BUTLERSQL_TEST_DAV_NGINX
   token: $dav/pki/token
+  trusted_authorities: $dav/pki/ca.pem
+- base_url: $BUTLERSQL_TEST_DAV_RCLONE
+  user_name: butler
+  user_password: secret
   trusted_authorities: $dav/pki/ca.pem
 - base_url: davs://localhost:$door_port
   user_cert: $dav/pki/x509.pem

@@ -1,4 +1,4 @@
-//! The searching table functions: `find_first`, `members`, `collection_tree`.
+//! The searching table functions: `find_first`, `members`, `collection_tree`, `check_files`.
 
 use std::sync::Arc;
 
@@ -6,10 +6,15 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt32Array};
 use datafusion::arrow::compute::take_record_batch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{MemTable, Session, TableProvider};
 use datafusion::error::Result;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::TryStreamExt;
 
 use super::arguments::Given;
 use super::scan::RegistryTable;
@@ -22,6 +27,7 @@ use crate::registry::schema::arrow_schema;
 use crate::registry::search::{columns, found, ranked};
 use crate::registry::{instants, ints};
 use crate::repo::Access;
+use crate::repo::check_files::{self, Check};
 use crate::repo::search::{collections, ranks};
 
 /// The table a searching function stands for; the search itself happens when it is scanned.
@@ -33,6 +39,11 @@ pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecor
     if name == "collection_tree" {
         let flatten = given.bool("flatten", false);
         return Ok(Arc::new(Tree { access: Arc::clone(access), names, flatten }));
+    }
+    if name == "check_files" {
+        let check = Check { collections: names, read: given.bool("read", false) };
+        let files = Files { access: Arc::clone(access), check, schema: check_files::schema() };
+        return Ok(Arc::new(StreamingTable::try_new(check_files::schema(), vec![Arc::new(files)])?));
     }
     let wanted = given.need("dataset_type")?;
     let record = types
@@ -126,6 +137,25 @@ fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Res
 /// What is left of a range outside the others.
 fn cut(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
     others.iter().fold(vec![own], |left, other| left.into_iter().flat_map(|t| t.without(*other)).collect())
+}
+
+/// The files of collections, checked while they are asked for.
+#[derive(Debug)]
+struct Files {
+    access: Arc<Access>,
+    check: Check,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for Files {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let rows = check_files::check_files(Arc::clone(&self.access), self.check.clone());
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows.map_err(Into::into)))
+    }
 }
 
 #[derive(Debug)]

@@ -9,6 +9,7 @@ pub mod calibration_exports;
 mod certify;
 mod chain;
 pub mod change;
+pub mod check_files;
 mod collections;
 mod create;
 mod curated;

@@ -2,6 +2,7 @@
 
 pub mod placement;
 pub mod transfer;
+pub mod walk;
 pub mod webdav;
 
 use std::path::PathBuf;
@@ -214,6 +215,20 @@ impl Place {
         match &self.root {
             Root::Local => std::fs::File::open(&self.path).map_err(|e| self.named(e)),
             Root::Dav(client) => Ok(client.fetch(&self.path).await?.0.into_file()),
+        }
+    }
+
+    /// Reads the first byte of a file that is not empty, to see that it can be read.
+    ///
+    /// # Errors
+    /// As for [`Place::read`].
+    pub async fn try_read(&self) -> Result<()> {
+        match &self.root {
+            Root::Dav(client) => client.read_range(&self.path, 0..1).await.map(drop),
+            Root::Local => {
+                let mut file = tokio::fs::File::open(&self.path).await.map_err(|e| self.named(e))?;
+                file.read(&mut [0]).await.map(drop).map_err(|e| self.named(e))
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Everything that needs the whole program, and the servers it talks to.
 
 mod campaign;
+mod checks;
 mod cli;
 mod curated;
 mod errors;

@@ -97,7 +97,7 @@ async fn every_store_does_alike() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     conforms(&InMemory::new(), "top").await;
     conforms(&LocalFileSystem::new_with_prefix(dir.path()).expect("a store"), "top").await;
-    for name in ["APACHE", "NGINX", "DOOR"] {
+    for name in ["APACHE", "NGINX", "RCLONE", "DOOR"] {
         let Some(uri) = dav(name) else { continue };
         let client = Client::of(&Url::parse(&uri).expect("a URL")).expect("a client");
         conforms(&DavStore(Arc::clone(&client)), &fresh("conforms")).await;
@@ -131,6 +131,8 @@ fn a_campaign_runs_on_a_door_and_the_butler_opens_it() {
         let listed =
             home.rows(&format!("SELECT count(*) FROM list('{root}/{}')", sky[0].rsplit_once('/').expect("a folder").0));
         assert_eq!(listed, ["1"], "{name}: no more than the file is left beside {sky:?}");
+        let checked = home.rows("SELECT state, count(*) > 400 FROM check_files('*', read => true) GROUP BY state");
+        assert_eq!(checked, ["ok,true"], "{name}");
         if !version.is_empty()
             && let Some(python) = butler(version)
         {

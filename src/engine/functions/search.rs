@@ -24,6 +24,18 @@ pub fn functions() -> Vec<Function> {
             .arg("collections", Takes::TextList, "collections and globs; each match is the top of a tree")
             .option("flatten", Takes::Bool, "each collection once, in the order of a search, without chains")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
+        Function::search(
+            "check_files",
+            "The files of collections as the registry names them, against those that are there.",
+        )
+        .arg("collections", Takes::TextList, "collections, chains and globs")
+        .option("read", Takes::Bool, "read the first byte of every file; default false: folders are listed only")
+        .notes(
+            "Columns: `state` (`ok`, `missing`, `other size`, `unreadable`; `orphan` for a file in a folder of the \
+                 datastore that no record names), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
+                 (bytes), `detail`.",
+        )
+        .example("SELECT state, count(*) FROM check_files('LSSTComCam/raw/all') GROUP BY state"),
         Function::query(
             "overlapping",
             "The pairs of records of two dimension elements whose regions overlap.",

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use futures::stream::{self, BoxStream, Stream, StreamExt};
+use futures::stream::{self, Stream, StreamExt};
 use regex::Regex;
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::index::{self, Content, Object};
 use crate::instrument::{Entry, Instrument, Observation, check_properties};
+use crate::store::walk::walk;
 use crate::store::{Folder, Place, Seen};
 
 /// The name of an index.
@@ -74,14 +75,16 @@ pub fn groups<'a>(
     let named = Arc::clone(&explicit);
     let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
     let walked = folders.flat_map(move |top| match top {
-        Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once)),
+        Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once).map(told).boxed()),
         Err((path, error)) => stream::iter([(path, Err(error))]).boxed(),
     });
+    let turns = Arc::new(Semaphore::new(at_once));
     let read = walked
         .map(move |(path, folder)| {
-            let search = Arc::clone(search);
+            let (search, turns) = (Arc::clone(search), Arc::clone(&turns));
             async move {
                 let work = async move {
+                    let _turn = turns.acquire().await;
                     match folder {
                         Ok((place, folder)) => search.folder(&place, folder).await,
                         Err(error) => Group { failures: vec![(path, error)], ..Group::default() },
@@ -93,12 +96,18 @@ pub fn groups<'a>(
                 }
             }
         })
-        .buffered(at_once);
+        // One that is slow does not keep the others waiting.
+        .buffered(4 * at_once);
     let last = stream::once(async move {
         let files = std::mem::take(&mut *explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         search.explicit(files).await
     });
     read.chain(last)
+}
+
+/// A folder with its name in messages.
+fn told((place, folder): (Place, Result<Folder>)) -> (String, Result<(Place, Folder)>) {
+    (place.shown(), folder.map(|folder| (place, folder)))
 }
 
 /// A location that is a folder; a file is put aside.
@@ -116,33 +125,6 @@ async fn top(
         }
         Seen::Nothing => Err(named(Error::new(Kind::NotFound, "there is no such folder or file"))),
     }
-}
-
-/// A folder and all below it, depth first; some of those to come are listed ahead.
-fn walk(top: Place, ahead: usize) -> BoxStream<'static, (String, Result<(Place, Folder)>)> {
-    let begun = |place: Place| Listing { place, listed: None };
-    stream::unfold(vec![begun(top)], move |mut waiting| async move {
-        for listing in waiting.iter_mut().rev().take(ahead).filter(|listing| listing.listed.is_none()) {
-            let place = listing.place.clone();
-            listing.listed = Some(AbortOnDropHandle::new(tokio::spawn(async move { place.list().await })));
-        }
-        let Listing { place, listed } = waiting.pop()?;
-        let folder = match listed?.await {
-            Ok(folder) => folder,
-            Err(e) => std::panic::resume_unwind(e.into_panic()),
-        };
-        if let Ok(folder) = &folder {
-            waiting.extend(folder.folders.iter().rev().map(|name| begun(place.child(name))));
-        }
-        Some(((place.shown(), folder.map(|f| (place, f))), waiting))
-    })
-    .boxed()
-}
-
-/// A folder that is being listed, or will be.
-struct Listing {
-    place: Place,
-    listed: Option<AbortOnDropHandle<Result<Folder>>>,
 }
 
 /// An index that was read, with what is checked once for all its files.

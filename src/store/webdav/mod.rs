@@ -3,6 +3,7 @@
 //! A door answers metadata itself and leads to a pool for data, by a URL that works once. So every repeat begins at the
 //! door, credentials go to the door only, and what was read or written is checked by size and checksum.
 
+mod failure;
 mod listing;
 mod object_store;
 mod pace;
@@ -23,12 +24,13 @@ use tokio::sync::OnceCell;
 use tokio_util::io::StreamReader;
 use url::Url;
 
+use self::failure::Failure;
 pub use self::listing::Entry;
 pub use self::object_store::DavStore;
 use self::pace::Pace;
 use self::secret::Secret;
+use self::send::Ask;
 pub use self::send::Body;
-use self::send::{Ask, Failure};
 use self::settings::Settings;
 pub use self::write::{digest, digest_of_file, whole};
 use crate::error::{Error, Kind, Result};
@@ -52,6 +54,8 @@ pub struct Client {
     sent: Mutex<String>,
     /// Whether the door was seen to take bytes itself.
     direct: AtomicBool,
+    /// Whether the door was seen to close connections after it led a reader away, without saying so.
+    closes: AtomicBool,
 }
 
 /// What a server is and does.
@@ -124,6 +128,7 @@ impl Client {
             server: OnceCell::new(),
             sent: Mutex::default(),
             direct: AtomicBool::new(false),
+            closes: AtomicBool::new(false),
             name,
             base,
             settings,
@@ -141,6 +146,11 @@ impl Client {
             0 => &self.base,
             n => &self.settings.doors[uuid::Uuid::new_v4().as_fields().0 as usize % n],
         }
+    }
+
+    /// Whether a URL is at one of the doors.
+    fn is_door(&self, url: &Url) -> bool {
+        std::iter::once(&self.base).chain(&self.settings.doors).any(|door| door.origin() == url.origin())
     }
 
     /// Whether the file of a token holds another one than was sent.

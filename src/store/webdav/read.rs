@@ -6,7 +6,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 
 use super::Client;
-use super::send::{Again, Answer, Ask, Failure, redacted};
+use super::failure::{Again, Failure};
+use super::send::{Answer, Ask, redacted};
 use crate::error::{Error, Kind, Result};
 
 /// Where bytes go.

@@ -6,27 +6,21 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use percent_encoding::utf8_percent_encode;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderMap, HeaderName, HeaderValue, LOCATION,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, LOCATION,
 };
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::Client;
+use super::failure::{Again, Failure, PAUSE};
 use crate::error::{Error, Kind, Result};
-use crate::store::QUOTED;
+use crate::store::quoted;
 
 /// So many redirects in a row are followed.
 const HOPS: usize = 5;
-/// The longest pause that a door may ask for.
-const PAUSE: Duration = Duration::from_secs(120);
 /// Bytes a second that a file is sent with at least.
 const SLOWEST: u64 = 100_000;
-/// So many bytes of an answer are told when it says no.
-const TOLD: usize = 200;
-
 /// The path of a file; a temporary one goes with the last who holds it.
 pub type LocalFile = Arc<dyn AsRef<Path> + Send + Sync>;
 
@@ -58,7 +52,7 @@ impl Body {
 /// A request to a door.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    method: Method,
+    pub method: Method,
     path: String,
     headers: HeaderMap,
     body: Option<Body>,
@@ -74,41 +68,6 @@ pub struct Answer {
     pub url: Url,
     /// Whether a pool gave it, to which the door had led.
     pub at_pool: bool,
-}
-
-/// Why a request failed, and whether the same again may succeed.
-#[derive(Debug)]
-pub struct Failure {
-    pub kind: Kind,
-    pub said: String,
-    pub again: Again,
-    pub status: Option<StatusCode>,
-}
-
-/// When to try again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
-    Never,
-    /// Nothing was done: a kept connection had gone.
-    AtOnce,
-    /// After a while, at least so long.
-    Later(Option<Duration>),
-}
-
-impl Failure {
-    pub fn new(kind: Kind, again: Again, said: impl Into<String>) -> Self {
-        Self { kind, said: said.into(), again, status: None }
-    }
-
-    /// A server or the way to it is at fault, and may recover.
-    pub fn passing(said: impl Into<String>) -> Self {
-        Self::new(Kind::Unreachable, Again::Later(None), said)
-    }
-
-    /// Something that no repeat changes.
-    pub fn lasting(error: &Error) -> Self {
-        Self::new(error.kind(), Again::Never, error.said())
-    }
 }
 
 impl Ask {
@@ -159,6 +118,9 @@ impl Client {
             let mut request = http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
             if is_door && let Some(value) = self.authorization(&url)? {
                 request = request.header(AUTHORIZATION, value);
+            }
+            if is_door && ask.method == Method::GET && self.closes.load(Ordering::Relaxed) {
+                request = request.header(CONNECTION, "close");
             }
             if let Some(path) = &ask.destination {
                 request = request.header("destination", at(door, path).as_str());
@@ -281,92 +243,12 @@ impl Client {
         value.set_sensitive(true);
         Ok(Some(value))
     }
-
-    /// What an answer that is no success says.
-    pub async fn refused(&self, ask: &Ask, answer: Answer) -> Failure {
-        let Answer { response, url, at_pool } = answer;
-        let (status, pause) = (response.status(), pause(response.headers()));
-        let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
-        let text = if plain { first_words(response).await } else { String::new() };
-        let by = if at_pool { format!(" of {}", redacted(&url)) } else { String::new() };
-        let said = format!("{} was answered {status}{by}{text}", ask.method);
-        let credentials = self.settings.credentials();
-        let (kind, again, said) = match status.as_u16() {
-            401 if self.settings.token.as_ref().is_some_and(|token| self.is_newer(token)) => {
-                (Kind::Denied, Again::AtOnce, said)
-            }
-            401 => (Kind::Denied, Again::Never, format!("the door does not accept {credentials}: {said}")),
-            403 => (Kind::Denied, Again::Never, format!("not allowed with {credentials}: {said}")),
-            404 | 410 if !at_pool => (Kind::NotFound, Again::Never, "it does not exist".to_owned()),
-            412 => (Kind::Exists, Again::Never, said),
-            // What a pool no longer knows, the door gives a new URL for.
-            400 | 404 | 410 if at_pool => (Kind::Unreachable, Again::Later(pause), said),
-            507 if ask.method == Method::PUT => (Kind::Failed, Again::Never, format!("no room is left: {said}")),
-            408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Again::Later(pause), said),
-            _ => (Kind::Failed, Again::Never, said),
-        };
-        if status == StatusCode::TOO_MANY_REQUESTS && !at_pool {
-            self.pace.hold(pause.unwrap_or(Duration::from_secs(1)).min(PAUSE));
-        }
-        Failure { kind, said, again, status: Some(status) }
-    }
-
-    /// What went wrong on the way.
-    pub fn broken(&self, ask: &Ask, url: &Url, error: &reqwest::Error) -> Failure {
-        let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
-        let mut chain = Vec::new();
-        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(one) = next {
-            if let Some(tls) = tls_error(one) {
-                return Failure::new(Kind::Denied, Again::Never, self.distrusted(&host, tls));
-            }
-            chain.push(one.to_string());
-            next = one.source();
-        }
-        let last = chain.last().cloned().unwrap_or_default();
-        let gone = chain.iter().any(|said| said.contains("before message completed") || said.contains("dispatch"));
-        let repeatable = ask.method != Method::from_bytes(b"MOVE").unwrap_or_default();
-        match () {
-            () if error.is_timeout() => Failure::passing(format!("{host} did not answer in time")),
-            () if error.is_connect() => Failure::passing(format!("{host} cannot be reached: {last}")),
-            () if gone && repeatable => Failure::new(Kind::Unreachable, Again::AtOnce, format!("{host} hung up")),
-            () => Failure::passing(format!("the connection to {host} broke: {last}")),
-        }
-    }
-
-    fn distrusted(&self, host: &str, error: &rustls::Error) -> String {
-        use rustls::{AlertDescription as Alert, CertificateError as Bad};
-        let own = self.settings.credentials();
-        match error {
-            rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => format!(
-                "the certificate of {host} is of no authority that is trusted here; \
-                 set trusted_authorities or LSST_HTTP_CACERT_BUNDLE"
-            ),
-            rustls::Error::InvalidCertificate(bad) => format!("the certificate of {host} is not accepted: {bad}"),
-            rustls::Error::AlertReceived(Alert::CertificateExpired) => {
-                format!("{host} says that the {own} has expired")
-            }
-            rustls::Error::AlertReceived(Alert::CertificateRequired | Alert::HandshakeFailure)
-                if self.settings.certificate.is_none() =>
-            {
-                format!("{host} wants a client certificate; set user_cert or X509_USER_PROXY")
-            }
-            rustls::Error::AlertReceived(alert) => format!("{host} does not accept the {own}: {alert:?}"),
-            other => format!("no TLS with {host}: {other}"),
-        }
-    }
-}
-
-/// The TLS error that an error is or holds; what an I/O error holds is not its source.
-fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
-    let held = || Some(error.downcast_ref::<std::io::Error>()?.get_ref()? as &(dyn std::error::Error + 'static));
-    error.downcast_ref().or_else(|| tls_error(held()?))
 }
 
 /// A path at a door.
 fn at(door: &Url, path: &str) -> Url {
     let mut url = door.clone();
-    url.set_path(&utf8_percent_encode(path, QUOTED).to_string());
+    url.set_path(&quoted(path));
     url
 }
 
@@ -381,25 +263,4 @@ pub fn redacted(url: &Url) -> String {
     url.set_query(None);
     url.set_fragment(None);
     url.to_string()
-}
-
-/// The pause that an answer asks for: seconds, or a time.
-fn pause(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("retry-after")?.to_str().ok()?.trim();
-    let until = |value: &str| (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok();
-    value.parse().ok().map(Duration::from_secs).or_else(|| until(value))
-}
-
-/// The first words of a plain answer, as `: words`.
-async fn first_words(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < TOLD
-        && let Ok(Some(part)) = response.chunk().await
-    {
-        bytes.extend_from_slice(&part);
-    }
-    bytes.truncate(TOLD);
-    let text = String::from_utf8_lossy(&bytes);
-    let line = text.lines().next().unwrap_or_default().trim();
-    if line.is_empty() || line.starts_with('<') { String::new() } else { format!(": {line}") }
 }

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::failure::{Again, Failure};
 use super::read::adler32;
-use super::send::{Again, Ask, Body, Failure, LocalFile};
+use super::send::{Ask, Body, LocalFile};
 use super::{Client, Entry, Server};
 use crate::error::{Error, Kind, Result};
 
@@ -89,32 +90,34 @@ impl Client {
         }
     }
 
-    /// Makes a folder and those above it; one that is there is left as it is.
+    /// Makes a folder and those above it; one that is there is left as it is. Returns whether it made any.
     ///
     /// # Errors
     /// What the door says, or that it does not answer.
-    pub async fn make_folder(&self, path: &str) -> Result<()> {
+    pub async fn make_folder(&self, path: &str) -> Result<bool> {
+        let mut anew = false;
         let mut missing = vec![path.trim_end_matches('/')];
         while let Some(folder) = missing.last().copied().filter(|folder| !folder.is_empty()) {
             let ask = Ask::new("MKCOL", &format!("{folder}/"));
             let made = self.patiently("making folder", folder, || async {
                 match self.success(&ask).await {
-                    Ok(_) => Ok(true),
-                    // It is there.
-                    Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(true),
-                    Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(false),
+                    Ok(_) => Ok(Made::Anew),
+                    Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(Made::Before),
+                    Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(Made::Not),
                     Err(failure) => Err(failure),
                 }
             });
-            match made.await? {
-                true => missing.truncate(missing.len() - 1),
-                false if parent(folder).is_empty() || missing.len() > 64 => {
+            let made = made.await?;
+            anew |= made == Made::Anew;
+            match made {
+                Made::Anew | Made::Before => missing.truncate(missing.len() - 1),
+                Made::Not if parent(folder).is_empty() || missing.len() > 64 => {
                     return Err(Error::new(Kind::NotFound, format!("no folder can be made at '{}'", self.uri(folder))));
                 }
-                false => missing.push(parent(folder)),
+                Made::Not => missing.push(parent(folder)),
             }
         }
-        Ok(())
+        Ok(anew)
     }
 
     /// Gives a file another name. With `replace` a file that has it gives way.
@@ -212,7 +215,10 @@ impl Client {
             Err(failure) => failure,
         };
         if failure.kind == Kind::Denied {
-            return Err(failure);
+            // Some say so of a folder that is missing.
+            let missing = failure.status.is_some_and(|status| status == 403)
+                && self.make_folder(parent(to)).await.is_ok_and(|anew| anew);
+            return Err(Failure { again: if missing { Again::AtOnce } else { failure.again }, ..failure });
         }
         let lasting = |e: Error| Failure::lasting(&e);
         let (source, target) = (self.stat(from).await.map_err(lasting)?, self.stat(to).await.map_err(lasting)?);
@@ -230,6 +236,16 @@ impl Client {
             }
         }
     }
+}
+
+/// What became of a folder that was to be made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Made {
+    Anew,
+    /// It was there.
+    Before,
+    /// The folder that it is in is missing.
+    Not,
 }
 
 /// The size of a file that is not being written.
