@@ -25,11 +25,14 @@ use crate::registry::conn::Conn;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 
 /// A table of a registry, or a query that stands for one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RegistryTable {
-    conn: Conn,
-    from: String,
-    columns: Vec<Scanned>,
+    /// The registry's database.
+    pub conn: Conn,
+    /// A table's name, or a subquery in parentheses.
+    pub from: String,
+    /// What it yields.
+    pub columns: Vec<Scanned>,
     schema: SchemaRef,
 }
 
@@ -40,7 +43,7 @@ impl RegistryTable {
         Self::query(conn, from, table.scanned())
     }
 
-    /// What a `FROM` item yields.
+    /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
         let schema = arrow_schema(&columns);
         Self { conn, from, columns, schema }
@@ -62,8 +65,8 @@ impl TableProvider for RegistryTable {
         Ok(filters
             .iter()
             .map(|filter| match predicate(dialect, &self.columns, filter) {
-                Some(_) => TableProviderFilterPushDown::Exact,
-                None => TableProviderFilterPushDown::Unsupported,
+                Ok(_) => TableProviderFilterPushDown::Exact,
+                Err(_) => TableProviderFilterPushDown::Unsupported,
             })
             .collect())
     }
@@ -81,12 +84,12 @@ impl TableProvider for RegistryTable {
             None => self.columns.clone(),
         };
         let select: Vec<_> =
-            columns.iter().map(|c| format!("{} AS {}", dialect.reads(c), dialect.quote(&c.name))).collect();
+            columns.iter().map(|c| format!("{} AS {}", dialect.reads(c, ""), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
-        let mut sql = format!("SELECT {select} FROM {}", self.from);
+        let mut sql = format!("SELECT {select} FROM {} AS t", self.from);
         let said = |filter| {
             predicate(dialect, &self.columns, filter)
-                .ok_or_else(|| Error::bug(format!("a filter that was accepted cannot be said: {filter}")))
+                .map_err(|said| Error::bug(format!("a filter that was accepted cannot be said: {said}")))
         };
         let predicates: Vec<_> = filters.iter().map(said).collect::<std::result::Result<_, _>>()?;
         if !predicates.is_empty() {
@@ -109,7 +112,13 @@ pub struct RegistryScan {
 }
 
 impl RegistryScan {
-    fn new(conn: Conn, sql: String, columns: Vec<Scanned>) -> Self {
+    /// The text that is sent.
+    pub fn sql(&self) -> &str {
+        &self.sql
+    }
+
+    /// A query whose columns come as these.
+    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>) -> Self {
         let properties = single_partition(arrow_schema(&columns));
         Self { conn, sql, columns, properties }
     }

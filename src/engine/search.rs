@@ -55,13 +55,30 @@ pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecor
     Ok(Arc::new(Search { access: Arc::clone(access), record: record.clone(), names, first, schema }))
 }
 
+/// A search for datasets.
 #[derive(Debug)]
-struct Search {
+pub struct Search {
     access: Arc<Access>,
     record: TypeRecord,
     names: Vec<String>,
     first: bool,
     schema: SchemaRef,
+}
+
+impl Search {
+    /// The query that finds the datasets, where one does.
+    ///
+    /// # Errors
+    /// A collection that does not exist, or what the database says.
+    pub async fn as_table(&self) -> Result<Option<RegistryTable>> {
+        if self.first && self.record.dataset_type.is_calibration {
+            return Ok(None);
+        }
+        let repo = self.access.repo().await?;
+        let ranks = ranks(&repo, &self.names).await?;
+        let from = found(&repo.registry, &self.record, &ranks, self.first);
+        Ok(Some(RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record))))
+    }
 }
 
 #[async_trait]
@@ -81,14 +98,11 @@ impl TableProvider for Search {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let repo = self.access.repo().await?;
-        let ranks = ranks(&repo, &self.names).await?;
-        let ranged = self.first && self.record.dataset_type.is_calibration;
-        if !ranged {
-            let from = found(&repo.registry, &self.record, &ranks, self.first);
-            let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record));
+        if let Some(table) = self.as_table().await? {
             return table.scan(state, projection, filters, limit).await;
         }
+        let repo = self.access.repo().await?;
+        let ranks = ranks(&repo, &self.names).await?;
         let rows = ranked(&repo.registry, &self.record, &ranks).await?;
         let batch = effective(&self.record, &rows, &self.schema)?;
         MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?.scan(state, projection, &[], limit).await

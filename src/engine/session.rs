@@ -21,6 +21,7 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
 use super::functions;
+use super::pushdown::{Settings, divide};
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
@@ -80,7 +81,8 @@ impl Session {
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema("butler", "public")
-            .with_extension(Arc::clone(&link));
+            .with_extension(Arc::clone(&link))
+            .with_option_extension(Settings::default());
         config.options_mut().sql_parser.collect_spans = true;
         // The order of a verb's rows means something.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
@@ -222,6 +224,9 @@ impl Session {
             let physical = self.context.state().create_physical_plan(&plan).await?;
             let shown = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
             lines.push(("physical_plan", shown));
+            for reason in divide(analyzed).await?.reasons {
+                lines.push(("not_in_database", reason));
+            }
         }
         let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
         let schema = Arc::new(Schema::new(vec![

@@ -34,6 +34,7 @@ use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 use super::arguments::{Does, Function, Given};
+use super::pushdown::{Pushed, Settings, divide};
 use super::scan::single_partition;
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
@@ -209,8 +210,13 @@ pub struct DeedPlanner;
 #[async_trait]
 impl QueryPlanner for DeedPlanner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let settings = session.config().options().extensions.get::<Settings>();
+        let divided = match settings.is_none_or(|settings| settings.pushdown) {
+            true => &divide(plan.clone()).await?.plan,
+            false => plan,
+        };
         let cells = Arc::new(Cells::default());
-        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(plan, session).await
+        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(divided, session).await
     }
 }
 
@@ -230,6 +236,9 @@ impl ExtensionPlanner for Cells {
         _session: &dyn Session,
         _planning: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(pushed) = node.as_any().downcast_ref::<Pushed>() {
+            return Ok(Some(Arc::clone(&pushed.scan) as Arc<dyn ExecutionPlan>));
+        }
         let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(cells.entry(node.id).or_default());

@@ -226,7 +226,7 @@ async fn overlapping_keys(
     };
     let columns: Vec<Scanned> = table.scanned().into_iter().filter(|c| wanted(&c.name)).collect();
     let dialect = source.dialect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let base = format!(
         "SELECT {} FROM {} WHERE dataset_type_id = {} AND collection_id = {collection}",
         select.join(", "),

@@ -91,12 +91,16 @@ impl Dialect {
         }
     }
 
-    /// The expression that reads a column.
-    pub fn reads(self, column: &Scanned) -> String {
+    /// The expression that reads a column, of the table with this alias if it has one.
+    pub fn reads(self, column: &Scanned, alias: &str) -> String {
+        let named = |name: &str| match alias {
+            "" => self.quote(name),
+            alias => format!("{alias}.{}", self.quote(name)),
+        };
         let span = |part: &str, source: &str, empty: i64, open: i64| match self {
-            Self::Sqlite => self.quote(&format!("{source}_{part}")),
+            Self::Sqlite => named(&format!("{source}_{part}")),
             Self::Postgres => {
-                let range = self.quote(source);
+                let range = named(source);
                 let bound = if part == "begin" { "lower" } else { "upper" };
                 format!(
                     "CASE WHEN isempty({range}) THEN {empty} \
@@ -105,7 +109,7 @@ impl Dialect {
             }
         };
         match &column.reading {
-            Reading::Plain(_, source) => self.quote(source),
+            Reading::Plain(_, source) => named(source),
             Reading::Begin(source) => span("begin", source, time::MAX, 0),
             Reading::End(source) => span("end", source, 0, time::MAX),
         }

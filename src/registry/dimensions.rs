@@ -127,7 +127,7 @@ pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> R
     }
     let columns: Vec<_> =
         table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
     let mut found = Vec::new();
     for only in keyed(dialect, "", table, &table.primary_key, rows)? {
@@ -147,7 +147,7 @@ pub async fn values(
     instrument: Option<&str>,
 ) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let only = instrument.map_or_else(String::new, |name| format!(" WHERE instrument = {}", dialect.text(name)));
     conn.rows(format!("SELECT {} FROM {}{only}", select.join(", "), conn.table(element)), columns).await
 }

@@ -49,13 +49,13 @@ fn named(name: &str, kind: Kind) -> Scanned {
     Scanned { nullable: false, ..Scanned::plain(name, kind) }
 }
 
-/// All datasets of a type, each once, as a `FROM` item with [`dataset_columns`].
+/// All datasets of a type, each once, as a subquery with [`dataset_columns`].
 pub fn datasets(registry: &Registry, record: &TypeRecord) -> String {
     let conn = &registry.conn;
     let (key, role, run) = keys(registry);
     format!(
         "(SELECT {}, r.name AS run, d.ingest_date FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.{run} = t.{role} \
-         JOIN {} r ON r.{key} = d.{run} WHERE t.dataset_type_id = {}) AS datasets",
+         JOIN {} r ON r.{key} = d.{run} WHERE t.dataset_type_id = {})",
         members(registry, record).join(", "),
         conn.table(&record.tags.name),
         conn.table("dataset"),
@@ -72,7 +72,7 @@ pub fn membership_columns() -> Vec<Scanned> {
     all
 }
 
-/// Every dataset in every collection that holds it, as a `FROM` item with [`membership_columns`]; validity ranges
+/// Every dataset in every collection that holds it, as a subquery with [`membership_columns`]; validity ranges
 /// where it is certified.
 pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
@@ -88,7 +88,7 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     }
     let span = |ranged: bool, reading: Reading| {
         let column = Scanned { name: String::new(), reading, nullable: true };
-        if ranged { dialect.reads(&column) } else { "CAST(NULL AS BIGINT)".to_owned() }
+        if ranged { dialect.reads(&column, "") } else { "CAST(NULL AS BIGINT)".to_owned() }
     };
     let parts = tables.into_iter().map(|(table, ranged)| {
         format!(
@@ -104,7 +104,7 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     let none = "SELECT '' AS collection, '' AS dataset_type, id AS dataset_id, CAST(NULL AS BIGINT) AS timespan_begin, \
          CAST(NULL AS BIGINT) AS timespan_end FROM ";
     let none = format!("{none}{} WHERE 1 = 0", conn.table("dataset"));
-    format!("({}) AS memberships", std::iter::once(none).chain(parts).collect::<Vec<_>>().join(" UNION ALL "))
+    format!("({})", std::iter::once(none).chain(parts).collect::<Vec<_>>().join(" UNION ALL "))
 }
 
 /// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.
@@ -122,19 +122,19 @@ fn members(registry: &Registry, record: &TypeRecord) -> Vec<String> {
     std::iter::once("t.dataset_id".to_owned()).chain(dimensions).collect()
 }
 
-/// What the collections hold, as a `FROM` item with [`columns`]; with `first`, only the first for each data ID
+/// What the collections hold, as a subquery with [`columns`]; with `first`, only the first for each data ID
 /// (not for calibration types, whose order depends on the instant: see [`ranked`]).
 pub fn found(registry: &Registry, record: &TypeRecord, ranks: &[Rank], first: bool) -> String {
     let dialect = registry.conn.dialect();
     let union = union(registry, record, ranks);
     if !first {
-        return format!("({union}) AS found");
+        return format!("({union})");
     }
     let keys: Vec<_> = record.dataset_type.dimensions.iter().map(|d| dialect.quote(d)).collect();
     let by = if keys.is_empty() { String::new() } else { format!("PARTITION BY {} ", keys.join(", ")) };
     format!(
         "(SELECT * FROM (SELECT *, row_number() OVER ({by}ORDER BY rank) AS place FROM ({union}) AS found) AS ranked \
-         WHERE place = 1) AS first"
+         WHERE place = 1)"
     )
 }
 
@@ -172,7 +172,7 @@ fn part(registry: &Registry, record: &TypeRecord, table: &str, ranks: &[&Rank], 
             [("timespan_begin", Reading::Begin(source()), 0), ("timespan_end", Reading::End(source()), time::MAX)]
         {
             let column = Scanned { name: name.to_owned(), reading, nullable: true };
-            let value = if stored { dialect.reads(&column) } else { open.to_string() };
+            let value = if stored { dialect.reads(&column, "") } else { open.to_string() };
             select.push(format!("{value} AS {name}"));
         }
     }

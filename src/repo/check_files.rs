@@ -133,7 +133,7 @@ impl Check {
             let wanted = match names.is_empty() {
                 true => "0".to_owned(),
                 false => format!(
-                    "CASE WHEN f.dataset_id IN (SELECT dataset_id FROM {} WHERE collection IN ({})) THEN 1 ELSE 0 END",
+                    "CASE WHEN f.dataset_id IN (SELECT dataset_id FROM {} AS m WHERE collection IN ({})) THEN 1 ELSE 0 END",
                     search::memberships(registry, &types),
                     names.join(", ")
                 ),

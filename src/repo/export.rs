@@ -300,7 +300,8 @@ impl Export {
                 let all = columns(record);
                 let select: Vec<_> = all.iter().map(|c| repo.registry.conn.dialect().quote(&c.name)).collect();
                 let from = search::found(&repo.registry, record, &[rank], false);
-                let rows = repo.registry.conn.rows(format!("SELECT {} FROM {from}", select.join(", ")), all).await?;
+                let rows =
+                    repo.registry.conn.rows(format!("SELECT {} FROM {from} AS found", select.join(", ")), all).await?;
                 let spans =
                     match (rows.schema_ref().index_of("timespan_begin"), rows.schema_ref().index_of("timespan_end")) {
                         (Ok(begin), Ok(end)) => instants(&rows, begin).into_iter().zip(instants(&rows, end)).collect(),
@@ -364,7 +365,11 @@ fn query(
         String::new()
     };
     let files = ["path", "formatter"].map(|name| Scanned::plain(name, ColumnKind::Text(None)));
-    let sql = format!("SELECT DISTINCT {} FROM {from}{join}{only} ORDER BY {}", select.join(", "), order.join(", "));
+    let sql = format!(
+        "SELECT DISTINCT {} FROM {from} AS {alias}{join}{only} ORDER BY {}",
+        select.join(", "),
+        order.join(", ")
+    );
     (sql, identity.into_iter().chain(files).collect())
 }
 
@@ -386,7 +391,7 @@ async fn records_of(
 ) -> Result<RecordBatch> {
     let dialect = repo.registry.conn.dialect();
     let columns = table.scanned();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let quoted: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
     let mut seen = HashSet::new();
     let mut found = Vec::new();

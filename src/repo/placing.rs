@@ -159,7 +159,7 @@ async fn records(
         .chain(fetched)
         .filter_map(|name| table.scanned().into_iter().find(|c| c.name == *name))
         .collect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c)).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let mut batches = Vec::new();
     // Keys that come with the rows are asked for; those that other records imply are few, and all are read.
     let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();

@@ -11,6 +11,7 @@ mod golden;
 mod imports;
 mod interop;
 mod once;
+mod pushdown;
 mod readme;
 mod reference;
 mod sky;

@@ -1,4 +1,5 @@
-//! SQL behaviour: every file of `tests/slt` runs over SQLite and over PostgreSQL, on the same small repository.
+//! SQL behaviour: every file of `tests/slt` runs over SQLite and over PostgreSQL, on the same small repository, with
+//! parts of queries left to the database and without.
 
 use std::path::Path;
 
@@ -51,17 +52,21 @@ fn run_all(db: Db) {
     files.sort();
     assert!(files.len() >= 3, "{files:?}");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    for file in files {
+    for (file, pushdown) in files.iter().flat_map(|file| [(file, true), (file, false)]) {
         let repo = home.repo();
         let mut runner = Runner::new(|| {
             let repo = repo.clone();
-            async move { Session::with(&repo, true, std::sync::Arc::new(Silent)).map(Database) }
+            async move {
+                let session = Session::with(&repo, true, std::sync::Arc::new(Silent))?;
+                session.sql(&format!("SET butler.pushdown = {pushdown}")).await?;
+                Ok(Database(session))
+            }
         });
         runner.add_label(if db == Db::Sqlite { "sqlite" } else { "postgres" });
-        if std::env::var_os("UPDATE").is_some() && db == Db::Sqlite {
+        if std::env::var_os("UPDATE").is_some() && db == Db::Sqlite && pushdown {
             runtime
                 .block_on(runner.update_test_file(
-                    &file,
+                    file,
                     " ",
                     sqllogictest::default_validator,
                     sqllogictest::default_normalizer,
@@ -70,7 +75,9 @@ fn run_all(db: Db) {
                 .expect("the file can be completed");
             continue;
         }
-        runtime.block_on(runner.run_file_async(&file)).unwrap_or_else(|e| panic!("{db:?}: {}", e.display(false)));
+        runtime
+            .block_on(runner.run_file_async(file))
+            .unwrap_or_else(|e| panic!("{db:?}, pushdown {pushdown}: {}", e.display(false)));
     }
 }
 

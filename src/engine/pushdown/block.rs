@@ -1,0 +1,346 @@
+//! A query block: what one SELECT of a database says, built up from the nodes of a plan.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
+use datafusion::logical_expr::{Aggregate, Expr, Join, Limit, LogicalPlan, TableScan};
+use datafusion::scalar::ScalarValue;
+
+use super::expressions::{Cell, Said, Writer, equal};
+use crate::engine::scan::RegistryTable;
+use crate::registry::conn::Conn;
+use crate::registry::dialect::Dialect;
+use crate::registry::schema::{Scanned, arrow_type};
+
+/// Finds the registry table behind a scan.
+pub type Tables<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
+
+/// One SELECT in the making.
+pub struct Block {
+    conn: Conn,
+    /// What it yields, in the order of the plan's schema.
+    cells: Vec<Cell>,
+    /// A table, and those joined to it, each with its JOIN.
+    from: Vec<String>,
+    filters: Vec<String>,
+    group: Option<Vec<String>>,
+    having: Vec<String>,
+    order: Vec<String>,
+    skip: u64,
+    fetch: Option<u64>,
+}
+
+/// Makes blocks of plans.
+pub struct Builder<'a> {
+    /// Finds tables.
+    pub tables: &'a Tables<'a>,
+    /// So many tables have a name.
+    pub named: usize,
+}
+
+impl Block {
+    fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
+        let (group, having, order) = Default::default();
+        Self { conn, cells, from, filters, group, having, order, skip: 0, fetch: None }
+    }
+
+    fn dialect(&self) -> Dialect {
+        self.conn.dialect()
+    }
+
+    /// Whether rows come from its tables one by one: not grouped, not cut off.
+    fn is_simple(&self) -> bool {
+        self.group.is_none() && self.is_whole()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.skip == 0 && self.fetch.is_none()
+    }
+
+    /// The text, and the columns as they are read.
+    pub fn finish(self, schema: &DFSchema) -> Said<(Conn, String, Vec<Scanned>)> {
+        let mut columns = Vec::with_capacity(self.cells.len());
+        for (cell, field) in self.cells.iter().zip(schema.fields()) {
+            if arrow_type(cell.kind) != *field.data_type() {
+                return Err(format!("{} has another type in the database", field.name()));
+            }
+            columns.push(Scanned { nullable: field.is_nullable(), ..Scanned::plain(field.name(), cell.kind) });
+        }
+        let names: Vec<_> = columns.iter().map(|c| c.name.clone()).collect();
+        Ok((self.conn.clone(), self.select(&names), columns))
+    }
+
+    fn select(&self, names: &[String]) -> String {
+        let quote = |name: &String| self.dialect().quote(name);
+        let named: Vec<_> =
+            self.cells.iter().zip(names).map(|(cell, name)| format!("{} AS {}", cell.text, quote(name))).collect();
+        let mut sql = format!("SELECT {} FROM {}", listed(&named), self.from.join(" "));
+        let mut add = |word: &str, parts: &[String], between: &str| {
+            if !parts.is_empty() {
+                sql.push_str(&format!(" {word} {}", parts.join(between)));
+            }
+        };
+        add("WHERE", &self.filters, " AND ");
+        add("GROUP BY", self.group.as_deref().unwrap_or_default(), ", ");
+        add("HAVING", &self.having, " AND ");
+        add("ORDER BY", &self.order, ", ");
+        match (self.fetch, self.skip, self.dialect()) {
+            (Some(fetch), ..) => sql.push_str(&format!(" LIMIT {fetch}")),
+            (None, 1.., Dialect::Sqlite) => sql.push_str(" LIMIT -1"),
+            _ => {}
+        }
+        if self.skip > 0 {
+            sql.push_str(&format!(" OFFSET {}", self.skip));
+        }
+        sql
+    }
+}
+
+/// The items of a SELECT; there is always one.
+fn listed(items: &[String]) -> String {
+    if items.is_empty() { "1".to_owned() } else { items.join(", ") }
+}
+
+impl Builder<'_> {
+    fn name(&mut self) -> String {
+        self.named += 1;
+        format!("t{}", self.named)
+    }
+
+    /// A block that says what a plan does.
+    pub fn block(&mut self, plan: &LogicalPlan) -> Said<Block> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),
+            LogicalPlan::Projection(projection) => {
+                let mut block = self.block(&projection.input)?;
+                let schema = projection.input.schema();
+                block.cells = projection
+                    .expr
+                    .iter()
+                    .map(|expr| writing(&block, schema, |writer| writer.value(expr)))
+                    .collect::<Said<_>>()?;
+                Ok(block)
+            }
+            LogicalPlan::Filter(filter) => {
+                let mut block = self.block(&filter.input)?;
+                if !block.is_whole() {
+                    block = self.wrapped(block);
+                }
+                let text = writing(&block, filter.input.schema(), |writer| writer.truth(&filter.predicate))?;
+                if block.group.is_some() {
+                    block.having.push(text)
+                } else {
+                    block.filters.push(text)
+                }
+                Ok(block)
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Sort(sort) => {
+                let mut block = self.block(&sort.input)?;
+                if !block.is_whole() {
+                    block = self.wrapped(block);
+                }
+                let schema = sort.input.schema();
+                block.order = sort
+                    .expr
+                    .iter()
+                    .map(|key| writing(&block, schema, |writer| writer.sort(key)))
+                    .collect::<Said<_>>()?;
+                block.fetch = sort.fetch.map(|fetch| fetch as u64);
+                Ok(block)
+            }
+            LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Join(join) => self.join(join),
+            other => Err(format!("{} is done here", other.display())),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Said<Block> {
+        let table = (self.tables)(scan).ok_or_else(|| format!("{} is not of this registry", scan.table_name))?;
+        let alias = self.name();
+        let dialect = table.conn.dialect();
+        let cell = |column: &Scanned| Cell { text: dialect.reads(column, &alias), kind: column.kind(), plain: true };
+        let find = |column: &Column| table.columns.iter().find(|c| c.name == column.name).map(cell);
+        let writer = Writer { dialect, find: &find };
+        let filters = scan.filters.iter().map(|filter| writer.truth(filter)).collect::<Said<_>>()?;
+        let cells = match &scan.projection {
+            Some(wanted) => wanted.iter().map(|i| cell(&table.columns[*i])).collect(),
+            None => table.columns.iter().map(cell).collect(),
+        };
+        let from = vec![format!("{} AS {alias}", table.from)];
+        let fetch = scan.fetch.map(|fetch| fetch as u64);
+        Ok(Block { fetch, ..Block::new(table.conn.clone(), cells, from, filters) })
+    }
+
+    /// The block as a table of another.
+    fn wrapped(&mut self, block: Block) -> Block {
+        let alias = self.name();
+        let names: Vec<_> = (1..=block.cells.len()).map(|i| format!("c{i}")).collect();
+        let of =
+            |(cell, name): (&Cell, &String)| Cell { text: format!("{alias}.{name}"), kind: cell.kind, plain: true };
+        let cells = block.cells.iter().zip(&names).map(of).collect();
+        let from = vec![format!("({}) AS {alias}", block.select(&names))];
+        Block::new(block.conn, cells, from, Vec::new())
+    }
+
+    fn aggregate(&mut self, aggregate: &Aggregate) -> Said<Block> {
+        let mut block = self.block(&aggregate.input)?;
+        if !block.is_simple() {
+            block = self.wrapped(block);
+        }
+        block.order.clear();
+        let schema = aggregate.input.schema();
+        let mut keys = Vec::new();
+        for expr in &aggregate.group_expr {
+            if matches!(expr, Expr::GroupingSet(_) | Expr::Literal(..)) {
+                return Err(format!("{expr} is grouped here"));
+            }
+            keys.push(writing(&block, schema, |writer| writer.value(expr))?);
+        }
+        let values: Vec<Cell> = aggregate
+            .aggr_expr
+            .iter()
+            .map(|expr| writing(&block, schema, |writer| writer.aggregate(expr)))
+            .collect::<Said<_>>()?;
+        block.group = Some(keys.iter().map(|key| key.text.clone()).collect());
+        block.cells = keys.into_iter().chain(values).collect();
+        Ok(block)
+    }
+
+    fn limit(&mut self, limit: &Limit) -> Said<Block> {
+        let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
+            None => Ok(None),
+            Some(Expr::Literal(ScalarValue::Int64(Some(n)), _)) => Ok(u64::try_from(*n).ok()),
+            Some(other) => Err(format!("LIMIT {other} is computed here")),
+        };
+        let (skip, fetch) = (number(&limit.skip)?.unwrap_or(0), number(&limit.fetch)?);
+        let mut block = self.block(&limit.input)?;
+        let left = block.fetch.map(|fetch| fetch.saturating_sub(skip));
+        block.fetch = [left, fetch].into_iter().flatten().min();
+        block.skip += skip;
+        Ok(block)
+    }
+
+    fn join(&mut self, join: &Join) -> Said<Block> {
+        if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
+            return Err("a join on NULLs is done here".to_owned());
+        }
+        let (left, right) = (self.block(&join.left)?, self.block(&join.right)?);
+        if !same(&left.conn, &right.conn) {
+            return Err("tables of two registries are joined here".to_owned());
+        }
+        match join.join_type {
+            JoinType::Inner => {
+                let left = if left.is_simple() { left } else { self.wrapped(left) };
+                let right = if right.is_simple() { right } else { self.wrapped(right) };
+                self.inner(join, left, right)
+            }
+            JoinType::Left => {
+                let left = if left.is_simple() { left } else { self.wrapped(left) };
+                let plain = right.is_simple() && right.from.len() == 1 && right.filters.is_empty();
+                let plain = plain && right.cells.iter().all(|cell| cell.plain);
+                let right = if plain { right } else { self.wrapped(right) };
+                self.outer(join, left, right)
+            }
+            JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
+            JoinType::RightSemi => self.semi(join, right, &join.right, left, &join.left, true),
+            other => Err(format!("a {other} join is done here")),
+        }
+    }
+
+    fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        let mut on = conditions(join, &left, &right)?;
+        let (mut cells, mut from, mut filters) = (left.cells, left.from, left.filters);
+        cells.extend(right.cells);
+        filters.extend(right.filters);
+        if right.from.len() > 1 {
+            // They may speak of any of its tables.
+            filters.append(&mut on);
+        }
+        let mut more = right.from.into_iter();
+        from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
+        from.extend(more);
+        Ok(Block::new(left.conn, cells, from, filters))
+    }
+
+    fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        let on = conditions(join, &left, &right)?;
+        let (mut cells, mut from) = (left.cells, left.from);
+        cells.extend(right.cells);
+        from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
+        Ok(Block::new(left.conn, cells, from, left.filters))
+    }
+
+    /// Rows of one side that the other has a partner for.
+    fn semi(
+        &mut self,
+        join: &Join,
+        kept: Block,
+        kept_plan: &LogicalPlan,
+        other: Block,
+        other_plan: &LogicalPlan,
+        swapped: bool,
+    ) -> Said<Block> {
+        if join.filter.is_some() || join.on.is_empty() {
+            return Err("a semi join on more than equal values is done here".to_owned());
+        }
+        let mut kept = if kept.is_simple() { kept } else { self.wrapped(kept) };
+        let mut other = if other.is_simple() { other } else { self.wrapped(other) };
+        let (mut keys, mut wanted) = (Vec::new(), Vec::new());
+        for (left, right) in &join.on {
+            let (own, its) = if swapped { (right, left) } else { (left, right) };
+            let own = writing(&kept, kept_plan.schema(), |writer| writer.value(own))?;
+            let its = writing(&other, other_plan.schema(), |writer| writer.value(its))?;
+            equal(&own, &its)?;
+            keys.push(own.text);
+            wanted.push(its);
+        }
+        other.cells = wanted;
+        other.order.clear();
+        let names: Vec<_> = (1..=other.cells.len()).map(|i| format!("c{i}")).collect();
+        kept.filters.push(format!("(({}) IN ({}))", keys.join(", "), other.select(&names)));
+        Ok(kept)
+    }
+}
+
+/// Whether two tables are of one registry.
+fn same(one: &Conn, other: &Conn) -> bool {
+    match (one, other) {
+        (Conn::Sqlite(one), Conn::Sqlite(other)) => Arc::ptr_eq(&one.connect_options(), &other.connect_options()),
+        (Conn::Postgres(one, _), Conn::Postgres(other, _)) => {
+            Arc::ptr_eq(&one.connect_options(), &other.connect_options())
+        }
+        _ => false,
+    }
+}
+
+fn all(conditions: &[String]) -> String {
+    if conditions.is_empty() { "(1 = 1)".to_owned() } else { conditions.join(" AND ") }
+}
+
+/// What a join asks of its rows.
+fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
+    let (ours, theirs) = (join.left.schema(), join.right.schema());
+    let mut said = Vec::new();
+    for (one, other) in &join.on {
+        let one = writing(left, ours, |writer| writer.value(one))?;
+        let other = writing(right, theirs, |writer| writer.value(other))?;
+        said.push(equal(&one, &other)?);
+    }
+    if let Some(filter) = &join.filter {
+        let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
+            (Some(at), None) => left.cells.get(at).cloned(),
+            (None, Some(at)) => right.cells.get(at).cloned(),
+            _ => None,
+        };
+        said.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
+    }
+    Ok(said)
+}
+
+/// Writes something over the columns of a block, which are those of a schema.
+fn writing<T>(block: &Block, schema: &DFSchema, write: impl FnOnce(&Writer<'_>) -> Said<T>) -> Said<T> {
+    let find = |column: &Column| block.cells.get(schema.maybe_index_of_column(column)?).cloned();
+    write(&Writer { dialect: block.dialect(), find: &find })
+}

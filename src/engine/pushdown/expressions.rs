@@ -1,0 +1,361 @@
+//! Expressions as text for a database.
+
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
+use datafusion::common::Column;
+use datafusion::logical_expr::expr::{AggregateFunction, Alias, Case, InList, Like};
+use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator, SortExpr};
+use datafusion::scalar::ScalarValue;
+
+use crate::registry::dialect::Dialect;
+use crate::registry::rows::Value;
+use crate::registry::schema::{Kind, Scanned, arrow_type};
+
+/// What is said, or why it cannot be.
+pub type Said<T> = Result<T, String>;
+
+/// A value of each row: how the database writes it, and what it is.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// The expression.
+    pub text: String,
+    /// What comes out.
+    pub kind: Kind,
+    /// Whether it is a column, not something computed.
+    pub plain: bool,
+}
+
+/// The predicate on columns of one table as the database writes it, or why it cannot be said exactly.
+pub fn predicate(dialect: Dialect, columns: &[Scanned], expr: &Expr) -> Said<String> {
+    let find = |column: &Column| {
+        let column = columns.iter().find(|c| c.name == column.name)?;
+        Some(Cell { text: dialect.reads(column, ""), kind: column.kind(), plain: true })
+    };
+    Writer { dialect, find: &find }.truth(expr)
+}
+
+/// Writes expressions over some columns.
+pub struct Writer<'a> {
+    /// The database.
+    pub dialect: Dialect,
+    /// Finds a column.
+    pub find: &'a dyn Fn(&Column) -> Option<Cell>,
+}
+
+/// What is not known to mean the same in the database.
+fn unsaid(expr: &Expr) -> String {
+    format!("{expr} is computed here")
+}
+
+impl Writer<'_> {
+    /// A value.
+    pub fn value(&self, expr: &Expr) -> Said<Cell> {
+        match expr {
+            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("{column} is not of this registry")),
+            Expr::Alias(Alias { expr, .. }) => self.value(expr),
+            Expr::Literal(value, _) => self.constant(value).ok_or_else(|| unsaid(expr)),
+            Expr::Cast(Cast { expr: inner, field }) => {
+                let inner = self.value(inner)?;
+                match (inner.kind, field.data_type()) {
+                    (kind, to) if arrow_type(kind) == *to => Ok(inner),
+                    (Kind::Int | Kind::Small, DataType::Float64) => Ok(Cell {
+                        text: format!("CAST({} AS DOUBLE PRECISION)", inner.text),
+                        kind: Kind::Float,
+                        plain: false,
+                    }),
+                    _ => Err(unsaid(expr)),
+                }
+            }
+            Expr::Case(case) => self.case(case, expr),
+            _ => Ok(Cell { text: self.truth(expr)?, kind: Kind::Bool, plain: false }),
+        }
+    }
+
+    /// A constant on its own, with its type.
+    fn constant(&self, value: &ScalarValue) -> Option<Cell> {
+        let (kind, name) = match value {
+            ScalarValue::Utf8(_) => (Kind::Text(None), "TEXT"),
+            ScalarValue::Int64(_) => (Kind::Int, "BIGINT"),
+            ScalarValue::Float64(_) => (Kind::Float, "DOUBLE PRECISION"),
+            ScalarValue::TimestampNanosecond(_, None) => (Kind::Time, "BIGINT"),
+            _ => return None,
+        };
+        let text = if value.is_null() { "NULL".to_owned() } else { self.literal(kind, value)? };
+        Some(Cell { text: format!("CAST({text} AS {name})"), kind, plain: false })
+    }
+
+    fn case(&self, case: &Case, expr: &Expr) -> Said<Cell> {
+        let (mut text, mut kind) = ("CASE".to_owned(), None);
+        let mut result = |then: &Expr| {
+            let cell = self.value(then)?;
+            let same = kind.is_none_or(|kind| class(kind) == class(cell.kind));
+            // What is stored otherwise than it is shown is not mixed with constants.
+            let mixed = matches!(cell.kind, Kind::Uuid | Kind::Bytes | Kind::UtcTime | Kind::Bool);
+            kind = Some(cell.kind);
+            if same && !mixed { Ok(cell.text) } else { Err(unsaid(expr)) }
+        };
+        for (when, then) in &case.when_then_expr {
+            let condition = match &case.expr {
+                Some(base) => self.comparison(base, Operator::Eq, when)?,
+                None => self.truth(when)?,
+            };
+            text.push_str(&format!(" WHEN {condition} THEN {}", result(then)?));
+        }
+        if let Some(otherwise) = case.else_expr.as_deref().filter(|e| !matches!(e, Expr::Literal(v, _) if v.is_null()))
+        {
+            text.push_str(&format!(" ELSE {}", result(otherwise)?));
+        }
+        Ok(Cell { text: format!("{text} END"), kind: kind.ok_or_else(|| unsaid(expr))?, plain: false })
+    }
+
+    /// A condition.
+    pub fn truth(&self, expr: &Expr) -> Said<String> {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
+                Ok(format!("({} {op} {})", self.truth(left)?, self.truth(right)?))
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
+            // What is left of a predicate that the planner could decide.
+            Expr::Literal(ScalarValue::Boolean(value), _) => {
+                Ok(if *value == Some(true) { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
+            }
+            Expr::Not(inner) => Ok(format!("(NOT {})", self.truth(inner)?)),
+            Expr::IsNull(inner) => Ok(format!("({} IS NULL)", self.value(inner)?.text)),
+            Expr::IsNotNull(inner) => Ok(format!("({} IS NOT NULL)", self.value(inner)?.text)),
+            Expr::InList(InList { expr: inner, list, negated }) => {
+                let cell = self.value(inner)?;
+                let items: Option<Vec<_>> = list.iter().map(|item| self.typed(cell.kind, item)).collect();
+                let not = if *negated { "NOT " } else { "" };
+                Ok(format!("({} {not}IN ({}))", cell.text, items.ok_or_else(|| unsaid(expr))?.join(", ")))
+            }
+            Expr::Between(Between { expr: inner, negated, low, high }) => {
+                let (kind, text) = self.ordered(inner)?;
+                let (low, high) = (self.typed(kind, low), self.typed(kind, high));
+                let (low, high) = low.zip(high).ok_or_else(|| unsaid(expr))?;
+                let not = if *negated { "NOT " } else { "" };
+                Ok(format!("({text} {not}BETWEEN {low} AND {high})"))
+            }
+            Expr::Like(like) => self.like(like).ok_or_else(|| unsaid(expr)),
+            Expr::Column(_) => {
+                let cell = self.value(expr)?;
+                if cell.kind == Kind::Bool { Ok(cell.text) } else { Err(unsaid(expr)) }
+            }
+            _ => Err(unsaid(expr)),
+        }
+    }
+
+    fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Said<String> {
+        let whole = || format!("{left} {op} {right} is computed here");
+        let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
+        let (left, op, right) = match (is_literal(left), is_literal(right)) {
+            (true, false) => (right, op.swap().ok_or_else(whole)?, left),
+            (false, _) => (left, op, right),
+            (true, true) => return Err(whole()),
+        };
+        let equality = matches!(op, Operator::Eq | Operator::NotEq);
+        if !equality && !matches!(op, Operator::Lt | Operator::LtEq | Operator::Gt | Operator::GtEq) {
+            return Err(whole());
+        }
+        let side = |expr: &Expr| match equality {
+            true => self.value(expr).map(|cell| (cell.kind, cell.text)),
+            false => self.ordered(expr),
+        };
+        let (kind, text) = side(left)?;
+        let other = match is_literal(right) {
+            true => self.typed(kind, right).ok_or_else(whole)?,
+            false => {
+                let (other, text) = side(right)?;
+                if class(other) != class(kind) || kind == Kind::UtcTime {
+                    return Err(whole());
+                }
+                text
+            }
+        };
+        let op = if op == Operator::NotEq { "<>".to_owned() } else { op.to_string() };
+        Ok(format!("({text} {op} {other})"))
+    }
+
+    /// A value whose order is the same in both worlds: texts compare byte by byte, ids not at all.
+    fn ordered(&self, expr: &Expr) -> Said<(Kind, String)> {
+        let cell = self.value(expr)?;
+        match (cell.kind, self.dialect) {
+            (Kind::Uuid | Kind::Bytes | Kind::Bool | Kind::UtcTime, _) => Err(format!("{expr} is ordered here")),
+            (kind @ Kind::Text(_), Dialect::Postgres) => Ok((kind, format!("{} COLLATE \"C\"", cell.text))),
+            // NaN is the largest float in PostgreSQL and in DataFusion, and cannot be in SQLite.
+            (kind, _) => Ok((kind, cell.text)),
+        }
+    }
+
+    fn like(&self, like: &Like) -> Option<String> {
+        let cell = self.value(&like.expr).ok()?;
+        let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = &*like.pattern else { return None };
+        if !matches!(cell.kind, Kind::Text(_)) || like.case_insensitive || like.escape_char.is_some() {
+            return None;
+        }
+        if pattern.contains(['\\', '\0']) {
+            return None;
+        }
+        let not = if like.negated { "NOT " } else { "" };
+        let (word, pattern) = match self.dialect {
+            Dialect::Postgres => ("LIKE", pattern.clone()),
+            // LIKE of SQLite knows no case.
+            Dialect::Sqlite => ("GLOB", pattern.chars().map(globbed).collect()),
+        };
+        Some(format!("({} {not}{word} {})", cell.text, self.dialect.text(&pattern)))
+    }
+
+    fn typed(&self, kind: Kind, expr: &Expr) -> Option<String> {
+        let Expr::Literal(value, _) = expr else { return None };
+        self.literal(kind, value)
+    }
+
+    /// A constant that a value of some kind is compared with.
+    fn literal(&self, kind: Kind, value: &ScalarValue) -> Option<String> {
+        let value = match value {
+            ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
+                Value::Text(text)
+            }
+            ScalarValue::Int64(Some(value)) | ScalarValue::TimestampNanosecond(Some(value), None) => Value::Int(*value),
+            ScalarValue::Float64(Some(value)) => Value::Float(*value),
+            ScalarValue::Boolean(Some(value)) => Value::Bool(*value),
+            _ => return None,
+        };
+        let fits = match (kind, value) {
+            // A text that is not an id in its usual form never equals one.
+            (Kind::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text),
+            (Kind::Text(_), Value::Text(text)) => !text.contains('\0'),
+            (Kind::Int | Kind::Small | Kind::Time, Value::Int(_)) => true,
+            (Kind::Float, Value::Float(value)) => value.is_finite(),
+            (Kind::Bool, Value::Bool(_)) => true,
+            _ => false,
+        };
+        if fits { self.dialect.literal(kind, value) } else { None }
+    }
+
+    /// A sort key.
+    pub fn sort(&self, sort: &SortExpr) -> Said<String> {
+        let cell = self.value(&sort.expr)?;
+        let text = match (cell.kind, self.dialect) {
+            // As base64 text and as bytes they have other orders.
+            (Kind::Bytes | Kind::UtcTime, _) => return Err(format!("{} is ordered here", sort.expr)),
+            (Kind::Text(_), Dialect::Postgres) => format!("{} COLLATE \"C\"", cell.text),
+            _ => cell.text,
+        };
+        let direction = if sort.asc { "ASC" } else { "DESC" };
+        let nulls = if sort.nulls_first { "FIRST" } else { "LAST" };
+        Ok(format!("{text} {direction} NULLS {nulls}"))
+    }
+
+    /// An aggregate.
+    pub fn aggregate(&self, expr: &Expr) -> Said<Cell> {
+        if let Expr::Alias(Alias { expr, .. }) = expr {
+            return self.aggregate(expr);
+        }
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return Err(unsaid(expr)) };
+        if !params.order_by.is_empty() || params.null_treatment.is_some() {
+            return Err(unsaid(expr));
+        }
+        let filter = match &params.filter {
+            Some(filter) => format!(" FILTER (WHERE {})", self.truth(filter)?),
+            None => String::new(),
+        };
+        let [argument] = &params.args[..] else { return Err(unsaid(expr)) };
+        let distinct = if params.distinct { "DISTINCT " } else { "" };
+        if func.name() == "count" {
+            let counted = match argument {
+                Expr::Literal(value, _) if !value.is_null() && !params.distinct => "*".to_owned(),
+                argument => self.value(argument)?.text,
+            };
+            return Ok(Cell { text: format!("count({distinct}{counted}){filter}"), kind: Kind::Int, plain: false });
+        }
+        let cell = self.value(argument)?;
+        let text = match (func.name(), cell.kind, self.dialect) {
+            // PostgreSQL adds whole numbers up as decimals.
+            ("sum", Kind::Int | Kind::Small, _) => format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text),
+            ("sum" | "avg" | "min" | "max", Kind::Float, _)
+            | ("min" | "max", Kind::Int | Kind::Small | Kind::Time, _)
+            | ("min" | "max", Kind::Text(_) | Kind::Uuid, Dialect::Sqlite) => {
+                format!("{}({distinct}{}){filter}", func.name(), cell.text)
+            }
+            ("min" | "max", Kind::Text(_), Dialect::Postgres) => {
+                format!("{}({} COLLATE \"C\"){filter}", func.name(), cell.text)
+            }
+            _ => return Err(unsaid(expr)),
+        };
+        Ok(Cell { text, kind: cell.kind, plain: false })
+    }
+}
+
+/// That two values are equal.
+pub fn equal(one: &Cell, other: &Cell) -> Said<String> {
+    if class(one.kind) != class(other.kind) || one.kind == Kind::UtcTime {
+        return Err("values of two types are compared here".to_owned());
+    }
+    Ok(format!("({} = {})", one.text, other.text))
+}
+
+/// Kinds that compare with each other.
+fn class(kind: Kind) -> DataType {
+    match kind {
+        // An id and a text look the same here, but not in the database.
+        Kind::Uuid => DataType::FixedSizeBinary(16),
+        Kind::UtcTime => DataType::Timestamp(TimeUnit::Microsecond, None),
+        kind => arrow_type(kind),
+    }
+}
+
+/// A character of a LIKE pattern as GLOB takes it.
+fn globbed(c: char) -> String {
+    match c {
+        '%' => "*".to_owned(),
+        '_' => "?".to_owned(),
+        '*' | '?' | '[' => format!("[{c}]"),
+        c => c.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::prelude::{col, lit};
+
+    use super::*;
+
+    fn pushed(dialect: Dialect, expr: Expr) -> Option<String> {
+        let columns = [
+            Scanned::plain("exposure", Kind::Int),
+            Scanned::plain("obs_id", Kind::Text(None)),
+            Scanned::plain("id", Kind::Uuid),
+            Scanned::plain("can_see_sky", Kind::Bool),
+        ];
+        predicate(dialect, &columns, &expr).ok()
+    }
+
+    #[test]
+    fn says_what_means_the_same_there() {
+        let both = |e: Expr| [pushed(Dialect::Sqlite, e.clone()), pushed(Dialect::Postgres, e)];
+        let same = |e: Expr, text: &str| assert_eq!(both(e), [Some(text.to_owned()), Some(text.to_owned())]);
+        let each = |e: Expr, texts: [&str; 2]| assert_eq!(both(e), texts.map(|text| Some(text.to_owned())));
+        same(col("exposure").eq(lit(7_i64)), "(\"exposure\" = 7)");
+        same(lit(7_i64).lt(col("exposure")), "(\"exposure\" > 7)");
+        same(col("exposure").eq(col("exposure")), "(\"exposure\" = \"exposure\")");
+        same(col("obs_id").in_list(vec![lit("it's")], true), "(\"obs_id\" NOT IN ('it''s'))");
+        same(col("can_see_sky").and(col("obs_id").is_null()), "(\"can_see_sky\" AND (\"obs_id\" IS NULL))");
+        each(col("obs_id").gt(lit("x")), ["(\"obs_id\" > 'x')", "(\"obs_id\" COLLATE \"C\" > 'x')"]);
+        each(col("obs_id").like(lit("a[_%")), ["(\"obs_id\" GLOB 'a[[]?*')", "(\"obs_id\" LIKE 'a[_%')"]);
+    }
+
+    #[test]
+    fn keeps_back_what_does_not() {
+        for expr in [
+            col("obs_id").ilike(lit("a%")),
+            col("obs_id").like(lit("a\\%")),
+            col("id").gt(lit("c9b72b48-0087-57a6-bd0c-2120836aedd4")),
+            col("id").eq(lit("C9B72B48-0087-57a6-bd0c-2120836aedd4")),
+            col("id").eq(col("obs_id")),
+            col("exposure").eq(lit(7.5)),
+            col("exposure").eq(lit(ScalarValue::Int64(None))),
+            (col("exposure") / lit(2_i64)).eq(lit(1_i64)),
+        ] {
+            assert_eq!(pushed(Dialect::Sqlite, expr.clone()), None, "{expr}");
+        }
+    }
+}

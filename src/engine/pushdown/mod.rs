@@ -1,0 +1,175 @@
+//! Which parts of a query the database of a registry answers.
+//!
+//! After all of DataFusion's own rules, the largest parts of a plan whose tables lie in one registry become one SELECT
+//! each. Strict: only what is known to mean the same in the database is said there; the rest stays above. The texts are
+//! written here, not by DataFusion's unparser, because they depend on how a registry stores things (ids, regions and
+//! times have other forms there) and on what databases mean (collations, sums of whole numbers).
+
+mod block;
+mod expressions;
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{DFSchemaRef, extensions_options};
+use datafusion::config::ConfigExtension;
+use datafusion::datasource::source_as_provider;
+use datafusion::error::Result;
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
+
+use self::block::Builder;
+pub use self::expressions::predicate;
+use super::scan::{RegistryScan, RegistryTable};
+use super::search::Search;
+
+extensions_options! {
+    /// Settings of this engine: `SET butler.pushdown = false`.
+    pub struct Settings {
+        /// Whether joins, aggregates, sorts and limits are left to the database.
+        pub pushdown: bool, default = true
+    }
+}
+
+impl ConfigExtension for Settings {
+    const PREFIX: &'static str = "butler";
+}
+
+/// A part of a plan that a database answers.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// The query.
+    pub scan: Arc<RegistryScan>,
+    schema: DFSchemaRef,
+}
+
+/// A plan with parts that are left to databases, and why others are not.
+#[derive(Debug)]
+pub struct Divided {
+    /// The plan.
+    pub plan: LogicalPlan,
+    /// Why parts above them are done here.
+    pub reasons: Vec<String>,
+}
+
+/// Leaves the largest parts of an optimised plan to their databases.
+///
+/// # Errors
+/// What a search for collections says.
+pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
+    let found = searches(&plan).await?;
+    let tables = |scan: &TableScan| {
+        let provider = source_as_provider(&scan.source).ok()?;
+        match provider.downcast_ref::<RegistryTable>() {
+            Some(table) => Some(Arc::new(table.clone())),
+            None => found.get(&address(scan)).cloned(),
+        }
+    };
+    let mut reasons: Vec<String> = Vec::new();
+    let mut named = 0;
+    let plan = plan.transform_down_with_subqueries(|node| {
+        // A single table is read as it is, which tells its statistics.
+        if matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_)) && !is_joined(&node) {
+            return Ok(Transformed::no(node));
+        }
+        let mut builder = Builder { tables: &tables, named };
+        let said = builder.block(&node).and_then(|block| block.finish(node.schema()));
+        match said {
+            Ok((conn, sql, columns)) => {
+                named = builder.named;
+                let scan = Arc::new(RegistryScan::new(conn, sql, columns));
+                let schema = Arc::clone(node.schema());
+                let node = LogicalPlan::Extension(Extension { node: Arc::new(Pushed { scan, schema }) });
+                Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))
+            }
+            Err(reason) => {
+                if !reasons.contains(&reason) {
+                    reasons.push(reason);
+                }
+                Ok(Transformed::no(node))
+            }
+        }
+    })?;
+    Ok(Divided { plan: plan.data, reasons })
+}
+
+fn is_joined(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => is_joined(&alias.input),
+        other => !matches!(other, LogicalPlan::TableScan(_)),
+    }
+}
+
+/// The searches of a plan whose answer is a query of the registry.
+async fn searches(plan: &LogicalPlan) -> Result<HashMap<usize, Arc<RegistryTable>>> {
+    let mut scans = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && provider.is::<Search>()
+        {
+            scans.push((address(scan), provider));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    let mut found = HashMap::new();
+    for (address, provider) in scans {
+        if let Some(search) = provider.downcast_ref::<Search>()
+            && let Some(table) = search.as_table().await?
+        {
+            found.insert(address, Arc::new(table));
+        }
+    }
+    Ok(found)
+}
+
+/// Tells the table of one scan from that of another.
+fn address(scan: &TableScan) -> usize {
+    Arc::as_ptr(&scan.source).cast::<()>() as usize
+}
+
+impl PartialEq for Pushed {
+    fn eq(&self, other: &Self) -> bool {
+        self.scan.sql() == other.scan.sql() && self.schema == other.schema
+    }
+}
+impl Eq for Pushed {}
+impl Hash for Pushed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.scan.sql().hash(state);
+    }
+}
+impl PartialOrd for Pushed {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        self.scan.sql().partial_cmp(other.scan.sql())
+    }
+}
+
+impl UserDefinedLogicalNodeCore for Pushed {
+    fn name(&self) -> &str {
+        "Pushed"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        Vec::new()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "Pushed: {}", self.scan.sql())
+    }
+
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Ok(self.clone())
+    }
+}

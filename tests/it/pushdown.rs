@@ -1,0 +1,215 @@
+//! Queries answered by the database and queries answered above it have the same answers.
+
+use std::sync::Arc;
+
+use butlersql::engine::session::Session;
+use butlersql::progress::Silent;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::{DataType, Float64Type};
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::world::{Db, Home};
+
+/// Tables, how each joins the first one, and columns with values that occur in them.
+const TABLES: [(&str, &str, &[(&str, &[&str])]); 5] = [
+    (
+        "exposure",
+        "",
+        &[
+            ("exposure", &["2024102400003", "2024102400009", "7"]),
+            ("observation_type", &["'science'", "'bias'", "''", "NULL"]),
+            ("exposure_time", &["30.0", "0.5", "1e3"]),
+            ("zenith_angle", &["30.0", "45.25"]),
+            ("can_see_sky", &["true", "false"]),
+            ("timespan_begin", &["'2024-10-24T12:00:00'", "'2024-10-25T00:00:37'"]),
+            ("obs_id", &["'CC_O_20241024_000007'", "'c'", "'Z'"]),
+            ("physical_filter", &["'r_03'", "'i_06'"]),
+            ("day_obs", &["20241024", "20241025"]),
+        ],
+    ),
+    (
+        "raw",
+        "instrument, exposure",
+        &[
+            ("detector", &["0", "4", "8"]),
+            ("dataset_id", &["'00000000-0000-0000-0000-000000000000'", "'x'"]),
+            ("run", &["'LSSTComCam/raw/all'", "'u'"]),
+        ],
+    ),
+    ("physical_filter", "instrument, physical_filter", &[("band", &["'r'", "'i'", "'white'"])]),
+    ("day_obs", "instrument, day_obs", &[("timespan_end", &["'2024-10-25T12:00:00'"])]),
+    (
+        "members('raw', '*')",
+        "instrument, exposure",
+        &[("collection", &["'LSSTComCam/raw/all'", "'picked'"]), ("dataset_id", &["'x'"])],
+    ),
+];
+
+const AGGREGATES: [&str; 7] = [
+    "count(*)",
+    "count({})",
+    "count(DISTINCT {})",
+    "min({})",
+    "max({})",
+    "count({}) FILTER (WHERE {} IS NOT NULL)",
+    "sum(e.exposure_time)",
+];
+
+/// A query as numbers: proptest makes them smaller.
+#[derive(Debug, Clone)]
+struct Query {
+    joins: Vec<(Index, &'static str)>,
+    filters: Vec<(Index, &'static str, Index, Index)>,
+    either: bool,
+    wanted: Vec<Index>,
+    aggregate: Option<Vec<(Index, Index)>>,
+    semi: Option<&'static str>,
+    limit: Option<u8>,
+}
+
+fn queries() -> impl Strategy<Value = Query> {
+    let index = any::<Index>;
+    let operators =
+        select(vec!["=", "<>", "<", "<=", ">", ">=", "IS NULL", "IS NOT NULL", "IN", "NOT IN", "BETWEEN", "LIKE"]);
+    let joins = select(vec!["JOIN", "JOIN", "LEFT JOIN"]);
+    let semi = select(vec![
+        "IN (SELECT visit FROM visit)",
+        "NOT IN (SELECT visit FROM visit)",
+        "IN (SELECT exposure FROM raw WHERE detector = 4 LIMIT 3)",
+    ]);
+    (
+        prop::collection::vec((index(), joins), 0..3),
+        prop::collection::vec((index(), operators, index(), index()), 0..4),
+        any::<bool>(),
+        prop::collection::vec(index(), 1..4),
+        prop::option::of(prop::collection::vec((index(), index()), 1..4)),
+        prop::option::weighted(0.2, semi),
+        prop::option::of(0_u8..20),
+    )
+        .prop_map(|(joins, filters, either, wanted, aggregate, semi, limit)| Query {
+            joins,
+            filters,
+            either,
+            wanted,
+            aggregate,
+            semi,
+            limit,
+        })
+}
+
+impl Query {
+    fn sql(&self) -> String {
+        let mut from = "exposure e".to_owned();
+        let mut columns: Vec<(String, &[&str])> =
+            TABLES[0].2.iter().map(|(name, values)| (format!("e.{name}"), *values)).collect();
+        for (at, (table, how)) in self.joins.iter().enumerate() {
+            let (name, using, own) = TABLES[1 + table.index(TABLES.len() - 1)];
+            let on: Vec<_> = using.split(", ").map(|key| format!("e.{key} = j{at}.{key}")).collect();
+            from.push_str(&format!(" {how} {name} j{at} ON {}", on.join(" AND ")));
+            columns.extend(own.iter().map(|(name, values)| (format!("j{at}.{name}"), *values)));
+        }
+        let filters: Vec<_> = self
+            .filters
+            .iter()
+            .map(|(column, operator, one, other)| {
+                let (name, values) = &columns[column.index(columns.len())];
+                let (one, other) = (values[one.index(values.len())], values[other.index(values.len())]);
+                let text = if one.starts_with('\'') { one.trim_matches('\'').to_owned() } else { "x".to_owned() };
+                let is_text = one.starts_with('\'') && !name.contains("timespan");
+                match *operator {
+                    "IS NULL" | "IS NOT NULL" => format!("{name} {operator}"),
+                    "IN" | "NOT IN" => format!("{name} {operator} ({one}, {other})"),
+                    "BETWEEN" => format!("{name} BETWEEN {one} AND {other}"),
+                    "LIKE" if is_text => format!("{name} LIKE '{}%'", text.chars().take(4).collect::<String>()),
+                    "LIKE" => format!("{name} = {one}"),
+                    operator => format!("{name} {operator} {one}"),
+                }
+            })
+            .collect();
+        let word = if self.either { " OR " } else { " AND " };
+        let mut filter = if filters.is_empty() { "true".to_owned() } else { format!("({})", filters.join(word)) };
+        if let Some(semi) = self.semi {
+            filter.push_str(&format!(" AND e.exposure {semi}"));
+        }
+        let wanted: Vec<_> = self.wanted.iter().map(|at| columns[at.index(columns.len())].0.clone()).collect();
+        let column = |at: &Index| columns[at.index(columns.len())].0.as_str();
+        let (select, group) = match &self.aggregate {
+            None => (wanted.join(", "), String::new()),
+            Some(all) => {
+                let all: Vec<_> = all
+                    .iter()
+                    .map(|(which, of)| AGGREGATES[which.index(AGGREGATES.len())].replace("{}", column(of)))
+                    .collect();
+                (format!("{}, {}", wanted.join(", "), all.join(", ")), format!(" GROUP BY {}", wanted.join(", ")))
+            }
+        };
+        let mut named: Vec<_> = select.split(", ").enumerate().map(|(at, item)| format!("{item} AS c{at}")).collect();
+        // Aggregates with a comma in them do not occur.
+        let all: Vec<_> = (1..=named.len()).map(|at| at.to_string()).collect();
+        let order = match self.limit {
+            Some(limit) => format!(" ORDER BY {} LIMIT {limit} OFFSET {}", all.join(", "), limit / 4),
+            None => String::new(),
+        };
+        named.dedup();
+        format!("SELECT {} FROM {from} WHERE {filter}{group}{order}", named.join(", "))
+    }
+}
+
+/// The rows as texts, sorted; sums of floats as far as they are the same in any order.
+fn rows(batches: &[RecordBatch], sorted: bool) -> Vec<String> {
+    let options = FormatOptions::default().with_null("NULL");
+    let mut rows = Vec::new();
+    for batch in batches {
+        let cell = |column: &Arc<dyn Array>, row: usize| match column.data_type() {
+            DataType::Float64 if column.is_valid(row) => {
+                format!("{:.6}", column.as_primitive::<Float64Type>().value(row))
+            }
+            _ => ArrayFormatter::try_new(column, &options).expect("a format").value(row).to_string(),
+        };
+        for row in 0..batch.num_rows() {
+            rows.push(batch.columns().iter().map(|c| cell(c, row)).collect::<Vec<_>>().join(","));
+        }
+    }
+    if !sorted {
+        rows.sort();
+    }
+    rows
+}
+
+#[test]
+fn random_queries_have_one_answer() {
+    for db in [Db::Sqlite, Db::Postgres] {
+        let Some(home) = Home::new(db) else { continue };
+        let data = home.sample(&["--exposures", "24", "--nights", "2", "--seed", "5"]);
+        home.with_camera();
+        home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)")).ok();
+        home.sql("CALL define_visits('LSSTComCam')").ok();
+        home.sql("CALL register_collection('picked', 'TAGGED'); CALL associate('picked', (SELECT dataset_id FROM raw WHERE detector < 3))").ok();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let session = |pushdown: bool| {
+            let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
+            runtime.block_on(session.sql(&format!("SET butler.pushdown = {pushdown}"))).expect("set");
+            session
+        };
+        let (with, without) = (session(true), session(false));
+        let pushed = std::cell::Cell::new(0);
+        let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
+        let done = runner.run(&queries(), |query| {
+            let sql = query.sql();
+            let sorted = query.limit.is_some();
+            let [own, other] = [&with, &without].map(|session| runtime.block_on(session.sql(&sql)));
+            let (own, other) =
+                (own.map_err(|e| TestCaseError::fail(format!("{sql}: {e}")))?, other.expect("an answer"));
+            prop_assert_eq!(rows(&own, sorted), rows(&other, sorted), "{}", sql);
+            let plan = runtime.block_on(with.sql(&format!("EXPLAIN {sql}"))).expect("a plan");
+            let plan = rows(&plan, true).concat();
+            pushed.set(pushed.get() + usize::from(!plan.contains("JoinExec") && !plan.contains("AggregateExec")));
+            Ok(())
+        });
+        done.unwrap_or_else(|e| panic!("{db:?}: {e}"));
+        assert!(pushed.get() > 100, "{db:?}: only {} of 200 were left to the database", pushed.get());
+    }
+}
