@@ -3,52 +3,6 @@
 # Extra arguments go to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cache="${XDG_CACHE_HOME:-$HOME/.cache}/butlersql"
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
-
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
-if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null ||
-    ! command -v c++ >/dev/null || ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null ||
-    ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ openssl \
-        apache2 nginx rclone libnginx-mod-http-dav-ext libnginx-mod-http-headers-more-filter >/dev/null
-fi
-
-# The real Butler, one environment a version, made anew when its list of packages changes.
-for version in b29 b30; do
-    list="tests/requirements-$version.txt"
-    home="$cache/oracle/$version"
-    if ! cmp -s "$list" "$home/made-from.txt"; then
-        rm -rf "$home"
-        python3 -m venv "$home"
-        "$home/bin/pip" install --quiet --disable-pip-version-check -r "$list"
-        cp "$list" "$home/made-from.txt"
-    fi
-done
-export BUTLERSQL_TEST_B29="$cache/oracle/b29/bin" BUTLERSQL_TEST_B30="$cache/oracle/b30/bin"
-
-# A private PostgreSQL that forgets everything; the server refuses to run as root.
-bin="$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)")"
-data="$(mktemp -d)"
-port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
-as_server() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
-if [ "$(id -u)" = 0 ]; then chown postgres "$data"; fi
-stop_dav() { true; }
-stop() {
-    stop_dav
-    as_server "$bin/pg_ctl" -D "$data/db" -m immediate stop >/dev/null 2>&1 || true
-    rm -rf "$data"
-}
-trap stop EXIT
-as_server "$bin/initdb" -D "$data/db" -A trust -U butler >/dev/null
-# One user needs a password, so that a refused one can be seen.
-sed -i '1i host all locked 127.0.0.1/32 scram-sha-256' "$data/db/pg_hba.conf"
-as_server "$bin/pg_ctl" -D "$data/db" -w -l "$data/log" \
-    -o "-p $port -k $data -c fsync=off -c listen_addresses=127.0.0.1" start >/dev/null
-export BUTLERSQL_TEST_POSTGRES="postgresql://butler@127.0.0.1:$port"
-export PATH="$bin:$PATH"
+. tests/servers.sh
 . tests/dav.sh
-
-export BUTLERSQL_REQUIRE="${BUTLERSQL_REQUIRE:-postgres,python,dav}"
 cargo test "$@"

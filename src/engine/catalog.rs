@@ -13,7 +13,7 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::scan::RegistryTable;
+use super::scan::{RegistryTable, indexes};
 use super::tables::{Known, SMALL, VIEWS};
 use super::verb::{Deed, DeedExec, Face};
 use crate::error::{Error, Kind, Result as OwnResult};
@@ -327,8 +327,10 @@ fn physical(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
 fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
     let registry = &known.repo.registry;
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
-    let columns = search::dataset_columns(registry, record);
-    Some(Arc::new(RegistryTable::query(registry.conn.clone(), search::datasets(registry, record), columns)))
+    let [with, without] = [true, false].map(|dated| search::datasets(registry, record, dated));
+    let mut table = RegistryTable::query(registry.conn.clone(), with, search::dataset_columns(registry, record));
+    table.indexes = indexes(&record.tags);
+    Some(Arc::new(table.without("ingest_date", without)))
 }
 
 /// An element as people see it: its own key has the name of the dimension.

@@ -29,10 +29,14 @@ use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 pub struct RegistryTable {
     /// The registry's database.
     pub conn: Conn,
-    /// A table's name, or a subquery in parentheses.
-    pub from: String,
     /// What it yields.
     pub columns: Vec<Scanned>,
+    /// Columns that rows are found by: keys and indexes.
+    pub indexes: Vec<Vec<String>>,
+    /// A table's name, or a subquery in parentheses.
+    from: String,
+    /// A column, and what stands for the table where that is not wanted.
+    without: Option<(&'static str, String)>,
     schema: SchemaRef,
 }
 
@@ -40,14 +44,35 @@ impl RegistryTable {
     /// A table as the Butler defines it.
     pub fn new(conn: Conn, table: &Table) -> Self {
         let from = conn.table(&table.name);
-        Self::query(conn, from, table.scanned())
+        Self { indexes: indexes(table), ..Self::query(conn, from, table.scanned()) }
     }
 
     /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
         let schema = arrow_schema(&columns);
-        Self { conn, from, columns, schema }
+        Self { conn, columns, indexes: Vec::new(), from, without: None, schema }
     }
+
+    /// What stands for the table where a column is not wanted.
+    #[must_use]
+    pub fn without(mut self, column: &'static str, from: String) -> Self {
+        self.without = Some((column, from));
+        self
+    }
+
+    /// The table's name, or a subquery in parentheses, that has the wanted columns and those of filters.
+    pub fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
+        let Some((column, without)) = &self.without else { return &self.from };
+        let projected = projection.is_none_or(|all| all.iter().any(|i| self.columns[*i].name == *column));
+        let filtered = || filters.iter().any(|filter| filter.column_refs().iter().any(|c| c.name == *column));
+        if projected || filtered() { &self.from } else { without }
+    }
+}
+
+/// The columns that rows of a table are found by; every foreign key has an index.
+pub fn indexes(table: &Table) -> Vec<Vec<String>> {
+    let keys = std::iter::once(&table.primary_key).chain(&table.unique).chain(&table.indexes);
+    keys.chain(table.foreign_keys.iter().map(|key| &key.source)).cloned().collect()
 }
 
 #[async_trait]
@@ -86,7 +111,7 @@ impl TableProvider for RegistryTable {
         let select: Vec<_> =
             columns.iter().map(|c| format!("{} AS {}", dialect.reads(c, ""), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
-        let mut sql = format!("SELECT {select} FROM {} AS t", self.from);
+        let mut sql = format!("SELECT {select} FROM {} AS t", self.from(projection, filters));
         let said = |filter| {
             predicate(dialect, &self.columns, filter)
                 .map_err(|said| Error::bug(format!("a filter that was accepted cannot be said: {said}")))

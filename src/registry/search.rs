@@ -6,6 +6,7 @@ use super::Registry;
 use super::dataset_types::TypeRecord;
 use super::schema::{Kind, Reading, Scanned};
 use crate::error::Result;
+use crate::model::collection::CollectionType;
 use crate::model::time;
 
 /// One collection a search looks into.
@@ -49,17 +50,22 @@ fn named(name: &str, kind: Kind) -> Scanned {
     Scanned { nullable: false, ..Scanned::plain(name, kind) }
 }
 
-/// All datasets of a type, each once, as a subquery with [`dataset_columns`].
-pub fn datasets(registry: &Registry, record: &TypeRecord) -> String {
+/// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
+/// join. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
-    let (key, role, run) = keys(registry);
+    let (key, role, _) = keys(registry);
+    let (date, join) = match dated {
+        true => (", d.ingest_date", format!(" JOIN {} d ON d.id = t.dataset_id", conn.table("dataset"))),
+        false => ("", String::new()),
+    };
     format!(
-        "(SELECT {}, r.name AS run, d.ingest_date FROM {} t JOIN {} d ON d.id = t.dataset_id AND d.{run} = t.{role} \
-         JOIN {} r ON r.{key} = d.{run} WHERE t.dataset_type_id = {})",
+        "(SELECT {}, r.name AS run{date} FROM {} t JOIN {} r ON r.{key} = t.{role} AND r.type = {}{join} \
+         WHERE t.dataset_type_id = {})",
         members(registry, record).join(", "),
         conn.table(&record.tags.name),
-        conn.table("dataset"),
         conn.table("collection"),
+        CollectionType::Run as i64,
         record.id
     )
 }

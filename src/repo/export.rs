@@ -113,7 +113,7 @@ impl Export {
             for some in kinds.get(&record.id).map_or(&[][..], Vec::as_slice).chunks(4096) {
                 let list: Vec<_> = some.iter().filter_map(|id| registry.conn.dialect().uuid(id)).collect();
                 let only = format!(" WHERE datasets.dataset_id IN ({})", list.join(", "));
-                parts.push((search::datasets(registry, &record), "datasets", only));
+                parts.push((search::datasets(registry, &record, false), "datasets", only));
             }
             let mut rows = Rows::default();
             let mut seen = HashSet::new();

@@ -84,7 +84,8 @@ fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
     let pairs = format!("{}, {}", keys("x", &first.required), keys("y", &own));
     Ok(format!(
         "SELECT {columns} FROM (SELECT DISTINCT {pairs} FROM registry.{a}_skypix_overlap x \
-         JOIN registry.{b}_skypix_overlap y ON x.skypix_index = y.skypix_index{}) k \
+         JOIN registry.{b}_skypix_overlap y ON x.skypix_system = y.skypix_system AND x.skypix_level = y.skypix_level \
+         AND x.skypix_index = y.skypix_index{}) k \
          JOIN {a} a ON true{} JOIN {b} b ON true{} WHERE overlaps(a.region, b.region)",
         same("x", "y", &shared),
         same("k", "a", &first.required),

@@ -22,6 +22,8 @@ pub struct Block {
     cells: Vec<Cell>,
     /// A table, and those joined to it, each with its JOIN.
     from: Vec<String>,
+    /// What rows of its tables are found by.
+    indexes: Vec<Vec<String>>,
     filters: Vec<String>,
     group: Option<Vec<String>>,
     having: Vec<String>,
@@ -40,8 +42,8 @@ pub struct Builder<'a> {
 
 impl Block {
     fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
-        let (group, having, order) = Default::default();
-        Self { conn, cells, from, filters, group, having, order, skip: 0, fetch: None }
+        let (indexes, group, having, order) = Default::default();
+        Self { conn, cells, from, indexes, filters, group, having, order, skip: 0, fetch: None }
     }
 
     fn dialect(&self) -> Dialect {
@@ -55,6 +57,12 @@ impl Block {
 
     fn is_whole(&self) -> bool {
         self.skip == 0 && self.fetch.is_none()
+    }
+
+    /// Whether rows with these values are found by an index.
+    fn finds(&self, keys: &[String]) -> bool {
+        let leads = |index: &Vec<String>| index.iter().take(keys.len()).all(|column| keys.contains(column));
+        !keys.is_empty() && self.indexes.iter().any(leads)
     }
 
     /// The text, and the columns as they are read.
@@ -168,9 +176,11 @@ impl Builder<'_> {
             Some(wanted) => wanted.iter().map(|i| cell(&table.columns[*i])).collect(),
             None => table.columns.iter().map(cell).collect(),
         };
-        let from = vec![format!("{} AS {alias}", table.from)];
+        let from = vec![format!("{} AS {alias}", table.from(scan.projection.as_ref(), &scan.filters))];
         let fetch = scan.fetch.map(|fetch| fetch as u64);
-        Ok(Block { fetch, ..Block::new(table.conn.clone(), cells, from, filters) })
+        let named = |column: &String| table.columns.iter().find(|c| c.name == *column).map(|c| cell(c).text);
+        let indexes = table.indexes.iter().filter_map(|key| key.iter().map(named).collect()).collect();
+        Ok(Block { fetch, indexes, ..Block::new(table.conn.clone(), cells, from, filters) })
     }
 
     /// The block as a table of another.
@@ -251,8 +261,9 @@ impl Builder<'_> {
 
     fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
         let mut on = conditions(join, &left, &right)?;
-        let (mut cells, mut from, mut filters) = (left.cells, left.from, left.filters);
+        let (mut cells, mut from, mut filters, mut indexes) = (left.cells, left.from, left.filters, left.indexes);
         cells.extend(right.cells);
+        indexes.extend(right.indexes);
         filters.extend(right.filters);
         if right.from.len() > 1 {
             // They may speak of any of its tables.
@@ -261,7 +272,7 @@ impl Builder<'_> {
         let mut more = right.from.into_iter();
         from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
         from.extend(more);
-        Ok(Block::new(left.conn, cells, from, filters))
+        Ok(Block { indexes, ..Block::new(left.conn, cells, from, filters) })
     }
 
     fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
@@ -269,7 +280,7 @@ impl Builder<'_> {
         let (mut cells, mut from) = (left.cells, left.from);
         cells.extend(right.cells);
         from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
-        Ok(Block::new(left.conn, cells, from, left.filters))
+        Ok(Block { indexes: left.indexes, ..Block::new(left.conn, cells, from, left.filters) })
     }
 
     /// Rows of one side that the other has a partner for.
@@ -322,11 +333,17 @@ fn all(conditions: &[String]) -> String {
 /// What a join asks of its rows.
 fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
     let (ours, theirs) = (join.left.schema(), join.right.schema());
-    let mut said = Vec::new();
+    let (mut said, mut keys) = (Vec::new(), (Vec::new(), Vec::new()));
     for (one, other) in &join.on {
         let one = writing(left, ours, |writer| writer.value(one))?;
         let other = writing(right, theirs, |writer| writer.value(other))?;
         said.push(equal(&one, &other)?);
+        keys.0.push(one.text);
+        keys.1.push(other.text);
+    }
+    // SQLite knows nothing of how many rows there are, and joins them one by one.
+    if left.dialect() == Dialect::Sqlite && !left.finds(&keys.0) && !right.finds(&keys.1) {
+        return Err(format!("SQLite has no index to join {} by", listed(&keys.0)));
     }
     if let Some(filter) = &join.filter {
         let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
