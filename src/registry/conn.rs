@@ -3,7 +3,6 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use sqlx::postgres::PgPoolCopyExt;
 use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::dialect::Dialect;
@@ -198,11 +197,37 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
 }
 
 fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
-        let pieces = pool.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
-        Ok::<_, Error>(decoded(pieces, columns))
+        tokio::spawn(async move {
+            let mut conn = match pool.acquire().await {
+                Ok(conn) => conn,
+                Err(error) => return drop(sender.send(Err(error.into())).await),
+            };
+            let work = async {
+                let pieces = conn.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
+                let mut batches = decoded(pieces, columns);
+                while let Some(batch) = batches.try_next().await? {
+                    if sender.send(Ok(batch)).await.is_err() {
+                        return Ok(false);
+                    }
+                }
+                Ok::<_, Error>(true)
+            };
+            let done = tokio::select! {
+                done = work => done,
+                () = sender.closed() => Ok(false),
+            };
+            match done {
+                Ok(true) => {}
+                // Nobody waits any more: without its connection the server stops.
+                Ok(false) => drop(conn.detach()),
+                Err(error) => drop(sender.send(Err(error)).await),
+            }
+        });
+        futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })
     };
-    futures::stream::once(start).try_flatten().boxed()
+    futures::stream::once(start).flatten().boxed()
 }
 
 /// Pieces of a COPY stream as batches.

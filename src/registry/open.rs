@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use url::Url;
 
 use super::conn::Conn;
@@ -101,7 +101,12 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).after_connect(|conn, _| {
+        // A server that can (from 14 on) sees that a client has gone while it works; milliseconds.
+        let watch =
+            "SELECT set_config(name, '500', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+        Box::pin(async move { conn.execute(watch).await.map(drop) })
+    });
     // The pool tries again while a server refuses connections; one connection by itself tells why.
     let connecting = pool.clone().connect_with(options.clone());
     let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {

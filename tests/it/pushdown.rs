@@ -179,6 +179,52 @@ fn rows(batches: &[RecordBatch], sorted: bool) -> Vec<String> {
     rows
 }
 
+/// A query that would run for hours in the server.
+const ENDLESS: &str = "SELECT count(*) FROM raw a, raw b, raw c, raw d, raw e, raw f WHERE a.detector < b.detector";
+
+/// Waits until the server works for nobody.
+fn ended(home: &Home) {
+    let watch = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%' AND datname = current_database()";
+    for _ in 0..1000 {
+        if home.psql(watch) == "0" {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    panic!("the server still works: {}", home.psql("SELECT query FROM pg_stat_activity WHERE state = 'active'"));
+}
+
+#[test]
+fn a_query_that_nobody_waits_for_ends_in_the_server() {
+    use futures::StreamExt;
+    use std::time::Duration;
+    let Some(home) = Home::new(Db::Postgres) else { return };
+    let data = home.sample(&["--exposures", "24", "--nights", "1"]);
+    home.with_camera();
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
+    let busy =
+        || home.psql("SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'") == "t";
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    // A stream that is dropped.
+    let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
+    runtime.block_on(async {
+        let tokens = butlersql::engine::statement::tokenize(ENDLESS).expect("tokens");
+        let mut answer = session.run(tokens).await.expect("an answer");
+        let waited = tokio::time::timeout(Duration::from_millis(300), answer.rows.next()).await;
+        assert!(waited.is_err() && busy(), "it is still at work");
+    });
+    ended(&home);
+    assert_eq!(runtime.block_on(session.sql("SELECT 1 FROM detector LIMIT 1")).expect("rows").len(), 1);
+    // Ctrl-C.
+    let mut child = crate::world::program().args([&home.repo(), "-c", ENDLESS]).spawn().expect("the program");
+    while !busy() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("a signal");
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    ended(&home);
+}
+
 #[test]
 fn random_queries_have_one_answer() {
     for db in [Db::Sqlite, Db::Postgres] {

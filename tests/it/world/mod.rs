@@ -21,6 +21,8 @@ pub const ALL: [Db; 3] = [Db::Sqlite, Db::Postgres, Db::PostgresNamespace];
 pub struct Home {
     dir: tempfile::TempDir,
     db: Db,
+    /// The URL of its PostgreSQL database.
+    database: Option<String>,
     root: Option<String>,
     data: Option<String>,
 }
@@ -106,6 +108,7 @@ impl Home {
     /// A new home, with a new database; `None` when its server is not there.
     pub fn new(db: Db) -> Option<Self> {
         let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut database = None;
         let seed = match db {
             Db::Sqlite => "datastore: {name: ccms1}\n".to_owned(),
             Db::Postgres | Db::PostgresNamespace => {
@@ -113,12 +116,13 @@ impl Home {
                 let name = fresh("it");
                 psql(&format!("{url}/postgres"), &format!("CREATE DATABASE {name}"));
                 psql(&format!("{url}/{name}"), "CREATE EXTENSION btree_gist");
+                database = Some(format!("{url}/{name}"));
                 let namespace = if db == Db::Postgres { "" } else { ", namespace: ccms1" };
                 format!("datastore: {{name: ccms1}}\nregistry: {{db: '{url}/{name}'{namespace}}}\n")
             }
         };
         std::fs::write(dir.path().join("seed.yaml"), seed).expect("a seed file");
-        Some(Self { dir, db, root: None, data: None })
+        Some(Self { dir, db, database, root: None, data: None })
     }
 
     pub fn db(&self) -> Db {
@@ -128,6 +132,13 @@ impl Home {
     /// A path in the home.
     pub fn at(&self, name: &str) -> String {
         self.dir.path().join(name).display().to_string()
+    }
+
+    /// What the PostgreSQL server answers, as bare values.
+    #[track_caller]
+    pub fn psql(&self, sql: &str) -> String {
+        let url = self.database.as_deref().expect("a database");
+        run(Command::new("psql").args([url, "-X", "-q", "-A", "-t", "-c", sql])).ok().trim().to_owned()
     }
 
     /// The repository.
