@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import pathlib
+import re
 import shutil
 import statistics
 import subprocess
@@ -173,12 +174,14 @@ def agreed(question, paths):
 def answer(path, named):
     """The rows of an answer, in one form: tools write ids and numbers differently."""
     def cell(text):
+        if re.fullmatch("[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", text):
+            return text.replace("-", "")
         try:
             return repr(float(text)) if "." in text else text
         except ValueError:
             return text
     lines = pathlib.Path(path).read_text().splitlines()[int(named):]
-    plain = (line.replace("-", "").replace('"', "") for line in lines if line)
+    plain = (line.replace('"', "") for line in lines if line)
     return sorted(",".join(cell(c) for c in line.split(",")) for line in plain)
 
 
@@ -361,6 +364,8 @@ def main():
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--import", dest="imports", action="store_true", help="also import all raws, the Butler once")
     parser.add_argument("--only", help="questions whose name holds this")
+    parser.add_argument("--without-butler", action="store_true")
+    parser.add_argument("--registry", choices=["sqlite", "postgres"], help="one only")
     options = parser.parse_args()
     home = pathlib.Path(tempfile.mkdtemp())
     try:
@@ -375,6 +380,8 @@ def run(options, home):
     print("| question | registry | rows | Butler | sqlite3, psql | DuckDB | butlersql | Butler ÷ ours | best other ÷ ours"
           " | wall, s | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     for name, database in [("SQLite", "sqlite"), ("PostgreSQL", "postgres")]:
+        if options.registry not in (None, database):
+            continue
         repo, seed = str(home / f"repo-{database}"), home / f"{database}.yaml"
         seed.write_text("datastore: {name: ccms1}\n")
         if database == "postgres":
@@ -385,10 +392,12 @@ def run(options, home):
             subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/bench", "-c", "VACUUM ANALYZE"], check=True)
         bench = Bench(home, name, repo, database, server)
         for question in QUESTIONS:
+            if options.without_butler:
+                question = (*question[:3], None)
             if not options.only or options.only in question[0]:
                 print(line(name, question[0], *bench.ask(question, options.runs)), flush=True)
         if options.imports:
-            print(line(name, "import of all raws", *imports(home, name, repo, 3, server, True)), flush=True)
+            print(line(name, "import of all raws", *imports(home, name, repo, 3, server, not options.without_butler)), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,17 @@
 # Starts WebDAV servers for the tests, on free ports of this machine, with certificates made for them; sourced by run.sh.
 # Apache takes a client certificate, nginx a bearer token and calls itself dCache, rclone a password.
 
+if ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null ||
+    ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openssl apache2 nginx rclone libnginx-mod-http-dav-ext \
+        libnginx-mod-http-headers-more-filter >/dev/null
+fi
 dav="$data/dav"
+stop_dav() {
+    kill "${door_pid:-}" "${rclone_pid:-}" 2>/dev/null || true
+    for server in apache nginx; do kill "$(cat "$dav/$server/pid" 2>/dev/null)" 2>/dev/null || true; done
+}
 mkdir -p "$dav/pki" "$dav/apache" "$dav/nginx"
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
@@ -66,7 +76,8 @@ pid $dav/nginx/pid;
 error_log $dav/nginx/log;
 events { worker_connections 512; }
 http {
-  access_log off;
+  log_format requests '\$status \$request_method \$uri';
+  access_log $dav/nginx/requests requests;
   client_max_body_size 0;
   keepalive_requests 1000000;
   client_body_temp_path $dav/nginx/body;
@@ -102,11 +113,7 @@ mkdir -p "$dav/rclone/root"
 RCLONE_CONFIG=/dev/null RCLONE_CACHE_DIR="$dav/rclone" rclone serve webdav "$dav/rclone/root" --addr "127.0.0.1:$rclone_port" \
     --cert "$dav/pki/server.pem" --key "$dav/pki/server.key" --user butler --pass secret >"$dav/rclone/log" 2>&1 &
 rclone_pid=$!
-stop_dav() {
-    kill "${door_pid:-}" "$rclone_pid" 2>/dev/null || true
-    for server in apache nginx; do kill "$(cat "$dav/$server/pid" 2>/dev/null)" 2>/dev/null || true; done
-}
-export BUTLERSQL_TEST_DAV_PKI="$dav/pki"
+export BUTLERSQL_TEST_DAV_PKI="$dav/pki" BUTLERSQL_TEST_DAV_REQUESTS="$dav/nginx/requests"
 export BUTLERSQL_TEST_DAV_APACHE="davs://localhost:$apache_port" BUTLERSQL_TEST_DAV_NGINX="davs://localhost:$nginx_port"
 export BUTLERSQL_TEST_DAV_RCLONE="davs://localhost:$rclone_port"
 

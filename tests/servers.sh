@@ -5,11 +5,9 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null ||
-    ! command -v c++ >/dev/null || ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null ||
-    ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
+    ! command -v c++ >/dev/null; then
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ openssl \
-        apache2 nginx rclone libnginx-mod-http-dav-ext libnginx-mod-http-headers-more-filter >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ >/dev/null
 fi
 
 # The real Butler, one environment a version, made anew when its list of packages changes.

@@ -13,7 +13,7 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::scan::{RegistryTable, indexes};
+use super::scan::RegistryTable;
 use super::tables::{Known, SMALL, VIEWS};
 use super::verb::{Deed, DeedExec, Face};
 use crate::error::{Error, Kind, Result as OwnResult};
@@ -328,8 +328,7 @@ fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>>
     let registry = &known.repo.registry;
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
     let [with, without] = [true, false].map(|dated| search::datasets(registry, record, dated));
-    let mut table = RegistryTable::query(registry.conn.clone(), with, search::dataset_columns(registry, record));
-    table.indexes = indexes(&record.tags);
+    let table = RegistryTable::query(registry.conn.clone(), with, search::dataset_columns(registry, record));
     Some(Arc::new(table.without("ingest_date", without)))
 }
 

@@ -31,8 +31,8 @@ pub struct RegistryTable {
     pub conn: Conn,
     /// What it yields.
     pub columns: Vec<Scanned>,
-    /// Columns that rows are found by: keys and indexes.
-    pub indexes: Vec<Vec<String>>,
+    /// Columns that only one row has the values of.
+    pub keys: Vec<Vec<String>>,
     /// A table's name, or a subquery in parentheses.
     from: String,
     /// A column, and what stands for the table where that is not wanted.
@@ -44,13 +44,14 @@ impl RegistryTable {
     /// A table as the Butler defines it.
     pub fn new(conn: Conn, table: &Table) -> Self {
         let from = conn.table(&table.name);
-        Self { indexes: indexes(table), ..Self::query(conn, from, table.scanned()) }
+        let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
+        Self { keys: keys.cloned().collect(), ..Self::query(conn, from, table.scanned()) }
     }
 
     /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
         let schema = arrow_schema(&columns);
-        Self { conn, columns, indexes: Vec::new(), from, without: None, schema }
+        Self { conn, columns, keys: Vec::new(), from, without: None, schema }
     }
 
     /// What stands for the table where a column is not wanted.
@@ -67,12 +68,6 @@ impl RegistryTable {
         let filtered = || filters.iter().any(|filter| filter.column_refs().iter().any(|c| c.name == *column));
         if projected || filtered() { &self.from } else { without }
     }
-}
-
-/// The columns that rows of a table are found by; every foreign key has an index.
-pub fn indexes(table: &Table) -> Vec<Vec<String>> {
-    let keys = std::iter::once(&table.primary_key).chain(&table.unique).chain(&table.indexes);
-    keys.chain(table.foreign_keys.iter().map(|key| &key.source)).cloned().collect()
 }
 
 #[async_trait]
@@ -137,6 +132,11 @@ pub struct RegistryScan {
 }
 
 impl RegistryScan {
+    /// Where it is sent.
+    pub fn conn(&self) -> &Conn {
+        &self.conn
+    }
+
     /// The text that is sent.
     pub fn sql(&self) -> &str {
         &self.sql

@@ -222,7 +222,11 @@ fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
                 Ok(true) => {}
                 // Nobody waits any more: without its connection the server stops.
                 Ok(false) => drop(conn.detach()),
-                Err(error) => drop(sender.send(Err(error)).await),
+                // What the server has still to say is not for the next query.
+                Err(error) => {
+                    drop(conn.detach());
+                    drop(sender.send(Err(error)).await);
+                }
             }
         });
         futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })

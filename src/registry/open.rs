@@ -105,7 +105,12 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
         // A server that can (from 14 on) sees that a client has gone while it works; milliseconds.
         let watch =
             "SELECT set_config(name, '500', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
-        Box::pin(async move { conn.execute(watch).await.map(drop) })
+        Box::pin(async move {
+            if let Err(error) = conn.execute(watch).await {
+                tracing::info!("the server does not watch its clients: {error}");
+            }
+            Ok(())
+        })
     });
     // The pool tries again while a server refuses connections; one connection by itself tells why.
     let connecting = pool.clone().connect_with(options.clone());

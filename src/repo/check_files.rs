@@ -6,23 +6,26 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream, FuturesOrdered, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::search::collections;
 use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
-use crate::model::collection::CollectionType;
+use crate::model::collection::{Collection, CollectionType};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types;
 use crate::registry::datasets::recorded;
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{ints, optional_texts, search, texts};
-use crate::store::Place;
+use crate::registry::{ints, search, texts};
 use crate::store::walk::walk;
 use crate::store::webdav::Entry;
+use crate::store::{Folder, Place};
 
-/// How many folders are listed at the same time.
+/// How many folders are listed at the same time, and files of one read.
 const AT_ONCE: usize = 16;
+
+/// How many folders' files are looked up together.
+const FOLDERS: usize = 64;
 
 /// What is to be checked.
 #[derive(Debug, Clone)]
@@ -38,7 +41,7 @@ pub struct Check {
 struct Record {
     dataset_id: String,
     dataset_type: String,
-    path: String,
+    place: Place,
     /// Bytes; negative when it was not recorded.
     size: i64,
     wanted: bool,
@@ -74,55 +77,43 @@ pub fn schema() -> SchemaRef {
 pub fn check_files(access: Arc<Access>, check: Check) -> Batches {
     let begin = async move {
         let repo = access.repo().await?;
-        let runs = check.runs(&repo).await?;
         let root = Place::parse(&repo.datastore_root())?;
-        let visited = Arc::new(std::sync::Mutex::new(HashSet::new()));
-        let (seen, read, home) = (Arc::clone(&visited), check.read, root.clone());
-        let recorded = check.records(&repo).await?.map(move |group| {
-            let (seen, home) = (Arc::clone(&seen), home.clone());
-            async move {
-                let (folder, records) = group?;
-                let inside = folder.below(&home).is_some();
-                if inside {
-                    seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(folder.shown());
-                }
-                batch(compare(&folder, records, inside.then_some(&home), read).await)
-            }
+        let read = check.read;
+        let recorded = check.records(&repo).await?;
+        let recorded = recorded.map(move |group| async move { batch(compare(group?, read).await) }).buffered(AT_ONCE);
+        let all = collections(&repo).await?;
+        let is_run = |collection: &&Collection| collection.kind == CollectionType::Run;
+        let runs: Arc<HashSet<String>> = Arc::new(all.iter().filter(is_run).map(|c| c.name.clone()).collect());
+        let asked: Vec<String> =
+            all.flatten(&check.collections)?.into_iter().filter(is_run).map(|c| c.name.clone()).collect();
+        let top = root.clone();
+        let walked = stream::iter(asked).flat_map(move |run| {
+            let (runs, top) = (Arc::clone(&runs), top.clone());
+            // The folder of another run may lie in it.
+            walk(top.child(&run), AT_ONCE)
+                .filter(move |(folder, _)| std::future::ready(run_of(folder, &top, &runs).as_ref() == Some(&run)))
         });
-        let walked = stream::iter(runs).flat_map({
-            let root = root.clone();
-            move |run| walk(root.child(&run), AT_ONCE)
-        });
-        let orphans = walked.map(move |(folder, listed)| {
-            let visited = Arc::clone(&visited);
+        let orphans = walked.chunks(FOLDERS).then(move |folders| {
             let (repo, root) = (Arc::clone(&repo), root.clone());
-            async move {
-                let known = visited.lock().unwrap_or_else(std::sync::PoisonError::into_inner).contains(&folder.shown());
-                let files = match listed {
-                    Ok(listed) if !known => listed.files,
-                    Ok(_) => Vec::new(),
-                    // No file of the run is in the datastore.
-                    Err(error) if error.kind() == Kind::NotFound => Vec::new(),
-                    Err(error) => return batch(vec![unlisted(&folder, &error)]),
-                };
-                batch(orphans(&repo, &root, &folder, files).await?)
-            }
+            async move { batch(orphans(&repo, &root, folders).await?) }
         });
-        Ok::<_, Error>(recorded.buffered(AT_ONCE).chain(orphans.buffered(1)))
+        Ok::<_, Error>(recorded.chain(orphans))
     };
     stream::once(begin).try_flatten().try_filter(|rows| std::future::ready(rows.num_rows() > 0)).boxed()
 }
 
-impl Check {
-    /// The RUN collections among those that are checked.
-    async fn runs(&self, repo: &Repo) -> Result<Vec<String>> {
-        let all = collections(repo).await?;
-        let found = all.flatten(&self.collections)?;
-        Ok(found.into_iter().filter(|c| c.kind == CollectionType::Run).map(|c| c.name.clone()).collect())
+/// The run whose folder this is, or lies in.
+fn run_of(folder: &Place, root: &Place, runs: &HashSet<String>) -> Option<String> {
+    let mut path = folder.below(root)?;
+    while !runs.contains(&path) {
+        path.truncate(path.rfind('/')?);
     }
+    Some(path)
+}
 
+impl Check {
     /// The file records, a folder at a time; folders without a wanted one are left out.
-    async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<(Place, Vec<Record>)>> + Send + use<>> {
+    async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<Vec<Record>>> + Send + use<>> {
         let registry = &repo.registry;
         let root = Place::parse(&repo.datastore_root())?;
         let batches = if registry.has_file_records().await? {
@@ -155,34 +146,28 @@ impl Check {
         } else {
             stream::empty().boxed()
         };
-        let rows = batches.map_ok(|rows| stream::iter(of_rows(&rows).into_iter().map(Ok))).try_flatten();
-        Ok(folders(rows.boxed(), root))
+        let rows = batches.map(move |rows| of_rows(&rows?, &root));
+        Ok(folders(rows.map_ok(|rows| stream::iter(rows.into_iter().map(Ok))).try_flatten().boxed()))
     }
 }
 
-fn of_rows(rows: &RecordBatch) -> Vec<Record> {
-    let (ids, types, paths) = (texts(rows, 0), texts(rows, 1), optional_texts(rows, 2));
+fn of_rows(rows: &RecordBatch, root: &Place) -> Result<Vec<Record>> {
+    let (ids, types, paths) = (texts(rows, 0), texts(rows, 1), texts(rows, 2));
     let numbers = ints(rows, 3).into_iter().zip(ints(rows, 4));
     ids.into_iter()
         .zip(types)
         .zip(paths.into_iter().zip(numbers))
-        .map(|((dataset_id, dataset_type), (path, (size, wanted)))| Record {
-            dataset_id,
-            dataset_type,
+        .map(|((dataset_id, dataset_type), (path, (size, wanted)))| {
             // A part of an archive is named behind `#`.
-            path: path.unwrap_or_default().split('#').next().unwrap_or_default().to_owned(),
-            size,
-            wanted: wanted == 1,
+            let path = path.split('#').next().unwrap_or_default();
+            let place = if path.contains("://") { Place::parse(path)? } else { root.child(path) };
+            Ok(Record { dataset_id, dataset_type, place, size, wanted: wanted == 1 })
         })
         .collect()
 }
 
-/// Records that come sorted by folder, a folder at a time.
-fn folders(
-    rows: BoxStream<'static, Result<Record>>,
-    root: Place,
-) -> impl Stream<Item = Result<(Place, Vec<Record>)>> + Send + 'static {
-    let of = move |path: &str| if path.contains("://") { Place::parse(path) } else { Ok(root.child(path)) };
+/// Records that come sorted by folder, a folder at a time; folders without a wanted one are left out.
+fn folders(rows: BoxStream<'static, Result<Record>>) -> impl Stream<Item = Result<Vec<Record>>> + Send + 'static {
     let groups = stream::try_unfold((rows, None::<Record>), |(mut rows, held)| async move {
         let Some(first) = (match held {
             Some(held) => Some(held),
@@ -190,63 +175,51 @@ fn folders(
         }) else {
             return Ok::<_, Error>(None);
         };
-        let folder = |path: &str| path.rfind('/').map_or(0, |at| at + 1);
-        let name = first.path[..folder(&first.path)].to_owned();
+        let folder = first.place.parent();
         let mut group = vec![first];
         while let Some(next) = rows.try_next().await? {
-            if next.path[..folder(&next.path)] != *name {
+            if next.place.parent() != folder {
                 return Ok(Some((group, (rows, Some(next)))));
             }
             group.push(next);
         }
         Ok(Some((group, (rows, None))))
     });
-    groups
-        .try_filter(|group| std::future::ready(group.iter().any(|record| record.wanted)))
-        .map(move |group| group.and_then(|group| Ok((of(&group[0].path)?.parent(), group))))
+    groups.try_filter(|group| std::future::ready(group.iter().any(|record| record.wanted)))
 }
 
-/// The records of one folder against its files; where the folder is the datastore's, with those that no record names.
-async fn compare(folder: &Place, records: Vec<Record>, root: Option<&Place>, read: bool) -> Vec<Checked> {
+/// The wanted records of one folder against its files.
+async fn compare(records: Vec<Record>, read: bool) -> Vec<Checked> {
+    let Some(folder) = records.first().map(|record| record.place.parent()) else { return Vec::new() };
     let of = |record: &Record| Checked {
         dataset: Some((record.dataset_type.clone(), record.dataset_id.clone())),
-        uri: folder.child(record.path.rsplit('/').next().unwrap_or_default()).uri(),
+        uri: record.place.uri(),
         expected: Some(record.size).filter(|size| *size >= 0),
         ..Checked::default()
     };
-    let entries = match folder.entries(false).await {
-        Ok(entries) => entries,
+    let records: Vec<&Record> = records.iter().filter(|record| record.wanted).collect();
+    match folder.entries(false).await {
+        Ok(entries) => {
+            let name = |entry: &Entry| entry.path.rsplit('/').next().unwrap_or_default().to_owned();
+            let found: HashMap<String, &Entry> = entries.iter().map(|entry| (name(entry), entry)).collect();
+            let mut judged: Vec<BoxFuture<'_, Checked>> = Vec::with_capacity(records.len());
+            for record in records {
+                let entry = found.get(&record.place.name()).copied();
+                judged.push(Box::pin(judge(of(record), entry, record, read)));
+            }
+            stream::iter(judged).buffered(AT_ONCE).collect().await
+        }
         Err(error) => {
             let absent = error.kind() == Kind::NotFound;
             let state = if absent { "missing" } else { "unreadable" };
             let detail = (!absent).then(|| error.said().to_owned());
-            let wanted = records.iter().filter(|record| record.wanted);
-            return wanted.map(|record| Checked { state, detail: detail.clone(), ..of(record) }).collect();
+            records.into_iter().map(|record| Checked { state, detail: detail.clone(), ..of(record) }).collect()
         }
-    };
-    let name = |entry: &Entry| entry.path.rsplit('/').next().unwrap_or_default().to_owned();
-    let mut found: HashMap<String, &Entry> = entries.iter().map(|entry| (name(entry), entry)).collect();
-    let mut rows = FuturesOrdered::<BoxFuture<'_, Checked>>::new();
-    for record in records.iter().filter(|record| record.wanted) {
-        let base = record.path.rsplit('/').next().unwrap_or_default();
-        let (entry, place) = (found.get(base).copied(), folder.child(base));
-        let row = of(record);
-        rows.push_back(Box::pin(async move { judge(row, entry, &place, read).await }));
     }
-    let mut all: Vec<_> = rows.collect().await;
-    if root.is_some() {
-        for record in &records {
-            found.remove(record.path.rsplit('/').next().unwrap_or_default());
-        }
-        let mut left: Vec<_> = found.into_iter().filter(|(_, entry)| !entry.is_directory).collect();
-        left.sort_by(|a, b| a.0.cmp(&b.0));
-        all.extend(left.into_iter().map(|(name, entry)| orphan(&folder.child(&name), entry.size)));
-    }
-    all
 }
 
 /// What a record's file is.
-async fn judge(row: Checked, entry: Option<&Entry>, place: &Place, read: bool) -> Checked {
+async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool) -> Checked {
     let Some(entry) = entry.filter(|entry| !entry.is_directory) else {
         let detail = entry.map(|_| "it is a folder".to_owned());
         return Checked { state: "missing", detail, ..row };
@@ -260,29 +233,41 @@ async fn judge(row: Checked, entry: Option<&Entry>, place: &Place, read: bool) -
     }
     if read
         && size > 0
-        && let Err(error) = place.try_read().await
+        && let Err(error) = record.place.try_read().await
     {
         return Checked { state: "unreadable", detail: Some(error.said().to_owned()), ..row };
     }
     Checked { state: "ok", ..row }
 }
 
-/// Those of some files that no record names.
-async fn orphans(repo: &Repo, root: &Place, folder: &Place, files: Vec<(String, u64)>) -> Result<Vec<Checked>> {
-    let below: Vec<_> = files.iter().map(|(name, _)| folder.child(name).below(root).unwrap_or_default()).collect();
-    let known = recorded(&repo.registry, &below).await?;
-    let left = files.iter().zip(&below).filter(|(_, path)| !known.contains(*path));
-    Ok(left.map(|((name, size), _)| orphan(&folder.child(name), Some(*size))).collect())
-}
-
-fn orphan(place: &Place, size: Option<u64>) -> Checked {
-    let size = size.and_then(|size| i64::try_from(size).ok());
-    Checked { state: "orphan", uri: place.uri(), size, ..Checked::default() }
-}
-
-fn unlisted(folder: &Place, error: &Error) -> Checked {
-    let detail = Some(error.said().to_owned());
-    Checked { state: "unreadable", uri: folder.uri(), detail, ..Checked::default() }
+/// The files in some folders that no record names.
+async fn orphans(repo: &Repo, root: &Place, folders: Vec<(Place, Result<Folder>)>) -> Result<Vec<Checked>> {
+    let (mut files, mut rows) = (Vec::new(), Vec::new());
+    for (folder, listed) in folders {
+        match listed {
+            Ok(listed) => files.extend(listed.files.into_iter().map(|(name, size)| (folder.child(&name), size))),
+            // No file of the run is in the datastore.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => rows.push(Checked {
+                state: "unreadable",
+                uri: folder.uri(),
+                detail: Some(error.said().to_owned()),
+                ..Checked::default()
+            }),
+        }
+    }
+    // A file of the datastore may be recorded either way.
+    let named = |place: &Place| [place.below(root).unwrap_or_default(), place.uri()];
+    let names: Vec<String> = files.iter().flat_map(|(place, _)| named(place)).collect();
+    let known = recorded(&repo.registry, &names).await?;
+    let left = files.into_iter().filter(|(place, _)| !named(place).iter().any(|name| known.contains(name)));
+    rows.extend(left.map(|(place, size)| Checked {
+        state: "orphan",
+        uri: place.uri(),
+        size: i64::try_from(size).ok(),
+        ..Checked::default()
+    }));
+    Ok(rows)
 }
 
 fn batch(rows: Vec<Checked>) -> Result<RecordBatch> {

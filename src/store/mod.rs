@@ -5,7 +5,7 @@ pub mod transfer;
 pub mod walk;
 pub mod webdav;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -238,7 +238,8 @@ impl Place {
     /// A file is there (`Exists`), or what the store says.
     pub async fn write(&self, bytes: Bytes) -> Result<()> {
         match &self.root {
-            Root::Local => transfer::write_local(&PathBuf::from(&self.path), &bytes).map_err(|e| self.named(e)),
+            Root::Local => transfer::make_file(Path::new(&self.path), |file| std::fs::write(file, &bytes))
+                .map_err(|e| self.named(e)),
             Root::Dav(client) => client.write(&self.path, Body::Bytes(bytes), false).await,
         }
     }
@@ -264,8 +265,8 @@ impl Place {
             }
             (Root::Dav(client), Root::Local) => {
                 let (file, _) = client.fetch(&self.path).await?;
-                let target = PathBuf::from(&to.path);
-                transfer::place_local(file.path(), &target).map_err(|e| to.named(e))
+                let copied = |target: &Path| std::fs::copy(file.path(), target).map(drop);
+                transfer::make_file(Path::new(&to.path), copied).map_err(|e| to.named(e))
             }
             (Root::Local, Root::Local) => Err(Error::bug("two local files are not copied by way of a door")),
         }

@@ -1,5 +1,6 @@
 //! Bringing files into a datastore.
 
+use std::collections::HashSet;
 use std::io::ErrorKind as Io;
 use std::path::{Path, PathBuf};
 
@@ -82,7 +83,7 @@ pub struct Transfer {
     pub mode: Mode,
 }
 
-/// So many files go to or come from a door at the same time.
+/// So many files are brought at the same time.
 const AT_ONCE: usize = 16;
 
 /// Brings files in, and adds what was made to `made`, which is for the caller to take back when something fails; files
@@ -126,12 +127,13 @@ pub async fn take_back(made: &[Place]) {
 /// # Errors
 /// What the file system or a door says, naming the file.
 pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<()> {
+    let made: HashSet<String> = made.iter().map(Place::shown).collect();
     for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
         let Content::File(from) = &transfer.from else { continue };
         // A file that lies at its place already has not moved.
         let stays = match (from.local(), transfer.to.local()) {
             (Ok(from), Ok(to)) => same_place(&from, &to),
-            _ => !made.contains(&transfer.to),
+            _ => !made.contains(&transfer.to.shown()),
         };
         if stays {
             continue;
@@ -148,9 +150,23 @@ pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<()> {
 async fn one(transfer: &Transfer) -> Result<bool> {
     let Transfer { from, to, mode } = transfer;
     match (from, to.local()) {
-        (Content::Bytes(bytes), Ok(to)) => Ok(written(bytes, &to)?),
-        (Content::File(from), Ok(to)) if from.is_local() => Ok(placed(&from.local()?, &to, *mode)?),
+        (Content::Bytes(bytes), Ok(to)) => {
+            let bytes = bytes.clone();
+            apart(move || written(&bytes, &to)).await
+        }
+        (Content::File(from), Ok(to)) if from.is_local() => {
+            let (from, mode) = (from.local()?, *mode);
+            apart(move || placed(&from, &to, mode)).await
+        }
         _ => remote(from, to, *mode).await,
+    }
+}
+
+/// Does what keeps a thread waiting.
+async fn apart(work: impl FnOnce() -> std::io::Result<bool> + Send + 'static) -> Result<bool> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => Ok(done?),
+        Err(e) => std::panic::resume_unwind(e.into_panic()),
     }
 }
 
@@ -197,16 +213,10 @@ fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))
 }
 
-/// Writes bytes to a local file that is not there.
-pub(super) fn write_local(to: &Path, bytes: &Bytes) -> std::io::Result<()> {
+/// Makes a local file where none is.
+pub(super) fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     make_folder(to)?;
-    beside(to, |file| std::fs::write(file, bytes), |_| Ok(false)).map(drop)
-}
-
-/// Copies a local file to a place where none is.
-pub(super) fn place_local(from: &Path, to: &Path) -> std::io::Result<()> {
-    make_folder(to)?;
-    beside(to, |file| std::fs::copy(from, file).map(drop), |_| Ok(false)).map(drop)
+    beside(to, write, |_| Ok(false)).map(drop)
 }
 
 /// Brings a local file to a local place.

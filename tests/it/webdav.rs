@@ -194,6 +194,15 @@ fn what_is_wrong_with_credentials_is_told() {
         let told = refused(uri, settings);
         assert!(told.contains(said), "{settings:?}: {told}");
     }
+    // A token that is refused is not sent again: doors lock out who tries three times.
+    let log = std::env::var("BUTLERSQL_TEST_DAV_REQUESTS").expect("the requests of nginx");
+    for (name, once) in [("first", "/once-1"), ("second", "/once-2"), ("third", "/once-3")] {
+        let told = refused(&format!("{nginx}{once}"), &[trust, ("LSST_HTTP_AUTH_BEARER_TOKEN", name)]);
+        assert!(told.contains("does not accept bearer token"), "{told}");
+        let lines = std::fs::read_to_string(&log).expect("a log");
+        let asked: Vec<_> = lines.lines().filter(|line| line.contains(once)).collect();
+        assert_eq!(asked, [format!("401 PROPFIND {once}")]);
+    }
     let proxy = pki("x509.pem");
     if let Some(door) = dav("DOOR") {
         let mut command = program();

@@ -22,8 +22,8 @@ pub struct Block {
     cells: Vec<Cell>,
     /// A table, and those joined to it, each with its JOIN.
     from: Vec<String>,
-    /// What rows of its tables are found by.
-    indexes: Vec<Vec<String>>,
+    /// Columns of its tables that only one row has the values of.
+    keys: Vec<Vec<String>>,
     filters: Vec<String>,
     group: Option<Vec<String>>,
     having: Vec<String>,
@@ -38,31 +38,38 @@ pub struct Builder<'a> {
     pub tables: &'a Tables<'a>,
     /// So many tables have a name.
     pub named: usize,
+    /// Whether only some rows of what comes are wanted.
+    pub limited: bool,
 }
 
 impl Block {
     fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
-        let (indexes, group, having, order) = Default::default();
-        Self { conn, cells, from, indexes, filters, group, having, order, skip: 0, fetch: None }
+        let (keys, group, having, order) = Default::default();
+        Self { conn, cells, from, keys, filters, group, having, order, skip: 0, fetch: None }
     }
 
     fn dialect(&self) -> Dialect {
         self.conn.dialect()
     }
 
-    /// Whether rows come from its tables one by one: not grouped, not cut off.
+    /// Whether rows come from its tables one by one, all of them.
     fn is_simple(&self) -> bool {
         self.group.is_none() && self.is_whole()
     }
 
+    /// Whether it is an aggregate of all rows.
+    fn is_one_row(&self) -> bool {
+        self.group.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Whether no row is cut off.
     fn is_whole(&self) -> bool {
         self.skip == 0 && self.fetch.is_none()
     }
 
-    /// Whether rows with these values are found by an index.
-    fn finds(&self, keys: &[String]) -> bool {
-        let leads = |index: &Vec<String>| index.iter().take(keys.len()).all(|column| keys.contains(column));
-        !keys.is_empty() && self.indexes.iter().any(leads)
+    /// Whether at most one row has these values.
+    fn finds(&self, values: &[String]) -> bool {
+        self.keys.iter().any(|key| key.iter().all(|column| values.contains(column)))
     }
 
     /// The text, and the columns as they are read.
@@ -122,6 +129,10 @@ impl Builder<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),
             LogicalPlan::Projection(projection) => {
                 let mut block = self.block(&projection.input)?;
+                // Without an aggregate in it a SELECT without GROUP BY would be of every row.
+                if block.is_one_row() && !projection.expr.iter().all(is_column) {
+                    block = self.wrapped(block);
+                }
                 let schema = projection.input.schema();
                 block.cells = projection
                     .expr
@@ -132,7 +143,7 @@ impl Builder<'_> {
             }
             LogicalPlan::Filter(filter) => {
                 let mut block = self.block(&filter.input)?;
-                if !block.is_whole() {
+                if !block.is_whole() || block.is_one_row() {
                     block = self.wrapped(block);
                 }
                 let text = writing(&block, filter.input.schema(), |writer| writer.truth(&filter.predicate))?;
@@ -145,9 +156,12 @@ impl Builder<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Sort(sort) => {
-                let mut block = self.block(&sort.input)?;
+                let mut block = self.unlimited(&sort.input)?;
                 if !block.is_whole() {
                     block = self.wrapped(block);
+                }
+                if block.is_simple() && sort.fetch.is_none() && block.dialect() == Dialect::Sqlite {
+                    return Err("all rows are sorted here".to_owned());
                 }
                 let schema = sort.input.schema();
                 block.order = sort
@@ -162,6 +176,14 @@ impl Builder<'_> {
             LogicalPlan::Join(join) => self.join(join),
             other => Err(format!("{} is done here", other.display())),
         }
+    }
+
+    /// A block all of whose rows are wanted.
+    fn unlimited(&mut self, plan: &LogicalPlan) -> Said<Block> {
+        let limited = std::mem::replace(&mut self.limited, false);
+        let block = self.block(plan);
+        self.limited = limited;
+        block
     }
 
     fn scan(&mut self, scan: &TableScan) -> Said<Block> {
@@ -179,8 +201,8 @@ impl Builder<'_> {
         let from = vec![format!("{} AS {alias}", table.from(scan.projection.as_ref(), &scan.filters))];
         let fetch = scan.fetch.map(|fetch| fetch as u64);
         let named = |column: &String| table.columns.iter().find(|c| c.name == *column).map(|c| cell(c).text);
-        let indexes = table.indexes.iter().filter_map(|key| key.iter().map(named).collect()).collect();
-        Ok(Block { fetch, indexes, ..Block::new(table.conn.clone(), cells, from, filters) })
+        let keys = table.keys.iter().filter_map(|key| key.iter().map(named).collect()).collect();
+        Ok(Block { fetch, keys, ..Block::new(table.conn.clone(), cells, from, filters) })
     }
 
     /// The block as a table of another.
@@ -195,7 +217,7 @@ impl Builder<'_> {
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Said<Block> {
-        let mut block = self.block(&aggregate.input)?;
+        let mut block = self.unlimited(&aggregate.input)?;
         if !block.is_simple() {
             block = self.wrapped(block);
         }
@@ -225,7 +247,10 @@ impl Builder<'_> {
             Some(other) => Err(format!("LIMIT {other} is computed here")),
         };
         let (skip, fetch) = (number(&limit.skip)?.unwrap_or(0), number(&limit.fetch)?);
-        let mut block = self.block(&limit.input)?;
+        let limited = std::mem::replace(&mut self.limited, fetch.is_some());
+        let block = self.block(&limit.input);
+        self.limited = limited;
+        let mut block = block?;
         let left = block.fetch.map(|fetch| fetch.saturating_sub(skip));
         block.fetch = [left, fetch].into_iter().flatten().min();
         block.skip += skip;
@@ -259,11 +284,32 @@ impl Builder<'_> {
         }
     }
 
+    /// Whether a join is for the database. SQLite joins row by row, and without statistics it may do so by any index;
+    /// that pays when one side is found by a key, and not all rows are wanted.
+    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<()> {
+        if left.dialect() == Dialect::Postgres {
+            return Ok(());
+        }
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for (one, other) in &join.on {
+            ours.push(writing(left, join.left.schema(), |writer| writer.value(one))?.text);
+            theirs.push(writing(right, join.right.schema(), |writer| writer.value(other))?.text);
+        }
+        if !right.finds(&theirs) && (join.join_type == JoinType::Left || !left.finds(&ours)) {
+            return Err(format!("tables without a key of {} are joined here", all(&ours)));
+        }
+        if left.filters.is_empty() && right.filters.is_empty() && !self.limited {
+            return Err("whole tables are joined here".to_owned());
+        }
+        Ok(())
+    }
+
     fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        self.pays(join, &left, &right)?;
         let mut on = conditions(join, &left, &right)?;
-        let (mut cells, mut from, mut filters, mut indexes) = (left.cells, left.from, left.filters, left.indexes);
+        let (mut cells, mut from, mut filters, mut keys) = (left.cells, left.from, left.filters, left.keys);
         cells.extend(right.cells);
-        indexes.extend(right.indexes);
+        keys.extend(right.keys);
         filters.extend(right.filters);
         if right.from.len() > 1 {
             // They may speak of any of its tables.
@@ -272,15 +318,16 @@ impl Builder<'_> {
         let mut more = right.from.into_iter();
         from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
         from.extend(more);
-        Ok(Block { indexes, ..Block::new(left.conn, cells, from, filters) })
+        Ok(Block { keys, ..Block::new(left.conn, cells, from, filters) })
     }
 
     fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        self.pays(join, &left, &right)?;
         let on = conditions(join, &left, &right)?;
         let (mut cells, mut from) = (left.cells, left.from);
         cells.extend(right.cells);
         from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
-        Ok(Block { indexes: left.indexes, ..Block::new(left.conn, cells, from, left.filters) })
+        Ok(Block { keys: left.keys, ..Block::new(left.conn, cells, from, left.filters) })
     }
 
     /// Rows of one side that the other has a partner for.
@@ -315,8 +362,16 @@ impl Builder<'_> {
     }
 }
 
+/// Whether it is a column, perhaps under another name.
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => is_column(&alias.expr),
+        expr => matches!(expr, Expr::Column(_)),
+    }
+}
+
 /// Whether two tables are of one registry.
-fn same(one: &Conn, other: &Conn) -> bool {
+pub fn same(one: &Conn, other: &Conn) -> bool {
     match (one, other) {
         (Conn::Sqlite(one), Conn::Sqlite(other)) => Arc::ptr_eq(&one.connect_options(), &other.connect_options()),
         (Conn::Postgres(one, _), Conn::Postgres(other, _)) => {
@@ -333,17 +388,11 @@ fn all(conditions: &[String]) -> String {
 /// What a join asks of its rows.
 fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
     let (ours, theirs) = (join.left.schema(), join.right.schema());
-    let (mut said, mut keys) = (Vec::new(), (Vec::new(), Vec::new()));
+    let mut said = Vec::new();
     for (one, other) in &join.on {
         let one = writing(left, ours, |writer| writer.value(one))?;
         let other = writing(right, theirs, |writer| writer.value(other))?;
         said.push(equal(&one, &other)?);
-        keys.0.push(one.text);
-        keys.1.push(other.text);
-    }
-    // SQLite knows nothing of how many rows there are, and joins them one by one.
-    if left.dialect() == Dialect::Sqlite && !left.finds(&keys.0) && !right.finds(&keys.1) {
-        return Err(format!("SQLite has no index to join {} by", listed(&keys.0)));
     }
     if let Some(filter) = &join.filter {
         let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {

@@ -115,8 +115,8 @@ impl Writer<'_> {
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
             // What is left of a predicate that the planner could decide.
-            Expr::Literal(ScalarValue::Boolean(value), _) => {
-                Ok(if *value == Some(true) { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
+            Expr::Literal(ScalarValue::Boolean(Some(value)), _) => {
+                Ok(if *value { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
             }
             Expr::Not(inner) => Ok(format!("(NOT {})", self.truth(inner)?)),
             Expr::IsNull(inner) => Ok(format!("({} IS NULL)", self.value(inner)?.text)),
@@ -354,6 +354,7 @@ mod tests {
             col("exposure").eq(lit(7.5)),
             col("exposure").eq(lit(ScalarValue::Int64(None))),
             (col("exposure") / lit(2_i64)).eq(lit(1_i64)),
+            col("can_see_sky").or(lit(ScalarValue::Boolean(None))).is_null(),
         ] {
             assert_eq!(pushed(Dialect::Sqlite, expr.clone()), None, "{expr}");
         }

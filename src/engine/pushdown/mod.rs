@@ -21,7 +21,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
-use self::block::Builder;
+use self::block::{Builder, same};
 pub use self::expressions::predicate;
 use super::scan::{RegistryScan, RegistryTable};
 use super::search::Search;
@@ -75,7 +75,7 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
         if matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_)) && !is_joined(&node) {
             return Ok(Transformed::no(node));
         }
-        let mut builder = Builder { tables: &tables, named };
+        let mut builder = Builder { tables: &tables, named, limited: false };
         let said = builder.block(&node).and_then(|block| block.finish(node.schema()));
         match said {
             Ok((conn, sql, columns)) => {
@@ -133,7 +133,7 @@ fn address(scan: &TableScan) -> usize {
 
 impl PartialEq for Pushed {
     fn eq(&self, other: &Self) -> bool {
-        self.scan.sql() == other.scan.sql() && self.schema == other.schema
+        self.scan.sql() == other.scan.sql() && same(self.scan.conn(), other.scan.conn()) && self.schema == other.schema
     }
 }
 impl Eq for Pushed {}

@@ -90,34 +90,32 @@ impl Client {
         }
     }
 
-    /// Makes a folder and those above it; one that is there is left as it is. Returns whether it made any.
+    /// Makes a folder and those above it; one that is there is left as it is.
     ///
     /// # Errors
     /// What the door says, or that it does not answer.
-    pub async fn make_folder(&self, path: &str) -> Result<bool> {
-        let mut anew = false;
+    pub async fn make_folder(&self, path: &str) -> Result<()> {
         let mut missing = vec![path.trim_end_matches('/')];
         while let Some(folder) = missing.last().copied().filter(|folder| !folder.is_empty()) {
             let ask = Ask::new("MKCOL", &format!("{folder}/"));
             let made = self.patiently("making folder", folder, || async {
                 match self.success(&ask).await {
-                    Ok(_) => Ok(Made::Anew),
-                    Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(Made::Before),
-                    Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(Made::Not),
+                    Ok(_) => Ok(true),
+                    // It is there.
+                    Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(true),
+                    Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(false),
                     Err(failure) => Err(failure),
                 }
             });
-            let made = made.await?;
-            anew |= made == Made::Anew;
-            match made {
-                Made::Anew | Made::Before => missing.truncate(missing.len() - 1),
-                Made::Not if parent(folder).is_empty() || missing.len() > 64 => {
+            match made.await? {
+                true => missing.truncate(missing.len() - 1),
+                false if parent(folder).is_empty() || missing.len() > 64 => {
                     return Err(Error::new(Kind::NotFound, format!("no folder can be made at '{}'", self.uri(folder))));
                 }
-                Made::Not => missing.push(parent(folder)),
+                false => missing.push(parent(folder)),
             }
         }
-        Ok(anew)
+        Ok(())
     }
 
     /// Gives a file another name. With `replace` a file that has it gives way.
@@ -209,16 +207,21 @@ impl Client {
     /// Moves once; where no clear answer comes, both names tell what happened.
     async fn shift_once(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<(), Failure> {
         let ask = Ask::new("MOVE", from).to(to).header("overwrite", if replace { "T" } else { "F" });
-        let failure = match self.success(&ask).await {
+        let mut sent = self.success(&ask).await;
+        if let Err(failure) = &sent
+            && failure.status.is_some_and(|status| status == 403)
+            && self.make_folder(parent(to)).await.is_ok()
+        {
+            // Some say so of a folder that is missing.
+            sent = self.success(&ask).await;
+        }
+        let failure = match sent {
             Ok(answer) if answer.response.status() != 207 => return Ok(()),
             Ok(answer) => self.refused(&ask, answer).await,
             Err(failure) => failure,
         };
         if failure.kind == Kind::Denied {
-            // Some say so of a folder that is missing.
-            let missing = failure.status.is_some_and(|status| status == 403)
-                && self.make_folder(parent(to)).await.is_ok_and(|anew| anew);
-            return Err(Failure { again: if missing { Again::AtOnce } else { failure.again }, ..failure });
+            return Err(failure);
         }
         let lasting = |e: Error| Failure::lasting(&e);
         let (source, target) = (self.stat(from).await.map_err(lasting)?, self.stat(to).await.map_err(lasting)?);
@@ -236,16 +239,6 @@ impl Client {
             }
         }
     }
-}
-
-/// What became of a folder that was to be made.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Made {
-    Anew,
-    /// It was there.
-    Before,
-    /// The folder that it is in is missing.
-    Not,
 }
 
 /// The size of a file that is not being written.
