@@ -18,6 +18,9 @@ const BUSY: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Connections kept to a server.
 const CONNECTIONS: u32 = 32;
+/// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
+/// thread, which may be late: were there no room for the command, both would wait for each other.
+const COMMANDS: usize = 1 << 20;
 /// Memory for pages of an SQLite writer, in KiB.
 const CACHE: &str = "-65536";
 
@@ -84,6 +87,7 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
         .create_if_missing(mode == Mode::Create)
         .foreign_keys(true)
         .busy_timeout(BUSY)
+        .command_buffer_size(COMMANDS)
         .pragma("cache_size", CACHE);
     let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY).connect_with(options).await;
     let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
