@@ -9,7 +9,7 @@ if ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone
 fi
 dav="$data/dav"
 stop_dav() {
-    kill "${door_pid:-}" "${rclone_pid:-}" 2>/dev/null || true
+    kill ${door_pids:-} "${rclone_pid:-}" 2>/dev/null || true
     for server in apache nginx; do kill "$(cat "$dav/$server/pid" 2>/dev/null)" 2>/dev/null || true; done
 }
 mkdir -p "$dav/pki" "$dav/apache" "$dav/nginx"
@@ -117,15 +117,19 @@ export BUTLERSQL_TEST_DAV_PKI="$dav/pki" BUTLERSQL_TEST_DAV_REQUESTS="$dav/nginx
 export BUTLERSQL_TEST_DAV_APACHE="davs://localhost:$apache_port" BUTLERSQL_TEST_DAV_NGINX="davs://localhost:$nginx_port"
 export BUTLERSQL_TEST_DAV_RCLONE="davs://localhost:$rclone_port"
 
-# The dCache-like door that is kept beside this project, where it is; it takes an X.509 proxy.
-door_port="$(free_port)"
+# The dCache-like door that is kept beside this project, where it is, as two versions; it takes an X.509 proxy.
+door_port="$(free_port)" old_door_port="$(free_port)"
 door=../shared/reference/webdav/fake_door.py
+start_door() {
+    python3 "$door" --tls "$dav/pki" --preset "$2" --rate 0 --auth cert --port "$1" >"$dav/$2" 2>"$dav/$2.log" &
+    door_pids="${door_pids:-} $!"
+    until [ -s "$dav/$2" ] || ! kill -0 $! 2>/dev/null; do sleep 0.1; done
+}
 if [ -e "$door" ]; then
-    python3 "$door" --tls "$dav/pki" --preset dcache11.2 --rate 0 --auth cert --port "$door_port" >"$dav/door" 2>"$dav/door.log" &
-    door_pid=$!
-    until [ -s "$dav/door" ] || ! kill -0 "$door_pid" 2>/dev/null; do sleep 0.1; done
-    export BUTLERSQL_TEST_DAV_DOOR="davs://localhost:$door_port"
-    BUTLERSQL_TEST_DAV_CONTROL="$(python3 -c 'import json, sys; print(json.loads(sys.stdin.readline().split(" ", 1)[1])["control"])' <"$dav/door")"
+    start_door "$door_port" dcache11.2
+    start_door "$old_door_port" dcache10
+    export BUTLERSQL_TEST_DAV_DOOR="davs://localhost:$door_port" BUTLERSQL_TEST_DAV_OLD_DOOR="davs://localhost:$old_door_port"
+    BUTLERSQL_TEST_DAV_CONTROL="$(python3 -c 'import json, sys; print(json.loads(sys.stdin.readline().split(" ", 1)[1])["control"])' <"$dav/dcache11.2")"
     export BUTLERSQL_TEST_DAV_CONTROL
 fi
 
@@ -142,6 +146,12 @@ cat >"$dav/webdav.yaml" <<CONF
   user_password: secret
   trusted_authorities: $dav/pki/ca.pem
 - base_url: davs://localhost:$door_port
+  user_cert: $dav/pki/x509.pem
+  trusted_authorities: $dav/pki/authorities
+  retry_backoff_min: 0.05
+  retry_backoff_max: 0.1
+  timeout_read: 2
+- base_url: davs://localhost:$old_door_port
   user_cert: $dav/pki/x509.pem
   trusted_authorities: $dav/pki/authorities
   retry_backoff_min: 0.05

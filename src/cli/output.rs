@@ -56,12 +56,54 @@ pub struct Output {
 /// One answer being written.
 pub enum Sink {
     /// Gathered, for widths are known only at the end.
-    Table(Vec<RecordBatch>, SchemaRef, bool),
+    Table(Box<Gathered>),
     Csv(Box<datafusion::arrow::csv::Writer<Out>>),
     Json(Box<ArrayWriter<Out>>),
     Jsonl(Box<LineDelimitedWriter<Out>>),
     Parquet(Box<ArrowWriter<Out>>),
     Arrow(Box<StreamWriter<Out>>),
+}
+
+/// Rows that are shown together; a large answer is shown a portion at a time, each with its own widths.
+#[derive(Debug)]
+pub struct Gathered {
+    schema: SchemaRef,
+    expanded: bool,
+    batches: Vec<RecordBatch>,
+    /// Rows gathered, and rows shown before.
+    held: usize,
+    shown: usize,
+}
+
+/// So many rows are shown together at least.
+const PORTION: usize = 20_000;
+
+impl Gathered {
+    fn push(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.held += batch.num_rows();
+        self.batches.push(batch.clone());
+        if self.held >= PORTION { self.show() } else { Ok(()) }
+    }
+
+    fn show(&mut self) -> Result<()> {
+        let batches = std::mem::take(&mut self.batches);
+        match self.expanded {
+            true => blocks(&batches, &self.schema, self.shown)?,
+            false => table(batches, &self.schema)?,
+        }
+        self.shown += std::mem::take(&mut self.held);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        if self.held > 0 || self.shown == 0 {
+            self.show()?;
+        }
+        if !self.expanded {
+            writeln!(std::io::stdout(), "({} row{})", self.shown, if self.shown == 1 { "" } else { "s" })?;
+        }
+        Ok(())
+    }
 }
 
 impl Output {
@@ -83,7 +125,13 @@ impl Output {
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
         let flat = flat_schema(schema);
         Ok(match self.format {
-            Format::Table => Sink::Table(Vec::new(), Arc::clone(schema), self.expanded),
+            Format::Table => Sink::Table(Box::new(Gathered {
+                schema: Arc::clone(schema),
+                expanded: self.expanded,
+                batches: Vec::new(),
+                held: 0,
+                shown: 0,
+            })),
             Format::Csv | Format::Tsv => {
                 let delimiter = if self.format == Format::Csv { b',' } else { b'\t' };
                 let mut writer = WriterBuilder::new().with_header(true).with_delimiter(delimiter).build(out);
@@ -107,7 +155,7 @@ impl Sink {
     /// Values the format cannot hold, or a closed output.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
-            Self::Table(batches, ..) => batches.push(batch.clone()),
+            Self::Table(gathered) => gathered.push(batch)?,
             Self::Csv(writer) => writer.write(&flat(batch)?)?,
             Self::Json(writer) => writer.write(batch)?,
             Self::Jsonl(writer) => writer.write(batch)?,
@@ -123,8 +171,7 @@ impl Sink {
     /// A closed output.
     pub fn finish(self) -> Result<()> {
         match self {
-            Self::Table(batches, schema, true) => blocks(&batches, &schema),
-            Self::Table(batches, schema, false) => table(batches, &schema),
+            Self::Table(gathered) => gathered.finish(),
             Self::Csv(writer) => Ok(writer.into_inner().flush()?),
             Self::Json(mut writer) => {
                 writer.finish()?;
@@ -156,18 +203,14 @@ fn table(mut batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<()> {
     if batches.is_empty() {
         batches.push(RecordBatch::new_empty(Arc::clone(schema)));
     }
-    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}", pretty_format_batches_with_options(&batches, &options())?)?;
-    writeln!(out, "({rows} row{})", if rows == 1 { "" } else { "s" })?;
-    Ok(())
+    Ok(writeln!(std::io::stdout(), "{}", pretty_format_batches_with_options(&batches, &options())?)?)
 }
 
 /// Each row as a block: a line of its number, then a line a column.
-fn blocks(batches: &[RecordBatch], schema: &SchemaRef) -> Result<()> {
+fn blocks(batches: &[RecordBatch], schema: &SchemaRef, shown: usize) -> Result<()> {
     let width = schema.fields().iter().map(|f| f.name().chars().count()).max().unwrap_or(0);
     let mut out = BufWriter::new(std::io::stdout());
-    let mut number = 0;
+    let mut number = shown;
     let options = options();
     for batch in batches {
         let cells: Vec<_> = batch

@@ -116,6 +116,8 @@ impl Runner {
             let mut sink = output.begin(&answer.schema)?;
             while let Some(batch) = answer.rows.next().await {
                 sink.write(&batch?)?;
+                // Rows may come without end and without a pause, and Ctrl-C is looked for in pauses.
+                tokio::task::yield_now().await;
             }
             sink.finish()?;
             match session.take_failures() {

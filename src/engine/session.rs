@@ -224,7 +224,12 @@ impl Session {
             let physical = self.context.state().create_physical_plan(&plan).await?;
             let shown = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
             lines.push(("physical_plan", shown));
-            for reason in divide(analyzed).await?.reasons {
+            let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
+            let reasons = match settings.is_none_or(|settings| settings.pushdown) {
+                true => divide(analyzed).await?.reasons,
+                false => vec!["butler.pushdown is off".to_owned()],
+            };
+            for reason in reasons {
                 lines.push(("not_in_database", reason));
             }
         }

@@ -199,3 +199,25 @@ fn ctrl_c_stops_the_program_with_its_code() {
     let done = child.wait_with_output().expect("ends");
     assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
 }
+
+#[test]
+fn a_large_table_is_shown_in_portions_and_can_be_interrupted() {
+    use std::io::{BufRead, BufReader, Read};
+    let home = home();
+    // 9 ⁸ rows.
+    let endless = "SELECT a.detector, a.full_name FROM detector a, detector b, detector c, detector d, detector e, \
+                   detector f, detector g, detector h";
+    let mut child =
+        program().arg(home.repo()).args(["-c", endless]).stdout(Stdio::piped()).spawn().expect("the program");
+    let mut out = BufReader::new(child.stdout.take().expect("its output"));
+    let mut line = String::new();
+    out.read_line(&mut line).expect("a line");
+    assert!(line.starts_with("+--"), "{line}");
+    run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
+    out.read_to_end(&mut Vec::new()).expect("the rest");
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    let all =
+        with(&home, &["-c", "SELECT a.detector FROM detector a, detector b, detector c, detector d, detector e"]).ok();
+    assert!(all.ends_with("(59049 rows)\n"));
+    assert_eq!(all.lines().filter(|line| line.starts_with("| ") && !line.contains("detector")).count(), 59049);
+}

@@ -112,7 +112,7 @@ async fn every_store_does_alike() {
 
 #[test]
 fn a_campaign_runs_on_a_door_and_the_butler_opens_it() {
-    for (name, version) in [("APACHE", "b29"), ("NGINX", "b30"), ("DOOR", "")] {
+    for (name, version) in [("APACHE", "b29"), ("NGINX", "b30"), ("DOOR", ""), ("OLD_DOOR", "")] {
         let Some(uri) = dav(name) else { continue };
         let Some(mut home) = Home::new(Db::PostgresNamespace) else { continue };
         let local = home.sample(&["--exposures", "40", "--nights", "2"]);

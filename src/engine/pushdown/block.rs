@@ -130,7 +130,8 @@ impl Builder<'_> {
             LogicalPlan::Projection(projection) => {
                 let mut block = self.block(&projection.input)?;
                 // Without an aggregate in it a SELECT without GROUP BY would be of every row.
-                if block.is_one_row() && !projection.expr.iter().all(is_column) {
+                let keeps = !projection.expr.is_empty() && projection.expr.iter().all(is_column);
+                if block.is_one_row() && !keeps {
                     block = self.wrapped(block);
                 }
                 let schema = projection.input.schema();
@@ -187,7 +188,7 @@ impl Builder<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Said<Block> {
-        let table = (self.tables)(scan).ok_or_else(|| format!("{} is not of this registry", scan.table_name))?;
+        let table = (self.tables)(scan).ok_or_else(|| format!("{} is no table of the registry", scan.table_name))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
         let cell = |column: &Scanned| Cell { text: dialect.reads(column, &alias), kind: column.kind(), plain: true };

@@ -50,7 +50,7 @@ impl Writer<'_> {
     /// A value.
     pub fn value(&self, expr: &Expr) -> Said<Cell> {
         match expr {
-            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("{column} is not of this registry")),
+            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("{column} is computed here")),
             Expr::Alias(Alias { expr, .. }) => self.value(expr),
             Expr::Literal(value, _) => self.constant(value).ok_or_else(|| unsaid(expr)),
             Expr::Cast(Cast { expr: inner, field }) => {

@@ -87,10 +87,10 @@ pub fn oracle(python: &Path, script: &str, arguments: &[&str]) -> String {
     run(Command::new(python.join("python")).arg(path).args(arguments)).ok()
 }
 
-/// The URI of a WebDAV server, `APACHE`, `NGINX` or `DOOR`, without a slash at its end. The door lies beside this project
-/// and is nowhere required.
+/// The URI of a WebDAV server such as `APACHE`, without a slash at its end. `DOOR` and `OLD_DOOR` lie beside this project
+/// and are nowhere required.
 pub fn dav(name: &str) -> Option<String> {
-    server(&format!("BUTLERSQL_TEST_DAV_{name}"), if name == "DOOR" { "door" } else { "dav" })
+    server(&format!("BUTLERSQL_TEST_DAV_{name}"), if name.ends_with("DOOR") { "door" } else { "dav" })
 }
 
 /// A file of the certificates for the WebDAV servers.
