@@ -108,6 +108,19 @@ impl Conn {
         }
     }
 
+    /// Whether it is the same pool, perhaps held by another.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite(own), Self::Sqlite(other)) => {
+                std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
+            }
+            (Self::Postgres(own, _), Self::Postgres(other, _)) => {
+                std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
+            }
+            _ => false,
+        }
+    }
+
     /// The schema that was configured, if any.
     pub fn schema(&self) -> Option<&str> {
         match self {

@@ -73,6 +73,42 @@ impl Dialect {
         })
     }
 
+    /// A text expression that is ordered byte by byte.
+    pub fn byte_order(self, text: &str) -> String {
+        match self {
+            Self::Sqlite => text.to_owned(),
+            Self::Postgres => format!("{text} COLLATE \"C\""),
+        }
+    }
+
+    /// The condition that a text matches a pattern of LIKE, by its case too; the pattern escapes nothing.
+    pub fn like(self, text: &str, negated: bool, pattern: &str) -> String {
+        let not = if negated { "NOT " } else { "" };
+        match self {
+            Self::Postgres => format!("({text} {not}LIKE {})", self.text(pattern)),
+            // LIKE of SQLite knows no case.
+            Self::Sqlite => {
+                let pattern: String = pattern.chars().map(globbed).collect();
+                format!("({text} {not}GLOB {})", self.text(&pattern))
+            }
+        }
+    }
+
+    /// What cuts rows off a query, with a space before it; nothing if all are wanted.
+    pub fn limit(self, skip: u64, fetch: Option<u64>) -> String {
+        let limit = match (fetch, self) {
+            (Some(fetch), _) => format!(" LIMIT {fetch}"),
+            (None, Self::Sqlite) if skip > 0 => " LIMIT -1".to_owned(),
+            (None, _) => String::new(),
+        };
+        if skip > 0 { format!("{limit} OFFSET {skip}") } else { limit }
+    }
+
+    /// Whether the database knows how many rows there are, and plans joins and sorts of whole tables by that.
+    pub fn has_statistics(self) -> bool {
+        self == Self::Postgres
+    }
+
     /// The type of a column, as written in `CREATE TABLE`.
     pub fn column_type(self, kind: Kind, auto: bool) -> String {
         match (self, kind) {
@@ -127,6 +163,16 @@ impl Dialect {
         hasher.finalize_variable(&mut digest).expect("the buffer has the length asked for");
         let digest: String = digest.iter().map(|b| format!("{b:02x}")).collect();
         format!("{}_{digest}", &name[..54])
+    }
+}
+
+/// A character of a LIKE pattern as GLOB takes it.
+fn globbed(c: char) -> String {
+    match c {
+        '%' => "*".to_owned(),
+        '_' => "?".to_owned(),
+        '*' | '?' | '[' => format!("[{c}]"),
+        c => c.to_string(),
     }
 }
 

@@ -99,14 +99,7 @@ impl Block {
         add("GROUP BY", self.group.as_deref().unwrap_or_default(), ", ");
         add("HAVING", &self.having, " AND ");
         add("ORDER BY", &self.order, ", ");
-        match (self.fetch, self.skip, self.dialect()) {
-            (Some(fetch), ..) => sql.push_str(&format!(" LIMIT {fetch}")),
-            (None, 1.., Dialect::Sqlite) => sql.push_str(" LIMIT -1"),
-            _ => {}
-        }
-        if self.skip > 0 {
-            sql.push_str(&format!(" OFFSET {}", self.skip));
-        }
+        sql.push_str(&self.dialect().limit(self.skip, self.fetch));
         sql
     }
 }
@@ -161,7 +154,7 @@ impl Builder<'_> {
                 if !block.is_whole() {
                     block = self.wrapped(block);
                 }
-                if block.is_simple() && sort.fetch.is_none() && block.dialect() == Dialect::Sqlite {
+                if block.is_simple() && sort.fetch.is_none() && !block.dialect().has_statistics() {
                     return Err("all rows are sorted here".to_owned());
                 }
                 let schema = sort.input.schema();
@@ -263,7 +256,7 @@ impl Builder<'_> {
             return Err("a join on NULLs is done here".to_owned());
         }
         let (left, right) = (self.block(&join.left)?, self.block(&join.right)?);
-        if !same(&left.conn, &right.conn) {
+        if !left.conn.is(&right.conn) {
             return Err("tables of two registries are joined here".to_owned());
         }
         match join.join_type {
@@ -288,7 +281,7 @@ impl Builder<'_> {
     /// Whether a join is for the database. SQLite joins row by row, and without statistics it may do so by any index;
     /// that pays when one side is found by a key, and not all rows are wanted.
     fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<()> {
-        if left.dialect() == Dialect::Postgres {
+        if left.dialect().has_statistics() {
             return Ok(());
         }
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -368,17 +361,6 @@ fn is_column(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_column(&alias.expr),
         expr => matches!(expr, Expr::Column(_)),
-    }
-}
-
-/// Whether two tables are of one registry.
-pub fn same(one: &Conn, other: &Conn) -> bool {
-    match (one, other) {
-        (Conn::Sqlite(one), Conn::Sqlite(other)) => Arc::ptr_eq(&one.connect_options(), &other.connect_options()),
-        (Conn::Postgres(one, _), Conn::Postgres(other, _)) => {
-            Arc::ptr_eq(&one.connect_options(), &other.connect_options())
-        }
-        _ => false,
     }
 }
 

@@ -177,11 +177,11 @@ impl Writer<'_> {
     /// A value whose order is the same in both worlds: texts compare byte by byte, ids not at all.
     fn ordered(&self, expr: &Expr) -> Said<(Kind, String)> {
         let cell = self.value(expr)?;
-        match (cell.kind, self.dialect) {
-            (Kind::Uuid | Kind::Bytes | Kind::Bool | Kind::UtcTime, _) => Err(format!("{expr} is ordered here")),
-            (kind @ Kind::Text(_), Dialect::Postgres) => Ok((kind, format!("{} COLLATE \"C\"", cell.text))),
+        match cell.kind {
+            Kind::Uuid | Kind::Bytes | Kind::Bool | Kind::UtcTime => Err(format!("{expr} is ordered here")),
+            kind @ Kind::Text(_) => Ok((kind, self.dialect.byte_order(&cell.text))),
             // NaN is the largest float in PostgreSQL and in DataFusion, and cannot be in SQLite.
-            (kind, _) => Ok((kind, cell.text)),
+            kind => Ok((kind, cell.text)),
         }
     }
 
@@ -194,13 +194,7 @@ impl Writer<'_> {
         if pattern.contains(['\\', '\0']) {
             return None;
         }
-        let not = if like.negated { "NOT " } else { "" };
-        let (word, pattern) = match self.dialect {
-            Dialect::Postgres => ("LIKE", pattern.clone()),
-            // LIKE of SQLite knows no case.
-            Dialect::Sqlite => ("GLOB", pattern.chars().map(globbed).collect()),
-        };
-        Some(format!("({} {not}{word} {})", cell.text, self.dialect.text(&pattern)))
+        Some(self.dialect.like(&cell.text, like.negated, pattern))
     }
 
     fn typed(&self, kind: Kind, expr: &Expr) -> Option<String> {
@@ -234,10 +228,10 @@ impl Writer<'_> {
     /// A sort key.
     pub fn sort(&self, sort: &SortExpr) -> Said<String> {
         let cell = self.value(&sort.expr)?;
-        let text = match (cell.kind, self.dialect) {
+        let text = match cell.kind {
             // As base64 text and as bytes they have other orders.
-            (Kind::Bytes | Kind::UtcTime, _) => return Err(format!("{} is ordered here", sort.expr)),
-            (Kind::Text(_), Dialect::Postgres) => format!("{} COLLATE \"C\"", cell.text),
+            Kind::Bytes | Kind::UtcTime => return Err(format!("{} is ordered here", sort.expr)),
+            Kind::Text(_) => self.dialect.byte_order(&cell.text),
             _ => cell.text,
         };
         let direction = if sort.asc { "ASC" } else { "DESC" };
@@ -268,16 +262,14 @@ impl Writer<'_> {
             return Ok(Cell { text: format!("count({distinct}{counted}){filter}"), kind: Kind::Int, plain: false });
         }
         let cell = self.value(argument)?;
-        let text = match (func.name(), cell.kind, self.dialect) {
+        let text = match (func.name(), cell.kind) {
             // PostgreSQL adds whole numbers up as decimals.
-            ("sum", Kind::Int | Kind::Small, _) => format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text),
-            ("sum" | "avg" | "min" | "max", Kind::Float, _)
-            | ("min" | "max", Kind::Int | Kind::Small | Kind::Time, _)
-            | ("min" | "max", Kind::Text(_) | Kind::Uuid, Dialect::Sqlite) => {
+            ("sum", Kind::Int | Kind::Small) => format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text),
+            ("sum" | "avg" | "min" | "max", Kind::Float) | ("min" | "max", Kind::Int | Kind::Small | Kind::Time) => {
                 format!("{}({distinct}{}){filter}", func.name(), cell.text)
             }
-            ("min" | "max", Kind::Text(_), Dialect::Postgres) => {
-                format!("{}({} COLLATE \"C\"){filter}", func.name(), cell.text)
+            ("min" | "max", Kind::Text(_)) => {
+                format!("{}({}){filter}", func.name(), self.dialect.byte_order(&cell.text))
             }
             _ => return Err(unsaid(expr)),
         };
@@ -300,16 +292,6 @@ fn class(kind: Kind) -> DataType {
         Kind::Uuid => DataType::FixedSizeBinary(16),
         Kind::UtcTime => DataType::Timestamp(TimeUnit::Microsecond, None),
         kind => arrow_type(kind),
-    }
-}
-
-/// A character of a LIKE pattern as GLOB takes it.
-fn globbed(c: char) -> String {
-    match c {
-        '%' => "*".to_owned(),
-        '_' => "?".to_owned(),
-        '*' | '?' | '[' => format!("[{c}]"),
-        c => c.to_string(),
     }
 }
 

@@ -21,7 +21,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
-use self::block::{Builder, same};
+use self::block::Builder;
 pub use self::expressions::predicate;
 use super::scan::{RegistryScan, RegistryTable};
 use super::search::Search;
@@ -133,7 +133,7 @@ fn address(scan: &TableScan) -> usize {
 
 impl PartialEq for Pushed {
     fn eq(&self, other: &Self) -> bool {
-        self.scan.sql() == other.scan.sql() && same(self.scan.conn(), other.scan.conn()) && self.schema == other.schema
+        self.scan.sql() == other.scan.sql() && self.scan.conn().is(other.scan.conn()) && self.schema == other.schema
     }
 }
 impl Eq for Pushed {}
