@@ -191,8 +191,13 @@ impl From<DataFusionError> for Error {
         if let DataFusionError::SchemaError(inner, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
         {
-            let names = valid_fields.iter().map(|c| c.name.as_str());
-            return Self::not_found("column", &field.name, names).at(at);
+            let names = || valid_fields.iter().map(|c| c.name.as_str());
+            let mut unknown = Self::not_found("column", &field.name, names());
+            let slip = |known: &str| strsim::levenshtein(known, &field.name) <= 2;
+            if field.relation.is_none() && !nearest(&field.name, names()).is_some_and(slip) {
+                unknown.0.said.push_str(" (a text needs single quotes)");
+            }
+            return unknown.at(at);
         }
         let root = error.find_root();
         let kind = match root {
@@ -206,9 +211,16 @@ impl From<DataFusionError> for Error {
         // What a function says of the types it is given comes wrapped.
         let wrapped = said.split_once("coercion failed with: Error during planning: ").map(|(_, said)| said);
         let said = wrapped.map_or(said, |said| said.split(" No function matches").next().unwrap_or(said));
-        let said = said.trim_end_matches('.').to_owned();
+        let said = match said.strip_prefix("Cannot access field at argument 1: type ") {
+            Some(rest) => format!("no such column, and a value of type {} has no fields", first_word(rest)),
+            None => said.trim_end_matches('.').to_owned(),
+        };
         Self::new(kind, said).at(at).because(error)
     }
+}
+
+fn first_word(text: &str) -> &str {
+    text.split(' ').next().unwrap_or(text)
 }
 
 impl From<arrow::error::ArrowError> for Error {

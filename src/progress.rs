@@ -10,6 +10,9 @@ pub trait Progress: Send + Sync {
 pub trait Step: Send + Sync {
     /// So many more items and bytes are done.
     fn add(&self, items: u64, bytes: u64);
+
+    /// So many more folders were looked through.
+    fn looked(&self, folders: u64);
 }
 
 /// Tells nobody.
@@ -24,4 +27,6 @@ impl Progress for Silent {
 
 impl Step for Silent {
     fn add(&self, _items: u64, _bytes: u64) {}
+
+    fn looked(&self, _folders: u64) {}
 }

@@ -22,6 +22,7 @@ struct Bars;
 
 struct Bar {
     bar: ProgressBar,
+    folders: AtomicU64,
     bytes: AtomicU64,
 }
 
@@ -41,15 +42,31 @@ impl Progress for Bars {
         }
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
-        Box::new(Bar { bar, bytes: AtomicU64::new(0) })
+        let (folders, bytes) = Default::default();
+        Box::new(Bar { bar, folders, bytes })
     }
 }
 
 impl Step for Bar {
     fn add(&self, items: u64, bytes: u64) {
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        self.bar.set_message(indicatif::HumanBytes(bytes).to_string());
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.bar.inc(items);
+        self.tell();
+    }
+
+    fn looked(&self, folders: u64) {
+        self.folders.fetch_add(folders, Ordering::Relaxed);
+        self.tell();
+    }
+}
+
+impl Bar {
+    fn tell(&self) {
+        let bytes = indicatif::HumanBytes(self.bytes.load(Ordering::Relaxed));
+        self.bar.set_message(match self.folders.load(Ordering::Relaxed) {
+            0 => bytes.to_string(),
+            folders => format!("{folders} folders {bytes}"),
+        });
     }
 }
 
@@ -64,6 +81,7 @@ struct Lines;
 struct Line {
     what: String,
     begun: Instant,
+    folders: AtomicU64,
     items: AtomicU64,
     bytes: AtomicU64,
     told: Mutex<Instant>,
@@ -72,21 +90,37 @@ struct Line {
 impl Progress for Lines {
     fn begin(&self, what: &str, _total: Option<u64>) -> Box<dyn Step> {
         let now = Instant::now();
-        let (items, bytes) = Default::default();
-        Box::new(Line { what: what.to_owned(), begun: now, items, bytes, told: Mutex::new(now) })
+        let (folders, items, bytes) = Default::default();
+        Box::new(Line { what: what.to_owned(), begun: now, folders, items, bytes, told: Mutex::new(now) })
     }
 }
 
 impl Step for Line {
     fn add(&self, items: u64, bytes: u64) {
-        let items = self.items.fetch_add(items, Ordering::Relaxed) + items;
-        let bytes = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        self.items.fetch_add(items, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn looked(&self, folders: u64) {
+        self.folders.fetch_add(folders, Ordering::Relaxed);
+        self.tell();
+    }
+}
+
+impl Line {
+    fn tell(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() >= Duration::from_secs(1) {
-            *told = Instant::now();
-            let seconds = self.begun.elapsed().as_secs();
-            let line = serde_json::json!({"doing": self.what, "files": items, "bytes": bytes, "seconds": seconds});
-            eprintln!("{line}");
+        if told.elapsed() < Duration::from_secs(1) {
+            return;
         }
+        *told = Instant::now();
+        let [folders, files, bytes] = [&self.folders, &self.items, &self.bytes].map(|n| n.load(Ordering::Relaxed));
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let line = serde_json::json!({
+            "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds.round(),
+            "files_per_second": (files as f64 / seconds).round(),
+        });
+        eprintln!("{line}");
     }
 }

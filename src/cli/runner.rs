@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 
@@ -13,6 +13,9 @@ use super::script::{Piece, bind, first_place, pieces};
 use super::{Failed, progress};
 use crate::engine::session::Session;
 use crate::error::{Error, Kind, Place, Result};
+
+/// How long an interrupted statement may take to clean up.
+const LEAVE: Duration = Duration::from_millis(100);
 
 /// A session with what a script or a user sets.
 #[derive(Debug)]
@@ -129,6 +132,8 @@ impl Runner {
             done = work => done,
             _ = tokio::signal::ctrl_c() => {
                 session.cancel();
+                // What a COPY had begun to write is removed by its tasks, as they are dropped.
+                tokio::time::sleep(LEAVE).await;
                 Err(Error::new(Kind::Interrupted, "interrupted; what was applied before stays"))
             }
         };

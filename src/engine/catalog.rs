@@ -120,10 +120,19 @@ impl World {
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();
         // Without quotes, capitals are read as small letters.
-        if let Some(same) = names.iter().find(|known| *known != name && known.eq_ignore_ascii_case(name)) {
+        let capitals = |known: &&String| *known != name && known.eq_ignore_ascii_case(name);
+        if let Some(same) = names.iter().filter(|known| known.contains(char::is_uppercase)).find(capitals) {
             return Error::new(Kind::NotFound, format!("no {what} named '{name}'; \"{same}\" needs its double quotes"));
         }
         Error::not_found(what, name, names.iter().map(String::as_str))
+    }
+
+    /// The state of the session.
+    ///
+    /// # Errors
+    /// A session that has ended.
+    pub fn state(&self) -> OwnResult<SessionState> {
+        read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))
     }
 
     /// A table that stands for a query.
@@ -131,7 +140,7 @@ impl World {
     /// # Errors
     /// A query that cannot be planned.
     pub async fn view(&self, sql: &str) -> OwnResult<Arc<dyn TableProvider>> {
-        let state = read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))?;
+        let state = self.state()?;
         let plan = Box::pin(state.create_logical_plan(sql)).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
     }
@@ -329,7 +338,7 @@ fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>>
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
     let [with, without] = [true, false].map(|dated| search::datasets(registry, record, dated));
     let table = RegistryTable::query(registry.conn.clone(), with, search::dataset_columns(registry, record));
-    Some(Arc::new(table.without("ingest_date", without)))
+    Some(Arc::new(table.without("ingest_date", without).counted(&record.tags.name)))
 }
 
 /// An element as people see it: its own key has the name of the dimension.

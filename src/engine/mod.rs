@@ -3,6 +3,7 @@
 mod aggregate;
 pub mod arguments;
 mod catalog;
+mod files;
 pub mod functions;
 mod pushdown;
 pub mod reference;

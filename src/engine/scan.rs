@@ -7,15 +7,17 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, ReplaceChildrenOptions, Statistics,
 };
 use futures::StreamExt;
 
@@ -35,6 +37,8 @@ pub struct RegistryTable {
     pub keys: Vec<Vec<String>>,
     /// A table's name, or a subquery in parentheses.
     from: String,
+    /// The table that has at least as many rows.
+    pub counted: Option<String>,
     /// A column, and what stands for the table where that is not wanted.
     without: Option<(&'static str, String)>,
     schema: SchemaRef,
@@ -45,13 +49,22 @@ impl RegistryTable {
     pub fn new(conn: Conn, table: &Table) -> Self {
         let from = conn.table(&table.name);
         let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
-        Self { keys: keys.cloned().collect(), ..Self::query(conn, from, table.scanned()) }
+        let columns = table.scanned();
+        Self { keys: keys.cloned().collect(), ..Self::query(conn, from, columns).counted(&table.name) }
     }
 
     /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
         let schema = arrow_schema(&columns);
-        Self { conn, columns, keys: Vec::new(), from, without: None, schema }
+        let (keys, counted, without) = Default::default();
+        Self { conn, columns, keys, from, counted, without, schema }
+    }
+
+    /// The table that has at least as many rows, and hardly more.
+    #[must_use]
+    pub fn counted(mut self, table: &str) -> Self {
+        self.counted = Some(self.conn.table(table));
+        self
     }
 
     /// What stands for the table where a column is not wanted.
@@ -118,16 +131,27 @@ impl TableProvider for RegistryTable {
         if let Some(limit) = limit {
             sql.push_str(&format!(" LIMIT {limit}"));
         }
-        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns)))
+        let most = Most { table: self.counted.clone(), rows: limit };
+        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, most).estimated().await?))
     }
 }
 
+/// How many rows come at most, about.
+#[derive(Debug, Clone, Default)]
+pub struct Most {
+    /// A table that has as many.
+    pub table: Option<String>,
+    /// A number.
+    pub rows: Option<usize>,
+}
+
 /// One query of a registry, as a leaf of a plan.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct RegistryScan {
     conn: Conn,
     sql: String,
     columns: Vec<Scanned>,
+    most: Most,
     properties: Arc<PlanProperties>,
 }
 
@@ -143,9 +167,21 @@ impl RegistryScan {
     }
 
     /// A query whose columns come as these.
-    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>) -> Self {
+    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, most: Most) -> Self {
         let properties = single_partition(arrow_schema(&columns));
-        Self { conn, sql, columns, properties }
+        Self { conn, sql, columns, most, properties }
+    }
+
+    /// The same, with the database asked for the number of rows.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn estimated(mut self) -> Result<Self> {
+        if let Some(table) = self.most.table.take() {
+            let rows = self.conn.about(&table).await?;
+            self.most.rows = self.most.rows.into_iter().chain(rows).min();
+        }
+        Ok(self)
     }
 }
 
@@ -195,6 +231,16 @@ impl ExecutionPlan for RegistryScan {
         _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
         Ok(TreeNodeRecursion::Continue)
+    }
+
+    /// The number of rows is what DataFusion builds the smaller side of a join by.
+    fn statistics_from_inputs(
+        &self,
+        _input_stats: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        let rows = self.most.rows.map_or(Precision::Absent, Precision::Inexact);
+        Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }
 
     fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

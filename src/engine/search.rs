@@ -77,7 +77,8 @@ impl Search {
         let repo = self.access.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
         let from = found(&repo.registry, &self.record, &ranks, self.first);
-        Ok(Some(RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record))))
+        let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record));
+        Ok(Some(table.counted(&self.record.tags.name)))
     }
 }
 

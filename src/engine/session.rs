@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
@@ -15,11 +16,12 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
-use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
+use super::files::with_files;
 use super::functions;
 use super::pushdown::{Settings, divide};
 use super::sky::OneIsTrue;
@@ -31,6 +33,9 @@ use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
 use crate::repo::change::Outcome;
+
+/// Rows that are gathered before a part of a Parquet file is written.
+const ROW_GROUP: usize = 128 * 1024;
 
 /// A SQL session over one repository.
 pub struct Session {
@@ -83,22 +88,24 @@ impl Session {
             .with_default_catalog_and_schema("butler", "public")
             .with_extension(Arc::clone(&link))
             .with_option_extension(Settings::default());
+        config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
         // The order of a verb's rows means something.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
         let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<Stores>::default()).build()?;
+        let catalog = Arc::new(Catalog::new(&world));
+        let catalogs = MemoryCatalogProviderList::new();
+        catalogs.register_catalog("butler".to_owned(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
         let state = builder
+            .with_catalog_list(with_files(Arc::new(catalogs), &world))
             .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(DeedPlanner))
             .with_analyzer_rule(Arc::new(AggregateFace(Arc::clone(&world.access))))
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
             .build();
         let context = SessionContext::new_with_state(state);
-        let catalog = Arc::new(Catalog::new(&world));
-        context.register_catalog("butler", Arc::clone(&catalog) as Arc<dyn datafusion::catalog::CatalogProvider>);
-        let context = context.enable_url_table();
         let state = context.state_weak_ref();
         world.attach(move || state.upgrade().map(|s| s.read().clone()));
         aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
@@ -149,6 +156,7 @@ impl Session {
             .iter()
             .find(|t| !is_blank(&t.token))
             .map(|t| Place { line: t.span.start.line, column: t.span.start.column });
+        let literals = literals(&tokens);
         let parsed = parse(tokens)?;
         self.world.look().await?;
         match parsed {
@@ -156,7 +164,11 @@ impl Session {
             Parsed::Explain(statement) => self.explain(statement).await,
             Parsed::Assert(assertion) => self.assert(*assertion).await,
         }
-        .map_err(|e| e.at(place))
+        .map_err(|e| {
+            // Names of files have no place once they are parsed.
+            let file = literals.iter().find(|(text, _)| e.said().contains(&format!("{text}'")));
+            e.at(file.map(|(_, place)| *place).or(place))
+        })
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
@@ -273,6 +285,17 @@ impl Session {
             None => Err(Error::invalid(format!("{expr} has no value"))),
         }
     }
+}
+
+/// The texts in quotes and where they stand.
+fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, Place)> {
+    let text = |t: &TokenWithSpan| match &t.token {
+        Token::SingleQuotedString(text) if !text.is_empty() => {
+            Some((text.clone(), Place { line: t.span.start.line, column: t.span.start.column }))
+        }
+        _ => None,
+    };
+    tokens.iter().filter_map(text).collect()
 }
 
 /// The error for a function that stands where a value should.

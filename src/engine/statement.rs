@@ -10,9 +10,9 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor, Value, VisitMut,
-    WildcardAdditionalOptions,
+    BinaryOperator, Expr, Fetch, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName,
+    ObjectNamePart, Query, SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor,
+    Value, VisitMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -81,6 +81,12 @@ fn at(location: datafusion::sql::sqlparser::tokenizer::Location) -> Place {
     Place { line: location.line, column: location.column }
 }
 
+/// Where something stands, when that is known.
+fn spot(what: &impl Spanned) -> Option<Place> {
+    let start = what.span().start;
+    (start.line > 0).then(|| at(start))
+}
+
 /// Whether a token says nothing.
 pub fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
@@ -108,7 +114,9 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
                 "there are no transactions over several statements: each verb applies its work by itself",
             )),
             mut other => {
-                whole_rows(&mut other);
+                if let Ast::Query(query) = &mut other {
+                    plain(query)?;
+                }
                 let _ = other.visit(&mut UsingInWhere);
                 Ok(Parsed::Query(Statement::Statement(Box::new(other))))
             }
@@ -128,15 +136,27 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
     }
 }
 
-/// `FROM t` alone asks for all columns.
-fn whole_rows(statement: &mut Ast) {
-    if let Ast::Query(query) = statement
-        && let SetExpr::Select(select) = query.body.as_mut()
-        && select.flavor == SelectFlavor::FromFirstNoSelect
-    {
-        select.flavor = SelectFlavor::Standard;
-        select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+/// What may be said in other words: `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT.
+fn plain(query: &mut Query) -> OwnResult<()> {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        if select.flavor == SelectFlavor::FromFirstNoSelect {
+            select.flavor = SelectFlavor::Standard;
+            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+        }
+        if select.top.is_some() {
+            return Err(Error::new(Kind::Unsupported, "TOP is not understood; LIMIT at the end of the query is"));
+        }
     }
+    if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
+        let limit = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
+        let offset = match query.limit_clause.take() {
+            Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
+            _ => None,
+        };
+        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
+        query.fetch = None;
+    }
+    Ok(())
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {
@@ -163,7 +183,7 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> OwnResult<Sta
         }
         FunctionArguments::None => Vec::new(),
     };
-    let place = Some(at(call.name.span().start));
+    let place = spot(&call.name);
     let name = simple_name(&call.name).unwrap_or_default();
     if functions::find(&name).is_none() {
         let verbs = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
@@ -230,7 +250,7 @@ impl RelationPlanner for Functions {
                 None => return Ok(RelationPlanning::Original(Box::new(other))),
             },
         };
-        let place = Some(at(name.span().start));
+        let place = spot(&name);
         match simple_name(&name).and_then(|n| functions::find(&n)) {
             Some(function) => {
                 let plan = self.plan(function, args, context).map_err(|e| Error::from(e).at(place))?;
@@ -249,17 +269,20 @@ fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult
     })
 }
 
+/// Ends of names of table files that DataFusion does not read, and the functions that do.
+pub const READERS: [(&str, &str); 2] = [("ecsv", "read_ecsv"), ("fits", "read_fits")];
+
 /// The function that reads a table file, where DataFusion does not, with its argument and alias.
 fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
     let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
-    let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), .. })] = name.0.as_slice() else {
+    let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
         return None;
     };
-    let readers = [(".ecsv", "read_ecsv"), (".fits", "read_fits")];
-    let (_, reader) = readers.into_iter().find(|(end, _)| value.ends_with(end))?;
+    let (_, end) = value.rsplit_once('.')?;
+    let (_, reader) = READERS.into_iter().find(|reader| reader.0 == end)?;
     let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
     let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
-    Some((ObjectName::from(vec![Ident::new(reader)]), args, alias.clone()))
+    Some((ObjectName::from(vec![Ident::with_span(*span, reader)]), args, alias.clone()))
 }
 
 /// The table in a file.
@@ -276,12 +299,6 @@ fn table_file(name: &str) -> TableFactor {
         sample: None,
         index_hints: Vec::new(),
     }
-}
-
-/// Where an expression begins, when its parts know.
-fn known_place(expr: &Expr) -> Option<Place> {
-    let start = expr.span().start;
-    (start.line > 0).then(|| at(start))
 }
 
 /// A function that is not ours, if DataFusion has it.
@@ -318,7 +335,7 @@ impl Functions {
         let mut input = None;
         let mut named = false;
         for (position, arg) in args.into_iter().enumerate() {
-            let spot = match &arg {
+            let named_at = match &arg {
                 FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
                     Some(at(name.span.start))
                 }
@@ -338,7 +355,7 @@ impl Functions {
             let FunctionArgExpr::Expr(expr) = expr else {
                 return Err(Error::invalid(format!("{} takes no *", function.name)).into());
             };
-            let start = spot.or_else(|| known_place(&expr));
+            let start = named_at.or_else(|| spot(&expr));
             let argument = self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.at(start))?;
             match (argument.takes, expr) {
                 (Takes::Rows(_), Expr::Subquery(subquery)) => {

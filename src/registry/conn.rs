@@ -8,8 +8,8 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 use super::dialect::Dialect;
 use super::insert::Insert;
 use super::postgres::{Decoder, encode};
-use super::schema::{Scanned, Table, arrow_schema};
-use super::sqlite;
+use super::schema::{Kind, Scanned, Table, arrow_schema};
+use super::{ints, sqlite};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Batches as they come from the database.
@@ -23,6 +23,9 @@ const LIKELY_NEW: usize = 64;
 
 /// Up to how many rows an insert is one statement with literals.
 const FEW: usize = 16;
+
+/// Begins to write in SQLite, with 64 MiB for pages that are changed.
+const BEGIN: &str = "PRAGMA cache_size = -65536; BEGIN IMMEDIATE";
 
 /// A pool of connections to the database of a registry.
 #[derive(Debug, Clone)]
@@ -153,13 +156,22 @@ impl Conn {
         Ok(concat_batches(&schema, &batches)?)
     }
 
+    /// About how many rows a table has, as the database knows without counting; [`Conn::table`] gives its name.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn about(&self, table: &str) -> Result<Option<usize>> {
+        let rows = self.rows(self.dialect().about(table), vec![Scanned::plain("rows", Kind::Int)]).await?;
+        Ok(ints(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
+    }
+
     /// Begins a transaction that may write.
     ///
     /// # Errors
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with(BEGIN).await.map_err(|e| {
                 let file = pool.connect_options().get_filename().display().to_string();
                 Error::from(e).context(format_args!("writing to the registry database '{file}'"))
             })?),

@@ -18,6 +18,9 @@ pub enum Dialect {
 /// Names the Butler's own statements put in quotation marks.
 const QUOTED: [&str; 1] = ["group"];
 
+/// Bytes that a row of a table in PostgreSQL takes, about.
+const ROW: u64 = 150;
+
 impl Dialect {
     /// An identifier that came from outside, always quoted.
     pub fn quote(self, name: &str) -> String {
@@ -102,6 +105,19 @@ impl Dialect {
             (None, _) => String::new(),
         };
         if skip > 0 { format!("{limit} OFFSET {skip}") } else { limit }
+    }
+
+    /// The query for about how many rows a table has, whose name is written as in statements: in SQLite, rows are
+    /// numbered; a server that has not counted yet is asked for the size.
+    pub fn about(self, table: &str) -> String {
+        match self {
+            Self::Sqlite => format!("SELECT coalesce(max(rowid), 0) AS rows FROM {table}"),
+            Self::Postgres => format!(
+                "SELECT CASE WHEN reltuples > 0 THEN CAST(reltuples AS bigint) ELSE pg_relation_size(oid) / {ROW} END \
+                 AS rows FROM pg_class WHERE oid = to_regclass({})",
+                self.text(table)
+            ),
+        }
     }
 
     /// Whether the database knows how many rows there are, and plans joins and sorts of whole tables by that.

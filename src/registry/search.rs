@@ -4,6 +4,7 @@ use arrow::array::RecordBatch;
 
 use super::Registry;
 use super::dataset_types::TypeRecord;
+use super::dialect::Dialect;
 use super::schema::{Kind, Reading, Scanned};
 use crate::error::Result;
 use crate::model::collection::CollectionType;
@@ -51,19 +52,28 @@ fn named(name: &str, kind: Kind) -> Scanned {
 }
 
 /// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
-/// join. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+/// join. In SQLite, where looking up millions of random ids is slow, a dataset is first looked for as many rows away from
+/// its membership as the first one is: mostly both were written in one order. A membership in a RUN collection is the dataset's own: others are in collections of other types.
 pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
     let (key, role, _) = keys(registry);
-    let (date, join) = match dated {
-        true => (", d.ingest_date", format!(" JOIN {} d ON d.id = t.dataset_id", conn.table("dataset"))),
-        false => ("", String::new()),
+    let (dataset, tags) = (conn.table("dataset"), conn.table(&record.tags.name));
+    let (date, join) = match (dated, conn.dialect()) {
+        (false, _) => ("", String::new()),
+        (true, Dialect::Postgres) => (", d.ingest_date", format!(" JOIN {dataset} d ON d.id = t.dataset_id")),
+        (true, Dialect::Sqlite) => (
+            ", coalesce(d.ingest_date, (SELECT e.ingest_date FROM dataset e WHERE e.id = t.dataset_id)) AS ingest_date",
+            format!(
+                " LEFT JOIN {dataset} d ON d.id = t.dataset_id AND d.rowid = t.rowid + (SELECT e.rowid - m.rowid \
+                 FROM {tags} m JOIN {dataset} e ON e.id = m.dataset_id WHERE m.dataset_type_id = {} LIMIT 1)",
+                record.id
+            ),
+        ),
     };
     format!(
-        "(SELECT {}, r.name AS run{date} FROM {} t JOIN {} r ON r.{key} = t.{role} AND r.type = {}{join} \
+        "(SELECT {}, r.name AS run{date} FROM {tags} t JOIN {} r ON r.{key} = t.{role} AND r.type = {}{join} \
          WHERE t.dataset_type_id = {})",
         members(registry, record).join(", "),
-        conn.table(&record.tags.name),
         conn.table("collection"),
         CollectionType::Run as i64,
         record.id

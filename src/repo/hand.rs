@@ -68,6 +68,13 @@ impl<'a> Hand<'a> {
         }
     }
 
+    /// So many more folders were looked through.
+    pub fn looked(&self, folders: u64) {
+        if let Some(ticker) = &self.ticker {
+            ticker.looked(folders);
+        }
+    }
+
     /// Counts things that need no change, or cannot be had.
     pub fn note(&mut self, thing: &str, outcome: Outcome, detail: impl Into<String>, count: u64) {
         let at = self.things.iter().position(|t| t == thing).unwrap_or_else(|| {

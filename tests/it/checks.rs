@@ -1,7 +1,12 @@
-//! `check_files`: what the registry says of files against what is there.
+//! What is told of files: while raws are ingested, and by `check_files`.
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use butlersql::engine::session::Session;
+use butlersql::progress::{Progress, Step};
 
 use crate::world::{Db, Home};
 
@@ -53,4 +58,42 @@ fn files_are_what_the_registry_says_or_told() {
         let missing = home.sql("SELECT * FROM check_files('insid')");
         assert!(missing.err.contains("no collection named 'insid'; did you mean 'inside'?"), "{}", missing.err);
     }
+}
+
+/// Adds up what is told: items, bytes, folders.
+#[derive(Default)]
+struct Told([AtomicU64; 3]);
+
+struct Adding(Arc<Told>);
+
+impl Progress for Adding {
+    fn begin(&self, _what: &str, _total: Option<u64>) -> Box<dyn Step> {
+        Box::new(Self(Arc::clone(&self.0)))
+    }
+}
+
+impl Step for Adding {
+    fn add(&self, items: u64, bytes: u64) {
+        self.0.0[0].fetch_add(items, Ordering::Relaxed);
+        self.0.0[1].fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn looked(&self, folders: u64) {
+        self.0.0[2].fetch_add(folders, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_ingest_tells_folders_files_and_bytes() {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    let data = home.sample(&["--exposures", "12", "--nights", "2"]);
+    home.with_camera();
+    let told = Arc::<Told>::default();
+    let session = Session::with(&home.repo(), true, Arc::new(Adding(Arc::clone(&told)))).expect("a session");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(session.sql(&format!("CALL ingest_raws('{data}/raw', transfer => 'direct')"))).expect("raws");
+    let [files, bytes, folders] = told.0.each_ref().map(|n| n.load(Ordering::Relaxed).to_string());
+    assert_eq!(home.rows("SELECT count(*), sum(file_size) FROM files"), [format!("{files},{bytes}")]);
+    let found = std::process::Command::new("find").args([&format!("{data}/raw"), "-type", "d"]).output().expect("find");
+    assert_eq!(String::from_utf8_lossy(&found.stdout).lines().count().to_string(), folders);
 }

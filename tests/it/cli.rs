@@ -48,6 +48,15 @@ fn copy_exports_and_files_are_tables() {
         let back = with(&home, &["--format", "csv", "-c", &format!("SELECT * FROM '{file}' ORDER BY detector")]).ok();
         assert!(back.contains("R22_S00") && back.lines().count() == 3, "{format}: {back}");
     }
+    // What the shell writes is read again.
+    for format in ["tsv", "json", "jsonl", "arrow", "parquet"] {
+        let file = home.at(&format!("shown.{format}"));
+        let out = program().arg(home.repo()).args(["--format", format, "-c", TWO]).output().expect("runs").stdout;
+        std::fs::write(&file, out).expect("a file");
+        let back =
+            with(&home, &["--format", "csv", "-c", &format!("FROM '{file}' ORDER BY detector FETCH FIRST ROW ONLY")]);
+        assert_eq!(back.ok(), "detector,full_name\n0,R22_S00\n", "{format}");
+    }
 }
 
 #[test]

@@ -23,6 +23,22 @@ fn slips_of_the_pen() {
         ("SELECT * FROM registry.exposre", "no table named 'exposre'; did you mean 'exposure'?", "1:15"),
         ("SELECT obs_ID2 FROM exposure", "no column named 'obs_id2'; did you mean 'obs_id'?", "1:8"),
         (
+            "SELECT * FROM exposure WHERE observation_type = science",
+            "no column named 'science'; did you mean 'science_program'? (a text needs single quotes)",
+            "1:49",
+        ),
+        ("SELECT exposure.foo FROM exposure", "no such column, and a value of type Int64 has no fields", "1:1"),
+        ("SELECT * FROM \"Bias\"", "no table named 'Bias'; did you mean 'bias'?", "1:15"),
+        ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
+        ("SELECT * FROM 'nope.csv'", "there is no file 'nope.csv'", "1:15"),
+        ("SELECT * FROM 'nope*.parquet'", "there is no file 'nope*.parquet'", "1:15"),
+        ("SELECT * FROM 'nope.fits'", "nope.fits' does not exist", "1:15"),
+        (
+            "SELECT * FROM './Cargo.lock'",
+            "no table is known in './Cargo.lock': names of table files end in csv, tsv",
+            "1:15",
+        ),
+        (
             "SELECT * FROM find_frst('raw', 'x')",
             "no function named 'find_frst' yields rows; did you mean 'find_first'?",
             "1:15",

@@ -78,9 +78,9 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
         let mut builder = Builder { tables: &tables, named, limited: false };
         let said = builder.block(&node).and_then(|block| block.finish(node.schema()));
         match said {
-            Ok((conn, sql, columns)) => {
+            Ok(scan) => {
                 named = builder.named;
-                let scan = Arc::new(RegistryScan::new(conn, sql, columns));
+                let scan = Arc::new(scan);
                 let schema = Arc::clone(node.schema());
                 let node = LogicalPlan::Extension(Extension { node: Arc::new(Pushed { scan, schema }) });
                 Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))

@@ -28,6 +28,8 @@ pub struct Search {
 /// The raw files of one folder, or those named one by one.
 #[derive(Debug, Default)]
 pub struct Group {
+    /// How many folders were looked through for them.
+    pub folders: u64,
     /// Files that are understood.
     pub files: Vec<Found>,
     /// Files, indexes or locations that are not, with the reason.
@@ -87,7 +89,7 @@ pub fn groups<'a>(
                     let _turn = turns.acquire().await;
                     match folder {
                         Ok((place, folder)) => search.folder(&place, folder).await,
-                        Err(error) => Group { failures: vec![(path, error)], ..Group::default() },
+                        Err(error) => Group { folders: 1, failures: vec![(path, error)], ..Group::default() },
                     }
                 };
                 match tokio::spawn(work).await {
@@ -137,7 +139,7 @@ impl Search {
     /// The raw files of a folder.
     async fn folder(&self, place: &Place, folder: Folder) -> Group {
         let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
-        let mut group = Group::default();
+        let mut group = Group { folders: 1, ..Group::default() };
         if raws.is_empty() {
             return group;
         }
@@ -188,6 +190,7 @@ impl Search {
             // The regular expression does not concern files that were named.
             let only = Search { regex: any_of(&names), instruments: self.instruments.clone() };
             let mut part = Box::pin(only.folder(&parent, listing)).await;
+            group.folders += part.folders;
             group.files.append(&mut part.files);
             group.failures.append(&mut part.failures);
         }

@@ -73,6 +73,7 @@ impl Verb for IngestRaws {
         hand.begin("ingest_raws", None);
         let mut waiting: BTreeMap<(String, i64), Exposure> = BTreeMap::new();
         while let Some(group) = groups.next().await {
+            hand.looked(group.folders);
             self.collect(group, &mut waiting, hand)?;
             if waiting.len() >= CHUNK {
                 chunks.write(std::mem::take(&mut waiting), hand).await?;
