@@ -55,7 +55,7 @@ def ingest(home, url, rate):
     for sql in ["CALL create_repository()", "CALL register_instrument('LSSTComCam')"]:
         run(sql).communicate()
     begin = time.monotonic()
-    process = run(f"CALL ingest_raws('{url}/data/raw', transfer => 'direct', processes => {WORKERS})")
+    process = run(f"CALL ingest_raws('{url}/data/raw/LSSTComCam', transfer => 'direct', processes => {WORKERS})")
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begin
@@ -74,7 +74,7 @@ def gets(home, url, files):
     done = subprocess.run(
         ["curl", "-s", "-L", "--parallel", "--parallel-max", str(WORKERS), "--cacert", f"{PKI}/ca.pem", "--cert", proxy,
          "--key", f"{PKI}/proxy.key", "-w", "%{http_code}\\n", "-K", urls],
-        stdout=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     )
     return time.monotonic() - begin, len(files) - done.stdout.split().count("200")
 
@@ -87,7 +87,7 @@ def main():
         home = pathlib.Path(home)
         data = home / "data"
         subprocess.run([PROGRAM, "sample", data, "--exposures", str(options.exposures)], check=True, stdout=subprocess.DEVNULL)
-        indexes = sorted(str(path.relative_to(data)) for path in data.glob("raw/**/_index.json"))
+        indexes = sorted(str(path.relative_to(data)) for path in data.glob("raw/LSSTComCam/**/_index.json"))
         print("| door | raws | requests | for an exposure | refused | wall, s | loop of GETs, s | ratio | lost by it | requests × latency ÷ workers, s"
               " | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for name, settings, rate in RUNS:

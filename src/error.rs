@@ -212,15 +212,14 @@ impl From<DataFusionError> for Error {
         let wrapped = said.split_once("coercion failed with: Error during planning: ").map(|(_, said)| said);
         let said = wrapped.map_or(said, |said| said.split(" No function matches").next().unwrap_or(said));
         let said = match said.strip_prefix("Cannot access field at argument 1: type ") {
-            Some(rest) => format!("no such column, and a value of type {} has no fields", first_word(rest)),
+            Some(rest) => format!(
+                "no such column, and a value of type {} has no fields",
+                rest.split(" is not ").next().unwrap_or(rest)
+            ),
             None => said.trim_end_matches('.').to_owned(),
         };
         Self::new(kind, said).at(at).because(error)
     }
-}
-
-fn first_word(text: &str) -> &str {
-    text.split(' ').next().unwrap_or(text)
 }
 
 impl From<arrow::error::ArrowError> for Error {

@@ -118,8 +118,8 @@ impl Line {
         let [folders, files, bytes] = [&self.folders, &self.items, &self.bytes].map(|n| n.load(Ordering::Relaxed));
         let seconds = self.begun.elapsed().as_secs_f64();
         let line = serde_json::json!({
-            "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds.round(),
-            "files_per_second": (files as f64 / seconds).round(),
+            "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds as u64,
+            "files_per_second": (files as f64 / seconds) as u64,
         });
         eprintln!("{line}");
     }

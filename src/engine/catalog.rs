@@ -13,6 +13,7 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::files::is_file_name;
 use super::scan::RegistryTable;
 use super::tables::{Known, SMALL, VIEWS};
 use super::verb::{Deed, DeedExec, Face};
@@ -117,6 +118,9 @@ impl World {
         let Some(tables) = catalog.schema(schema) else {
             return Error::not_found("schema", schema, catalog.schemas.keys().copied());
         };
+        if schema == "public" && is_file_name(name) {
+            return Error::new(Kind::NotFound, format!("there is no file '{name}'"));
+        }
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();
         // Without quotes, capitals are read as small letters.

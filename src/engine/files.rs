@@ -37,6 +37,11 @@ pub fn with_files(catalogs: Arc<dyn CatalogProviderList>, world: &Arc<World>) ->
     Arc::new(DynamicFileCatalog::new(catalogs, Arc::new(Files(Arc::clone(world)))))
 }
 
+/// Whether a name can be meant for a file.
+pub fn is_file_name(name: &str) -> bool {
+    name.contains(['/', '*']) || FORMATS.iter().any(|format| format.0 == end(name))
+}
+
 /// The end of a file's name, after the last point.
 fn end(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, end)| end)
@@ -45,17 +50,16 @@ fn end(name: &str) -> &str {
 #[async_trait]
 impl UrlTableFactory for Files {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let ends = |formats: &[(&str, &str)]| formats.iter().any(|format| format.0 == end(name));
         // Functions of our own read the others.
-        if ends(&READERS) || (!ends(&FORMATS) && !name.contains(['/', '*'])) {
+        if READERS.iter().any(|reader| reader.0 == end(name)) || !is_file_name(name) {
             return Ok(None);
         }
         let state = self.0.state()?;
         let url = ListingTableUrl::parse(name)?;
         let store = state.runtime_env().object_store(&url)?;
         let first = url.list_all_files(&state, &store, "").await?.next().await.transpose()?;
-        let missing = || Error::new(Kind::NotFound, format!("there is no file '{name}'"));
-        let first = first.ok_or_else(missing)?;
+        // `World::unknown_table` tells of a file that is not there; the name may be one that is being made.
+        let Some(first) = first else { return Ok(None) };
         let found = first.location.as_ref();
         let Some((end, format)) = FORMATS.iter().find(|format| format.0 == end(found)) else {
             let known: Vec<_> = FORMATS.iter().chain(&READERS).map(|format| format.0).collect();
@@ -72,7 +76,7 @@ impl UrlTableFactory for Files {
         let factory = state.get_file_format_factory(format);
         let factory = factory.ok_or_else(|| Error::bug(format!("DataFusion does not know {format}")))?;
         let listing = ListingOptions::new(factory.create(&state, &options)?);
-        let config = ListingTableConfig::new(url).with_listing_options(listing.with_file_extension(""));
+        let config = ListingTableConfig::new(url).with_listing_options(listing.with_file_extension(format!(".{end}")));
         let config = config.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
         Ok(Some(Arc::new(ListingTable::try_new(config)?)))
     }
@@ -80,6 +84,9 @@ impl UrlTableFactory for Files {
 
 /// Whether a JSON file is one array, not a value a line.
 async fn is_array(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<bool> {
+    if file.size == 0 {
+        return Ok(false);
+    }
     let head = store.get_range(&file.location, 0..HEAD.min(file.size)).await?;
     Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }

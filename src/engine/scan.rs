@@ -132,7 +132,7 @@ impl TableProvider for RegistryTable {
             sql.push_str(&format!(" LIMIT {limit}"));
         }
         let most = Most { table: self.counted.clone(), rows: limit };
-        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, most).estimated().await?))
+        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, most).estimated().await))
     }
 }
 
@@ -172,16 +172,15 @@ impl RegistryScan {
         Self { conn, sql, columns, most, properties }
     }
 
-    /// The same, with the database asked for the number of rows.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn estimated(mut self) -> Result<Self> {
+    /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
+    pub async fn estimated(mut self) -> Self {
         if let Some(table) = self.most.table.take() {
-            let rows = self.conn.about(&table).await?;
-            self.most.rows = self.most.rows.into_iter().chain(rows).min();
+            match self.conn.about(&table).await {
+                Ok(rows) => self.most.rows = self.most.rows.into_iter().chain(rows).min(),
+                Err(error) => tracing::debug!("how many rows {table} has is not known: {error}"),
+            }
         }
-        Ok(self)
+        self
     }
 }
 

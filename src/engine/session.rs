@@ -166,7 +166,8 @@ impl Session {
         }
         .map_err(|e| {
             // Names of files have no place once they are parsed.
-            let file = literals.iter().find(|(text, _)| e.said().contains(&format!("{text}'")));
+            let file =
+                literals.iter().find(|(text, _)| ["'", "/"].iter().any(|c| e.said().contains(&format!("{c}{text}'"))));
             e.at(file.map(|(_, place)| *place).or(place))
         })
     }

@@ -148,6 +148,9 @@ fn plain(query: &mut Query) -> OwnResult<()> {
         }
     }
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
+        if !matches!(&query.limit_clause, None | Some(LimitClause::LimitOffset { limit: None, .. })) {
+            return Err(Error::invalid("LIMIT and FETCH say the same: only one can stand"));
+        }
         let limit = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
         let offset = match query.limit_clause.take() {
             Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,

@@ -53,7 +53,7 @@ fn named(name: &str, kind: Kind) -> Scanned {
 
 /// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
 /// join. In SQLite, where looking up millions of random ids is slow, a dataset is first looked for as many rows away from
-/// its membership as the first one is: mostly both were written in one order. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+/// its membership as some other one is: mostly both were written in one order. What is not there is looked up. A membership in a RUN collection is the dataset's own: others are in collections of other types.
 pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
     let (key, role, _) = keys(registry);
