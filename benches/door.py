@@ -15,12 +15,9 @@ import urllib.request
 PROGRAM, DOOR = os.environ["BENCH_PROGRAM"], os.environ["BENCH_DOOR"]
 PKI = os.environ["BUTLERSQL_TEST_DAV_PKI"]
 WORKERS = 16
-# What is measured: its name, options of the door, limit of the client's requests a second (0: none).
-RUNS = [
-    ("plain", ["--rate", "0"], 0),
-    ("latency 40 ms", ["--rate", "0", "--latency", "0.04"], 0),
-    ("at most 250/s", ["--rate", "250"], 240),
-]
+# What is measured: its name; of the door, seconds added to a request and requests a second before it refuses; the
+# client's own limit (0: none).
+RUNS = [("plain", 0, 0, 0), ("latency 40 ms", 0.04, 0, 0), ("at most 250/s", 0, 250, 240)]
 
 
 @contextlib.contextmanager
@@ -49,19 +46,24 @@ def ingest(home, url, rate):
     }
     settings.pop("LSST_RESOURCES_WEBDAV_CONFIG", None)
     repo = tempfile.mkdtemp(dir=home) + "/repo"
-    def run(sql, **options):
-        return subprocess.Popen([PROGRAM, repo, "-q", "--write", "--format", "csv", "-c", sql], env=settings,
-                                stdout=subprocess.PIPE, text=True, **options)
-    for sql in ["CALL create_repository()", "CALL register_instrument('LSSTComCam')"]:
-        run(sql).communicate()
+
+    def command(sql):
+        return [PROGRAM, repo, "-q", "--write", "--format", "csv", "-c", sql]
+
+    def answer(sql):
+        return subprocess.run(command(sql), env=settings, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    answer("CALL create_repository()")
+    answer("CALL register_instrument('LSSTComCam')")
     begin = time.monotonic()
-    process = run(f"CALL ingest_raws('{url}/data/raw/LSSTComCam', transfer => 'direct', processes => {WORKERS})")
+    call = command(f"CALL ingest_raws('{url}/data/raw/LSSTComCam', transfer => 'direct', processes => {WORKERS})")
+    process = subprocess.Popen(call, env=settings, stdout=subprocess.PIPE, text=True)
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - begin
     if status:
         sys.exit(said)
-    raws = int(run("SELECT count(*) FROM raw").communicate()[0].split()[-1])
+    raws = int(answer("SELECT count(*) FROM raw").split()[-1])
     return wall, usage.ru_maxrss / 1024, raws
 
 
@@ -90,16 +92,16 @@ def main():
         indexes = sorted(str(path.relative_to(data)) for path in data.glob("raw/LSSTComCam/**/_index.json"))
         print("| door | raws | requests | for an exposure | refused | wall, s | loop of GETs, s | ratio | lost by it | requests × latency ÷ workers, s"
               " | MiB |\n|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        for name, settings, rate in RUNS:
-            with door(data, settings) as (url, control):
+        for name, latency, refusing, rate in RUNS:
+            with door(data, ["--latency", str(latency), "--rate", str(refusing)]) as (url, control):
                 wall, memory, raws = ingest(home, url, rate)
                 seen = stats(control)
                 requests = sum(seen["requests"].values())
                 refused = sum(n for status, n in seen["statuses"].items() if status.endswith("429"))
                 loop, lost = gets(home, url, indexes) if name == "plain" else (None, None)
-            latency = f"{requests * 0.04 / WORKERS:.1f}" if "latency" in name else "–"
+            waited = f"{requests * latency / WORKERS:.1f}" if latency else "–"
             plain = [f"{loop:.1f}", f"{wall / loop:.2f}", str(lost)] if loop else ["–"] * 3
-            cells = [name, str(raws), str(requests), f"{requests / options.exposures:.3f}", str(refused), f"{wall:.1f}", *plain, latency, f"{memory:.0f}"]
+            cells = [name, str(raws), str(requests), f"{requests / options.exposures:.3f}", str(refused), f"{wall:.1f}", *plain, waited, f"{memory:.0f}"]
             print("| " + " | ".join(cells) + " |", flush=True)
 
 

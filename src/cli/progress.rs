@@ -18,13 +18,46 @@ pub fn display(quiet: bool) -> Arc<dyn Progress> {
     }
 }
 
+/// A running operation: what is done, and who shows it.
+struct Running<S> {
+    folders: AtomicU64,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    shown: S,
+}
+
+/// Shows how many folders, files and bytes are done.
+trait Show: Send + Sync {
+    fn show(&self, done: [u64; 3]);
+}
+
+impl<S: Show> Running<S> {
+    fn new(shown: S) -> Box<Self> {
+        let (folders, files, bytes) = Default::default();
+        Box::new(Self { folders, files, bytes, shown })
+    }
+
+    fn tell(&self) {
+        self.shown.show([&self.folders, &self.files, &self.bytes].map(|n| n.load(Ordering::Relaxed)));
+    }
+}
+
+impl<S: Show> Step for Running<S> {
+    fn add(&self, items: u64, bytes: u64) {
+        self.files.fetch_add(items, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.tell();
+    }
+
+    fn looked(&self, folders: u64) {
+        self.folders.fetch_add(folders, Ordering::Relaxed);
+        self.tell();
+    }
+}
+
 struct Bars;
 
-struct Bar {
-    bar: ProgressBar,
-    folders: AtomicU64,
-    bytes: AtomicU64,
-}
+struct Bar(ProgressBar);
 
 impl Progress for Bars {
     fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn Step> {
@@ -42,28 +75,15 @@ impl Progress for Bars {
         }
         bar.set_prefix(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(100));
-        let (folders, bytes) = Default::default();
-        Box::new(Bar { bar, folders, bytes })
+        Running::new(Bar(bar))
     }
 }
 
-impl Step for Bar {
-    fn add(&self, items: u64, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bar.inc(items);
-        self.tell();
-    }
-
-    fn looked(&self, folders: u64) {
-        self.folders.fetch_add(folders, Ordering::Relaxed);
-        self.tell();
-    }
-}
-
-impl Bar {
-    fn tell(&self) {
-        let bytes = indicatif::HumanBytes(self.bytes.load(Ordering::Relaxed));
-        self.bar.set_message(match self.folders.load(Ordering::Relaxed) {
+impl Show for Bar {
+    fn show(&self, [folders, files, bytes]: [u64; 3]) {
+        let bytes = indicatif::HumanBytes(bytes);
+        self.0.set_position(files);
+        self.0.set_message(match folders {
             0 => bytes.to_string(),
             folders => format!("{folders} folders {bytes}"),
         });
@@ -72,7 +92,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        self.0.finish_and_clear();
     }
 }
 
@@ -81,41 +101,23 @@ struct Lines;
 struct Line {
     what: String,
     begun: Instant,
-    folders: AtomicU64,
-    items: AtomicU64,
-    bytes: AtomicU64,
     told: Mutex<Instant>,
 }
 
 impl Progress for Lines {
     fn begin(&self, what: &str, _total: Option<u64>) -> Box<dyn Step> {
         let now = Instant::now();
-        let (folders, items, bytes) = Default::default();
-        Box::new(Line { what: what.to_owned(), begun: now, folders, items, bytes, told: Mutex::new(now) })
+        Running::new(Line { what: what.to_owned(), begun: now, told: Mutex::new(now) })
     }
 }
 
-impl Step for Line {
-    fn add(&self, items: u64, bytes: u64) {
-        self.items.fetch_add(items, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.tell();
-    }
-
-    fn looked(&self, folders: u64) {
-        self.folders.fetch_add(folders, Ordering::Relaxed);
-        self.tell();
-    }
-}
-
-impl Line {
-    fn tell(&self) {
+impl Show for Line {
+    fn show(&self, [folders, files, bytes]: [u64; 3]) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if told.elapsed() < Duration::from_secs(1) {
             return;
         }
         *told = Instant::now();
-        let [folders, files, bytes] = [&self.folders, &self.items, &self.bytes].map(|n| n.load(Ordering::Relaxed));
         let seconds = self.begun.elapsed().as_secs_f64();
         let line = serde_json::json!({
             "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds as u64,

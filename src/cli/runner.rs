@@ -132,7 +132,7 @@ impl Runner {
             done = work => done,
             _ = tokio::signal::ctrl_c() => {
                 session.cancel();
-                // What a COPY had begun to write is removed by its tasks, as they are dropped.
+                // The tasks of a COPY remove what it had begun to write as they are dropped; mostly that is done by then.
                 tokio::time::sleep(LEAVE).await;
                 Err(Error::new(Kind::Interrupted, "interrupted; what was applied before stays"))
             }

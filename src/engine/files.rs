@@ -39,7 +39,7 @@ pub fn with_files(catalogs: Arc<dyn CatalogProviderList>, world: &Arc<World>) ->
 
 /// Whether a name can be meant for a file.
 pub fn is_file_name(name: &str) -> bool {
-    name.contains(['/', '*']) || FORMATS.iter().any(|format| format.0 == end(name))
+    name.contains(['/', '*']) || FORMATS.iter().chain(&READERS).any(|known| known.0 == end(name))
 }
 
 /// The end of a file's name, after the last point.

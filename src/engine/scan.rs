@@ -37,7 +37,7 @@ pub struct RegistryTable {
     pub keys: Vec<Vec<String>>,
     /// A table's name, or a subquery in parentheses.
     from: String,
-    /// The table that has at least as many rows.
+    /// The table that has about as many rows.
     pub counted: Option<String>,
     /// A column, and what stands for the table where that is not wanted.
     without: Option<(&'static str, String)>,
@@ -60,7 +60,7 @@ impl RegistryTable {
         Self { conn, columns, keys, from, counted, without, schema }
     }
 
-    /// The table that has at least as many rows, and hardly more.
+    /// The table that has about as many rows.
     #[must_use]
     pub fn counted(mut self, table: &str) -> Self {
         self.counted = Some(self.conn.table(table));
@@ -131,17 +131,17 @@ impl TableProvider for RegistryTable {
         if let Some(limit) = limit {
             sql.push_str(&format!(" LIMIT {limit}"));
         }
-        let most = Most { table: self.counted.clone(), rows: limit };
-        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, most).estimated().await))
+        let estimate = Estimate { table: self.counted.clone(), rows: limit };
+        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, estimate).estimated().await))
     }
 }
 
-/// How many rows come at most, about.
+/// About how many rows come.
 #[derive(Debug, Clone, Default)]
-pub struct Most {
-    /// A table that has as many.
+pub struct Estimate {
+    /// Not many more or less than a table has.
     pub table: Option<String>,
-    /// A number.
+    /// No more than this.
     pub rows: Option<usize>,
 }
 
@@ -151,7 +151,7 @@ pub struct RegistryScan {
     conn: Conn,
     sql: String,
     columns: Vec<Scanned>,
-    most: Most,
+    estimate: Estimate,
     properties: Arc<PlanProperties>,
 }
 
@@ -167,16 +167,16 @@ impl RegistryScan {
     }
 
     /// A query whose columns come as these.
-    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, most: Most) -> Self {
+    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
-        Self { conn, sql, columns, most, properties }
+        Self { conn, sql, columns, estimate, properties }
     }
 
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
     pub async fn estimated(mut self) -> Self {
-        if let Some(table) = self.most.table.take() {
+        if let Some(table) = self.estimate.table.take() {
             match self.conn.about(&table).await {
-                Ok(rows) => self.most.rows = self.most.rows.into_iter().chain(rows).min(),
+                Ok(rows) => self.estimate.rows = self.estimate.rows.into_iter().chain(rows).min(),
                 Err(error) => tracing::debug!("how many rows {table} has is not known: {error}"),
             }
         }
@@ -238,7 +238,7 @@ impl ExecutionPlan for RegistryScan {
         _input_stats: &[Arc<Statistics>],
         _args: &StatisticsArgs,
     ) -> Result<Arc<Statistics>> {
-        let rows = self.most.rows.map_or(Precision::Absent, Precision::Inexact);
+        let rows = self.estimate.rows.map_or(Precision::Absent, Precision::Inexact);
         Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }
 

@@ -78,7 +78,8 @@ impl Search {
         let ranks = ranks(&repo, &self.names).await?;
         let from = found(&repo.registry, &self.record, &ranks, self.first);
         let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record));
-        Ok(Some(table.counted(&self.record.tags.name)))
+        let certified = self.record.calibs.as_ref().filter(|_| ranks.iter().any(|rank| rank.calibration));
+        Ok(Some(table.counted(&certified.unwrap_or(&self.record.tags).name)))
     }
 }
 

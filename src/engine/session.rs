@@ -21,7 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
-use super::files::with_files;
+use super::files::{is_file_name, with_files};
 use super::functions;
 use super::pushdown::{Settings, divide};
 use super::sky::OneIsTrue;
@@ -288,10 +288,10 @@ impl Session {
     }
 }
 
-/// The texts in quotes and where they stand.
+/// The names of files and where they stand.
 fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, Place)> {
     let text = |t: &TokenWithSpan| match &t.token {
-        Token::SingleQuotedString(text) if !text.is_empty() => {
+        Token::SingleQuotedString(text) if is_file_name(text) => {
             Some((text.clone(), Place { line: t.span.start.line, column: t.span.start.column }))
         }
         _ => None,

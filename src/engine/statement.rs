@@ -10,9 +10,8 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, Fetch, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, LimitClause, ObjectName,
-    ObjectNamePart, Query, SelectFlavor, SelectItem, SetExpr, Spanned, Statement as Ast, TableAlias, TableFactor,
-    Value, VisitMut, WildcardAdditionalOptions,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, SetExpr,
+    Spanned, Statement as Ast, TableAlias, TableFactor, Value, VisitMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -20,8 +19,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 use super::arguments::{Does, Function, Given, Takes};
 use super::catalog::World;
 use super::functions;
+use super::rewrite::{UsingInWhere, plain};
 use super::sky::PairsAsArguments;
-use super::using::UsingInWhere;
 use super::verb::{Face, constant, deed, plan};
 use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
 
@@ -134,32 +133,6 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
         },
         other => Ok(Parsed::Query(other)),
     }
-}
-
-/// What may be said in other words: `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT.
-fn plain(query: &mut Query) -> OwnResult<()> {
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        if select.flavor == SelectFlavor::FromFirstNoSelect {
-            select.flavor = SelectFlavor::Standard;
-            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
-        }
-        if select.top.is_some() {
-            return Err(Error::new(Kind::Unsupported, "TOP is not understood; LIMIT at the end of the query is"));
-        }
-    }
-    if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
-        if !matches!(&query.limit_clause, None | Some(LimitClause::LimitOffset { limit: None, .. })) {
-            return Err(Error::invalid("LIMIT and FETCH say the same: only one can stand"));
-        }
-        let limit = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
-        let offset = match query.limit_clause.take() {
-            Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
-            _ => None,
-        };
-        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
-        query.fetch = None;
-    }
-    Ok(())
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

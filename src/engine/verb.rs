@@ -237,7 +237,7 @@ impl ExtensionPlanner for Cells {
         _planning: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
         if let Some(pushed) = node.as_any().downcast_ref::<Pushed>() {
-            return Ok(Some(Arc::new(pushed.scan.as_ref().clone().estimated().await)));
+            return Ok(Some(Arc::new(pushed.scan.clone().estimated().await)));
         }
         let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
 
 use super::dialect::Dialect;
 use super::insert::Insert;
+use super::open::BEGIN_TO_WRITE;
 use super::postgres::{Decoder, encode};
 use super::schema::{Kind, Scanned, Table, arrow_schema};
 use super::{ints, sqlite};
@@ -23,9 +24,6 @@ const LIKELY_NEW: usize = 64;
 
 /// Up to how many rows an insert is one statement with literals.
 const FEW: usize = 16;
-
-/// Begins to write in SQLite, with 64 MiB for pages that are changed.
-const BEGIN: &str = "PRAGMA cache_size = -65536; BEGIN IMMEDIATE";
 
 /// A pool of connections to the database of a registry.
 #[derive(Debug, Clone)]
@@ -171,7 +169,7 @@ impl Conn {
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with(BEGIN).await.map_err(|e| {
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with(BEGIN_TO_WRITE).await.map_err(|e| {
                 let file = pool.connect_options().get_filename().display().to_string();
                 Error::from(e).context(format_args!("writing to the registry database '{file}'"))
             })?),

@@ -21,8 +21,10 @@ const CONNECTIONS: u32 = 32;
 /// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
 /// thread, which may be late: were there no room for the command, both would wait for each other.
 const COMMANDS: usize = 1 << 20;
-/// Memory for pages of an SQLite connection that reads; -16384 is 16 MiB.
+/// Memory for pages of an SQLite connection, in KiB below zero.
 const CACHE: &str = "-16384";
+/// Begins to write in SQLite; the connection keeps the memory that changed pages need.
+pub(super) const BEGIN_TO_WRITE: &str = "PRAGMA cache_size = -65536; BEGIN IMMEDIATE";
 
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,30 +52,34 @@ fn named(name: &str, kind: Kind) -> Scanned {
 }
 
 /// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
-/// join. In SQLite, where looking up millions of random ids is slow, a dataset is first looked for as many rows away from
-/// its membership as some other one is: mostly both were written in one order. What is not there is looked up. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+/// join. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+///
+/// In SQLite, where looking up millions of random ids is slow, a dataset is first looked for as many rows away from its
+/// membership as another one is, whichever comes first: mostly both were written in one order. Its id tells whether it
+/// is the right one; if not it is looked up, which costs hardly more than without the guess.
 pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
     let (key, role, _) = keys(registry);
-    let (dataset, tags) = (conn.table("dataset"), conn.table(&record.tags.name));
+    let [dataset, collection, tags] = ["dataset", "collection", &record.tags.name].map(|name| conn.table(name));
+    let kind = CollectionType::Run as i64;
     let (date, join) = match (dated, conn.dialect()) {
         (false, _) => ("", String::new()),
         (true, Dialect::Postgres) => (", d.ingest_date", format!(" JOIN {dataset} d ON d.id = t.dataset_id")),
         (true, Dialect::Sqlite) => (
-            ", coalesce(d.ingest_date, (SELECT e.ingest_date FROM dataset e WHERE e.id = t.dataset_id)) AS ingest_date",
+            ", coalesce(d.ingest_date, (SELECT e.ingest_date FROM dataset e WHERE e.id = t.dataset_id)) \
+             AS ingest_date",
             format!(
-                " LEFT JOIN {dataset} d ON d.id = t.dataset_id AND d.rowid = t.rowid + (SELECT e.rowid - m.rowid \
-                 FROM {tags} m JOIN {dataset} e ON e.id = m.dataset_id WHERE m.dataset_type_id = {} LIMIT 1)",
+                " LEFT JOIN dataset d ON d.id = t.dataset_id AND d.rowid = t.rowid + (SELECT e.rowid - m.rowid \
+                 FROM {tags} m JOIN {collection} c ON c.{key} = m.{role} AND c.type = {kind} \
+                 JOIN dataset e ON e.id = m.dataset_id WHERE m.dataset_type_id = {} LIMIT 1)",
                 record.id
             ),
         ),
     };
     format!(
-        "(SELECT {}, r.name AS run{date} FROM {tags} t JOIN {} r ON r.{key} = t.{role} AND r.type = {}{join} \
-         WHERE t.dataset_type_id = {})",
+        "(SELECT {}, r.name AS run{date} FROM {tags} t JOIN {collection} r ON r.{key} = t.{role} \
+         AND r.type = {kind}{join} WHERE t.dataset_type_id = {})",
         members(registry, record).join(", "),
-        conn.table("collection"),
-        CollectionType::Run as i64,
         record.id
     )
 }

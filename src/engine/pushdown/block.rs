@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Aggregate, Expr, Join, Limit, LogicalPlan, TableS
 use datafusion::scalar::ScalarValue;
 
 use super::expressions::{Cell, Said, Writer, equal};
-use crate::engine::scan::{Most, RegistryScan, RegistryTable};
+use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
 use crate::registry::schema::{Scanned, arrow_type};
@@ -30,8 +30,8 @@ pub struct Block {
     order: Vec<String>,
     skip: u64,
     fetch: Option<u64>,
-    /// A table that has at least as many rows.
-    counted: Option<String>,
+    /// How many rows it has before some are cut off.
+    estimate: Estimate,
 }
 
 /// Makes blocks of plans.
@@ -46,8 +46,8 @@ pub struct Builder<'a> {
 
 impl Block {
     fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
-        let (keys, group, having, order, counted) = Default::default();
-        Self { conn, cells, from, keys, filters, group, having, order, skip: 0, fetch: None, counted }
+        let (keys, group, having, order, estimate) = Default::default();
+        Self { conn, cells, from, keys, filters, group, having, order, skip: 0, fetch: None, estimate }
     }
 
     fn dialect(&self) -> Dialect {
@@ -84,9 +84,17 @@ impl Block {
             columns.push(Scanned { nullable: field.is_nullable(), ..Scanned::plain(field.name(), cell.kind) });
         }
         let names: Vec<_> = columns.iter().map(|c| c.name.clone()).collect();
-        let rows = if self.is_one_row() { Some(1) } else { self.fetch.and_then(|rows| usize::try_from(rows).ok()) };
-        let sql = self.select(&names);
-        Ok(RegistryScan::new(self.conn, sql, columns, Most { table: self.counted, rows }))
+        let (sql, estimate) = (self.select(&names), self.estimate());
+        Ok(RegistryScan::new(self.conn, sql, columns, estimate))
+    }
+
+    /// About how many rows it yields.
+    fn estimate(&self) -> Estimate {
+        if self.is_one_row() {
+            return Estimate { table: None, rows: Some(1) };
+        }
+        let fetch = self.fetch.and_then(|rows| usize::try_from(rows).ok());
+        Estimate { rows: self.estimate.rows.into_iter().chain(fetch).min(), ..self.estimate.clone() }
     }
 
     fn select(&self, names: &[String]) -> String {
@@ -200,8 +208,8 @@ impl Builder<'_> {
         let fetch = scan.fetch.map(|fetch| fetch as u64);
         let named = |column: &String| table.columns.iter().find(|c| c.name == *column).map(|c| cell(c).text);
         let keys = table.keys.iter().filter_map(|key| key.iter().map(named).collect()).collect();
-        let counted = table.counted.clone();
-        Ok(Block { fetch, keys, counted, ..Block::new(table.conn.clone(), cells, from, filters) })
+        let estimate = Estimate { table: table.counted.clone(), rows: None };
+        Ok(Block { fetch, keys, estimate, ..Block::new(table.conn.clone(), cells, from, filters) })
     }
 
     /// The block as a table of another.
@@ -212,7 +220,7 @@ impl Builder<'_> {
             |(cell, name): (&Cell, &String)| Cell { text: format!("{alias}.{name}"), kind: cell.kind, plain: true };
         let cells = block.cells.iter().zip(&names).map(of).collect();
         let from = vec![format!("({}) AS {alias}", block.select(&names))];
-        Block { counted: block.counted, ..Block::new(block.conn, cells, from, Vec::new()) }
+        Block { estimate: block.estimate(), ..Block::new(block.conn, cells, from, Vec::new()) }
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Said<Block> {
@@ -283,30 +291,30 @@ impl Builder<'_> {
         }
     }
 
-    /// Whether a join is for the database, and the table that has at least as many rows. SQLite joins row by row, and
+    /// Whether a join is for the database, and about how many rows it yields. SQLite joins row by row, and
     /// without statistics it may do so by any index; that pays when one side is found by a key, and not all rows are
     /// wanted.
-    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<Option<String>> {
+    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<Estimate> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for (one, other) in &join.on {
             ours.push(writing(left, join.left.schema(), |writer| writer.value(one))?.text);
             theirs.push(writing(right, join.right.schema(), |writer| writer.value(other))?.text);
         }
-        let counted = match (right.finds(&theirs), left.finds(&ours) && join.join_type != JoinType::Left) {
-            (true, _) => left.counted.clone(),
-            (false, true) => right.counted.clone(),
-            (false, false) if left.dialect().has_statistics() => None,
+        let estimate = match (right.finds(&theirs), left.finds(&ours) && join.join_type != JoinType::Left) {
+            (true, _) => left.estimate.clone(),
+            (false, true) => right.estimate.clone(),
+            (false, false) if left.dialect().has_statistics() => Estimate::default(),
             (false, false) => return Err(format!("tables without a key of {} are joined here", all(&ours))),
         };
         let whole = left.filters.is_empty() && right.filters.is_empty() && !self.limited;
         if whole && !left.dialect().has_statistics() {
             return Err("whole tables are joined here".to_owned());
         }
-        Ok(counted)
+        Ok(estimate)
     }
 
     fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let counted = self.pays(join, &left, &right)?;
+        let estimate = self.pays(join, &left, &right)?;
         let mut on = conditions(join, &left, &right)?;
         let (mut cells, mut from, mut filters, mut keys) = (left.cells, left.from, left.filters, left.keys);
         cells.extend(right.cells);
@@ -319,16 +327,16 @@ impl Builder<'_> {
         let mut more = right.from.into_iter();
         from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
         from.extend(more);
-        Ok(Block { keys, counted, ..Block::new(left.conn, cells, from, filters) })
+        Ok(Block { keys, estimate, ..Block::new(left.conn, cells, from, filters) })
     }
 
     fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let counted = self.pays(join, &left, &right)?;
+        let estimate = self.pays(join, &left, &right)?;
         let on = conditions(join, &left, &right)?;
         let (mut cells, mut from) = (left.cells, left.from);
         cells.extend(right.cells);
         from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
-        Ok(Block { keys: left.keys, counted, ..Block::new(left.conn, cells, from, left.filters) })
+        Ok(Block { keys: left.keys, estimate, ..Block::new(left.conn, cells, from, left.filters) })
     }
 
     /// Rows of one side that the other has a partner for.

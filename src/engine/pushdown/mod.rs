@@ -42,7 +42,7 @@ impl ConfigExtension for Settings {
 #[derive(Debug, Clone)]
 pub struct Pushed {
     /// The query.
-    pub scan: Arc<RegistryScan>,
+    pub scan: RegistryScan,
     schema: DFSchemaRef,
 }
 
@@ -80,7 +80,6 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
         match said {
             Ok(scan) => {
                 named = builder.named;
-                let scan = Arc::new(scan);
                 let schema = Arc::clone(node.schema());
                 let node = LogicalPlan::Extension(Extension { node: Arc::new(Pushed { scan, schema }) });
                 Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))

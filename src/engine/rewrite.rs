@@ -1,14 +1,44 @@
-//! Columns of `USING` that `WHERE` names alone, which DataFusion 55 takes for ambiguous: their owner is written before
-//! them.
+//! What people write and DataFusion 55 does not understand, in words that it does.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, JoinConstraint, JoinOperator, Query, Select, TableFactor, VisitMut, VisitorMut,
+    Expr, Fetch, Ident, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr,
+    TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::statement::simple_name;
+use crate::error::{Error, Kind, Result};
+
+/// `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT; of the outermost query.
+///
+/// # Errors
+/// TOP, and FETCH beside LIMIT.
+pub fn plain(query: &mut Query) -> Result<()> {
+    if let SetExpr::Select(select) = query.body.as_mut() {
+        if select.flavor == SelectFlavor::FromFirstNoSelect {
+            select.flavor = SelectFlavor::Standard;
+            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
+        }
+        if select.top.is_some() {
+            return Err(Error::new(Kind::Unsupported, "TOP is not understood; LIMIT at the end of the query is"));
+        }
+    }
+    if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
+        if !matches!(&query.limit_clause, None | Some(LimitClause::LimitOffset { limit: None, .. })) {
+            return Err(Error::invalid("LIMIT and FETCH say the same: only one can stand"));
+        }
+        let limit = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
+        let offset = match query.limit_clause.take() {
+            Some(LimitClause::LimitOffset { limit: None, offset, .. }) => offset,
+            _ => None,
+        };
+        query.limit_clause = Some(LimitClause::LimitOffset { limit: Some(limit), offset, limit_by: Vec::new() });
+        query.fetch = None;
+    }
+    Ok(())
+}
 
 /// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.
 pub struct UsingInWhere;
