@@ -6,9 +6,6 @@ of the client and of the server together; medians of runs that take turns.
 """
 
 import argparse
-import contextlib
-import glob
-import json
 import os
 import pathlib
 import re
@@ -17,12 +14,20 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
+import zlib
 
-PROGRAM, BUTLER, DUCKDB = (os.environ[f"BENCH_{name}"] for name in ("PROGRAM", "BUTLER", "DUCKDB"))
-POSTGRES = os.environ["BUTLERSQL_TEST_POSTGRES"]
-TICKS = os.sysconf("SC_CLK_TCK")
+from measure import POSTGRES, PROGRAM, Server, apart, butlersql, make_database, measured, rows
+
+BUTLER, DUCKDB = os.environ["BENCH_BUTLER"], os.environ["BENCH_DUCKDB"]
 HEAD = "from lsst.daf.butler import Butler\nbutler = Butler(REPO)\nout = open(OUT, 'w')\n"
+# The formatter of raws is in a package of its own, and only named here.
+FORMATTER = (
+    "import sys, types\nfrom lsst.daf.butler import FormatterV2\n"
+    "body = {'__module__': 'lsst.obs.lsst.rawFormatter'}\n"
+    "for name in ['lsst.obs', 'lsst.obs.lsst', 'lsst.obs.lsst.rawFormatter']:\n"
+    "    sys.modules[name] = types.ModuleType(name)\n"
+    "sys.modules[name].LsstComCamRawFormatter = type('LsstComCamRawFormatter', (FormatterV2,), body)\n"
+)
 SCIENCE = "instrument='LSSTComCam' AND exposure.observation_type='science'"
 
 # A question: its name; the SQL of butlersql; the SQL of the database (None: it cannot say it); the Butler's Python.
@@ -112,56 +117,6 @@ QUESTIONS = [
 ]
 
 
-def butlersql(repo, *arguments, **options):
-    return subprocess.run([PROGRAM, repo, *arguments], check=True, text=True, **options)
-
-
-def rows(repo, sql):
-    out = butlersql(repo, "-q", "--format", "jsonl", "-c", sql, stdout=subprocess.PIPE).stdout
-    return [json.loads(line) for line in out.splitlines()]
-
-
-class Server:
-    """CPU seconds of PostgreSQL: of the processes that live, and of those that have ended."""
-
-    def __init__(self):
-        self.pid = int(pathlib.Path(os.environ["BENCH_POSTMASTER"]).read_text().split()[0])
-
-    def used(self):
-        total, alive = 0, 0
-        for path in glob.glob("/proc/[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                fields = pathlib.Path(path).read_text().rsplit(")", 1)[1].split()
-                own = int(path.split("/")[2]) == self.pid
-                if own or int(fields[1]) == self.pid:
-                    total += sum(map(int, fields[11:13])) + (sum(map(int, fields[13:15])) if own else 0)
-                    alive += 1
-        return total / TICKS, alive
-
-    def settled(self, alive):
-        for _ in range(200):
-            used, now = self.used()
-            if now <= alive:
-                return used
-            time.sleep(0.01)
-        return used
-
-
-def measured(command, server, out=None):
-    """Client and server CPU seconds, wall seconds, and peak memory in MiB of one run."""
-    before, alive = server.used()
-    begin = time.monotonic()
-    with open(out, "w") if out else contextlib.nullcontext(subprocess.DEVNULL) as stdout:
-        process = subprocess.Popen(command, stdout=stdout, stderr=subprocess.PIPE)
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - begin
-    if status:
-        sys.exit(f"{command}: {said.decode()[-2000:]}")
-    client = usage.ru_utime + usage.ru_stime
-    return client + server.settled(alive) - before, wall, usage.ru_maxrss / 1024
-
-
 def agreed(question, paths):
     """How many rows the answers have, which must hold the same ones."""
     answers = {who: answer(path, named=who == "butlersql") for who, path in paths.items()}
@@ -183,25 +138,6 @@ def answer(path, named):
     lines = pathlib.Path(path).read_text().splitlines()[int(named):]
     plain = (line.replace('"', "") for line in lines if line)
     return sorted(",".join(cell(c) for c in line.split(",")) for line in plain)
-
-
-def apart(work):
-    """Does something in a process of its own: the memory of this one counts for all that it starts."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writer, str(work()).encode())
-        except SystemExit as error:
-            print(error, file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    os.close(writer)
-    with open(reader) as pipe:
-        said = pipe.read()
-    if os.waitpid(child, 0)[1]:
-        sys.exit(1)
-    return int(said)
 
 
 class Bench:
@@ -303,12 +239,12 @@ class Bench:
         return size, {who: [statistics.median(run[i] for run in all) for i in range(3)] for who, all in taken.items()}
 
 
-def build(home, data, seed, repo):
-    butlersql(
-        repo, "-q", "-f", "sql/rtn103/campaign.sql", "-v", f"DATA={data}", "-v", f"SEED={seed}",
+def campaign(data, seed, repo):
+    """The command that builds a repository by all steps of RTN-103."""
+    return [
+        PROGRAM, repo, "-q", "-f", "sql/rtn103/campaign.sql", "-v", f"DATA={data}", "-v", f"SEED={seed}",
         "-v", f"GOOD_VISITS={data}/dp1_good_visits.txt", "-v", f"SKYMAP={data}/demo.skymap.config",
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )
+    ]
 
 
 def imports(home, name, repo, runs, server, with_butler):
@@ -317,7 +253,7 @@ def imports(home, name, repo, runs, server, with_butler):
     if not folder.exists():
         butlersql(repo, "-q", "--write", "-c", f"CALL export('{folder}', collections => 'LSSTComCam/raw/all')",
                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    taken = {"butlersql": [], "Butler": []}
+    taken, held = {"butlersql": [], "Butler": []}, set()
     for run in range(runs):
         for who in ["butlersql"] + (["Butler"] if with_butler and run == 0 else []):
             fresh = str(home / f"import-{name}-{who}-{run}")
@@ -333,17 +269,21 @@ def imports(home, name, repo, runs, server, with_butler):
                 call = f"CALL import('/', export_file => '{folder}/export.yaml', transfer => 'direct')"
                 command = [PROGRAM, fresh, "-q", "--write", "-c", call]
             else:
-                code = (f"from lsst.daf.butler import Butler\nButler({fresh!r}, writeable=True)"
+                code = (f"{FORMATTER}from lsst.daf.butler import Butler\nButler({fresh!r}, writeable=True)"
                         f".import_(directory='/', filename='{folder}/export.yaml', transfer='direct')")
                 command = [BUTLER, "-c", code]
             taken[who].append(measured(command, server))
+            held.add(apart(lambda: holdings(fresh)))
             shutil.rmtree(fresh)
+    if len(held) != 1:
+        sys.exit(f"import of all raws, {name}: the repositories differ")
     return "", {who: [statistics.median(run[i] for run in all) for i in range(3)] for who, all in taken.items() if all}
 
 
-def make_database(name):
-    for database, sql in [("postgres", f"CREATE DATABASE {name}"), (name, "CREATE EXTENSION btree_gist")]:
-        subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/{database}", "-c", sql], check=True)
+def holdings(repo):
+    """A checksum of the raws of a repository and their files."""
+    sql = "SELECT instrument, detector, exposure, dataset_id, run, f.path, f.file_size FROM raw r JOIN files f USING (dataset_id) ORDER BY dataset_id"
+    return zlib.crc32(butlersql(repo, "-q", "--format", "csv", "-c", sql, stdout=subprocess.PIPE).stdout.encode())
 
 
 def line(name, question, size, costs):
@@ -387,7 +327,8 @@ def run(options, home):
         if database == "postgres":
             make_database("bench")
             seed.write_text(f"datastore: {{name: ccms1}}\nregistry: {{db: '{POSTGRES}/bench'}}\n")
-        build(home, data, seed, repo)
+        built = measured(campaign(data, seed, repo), server)
+        print(line(name, "all steps of RTN-103, once", "", {"butlersql": built}), flush=True)
         if database == "postgres":
             subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/bench", "-c", "VACUUM ANALYZE"], check=True)
         bench = Bench(home, name, repo, database, server)
@@ -397,7 +338,7 @@ def run(options, home):
             if not options.only or options.only in question[0]:
                 print(line(name, question[0], *bench.ask(question, options.runs)), flush=True)
         if options.imports:
-            print(line(name, "import of all raws", *imports(home, name, repo, 3, server, not options.without_butler)), flush=True)
+            print(line(name, "import of all raws", *imports(home, name, repo, options.runs, server, not options.without_butler)), flush=True)
 
 
 if __name__ == "__main__":

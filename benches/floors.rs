@@ -1,5 +1,5 @@
-//! What the floors of the program take by themselves: reading indexes, export files and regions, and scanning a registry
-//! (in SQLite, and in PostgreSQL where `BUTLERSQL_TEST_POSTGRES` names a server).
+//! What the floors of the program take by themselves: reading indexes, export files and regions, planning and doing an
+//! ingest, and scanning a registry (in SQLite, and in PostgreSQL where `BUTLERSQL_TEST_POSTGRES` names a server).
 
 use std::fs;
 use std::hint::black_box;
@@ -12,27 +12,37 @@ use butlersql::format::export_yaml::Export;
 use butlersql::format::index::parse_index;
 use butlersql::progress::Silent;
 use butlersql::sphere::region::Region;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use datafusion::arrow::array::AsArray;
 use tokio::runtime::Runtime;
 
 const EXPOSURES: u64 = 1000;
 
-/// A new repository with the raws and visits of a sample.
-fn repository(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
+/// A new repository without raws.
+fn empty(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
     let repo = home.join(name).display().to_string();
     let seed_file = home.join(format!("{name}.yaml"));
     fs::write(&seed_file, seed).expect("a seed file");
     let session = Session::with(&repo, true, Arc::new(Silent)).expect("a session");
-    for call in [
-        format!("CALL create_repository(seed_config => '{}')", seed_file.display()),
-        "CALL register_instrument('LSSTComCam')".to_owned(),
-        format!("CALL ingest_raws('{}/data/raw/LSSTComCam', transfer => 'direct')", home.display()),
-        "CALL define_visits('LSSTComCam')".to_owned(),
-    ] {
-        runtime.block_on(session.sql(&call)).expect("done");
+    let create = format!("CALL create_repository(seed_config => '{}')", seed_file.display());
+    for call in [&create, "CALL register_instrument('LSSTComCam')"] {
+        runtime.block_on(session.sql(call)).expect("done");
     }
     session
+}
+
+/// A new repository with the raws and visits of a sample.
+fn repository(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
+    let session = empty(runtime, home, name, seed);
+    for call in [&ingest(home), "CALL define_visits('LSSTComCam')"] {
+        runtime.block_on(session.sql(call)).expect("done");
+    }
+    session
+}
+
+/// The call that ingests the raws of the sample.
+fn ingest(home: &Path) -> String {
+    format!("CALL ingest_raws('{}/data/raw/LSSTComCam', transfer => 'direct', fail_fast => true)", home.display())
 }
 
 fn floors(criterion: &mut Criterion) {
@@ -73,6 +83,26 @@ fn floors(criterion: &mut Criterion) {
             let all = regions.iter().map(|bytes| Region::decode(bytes).expect("a region").envelope(7).len());
             black_box(all.sum::<usize>())
         });
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("ingest");
+    group.sample_size(10).throughput(Throughput::Elements(EXPOSURES));
+    let call = ingest(home.path());
+    let mut next = 0;
+    let mut fresh = || {
+        next += 1;
+        empty(&runtime, home.path(), &format!("fresh{next}"), "{}\n")
+    };
+    let planned = fresh();
+    let explain = format!("EXPLAIN {call}");
+    group.bench_function("plan", |b| b.iter(|| runtime.block_on(planned.sql(&explain)).expect("a plan")));
+    group.bench_function("into a new repository", |b| {
+        let done = |session: Session| runtime.block_on(session.sql(&call)).expect("ingested");
+        b.iter_batched(&mut fresh, done, BatchSize::PerIteration);
+    });
+    group.bench_function("again, nothing new", |b| {
+        b.iter(|| runtime.block_on(session.sql(&call)).expect("ingested"));
     });
     group.finish();
 

@@ -121,12 +121,25 @@ async fn delete_overlaps(
 /// # Errors
 /// Rows without a key, or what the database says.
 pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<RecordBatch> {
+    let columns: Vec<_> =
+        table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
+    keyed_values(registry, table, columns, rows).await
+}
+
+/// Some columns of the records of a table that have the keys of these rows.
+///
+/// # Errors
+/// Rows without a key, or what the database says.
+pub async fn keyed_values(
+    registry: &Registry,
+    table: &Table,
+    columns: Vec<Scanned>,
+    rows: &RecordBatch,
+) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     if let Some(missing) = table.primary_key.iter().find(|key| rows.column_by_name(key).is_none()) {
         return Err(Error::invalid(format!("records of '{}' need the column '{missing}'", table.name)));
     }
-    let columns: Vec<_> =
-        table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
     let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
     let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
     let mut found = Vec::new();

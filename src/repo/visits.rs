@@ -1,6 +1,6 @@
 //! `define_visits`: exposures become visits with regions on the sky.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -21,6 +21,7 @@ use crate::instrument::camera::{Camera, Pointing};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
 use crate::registry::rows::{batch, constant_text, strict_cast};
+use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::texts;
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
@@ -38,6 +39,8 @@ pub struct DefineVisits {
 
 /// Visits written in one transaction.
 const CHUNK: usize = 128;
+/// Exposures read at once, if no sequence is longer.
+const PORTION: usize = 1024;
 /// The systems visits belong to: each exposure by itself, and sequences of exposures.
 const SYSTEMS: [(i64, &str); 2] = [(0, "one-to-one"), (2, "by-seq-start-end")];
 
@@ -76,53 +79,71 @@ impl Verb for DefineVisits {
         let camera = self.instrument.camera.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("the instrument file of {name} does not describe its camera"))
         })?;
-        let exposures = self.exposures(&repo, rows).await?;
-        let visits = visits(exposures);
-        if visits.is_empty() {
-            hand.note("visit", Outcome::Existing, "no exposure is on the sky", 1);
-            return Ok(());
+        let groups = self.groups(&repo, rows).await?;
+        hand.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
+        let mut any = false;
+        for portion in portions(groups) {
+            let visits = visits(self.exposures(&repo, &portion).await?);
+            if !any && !visits.is_empty() {
+                any = true;
+                let mut plan = Vec::new();
+                sync(&repo, "visit_system", &systems(name)?, false, &mut plan, hand).await?;
+                hand.apply(plan).await?;
+            }
+            for some in visits.chunks(CHUNK) {
+                self.write(&repo, camera, some, hand).await?;
+            }
+            hand.tick(portion.len() as u64, 0);
         }
-        let mut plan = Vec::new();
-        sync(&repo, "visit_system", &systems(name)?, false, &mut plan, hand).await?;
-        hand.apply(plan).await?;
-        hand.begin("define_visits", Some(visits.len() as u64));
-        for some in visits.chunks(CHUNK) {
-            self.write(&repo, camera, some, hand).await?;
-            hand.tick(some.len() as u64, 0);
+        if !any {
+            hand.note("visit", Outcome::Existing, "no exposure is on the sky", 1);
         }
         Ok(())
     }
 }
 
 impl DefineVisits {
-    /// The exposures given, or all of the instrument, that look at the sky.
-    async fn exposures(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Exposure>> {
-        let known = table(&repo.registry, "exposure")?;
+    /// The ids of the exposures given, or of all of the instrument, each with those of its sequence.
+    async fn groups(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Vec<i64>>> {
         let name = &self.instrument.name;
-        let found = dimensions::values(&repo.registry, "exposure", known.scanned(), Some(name)).await?;
+        let columns = ["id", "day_obs", "seq_start", "seq_end"].map(|name| Scanned::plain(name, ColumnKind::Int));
+        let found = dimensions::values(&repo.registry, "exposure", columns.to_vec(), Some(name)).await?;
         if found.num_rows() == 0 {
             return Err(Error::new(Kind::NotFound, format!("{name} has no exposures")));
         }
-        let everything = read(&found)?;
-        let Some(rows) = rows else { return Ok(everything) };
+        let [ids, days, starts, ends] = [0, 1, 2, 3].map(|i| found.column(i).as_primitive::<Int64Type>());
+        let mut groups: BTreeMap<(i64, i64, i64), Vec<i64>> = BTreeMap::new();
+        for (row, id) in ids.values().iter().enumerate() {
+            groups.entry((days.value(row), starts.value(row), ends.value(row))).or_default().push(*id);
+        }
+        let Some(rows) = rows else { return Ok(groups.into_values().collect()) };
         let given = all(Some(rows)).await?;
         if given.num_rows() == 0 {
             return Ok(Vec::new());
         }
         let column = given.schema_ref().index_of("exposure").unwrap_or(0);
-        let ids = strict_cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
-        let ids: std::collections::HashSet<i64> = ids.as_primitive::<Int64Type>().iter().flatten().collect();
-        let there: std::collections::HashSet<i64> =
-            found.column(found.schema_ref().index_of("id")?).as_primitive::<Int64Type>().iter().flatten().collect();
-        if let Some(missing) = ids.iter().find(|id| !there.contains(id)) {
+        let given = strict_cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
+        let given: HashSet<i64> = given.as_primitive::<Int64Type>().iter().flatten().collect();
+        let there: HashSet<i64> = ids.values().iter().copied().collect();
+        if let Some(missing) = given.difference(&there).min() {
             return Err(Error::new(Kind::NotFound, format!("{name} has no exposure {missing}")));
         }
-        let chosen = |e: &&Exposure| ids.contains(&e.id);
-        let groups: std::collections::HashSet<_> =
-            everything.iter().filter(chosen).map(|e| (e.day_obs, e.seq.1, e.seq.2)).collect();
-        let wanted =
-            |e: &Exposure| ids.contains(&e.id) || (self.incremental && groups.contains(&(e.day_obs, e.seq.1, e.seq.2)));
-        Ok(everything.into_iter().filter(wanted).collect())
+        let mut wanted: Vec<Vec<i64>> =
+            groups.into_values().filter(|g| g.iter().any(|id| given.contains(id))).collect();
+        if !self.incremental {
+            wanted.iter_mut().for_each(|group| group.retain(|id| given.contains(id)));
+        }
+        Ok(wanted)
+    }
+
+    /// Those of some exposures that look at the sky.
+    async fn exposures(&self, repo: &Repo, ids: &[i64]) -> Result<Vec<Exposure>> {
+        let known = table(&repo.registry, "exposure")?;
+        let keys = batch([
+            ("instrument", constant_text(&self.instrument.name, ids.len())),
+            ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
+        ])?;
+        read(&dimensions::keyed_values(&repo.registry, &known, known.scanned(), &keys).await?)
     }
 
     /// Writes the visits that are new, and those that differ when they may be updated.
@@ -167,6 +188,18 @@ impl DefineVisits {
         add("visit_detector_region", detector_regions(name, some, &seen, &changed)?, true);
         hand.apply(plan).await
     }
+}
+
+/// The exposures of whole sequences, not many at once.
+fn portions(groups: Vec<Vec<i64>>) -> impl Iterator<Item = Vec<i64>> {
+    let mut groups = groups.into_iter().peekable();
+    std::iter::from_fn(move || {
+        let mut portion = groups.next()?;
+        while let Some(group) = groups.next_if(|group| portion.len() + group.len() <= PORTION) {
+            portion.extend(group);
+        }
+        Some(portion)
+    })
 }
 
 /// Exposures from their records; those that do not look at the sky are left out.
@@ -344,4 +377,16 @@ fn detector_regions(
         ("visit", Arc::new(Int64Array::from(ids))),
         ("region", Arc::new(BinaryArray::from_iter_values(regions))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_hold_whole_sequences() {
+        let groups = vec![vec![1; 1000], vec![2; 24], vec![3; 1], vec![4; 3000], vec![5; 7]];
+        let lengths: Vec<_> = portions(groups).map(|portion| portion.len()).collect();
+        assert_eq!(lengths, [1024, 1, 3000, 7]);
+    }
 }

@@ -1,10 +1,13 @@
 //! HEALPix pixels in nested order (Górski et al. 2005, ApJ 622, 759), numbered and rounded as the `healpix` library does.
 
-use std::f64::consts::FRAC_PI_2;
+use std::collections::BTreeSet;
+use std::f64::consts::{FRAC_PI_2, TAU};
 
-use super::Vector;
+use super::circle::Circle;
 use super::hull::hull;
 use super::polygon::Polygon;
+use super::region::Region;
+use super::{Vector, angle, cross, dot, unit};
 
 /// The finest level whose indices exist.
 pub const FINEST: u32 = 17;
@@ -50,7 +53,7 @@ pub fn index(v: Vector, level: u32) -> i64 {
         let up = (((1.0 - within) * away) as i64).min(side - 1);
         if z >= 0.0 { (quarter, side - up - 1, side - down - 1) } else { (quarter + 8, down, up) }
     };
-    (face << (2 * level)) + spread(x) + 2 * spread(y)
+    join(level, face, x, y)
 }
 
 /// The convex polygon around a pixel, by four points of each side; nothing if the level has no such pixel.
@@ -59,11 +62,8 @@ pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
     if level > FINEST || !(0..12 << (2 * level)).contains(&index) {
         return None;
     }
-    let face = usize::try_from(index >> (2 * level)).ok()?;
-    let within = index & ((1 << (2 * level)) - 1);
-    let n = f64::from(1_u32 << level);
-    let middle = |coordinate: i64| (coordinate as f64 + 0.5) / n;
-    let (x, y, half) = (middle(gather(within)), middle(gather(within >> 1)), 0.5 / n);
+    let ((face, x, y), n) = (split(level, index), side(level));
+    let (x, y, half) = ((x as f64 + 0.5) / n, (y as f64 + 0.5) / n, 0.5 / n);
     let step = 1.0 / (f64::from(STEPS) * n);
     let moved = |i: u32| f64::from(i) * step;
     let sides = (0..STEPS)
@@ -74,8 +74,109 @@ pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
     hull(&sides.map(|(x, y)| point(face, x, y)).collect::<Vec<_>>())
 }
 
+/// The levels by which pixels of an envelope are divided.
+const FINER: u32 = 4;
+
+/// The pixels of a level that a region touches, as `sphgeom` finds them: of the pixels [`FINER`] levels down those whose
+/// middle is inside, and all around these, tell. A region that lies between middles touches none for it.
+pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
+    let circle = region.bounding_circle();
+    let plain = match region {
+        Region::Polygon(p) => !has_flat_corner(p.vertices()),
+        Region::Ellipse(_) => false,
+        _ => true,
+    };
+    let region = if plain { region } else { &Region::Circle(circle) };
+    let mut found = BTreeSet::new();
+    if let Region::Circle(point) = region
+        && point.is_point()
+    {
+        take(level, index(point.centre, level + FINER), &mut found);
+        return found;
+    }
+    for face in 0..12 {
+        visit(region, &circle, level, (0, face), &mut found);
+    }
+    found
+}
+
+/// Whether three vertices in a row are on a great circle, to the accuracy of the `healpix` library.
+fn has_flat_corner(vertices: &[Vector]) -> bool {
+    const FLAT: f64 = 1e-10;
+    let at = |i: usize| vertices[i % vertices.len()];
+    (0..vertices.len()).any(|i| dot(unit(cross(at(i), at(i + 1))), at(i + 2)).abs() <= FLAT)
+}
+
+/// Takes what is in a region from a pixel, given by its level and index, down to the pixels that tell.
+fn visit(region: &Region, circle: &Circle, level: u32, (at, index): (u32, i64), found: &mut BTreeSet<i64>) {
+    /// No point of a pixel is as far from its middle, in units of its side.
+    const REACH: f64 = 1.1;
+    let middle = middle(at, index);
+    if at == level + FINER {
+        if region.contains(middle) {
+            take(level, index, found);
+        }
+    } else if angle(middle, circle.centre) <= circle.opening + REACH / side(at) {
+        (0..4).for_each(|child| visit(region, circle, level, (at + 1, 4 * index + child), found));
+    }
+}
+
+/// Takes the pixels of a level that a pixel [`FINER`] levels down or one around it is in.
+fn take(level: u32, fine: i64, found: &mut BTreeSet<i64>) {
+    let (face, x, y) = split(level + FINER, fine);
+    let near = |c: i64| (c - 1) >> FINER..=(c + 1) >> FINER;
+    let sides = 0..1_i64 << level;
+    if [near(x), near(y)].iter().all(|c| sides.contains(c.start()) && sides.contains(c.end())) {
+        found.extend(near(x).flat_map(|x| near(y).map(move |y| join(level, face, x, y))));
+    } else {
+        found.extend(around(level + FINER, fine).iter().map(|fine| fine >> (2 * FINER)));
+    }
+}
+
+/// A pixel and those that share a side or a corner with it: all pixels that points closely around its corners are in.
+fn around(level: u32, pixel: i64) -> BTreeSet<i64> {
+    const DIRECTIONS: u32 = 16;
+    let ((face, x, y), n) = (split(level, pixel), side(level));
+    let (x, y) = (x as f64, y as f64);
+    let corners = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)];
+    let close = corners.iter().flat_map(|(dx, dy)| {
+        let corner = point(face, (x + dx) / n, (y + dy) / n);
+        let east = if corner[2].abs() < POLAR { [-corner[1], corner[0], 0.0] } else { [0.0, -corner[2], corner[1]] };
+        let east = unit(east);
+        let north = cross(corner, east);
+        (0..DIRECTIONS).map(move |i| {
+            let (sin, cos) = (TAU * (f64::from(i) + 0.5) / f64::from(DIRECTIONS)).sin_cos();
+            std::array::from_fn(|c| corner[c] + 0.1 / n * (cos * east[c] + sin * north[c]))
+        })
+    });
+    close.map(|v| index(v, level)).collect()
+}
+
+/// Pixels along a side of a base pixel.
+fn side(level: u32) -> f64 {
+    f64::from(1_u32 << level)
+}
+
+/// The base pixel of a pixel, and its place in there.
+fn split(level: u32, index: i64) -> (i64, i64, i64) {
+    let within = index & ((1 << (2 * level)) - 1);
+    (index >> (2 * level), gather(within), gather(within >> 1))
+}
+
+/// The pixel at a place in a base pixel.
+fn join(level: u32, face: i64, x: i64, y: i64) -> i64 {
+    (face << (2 * level)) + spread(x) + 2 * spread(y)
+}
+
+/// The middle of a pixel.
+fn middle(level: u32, index: i64) -> Vector {
+    let ((face, x, y), n) = (split(level, index), side(level));
+    point(face, (x as f64 + 0.5) / n, (y as f64 + 0.5) / n)
+}
+
 /// The point of a base pixel at coordinates from 0 to 1.
-fn point(face: usize, x: f64, y: f64) -> Vector {
+fn point(face: i64, x: f64, y: f64) -> Vector {
+    let face = usize::try_from(face).unwrap_or_default();
     let row = ROWS[face] - x - y;
     let (width, z, aside) = if row < 1.0 {
         let below = row * row / 3.0;
@@ -107,7 +208,7 @@ fn gather(number: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sphere::vectors::{cases, numbers, text};
+    use crate::sphere::vectors::{cases, numbers, text, told};
 
     #[test]
     fn the_base_pixels_are_where_they_should_be() {
@@ -118,6 +219,29 @@ mod tests {
         assert!(pixel(0, 12).is_none() && pixel(18, 0).is_none() && pixel(3, -1).is_none());
         for at in 0..768 {
             assert_eq!(index(pixel(3, at).unwrap().centroid(), 3), at);
+        }
+    }
+
+    #[test]
+    fn pixels_have_eight_neighbours_but_where_three_meet() {
+        for level in 1..5 {
+            let all: Vec<_> = (0..12 << (2 * level)).map(|pixel| around(level, pixel)).collect();
+            let count = |n: usize| all.iter().filter(|set| set.len() == n).count();
+            assert_eq!((count(8), count(9)), (24, all.len() - 24), "level {level}");
+            for (pixel, others) in (0..).zip(&all) {
+                assert!(others.iter().all(|other| all[*other as usize].contains(&pixel)), "{level} {pixel}");
+            }
+        }
+    }
+
+    #[test]
+    fn envelopes_equal_those_of_sphgeom() {
+        for case in cases("healpix_regions.jsonl").iter().filter(|case| case["op"] == "envelope") {
+            let region = Region::decode(&told(&case["region"])).unwrap();
+            let ranges = case["ranges"].as_array().unwrap();
+            let want: Vec<_> = ranges.iter().flat_map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
+            let level = u32::try_from(case["level"].as_u64().unwrap()).unwrap();
+            assert_eq!(envelope(&region, level).into_iter().collect::<Vec<_>>(), want, "{case}");
         }
     }
 

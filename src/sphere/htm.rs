@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::polygon::{Polygon, bounding_box, relation_to_circle};
 use super::region::Region;
 use super::relation::Relation;
-use super::{Vector, distance2, norm, orientation, unit};
+use super::{Vector, distance2, norm, orientation, sum, unit};
 
 const X: Vector = [1.0, 0.0, 0.0];
 const Y: Vector = [0.0, 1.0, 0.0];
@@ -23,8 +23,8 @@ pub const FINEST: u32 = 24;
 
 /// The pixels of a level that touch a region that is no union or intersection, as ascending ranges.
 pub(super) fn cover(region: &Region, level: u32) -> Vec<Range<i64>> {
-    let (relation, cap): (Relate<'_>, _) = match region {
-        Region::Polygon(p) => (Box::new(|trixel| p.relation_of(trixel)), Some(Cap::around(p.vertices()))),
+    let (relation, ball): (Relate<'_>, _) = match region {
+        Region::Polygon(p) => (Box::new(|trixel| p.relation_of(trixel)), Some(Ball::around(p.vertices()))),
         Region::Circle(c) => (Box::new(|trixel| relation_to_circle(trixel, c)), None),
         Region::Box(b) => (Box::new(|trixel| bounding_box(trixel).relation(*b)), None),
         Region::Ellipse(e) => {
@@ -33,7 +33,7 @@ pub(super) fn cover(region: &Region, level: u32) -> Vec<Range<i64>> {
         }
         Region::Union(_) | Region::Intersection(_) => (Box::new(|_| Relation::UNKNOWN), None),
     };
-    let mut search = Search { relation, cap, found: Vec::new() };
+    let mut search = Search { relation, ball, found: Vec::new() };
     for (index, trixel) in (8..).zip(ROOTS) {
         search.visit(index, trixel, level);
     }
@@ -46,13 +46,13 @@ type Relate<'a> = Box<dyn Fn(&[Vector; 3]) -> Relation + 'a>;
 /// A search for the trixels that touch a region.
 struct Search<'a> {
     relation: Relate<'a>,
-    cap: Option<Cap>,
+    ball: Option<Ball>,
     found: Vec<Range<i64>>,
 }
 
 impl Search<'_> {
     fn visit(&mut self, index: i64, trixel: [Vector; 3], levels: u32) {
-        if self.cap.as_ref().is_some_and(|cap| cap.is_far_from(&Cap::around(&trixel))) {
+        if self.ball.as_ref().is_some_and(|ball| ball.is_far_from(&Ball::around(&trixel))) {
             return;
         }
         let relation = (self.relation)(&trixel);
@@ -144,41 +144,37 @@ pub fn pixel(index: i64) -> Option<Polygon> {
     Some(Polygon::new(trixel.to_vec()))
 }
 
-/// A circle on the sphere around points; most trixels are seen to be far from a region by circles alone.
-struct Cap {
+/// A ball around points of the sphere; most trixels are seen to be far from a region by balls alone.
+struct Ball {
     centre: Vector,
     radius: f64,
 }
 
-impl Cap {
-    /// Caps wider than this say nothing, as the points' hull may lie outside.
-    const WIDEST: f64 = 1.0;
-    /// More than all rounding, radians.
+impl Ball {
+    /// Balls wider than this say nothing, as the points' hull may lie outside.
+    const WIDEST: f64 = 0.95;
+    /// More than all rounding.
     const MARGIN: f64 = 1e-9;
 
     fn around(points: &[Vector]) -> Self {
-        let sum = points.iter().fold([0.0; 3], |s, p| [s[0] + p[0], s[1] + p[1], s[2] + p[2]]);
-        let length = norm(sum);
-        let centre = sum.map(|c| c / length);
-        let radius = points.iter().map(|p| by_chord(centre, *p)).fold(0.0, f64::max);
+        let total = points.iter().fold([0.0; 3], |s, p| sum(s, *p));
+        let length = norm(total);
+        let centre = [total[0] / length, total[1] / length, total[2] / length];
+        let radius = points.iter().map(|p| distance2(centre, *p)).fold(0.0, f64::max).sqrt();
         Self { centre, radius: if length > 0.0 { radius } else { f64::INFINITY } }
     }
 
-    /// Whether nothing inside one cap can touch anything inside the other.
+    /// Whether nothing inside one ball can touch anything inside the other.
     fn is_far_from(&self, other: &Self) -> bool {
+        let reach = self.radius + other.radius + Self::MARGIN;
         self.radius < Self::WIDEST
             && other.radius < Self::WIDEST
-            && by_chord(self.centre, other.centre) > self.radius + other.radius + Self::MARGIN
+            && distance2(self.centre, other.centre) > reach * reach
     }
 }
 
-/// The angle between two unit vectors, quickly.
-fn by_chord(a: Vector, b: Vector) -> f64 {
-    2.0 * (distance2(a, b).sqrt() / 2.0).min(1.0).asin()
-}
-
 fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {
-    let middle = |a: Vector, b: Vector| unit([a[0] + b[0], a[1] + b[1], a[2] + b[2]]);
+    let middle = |a: Vector, b: Vector| unit(sum(a, b));
     let (m0, m1, m2) = (middle(v1, v2), middle(v2, v0), middle(v0, v1));
     [[v0, m2, m1], [v1, m0, m2], [v2, m1, m0], [m0, m1, m2]]
 }

@@ -80,10 +80,14 @@ impl Polygon {
         if all_in {
             return Relation::WITHIN;
         }
-        if any_in || self.0.iter().any(|vertex| contains(other, *vertex)) || edges_cross(other, &self.0) {
+        if any_in || self.0.iter().any(|vertex| contains(other, *vertex)) {
             return Relation::UNKNOWN;
         }
-        Relation::DISJOINT
+        // Most are parted by an edge of one of them.
+        if has_outside(&self.0, other) || has_outside(other, &self.0) || !edges_cross(other, &self.0) {
+            return Relation::DISJOINT;
+        }
+        Relation::UNKNOWN
     }
 
     /// How a circle lies to it.
@@ -134,6 +138,11 @@ pub(super) fn edges(vertices: &[Vector]) -> impl Iterator<Item = (Vector, Vector
 /// Whether a point lies in a polygon or on its edge.
 fn contains(vertices: &[Vector], point: Vector) -> bool {
     edges(vertices).all(|(from, to)| orientation(point, from, to) >= 0)
+}
+
+/// Whether an edge of a polygon has all vertices of another one on its outer side.
+fn has_outside(vertices: &[Vector], others: &[Vector]) -> bool {
+    edges(vertices).any(|(from, to)| others.iter().all(|v| orientation(*v, from, to) < 0))
 }
 
 fn edges_cross(a: &[Vector], b: &[Vector]) -> bool {

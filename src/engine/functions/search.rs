@@ -2,7 +2,6 @@
 
 use crate::engine::arguments::{Function, Given, Takes};
 use crate::error::{Error, Result};
-use crate::sphere::htm;
 use crate::universe::{Element, Universe};
 
 pub fn functions() -> Vec<Function> {
@@ -42,7 +41,7 @@ pub fn functions() -> Vec<Function> {
             overlapping,
         )
         .arg("a", Takes::Text, "an element with regions, such as `visit` or `visit_detector_region`")
-        .arg("b", Takes::Text, "another one, such as `patch`, or pixels of HTM, such as `htm7`")
+        .arg("b", Takes::Text, "another one, such as `patch`, or pixels, such as `htm7` or `healpix9`")
         .notes(
             "The columns are the dimensions of both. Records are compared where they touch the same HTM pixel, then \
                  exactly, as the Butler joins them.",
@@ -64,11 +63,9 @@ fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
         if b == universe.common_skypix {
             return Ok(format!("SELECT {columns}, a.skypix_index AS {b} FROM registry.{a}_skypix_overlap a"));
         }
-        let level = b.strip_prefix("htm").and_then(|level| level.parse::<u32>().ok()).filter(|l| *l <= htm::FINEST);
-        let level = level.ok_or_else(|| {
-            Error::invalid(format!("overlaps with '{b}' are not known, only those with pixels of HTM"))
-        })?;
-        return Ok(format!("SELECT {columns}, unnest(htm_envelope(a.region, {level})) AS {b} FROM {a} a"));
+        let envelope = if b.starts_with("healpix") { "healpix_envelope" } else { "htm_envelope" };
+        let level = b.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        return Ok(format!("SELECT {columns}, unnest({envelope}(a.region, {level})) AS {b} FROM {a} a"));
     }
     let second = spatial(universe, &b)?;
     if universe.spatial_family(&a) == universe.spatial_family(&b) {

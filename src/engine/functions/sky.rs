@@ -96,6 +96,15 @@ pub fn functions() -> Vec<Function> {
             .arg("level", Takes::Int, "level of the pixels, from 0 to 17; 2^level is nside")
             .notes("Instead of two numbers a point may be given.")
             .example("SELECT healpix_index(53.16, -28.1, 9) AS healpix9"),
+        scalar(
+            "healpix_envelope",
+            Op::HealpixEnvelope,
+            "The HEALPix pixels of a level that touch a region, as a list, in nested order.",
+        )
+        .arg("region", Takes::Region, "the region")
+        .arg("level", Takes::Int, "level of the pixels, from 0 to 17; 2^level is nside")
+        .notes("As sphgeom finds them, by points inside: pixels that only an edge touches may be missing.")
+        .example("SELECT visit, unnest(healpix_envelope(region, 9)) AS healpix9 FROM visit"),
         scalar("healpix_region", Op::HealpixRegion, "The convex polygon around a HEALPix pixel in nested order.")
             .arg("index", Takes::Int, "its index")
             .arg("level", Takes::Int, "its level")

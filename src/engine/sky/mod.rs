@@ -44,6 +44,7 @@ pub enum Op {
     HtmEnvelope,
     HtmRegion,
     HealpixIndex,
+    HealpixEnvelope,
     HealpixRegion,
 }
 
@@ -79,7 +80,7 @@ impl Op {
             Self::Area | Self::CentroidRa | Self::CentroidDec | Self::Vertices => &[&[R]],
             Self::Separation => &[&[N, N, N, N], &[R, R]],
             Self::HtmIndex | Self::HealpixIndex => &[&[N, N, I], &[R, I]],
-            Self::HtmEnvelope => &[&[R, I]],
+            Self::HtmEnvelope | Self::HealpixEnvelope => &[&[R, I]],
             Self::HtmRegion => &[&[I]],
             Self::HealpixRegion => &[&[I, I]],
         }
@@ -99,7 +100,7 @@ impl Op {
             Self::Area | Self::CentroidRa | Self::CentroidDec | Self::Separation => DataType::Float64,
             Self::Vertices => list(DataType::Struct(vertex())),
             Self::HtmIndex | Self::HealpixIndex => DataType::Int64,
-            Self::HtmEnvelope => list(DataType::Int64),
+            Self::HtmEnvelope | Self::HealpixEnvelope => list(DataType::Int64),
         }
     }
 }
@@ -278,7 +279,9 @@ impl Sky {
                 };
                 Arc::new(each.map(index).collect::<OwnResult<Int64Array>>()?)
             }
-            Op::HtmEnvelope => envelopes(&Regions::of(&args[0], rows)?, &Ints::of(&args[1], rows)?, rows)?,
+            Op::HtmEnvelope | Op::HealpixEnvelope => {
+                envelopes(self.op, &Regions::of(&args[0], rows)?, &Ints::of(&args[1], rows)?, rows)?
+            }
             Op::HtmRegion => {
                 let indices = Ints::of(&args[0], rows)?;
                 let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
@@ -374,7 +377,8 @@ fn vertices(regions: &Regions, rows: usize) -> Result<ArrayRef> {
     Ok(Arc::new(lists.finish()))
 }
 
-fn envelopes(regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> {
+fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> {
+    let (roots, finest) = if op == Op::HtmEnvelope { (8.0, htm::FINEST) } else { (12.0, healpix::FINEST) };
     let mut lists = ListBuilder::new(Int64Builder::new());
     let mut most = 0.0;
     for row in 0..rows {
@@ -382,17 +386,20 @@ fn envelopes(regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> 
             lists.append(false);
             continue;
         };
-        let level = checked(level, htm::FINEST)?;
+        let level = checked(level, finest)?;
         // By the area of a circle around it, before all are looked for.
         let share = region.bounding_circle().area() / (4.0 * std::f64::consts::PI);
-        most += share * 8.0 * 4.0_f64.powi(level as i32);
+        most += share * roots * 4.0_f64.powi(level as i32);
         if most > MOST_PIXELS {
             let said =
                 format!("regions touch more pixels of level {level} than the {MOST_PIXELS} that are listed at once");
             return Err(Error::invalid(said).into());
         }
-        let ranges = region.envelope(level);
-        ranges.into_iter().flatten().for_each(|pixel| lists.values().append_value(pixel));
+        if op == Op::HtmEnvelope {
+            region.envelope(level).into_iter().flatten().for_each(|pixel| lists.values().append_value(pixel));
+        } else {
+            healpix::envelope(&region, level).into_iter().for_each(|pixel| lists.values().append_value(pixel));
+        }
         lists.append(true);
     }
     Ok(Arc::new(lists.finish()))

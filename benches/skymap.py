@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""What `benches/skymap` measures: the registration of a sky map, beside a bulk load of the same rows."""
+
+import hashlib
+import itertools
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+from measure import POSTGRES, PROGRAM, Server, apart, butlersql, make_database, measured, rows
+
+# The map of the Rubin sky map package and sphgeom: its hash, its rows, and the SHA-256 of the pixels of all tracts, each
+# followed by those of its patches, a line for each, as ranges `begin-end` joined by `;`.
+HASH = "e2736e41244df00bbdb93aecac0ae4b2d19dda91"
+ROWS = {"tract": 18_938, "patch": 1_893_800, "tract_skypix_overlap": 351_050, "patch_skypix_overlap": 3_950_714}
+PIXELS = "5a4eb2c23c45cfc37e5d9db385a7b6375c6112fe0c08c2f44acd4735fa013cff"
+TABLES = ["skymap", "tract_skypix_overlap_summary", "patch_skypix_overlap_summary", *ROWS]
+
+
+def check(repo):
+    """Ends the program unless the registry has the rows it should."""
+    found = rows(repo, "SELECT encode(hash, 'hex') AS hash FROM skymap")[0]["hash"]
+    counts = {name: rows(repo, f"SELECT count(*) AS n FROM registry.{name}")[0]["n"] for name in ROWS}
+    if (found, counts) != (HASH, ROWS):
+        sys.exit(f"the sky map has the hash {found} and the rows {counts}")
+    digest = hashlib.sha256()
+    for own in zip(regions(repo, "tract", 1), regions(repo, "patch", 100)):
+        for lines in own:
+            digest.update(lines.encode())
+    if digest.hexdigest() != PIXELS:
+        sys.exit(f"the pixels of the sky map are others: {digest.hexdigest()}")
+    return 1
+
+
+def regions(repo, element, lines):
+    """The pixels of all records, as text of so many lines."""
+    keys = "tract, patch" if element == "patch" else "tract"
+    sql = f"SELECT {keys}, skypix_index FROM registry.{element}_skypix_overlap ORDER BY {keys}, skypix_index"
+    command = [PROGRAM, repo, "-q", "--format", "csv", "-c", sql]
+    out = subprocess.Popen(command, stdout=subprocess.PIPE, text=True).stdout
+    next(out)
+    records = (line.rstrip().rsplit(",", 1) for line in out)
+    texts = (ranges(int(pixel) for _, pixel in own) for _, own in itertools.groupby(records, key=lambda r: r[0]))
+    while some := list(itertools.islice(texts, lines)):
+        yield "".join(f"{text}\n" for text in some)
+
+
+def ranges(pixels):
+    all = []
+    for pixel in pixels:
+        if all and all[-1][1] == pixel:
+            all[-1][1] += 1
+        else:
+            all.append([pixel, pixel + 1])
+    return ";".join(f"{begin}-{end}" for begin, end in all)
+
+
+def bulk(home, name, repo):
+    """The command that loads the same rows into an empty registry."""
+    create(home, name, f"{name}_bulk")
+    if name == "sqlite":
+        sql = [f"INSERT INTO {table} SELECT * FROM from_.{table};" for table in TABLES]
+        attach = f"ATTACH '{repo}/gen3.sqlite3' AS from_; BEGIN;"
+        return ["sqlite3", str(home / f"{name}_bulk" / "gen3.sqlite3"), " ".join([attach, *sql, "COMMIT;"])]
+    for table in TABLES:
+        subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/skymap_{name}", "-c", f"\\copy {table} TO '{home}/{table}'"], check=True)
+    copies = [word for table in TABLES for word in ("-c", f"\\copy {table} FROM '{home}/{table}'")]
+    return ["psql", "-X", "-q", "-d", f"{POSTGRES}/skymap_{name}_bulk", *copies]
+
+
+def create(home, name, repo):
+    seed = home / "seed.yaml"
+    seed.write_text("{}\n")
+    if name == "postgres":
+        make_database(f"skymap_{repo}")
+        seed.write_text(f"registry: {{db: '{POSTGRES}/skymap_{repo}'}}\n")
+    butlersql(str(home / repo), "-q", "--write", "-c", f"CALL create_repository(seed_config => '{seed}')", stdout=subprocess.DEVNULL)
+    return str(home / repo)
+
+
+def main(home):
+    server = Server()
+    subprocess.run([PROGRAM, "sample", home / "data", "--exposures", "10"], check=True, stdout=subprocess.DEVNULL)
+    print("| registry | CPU, s | bulk load, CPU s | ratio | wall, s | MiB |\n|---|---|---|---|---|---|", flush=True)
+    for name in ["sqlite", "postgres"]:
+        repo = create(home, name, name)
+        call = f"CALL register_skymap('{home}/data/lsst_cells_v1.skymap.config')"
+        cpu, wall, memory = measured([PROGRAM, repo, "-q", "--write", "-c", call], server)
+        apart(lambda: check(repo))
+        least, *_ = measured(bulk(home, name, repo), server)
+        cells = [name, f"{cpu:.1f}", f"{least:.1f}", f"{cpu / least:.2f}", f"{wall:.1f}", f"{memory:.0f}"]
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+
+with tempfile.TemporaryDirectory() as folder:
+    main(pathlib.Path(folder))
