@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import traceback
 
 PROGRAM, POSTGRES = os.environ["BENCH_PROGRAM"], os.environ["BUTLERSQL_TEST_POSTGRES"]
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -72,6 +73,9 @@ def apart(work):
             os.write(writer, str(work()).encode())
         except SystemExit as error:
             print(error, file=sys.stderr, flush=True)
+            os._exit(1)
+        except BaseException:
+            traceback.print_exc()
             os._exit(1)
         os._exit(0)
     os.close(writer)

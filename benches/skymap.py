@@ -38,30 +38,31 @@ def regions(repo, element, lines):
     keys = "tract, patch" if element == "patch" else "tract"
     sql = f"SELECT {keys}, skypix_index FROM registry.{element}_skypix_overlap ORDER BY {keys}, skypix_index"
     command = [PROGRAM, repo, "-q", "--format", "csv", "-c", sql]
-    out = subprocess.Popen(command, stdout=subprocess.PIPE, text=True).stdout
-    next(out)
-    records = (line.rstrip().rsplit(",", 1) for line in out)
-    texts = (ranges(int(pixel) for _, pixel in own) for _, own in itertools.groupby(records, key=lambda r: r[0]))
-    while some := list(itertools.islice(texts, lines)):
-        yield "".join(f"{text}\n" for text in some)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        records = (line.rstrip().rsplit(",", 1) for line in itertools.islice(process.stdout, 1, None))
+        texts = (ranges(int(pixel) for _, pixel in own) for _, own in itertools.groupby(records, key=lambda r: r[0]))
+        while some := list(itertools.islice(texts, lines)):
+            yield "".join(f"{text}\n" for text in some)
+    if process.returncode:
+        sys.exit(f"{sql}: it failed")
 
 
 def ranges(pixels):
-    all = []
+    found = []
     for pixel in pixels:
-        if all and all[-1][1] == pixel:
-            all[-1][1] += 1
+        if found and found[-1][1] == pixel:
+            found[-1][1] += 1
         else:
-            all.append([pixel, pixel + 1])
-    return ";".join(f"{begin}-{end}" for begin, end in all)
+            found.append([pixel, pixel + 1])
+    return ";".join(f"{begin}-{end}" for begin, end in found)
 
 
 def bulk(home, name, repo):
-    """The command that loads the same rows into an empty registry."""
+    """The command that loads the same rows into an empty registry, which checks its constraints as a Butler would."""
     create(home, name, f"{name}_bulk")
     if name == "sqlite":
         sql = [f"INSERT INTO {table} SELECT * FROM from_.{table};" for table in TABLES]
-        attach = f"ATTACH '{repo}/gen3.sqlite3' AS from_; BEGIN;"
+        attach = f"PRAGMA foreign_keys = on; ATTACH '{repo}/gen3.sqlite3' AS from_; BEGIN;"
         return ["sqlite3", str(home / f"{name}_bulk" / "gen3.sqlite3"), " ".join([attach, *sql, "COMMIT;"])]
     for table in TABLES:
         subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/skymap_{name}", "-c", f"\\copy {table} TO '{home}/{table}'"], check=True)

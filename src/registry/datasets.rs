@@ -3,15 +3,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{cast, concat_batches};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, concat_batches, sort_to_indices, take};
 use arrow::datatypes::DataType;
 
 use super::conn::{OnConflict, Source, Tx};
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
 use super::rows::{batch, column, constant_instant, constant_int, constant_text, distinct_texts, keyed};
-use super::schema::{Kind, Scanned, Table, arrow_schema, static_tables};
+use super::schema::{Column, Kind, Scanned, Table, arrow_schema, static_tables};
 use super::{Registry, collections, ints, optional_texts, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
@@ -49,17 +49,41 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Res
         ("ingest_date", constant_instant(stored.ingest_date, n)),
         ("run_id", constant_int(run, n)),
     ])?;
-    let new = tx.insert(named(&tables, "dataset")?, &datasets, OnConflict::Keep).await?;
+    let new = keep(tx, named(&tables, "dataset")?, "id", &datasets).await?;
     summarise(tx, registry, record, run, rows).await?;
-    tx.insert(&record.tags, &members(record, run, rows)?, OnConflict::Keep).await.map_err(|e| dangling(e, record))?;
+    keep(tx, &record.tags, "dataset_id", &members(record, run, rows)?).await.map_err(|e| dangling(e, record))?;
     // Datasets without files are known, but not stored.
     if rows.column_by_name("path").is_none() {
         return Ok(new);
     }
     let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", Arc::clone(&ids))])?;
-    tx.insert(named(&tables, "dataset_location")?, &locations, OnConflict::Keep).await?;
-    tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Keep).await?;
+    keep(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await?;
+    keep(tx, &registry.file_records, "dataset_id", &file_records(record, rows)?).await?;
     Ok(new)
+}
+
+/// How many datasets are best stored at once: in SQLite the more, the fewer times a page of an index is looked for.
+pub fn together(tx: &Tx) -> usize {
+    if tx.dialect() == Dialect::Sqlite { 32 * 1024 } else { 1 }
+}
+
+/// Inserts rows unless they are there. SQLite is given them in the order of their ids, so that it finds the pages of
+/// indexes one after the other, but with the row numbers they would have had: they lie in the table as they came.
+async fn keep(tx: &mut Tx, table: &Table, id: &str, rows: &RecordBatch) -> Result<u64> {
+    if tx.dialect() != Dialect::Sqlite {
+        return tx.insert(table, rows, OnConflict::Keep).await;
+    }
+    let last = format!("SELECT coalesce(max(rowid), 0) FROM {}", tx.table(&table.name));
+    let last = ints(&tx.rows(last, &[Scanned::plain("last", Kind::Int)]).await?, 0)[0];
+    let order = sort_to_indices(&column(rows, id)?, None, None)?;
+    let numbers = Int64Array::from_iter_values(order.values().iter().map(|row| last + 1 + i64::from(*row)));
+    let mut columns = vec![("rowid", Arc::new(numbers) as ArrayRef)];
+    for (field, values) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        columns.push((field.name(), take(values, &order, None)?));
+    }
+    let mut table = table.clone();
+    table.columns.push(Column { name: "rowid".to_owned(), kind: Kind::Int, required: true, alias_of: None });
+    tx.insert(&table, &batch(columns)?, OnConflict::Keep).await
 }
 
 /// Says of a broken reference what is missing.

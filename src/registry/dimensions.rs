@@ -12,6 +12,7 @@ use super::rows::{batch, column, constant_int, constant_text, distinct_texts, ke
 use super::schema::{Scanned, Table, arrow_schema, element_table, static_tables};
 use crate::error::{Error, Kind, Result};
 use crate::sphere::region::Region;
+use crate::sphere::skypix;
 use crate::universe::Element;
 
 /// The table of an element.
@@ -62,7 +63,7 @@ async fn write_overlaps(
     regions: &ArrayRef,
     conflict: OnConflict,
 ) -> Result<()> {
-    let (system, level) = split_skypix(&registry.universe.common_skypix)?;
+    let (system, level) = common_skypix(registry)?;
     let regions = cast(regions, &DataType::Binary)?;
     let (mut rows, mut pixels) = (Vec::new(), Vec::new());
     for (row, region) in (0..).zip(regions.as_binary::<i32>()) {
@@ -70,7 +71,7 @@ async fn write_overlaps(
         let region = Region::decode(bytes).ok_or_else(|| {
             Error::invalid(format!("a region of '{}' is none in the encoding of sphgeom", element.name))
         })?;
-        for touched in region.envelope(u32::try_from(level).unwrap_or(0)) {
+        for touched in region.envelope(level) {
             rows.extend(touched.clone().map(|_| row));
             pixels.extend(touched);
         }
@@ -84,7 +85,7 @@ async fn write_overlaps(
     let index = UInt32Array::from(rows);
     let mut columns = vec![
         ("skypix_system", constant_text(system, pixels.len())),
-        ("skypix_level", constant_int(level, pixels.len())),
+        ("skypix_level", constant_int(level.into(), pixels.len())),
         ("skypix_index", Arc::new(Int64Array::from(pixels)) as ArrayRef),
     ];
     for dimension in &element.required {
@@ -167,13 +168,13 @@ pub async fn values(
 
 async fn declare_overlaps(tx: &mut Tx, registry: &Registry, governor: &str, records: &RecordBatch) -> Result<()> {
     let values = records.column_by_name("name").map(distinct_texts).transpose()?.unwrap_or_default();
-    let (system, level) = split_skypix(&registry.universe.common_skypix)?;
+    let (system, level) = common_skypix(registry)?;
     for table in static_tables(&registry.universe, registry.shape) {
         let ours = table.name.ends_with("_skypix_overlap_summary") && table.column(governor).is_some();
         if ours {
             let rows = batch([
                 ("skypix_system", constant_text(system, values.len())),
-                ("skypix_level", constant_int(level, values.len())),
+                ("skypix_level", constant_int(level.into(), values.len())),
                 (governor, text_column(values.iter().map(String::as_str))),
             ])?;
             tx.insert(&table, &rows, OnConflict::Keep).await?;
@@ -182,9 +183,8 @@ async fn declare_overlaps(tx: &mut Tx, registry: &Registry, governor: &str, reco
     Ok(())
 }
 
-/// `htm7` as `("htm", 7)`.
-fn split_skypix(name: &str) -> Result<(&str, i64)> {
-    let digits = name.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let level = digits.parse().map_err(|_| Error::bug(format!("'{name}' is no skypix dimension")))?;
-    Ok((&name[..name.len() - digits.len()], level))
+/// The system and level of pixels in which overlaps are kept.
+fn common_skypix(registry: &Registry) -> Result<(&str, u32)> {
+    let name = &registry.universe.common_skypix;
+    skypix::split(name).ok_or_else(|| Error::bug(format!("'{name}' is no skypix dimension")))
 }

@@ -325,7 +325,8 @@ impl Writer<'_> {
     async fn write(&mut self, change: &Change) -> Result<u64> {
         let Some(rows) = change.rows() else { return self.write_single(change).await };
         let mut written = 0;
-        for rows in rows.batches()? {
+        let together = if matches!(change, Change::Datasets(..)) { datasets::together(self.tx) } else { 1 };
+        for rows in rows.portions(together)? {
             written += self.write_rows(change, &rows?).await?;
         }
         Ok(written)

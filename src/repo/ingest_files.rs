@@ -24,7 +24,7 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, Present};
 use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::arrow_type;
-use crate::sphere::htm::is_pixel;
+use crate::sphere::skypix::is_pixel;
 use crate::store::Place;
 
 /// Ingests files; rows hold the file first, then the data ID.

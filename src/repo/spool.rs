@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::BufWriter;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
@@ -104,6 +105,25 @@ impl Rows {
         let (file, rest) = read().map_err(|e| Error::from(e).context("temporary file"))?;
         let reader = StreamReader::try_new(Whole { file, at: 0, rest: std::io::Cursor::new(rest) }, None)?;
         Ok(Box::new(reader.map(|batch| Ok(batch?))))
+    }
+
+    /// All rows, so many or a few more together.
+    ///
+    /// # Errors
+    /// The temporary file cannot be read.
+    pub fn portions(&self, together: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+        let mut batches = self.batches()?;
+        let mut portion = move || {
+            let (mut some, mut rows) = (Vec::new(), 0);
+            while rows < together
+                && let Some(batch) = batches.next().transpose()?
+            {
+                rows += batch.num_rows();
+                some.push(batch);
+            }
+            some.first().map(|first| Ok(concat_batches(&first.schema(), &some)?)).transpose()
+        };
+        Ok(std::iter::from_fn(move || portion().transpose()))
     }
 }
 

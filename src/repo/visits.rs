@@ -20,8 +20,7 @@ use crate::instrument::Instrument;
 use crate::instrument::camera::{Camera, Pointing};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
-use crate::registry::rows::{batch, constant_text, strict_cast};
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
+use crate::registry::rows::{batch, column, constant_text, strict_cast};
 use crate::registry::texts;
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
@@ -37,10 +36,13 @@ pub struct DefineVisits {
     pub incremental: bool,
 }
 
-/// Visits written in one transaction.
-const CHUNK: usize = 128;
-/// Exposures read at once, if no sequence is longer.
-const PORTION: usize = 1024;
+/// Exposures whose visits are written in one transaction, if no sequence is longer.
+const PORTION: usize = 128;
+/// What tells the sequence an exposure is of.
+const SEQUENCE: [&str; 4] = ["id", "day_obs", "seq_start", "seq_end"];
+/// What tells where an exposure points, and whether it sees the sky there.
+const POINTING: [&str; 3] = ["tracking_ra", "tracking_dec", "sky_angle"];
+const SEES_SKY: &str = "can_see_sky";
 /// The systems visits belong to: each exposure by itself, and sequences of exposures.
 const SYSTEMS: [(i64, &str); 2] = [(0, "one-to-one"), (2, "by-seq-start-end")];
 
@@ -90,9 +92,7 @@ impl Verb for DefineVisits {
                 sync(&repo, "visit_system", &systems(name)?, false, &mut plan, hand).await?;
                 hand.apply(plan).await?;
             }
-            for some in visits.chunks(CHUNK) {
-                self.write(&repo, camera, some, hand).await?;
-            }
+            self.write(&repo, camera, &visits, hand).await?;
             hand.tick(portion.len() as u64, 0);
         }
         if !any {
@@ -103,26 +103,28 @@ impl Verb for DefineVisits {
 }
 
 impl DefineVisits {
-    /// The ids of the exposures given, or of all of the instrument, each with those of its sequence.
+    /// The ids of exposures that look at the sky, by sequence: those given, or all of the instrument.
     async fn groups(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Vec<i64>>> {
         let name = &self.instrument.name;
-        let columns = ["id", "day_obs", "seq_start", "seq_end"].map(|name| Scanned::plain(name, ColumnKind::Int));
-        let found = dimensions::values(&repo.registry, "exposure", columns.to_vec(), Some(name)).await?;
+        let mut columns = table(&repo.registry, "exposure")?.scanned();
+        columns.retain(|c| SEQUENCE.contains(&&*c.name) || POINTING.contains(&&*c.name) || c.name == SEES_SKY);
+        let found = dimensions::values(&repo.registry, "exposure", columns, Some(name)).await?;
         if found.num_rows() == 0 {
             return Err(Error::new(Kind::NotFound, format!("{name} has no exposures")));
         }
-        let [ids, days, starts, ends] = [0, 1, 2, 3].map(|i| found.column(i).as_primitive::<Int64Type>());
+        let int = |name: &str| Ok::<_, Error>(column(&found, name)?.as_primitive::<Int64Type>().clone());
+        let [ids, days, starts, ends] = [int(SEQUENCE[0])?, int(SEQUENCE[1])?, int(SEQUENCE[2])?, int(SEQUENCE[3])?];
         let mut groups: BTreeMap<(i64, i64, i64), Vec<i64>> = BTreeMap::new();
-        for (row, id) in ids.values().iter().enumerate() {
-            groups.entry((days.value(row), starts.value(row), ends.value(row))).or_default().push(*id);
+        for row in see_sky(&found)? {
+            groups.entry((days.value(row), starts.value(row), ends.value(row))).or_default().push(ids.value(row));
         }
         let Some(rows) = rows else { return Ok(groups.into_values().collect()) };
         let given = all(Some(rows)).await?;
         if given.num_rows() == 0 {
             return Ok(Vec::new());
         }
-        let column = given.schema_ref().index_of("exposure").unwrap_or(0);
-        let given = strict_cast(given.column(column), &arrow::datatypes::DataType::Int64)?;
+        let at = given.schema_ref().index_of("exposure").unwrap_or(0);
+        let given = strict_cast(given.column(at), &arrow::datatypes::DataType::Int64)?;
         let given: HashSet<i64> = given.as_primitive::<Int64Type>().iter().flatten().collect();
         let there: HashSet<i64> = ids.values().iter().copied().collect();
         if let Some(missing) = given.difference(&there).min() {
@@ -136,7 +138,7 @@ impl DefineVisits {
         Ok(wanted)
     }
 
-    /// Those of some exposures that look at the sky.
+    /// The exposures of these ids.
     async fn exposures(&self, repo: &Repo, ids: &[i64]) -> Result<Vec<Exposure>> {
         let known = table(&repo.registry, "exposure")?;
         let keys = batch([
@@ -202,7 +204,16 @@ fn portions(groups: Vec<Vec<i64>>) -> impl Iterator<Item = Vec<i64>> {
     })
 }
 
-/// Exposures from their records; those that do not look at the sky are left out.
+/// The rows of exposures that look at a known place of the sky.
+fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
+    let blind = column(rows, SEES_SKY)?;
+    let blind = |row: usize| blind.is_valid(row) && !blind.as_boolean().value(row);
+    let places = POINTING.map(|name| column(rows, name));
+    let places = places.into_iter().collect::<Result<Vec<_>>>()?;
+    Ok((0..rows.num_rows()).filter(|row| !blind(*row) && places.iter().all(|place| place.is_valid(*row))).collect())
+}
+
+/// Exposures from their records.
 fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
     let at = |name: &str| rows.schema_ref().index_of(name);
     let text = |name: &str| -> Result<Vec<Option<String>>> { Ok(crate::registry::optional_texts(rows, at(name)?)) };
@@ -214,31 +225,27 @@ fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
     let (names, filters, targets) = (texts(rows, at("obs_id")?), text("physical_filter")?, text("target_name")?);
     let (programs, reasons) = (text("science_program")?, text("observation_reason")?);
     let (times, azimuths, zeniths) = (float("exposure_time")?, float("azimuth")?, float("zenith_angle")?);
-    let (ra, dec, angles) = (float("tracking_ra")?, float("tracking_dec")?, float("sky_angle")?);
+    let [ra, dec, angles] = POINTING.map(float);
+    let (ra, dec, angles) = (ra?, dec?, angles?);
     let (begins, finishes) = (time("timespan_begin")?, time("timespan_end")?);
-    let sky = rows.column(at("can_see_sky")?).as_boolean();
     let some = |array: &Float64Array, row: usize| array.is_valid(row).then(|| array.value(row));
     let stamp = |array: &TimestampNanosecondArray, row: usize| array.is_valid(row).then(|| array.value(row));
-    let exposure = |row: usize| {
-        let pointing = Pointing { ra: some(&ra, row)?, dec: some(&dec, row)?, angle: some(&angles, row)? };
-        let blind = sky.is_valid(row) && !sky.value(row);
-        (!blind).then(|| Exposure {
-            id: ids.value(row),
-            obs_id: names[row].clone(),
-            day_obs: days.value(row),
-            seq: (seq.value(row), starts.value(row), ends.value(row)),
-            physical_filter: filters[row].clone(),
-            target_name: targets[row].clone(),
-            science_program: programs[row].clone(),
-            observation_reason: reasons[row].clone(),
-            exposure_time: some(&times, row),
-            azimuth: some(&azimuths, row),
-            zenith_angle: some(&zeniths, row),
-            timespan: (stamp(&begins, row), stamp(&finishes, row)),
-            pointing,
-        })
+    let exposure = |row: usize| Exposure {
+        id: ids.value(row),
+        obs_id: names[row].clone(),
+        day_obs: days.value(row),
+        seq: (seq.value(row), starts.value(row), ends.value(row)),
+        physical_filter: filters[row].clone(),
+        target_name: targets[row].clone(),
+        science_program: programs[row].clone(),
+        observation_reason: reasons[row].clone(),
+        exposure_time: some(&times, row),
+        azimuth: some(&azimuths, row),
+        zenith_angle: some(&zeniths, row),
+        timespan: (stamp(&begins, row), stamp(&finishes, row)),
+        pointing: Pointing { ra: ra.value(row), dec: dec.value(row), angle: angles.value(row) },
     };
-    Ok((0..rows.num_rows()).filter_map(exposure).collect())
+    Ok((0..rows.num_rows()).map(exposure).collect())
 }
 
 /// The visits of exposures: each by itself, and sequences taken together, in the order of their ids.
@@ -385,8 +392,8 @@ mod tests {
 
     #[test]
     fn portions_hold_whole_sequences() {
-        let groups = vec![vec![1; 1000], vec![2; 24], vec![3; 1], vec![4; 3000], vec![5; 7]];
+        let groups = vec![vec![1; 100], vec![2; 28], vec![3; 1], vec![4; 300], vec![5; 7]];
         let lengths: Vec<_> = portions(groups).map(|portion| portion.len()).collect();
-        assert_eq!(lengths, [1024, 1, 3000, 7]);
+        assert_eq!(lengths, [128, 1, 300, 7]);
     }
 }

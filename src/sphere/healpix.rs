@@ -7,7 +7,8 @@ use super::circle::Circle;
 use super::hull::hull;
 use super::polygon::Polygon;
 use super::region::Region;
-use super::{Vector, angle, cross, dot, unit};
+use super::relation::Relation;
+use super::{Vector, cross, dot, unit};
 
 /// The finest level whose indices exist.
 pub const FINEST: u32 = 17;
@@ -77,25 +78,24 @@ pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
 /// The levels by which pixels of an envelope are divided.
 const FINER: u32 = 4;
 
-/// The pixels of a level that a region touches, as `sphgeom` finds them: of the pixels [`FINER`] levels down those whose
-/// middle is inside, and all around these, tell. A region that lies between middles touches none for it.
+/// The pixels of a level that a region touches, as `sphgeom` 29 finds them: of the pixels [`FINER`] levels down those
+/// whose middle is inside, and all around these, tell. A region that lies between middles touches none for it. Polygons
+/// it refuses, for a corner that is none, are taken by a circle around them, as ellipses are.
 pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
-    let circle = region.bounding_circle();
-    let plain = match region {
-        Region::Polygon(p) => !has_flat_corner(p.vertices()),
-        Region::Ellipse(_) => false,
-        _ => true,
+    let by_circle = match region {
+        Region::Polygon(p) => has_flat_corner(p.vertices()),
+        Region::Ellipse(_) => true,
+        _ => false,
     };
-    let region = if plain { region } else { &Region::Circle(circle) };
     let mut found = BTreeSet::new();
-    if let Region::Circle(point) = region
-        && point.is_point()
-    {
-        take(level, index(point.centre, level + FINER), &mut found);
-        return found;
-    }
-    for face in 0..12 {
-        visit(region, &circle, level, (0, face), &mut found);
+    match region {
+        Region::Circle(point) if point.is_point() => {
+            take(level, level + FINER, index(point.centre, level + FINER), &mut found)
+        }
+        _ => {
+            let circle = by_circle.then(|| Region::Circle(region.bounding_circle()));
+            (0..12).for_each(|face| descend(circle.as_ref().unwrap_or(region), level, 0, face, &mut found));
+        }
     }
     found
 }
@@ -104,32 +104,39 @@ pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
 fn has_flat_corner(vertices: &[Vector]) -> bool {
     const FLAT: f64 = 1e-10;
     let at = |i: usize| vertices[i % vertices.len()];
-    (0..vertices.len()).any(|i| dot(unit(cross(at(i), at(i + 1))), at(i + 2)).abs() <= FLAT)
+    let height = |i| dot(unit(cross(at(i), at(i + 1))), at(i + 2)).abs();
+    !(0..vertices.len()).all(|i| height(i) > FLAT)
 }
 
-/// Takes what is in a region from a pixel, given by its level and index, down to the pixels that tell.
-fn visit(region: &Region, circle: &Circle, level: u32, (at, index): (u32, i64), found: &mut BTreeSet<i64>) {
+/// Takes what is in a region from a pixel of level `at`, down to the pixels that tell.
+fn descend(region: &Region, level: u32, at: u32, pixel: i64, found: &mut BTreeSet<i64>) {
     /// No point of a pixel is as far from its middle, in units of its side.
     const REACH: f64 = 1.1;
-    let middle = middle(at, index);
+    let middle = middle(at, pixel);
     if at == level + FINER {
         if region.contains(middle) {
-            take(level, index, found);
+            take(level, at, pixel, found);
         }
-    } else if angle(middle, circle.centre) <= circle.opening + REACH / side(at) {
-        (0..4).for_each(|child| visit(region, circle, level, (at + 1, 4 * index + child), found));
+        return;
+    }
+    let relation = region.relation(&Region::Circle(Circle::new(middle, REACH / side(at))));
+    if at >= level && relation.is(Relation::CONTAINS) {
+        take(level, at, pixel, found);
+    } else if !relation.is(Relation::DISJOINT) {
+        (0..4).for_each(|child| descend(region, level, at + 1, 4 * pixel + child, found));
     }
 }
 
-/// Takes the pixels of a level that a pixel [`FINER`] levels down or one around it is in.
-fn take(level: u32, fine: i64, found: &mut BTreeSet<i64>) {
-    let (face, x, y) = split(level + FINER, fine);
-    let near = |c: i64| (c - 1) >> FINER..=(c + 1) >> FINER;
+/// Takes the pixels of a level that a pixel of level `at`, no coarser, or one around it is in.
+fn take(level: u32, at: u32, pixel: i64, found: &mut BTreeSet<i64>) {
+    let (face, x, y) = split(at, pixel);
+    let finer = at - level;
+    let near = |c: i64| (c - 1) >> finer..=(c + 1) >> finer;
     let sides = 0..1_i64 << level;
     if [near(x), near(y)].iter().all(|c| sides.contains(c.start()) && sides.contains(c.end())) {
         found.extend(near(x).flat_map(|x| near(y).map(move |y| join(level, face, x, y))));
     } else {
-        found.extend(around(level + FINER, fine).iter().map(|fine| fine >> (2 * FINER)));
+        found.extend(around(at, pixel).iter().map(|fine| fine >> (2 * finer)));
     }
 }
 
@@ -176,7 +183,7 @@ fn middle(level: u32, index: i64) -> Vector {
 
 /// The point of a base pixel at coordinates from 0 to 1.
 fn point(face: i64, x: f64, y: f64) -> Vector {
-    let face = usize::try_from(face).unwrap_or_default();
+    let face = face as usize;
     let row = ROWS[face] - x - y;
     let (width, z, aside) = if row < 1.0 {
         let below = row * row / 3.0;

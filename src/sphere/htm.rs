@@ -179,17 +179,6 @@ fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {
     [[v0, m2, m1], [v1, m0, m2], [v2, m1, m0], [m0, m1, m2]]
 }
 
-/// Whether an index is a pixel of a skypix dimension such as `htm7` or `healpix9`; any is of other dimensions.
-pub fn is_pixel(dimension: &str, index: i64) -> bool {
-    let name = dimension.trim_end_matches(|c: char| c.is_ascii_digit());
-    let Ok(level) = dimension[name.len()..].parse::<u32>() else { return true };
-    match (name, 4_i64.checked_pow(level)) {
-        ("htm", Some(pixels)) => (8 * pixels..16 * pixels).contains(&index),
-        ("healpix", Some(pixels)) => (0..12 * pixels).contains(&index),
-        _ => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,6 +14,7 @@ pub mod polygon;
 pub mod region;
 pub mod relation;
 pub mod rings;
+pub mod skypix;
 
 use std::f64::consts::{FRAC_PI_2, TAU};
 

@@ -1,7 +1,7 @@
 //! Regions and joins on the sky are those of the Butler and its library `sphgeom`.
 
-use butlersql::sphere::htm;
 use butlersql::sphere::region::Region;
+use butlersql::sphere::{healpix, htm};
 use serde_json::Value;
 
 use crate::world::{Db, Home, butler, oracle, run};
@@ -47,7 +47,7 @@ fn near(a: &[u8], b: &[u8]) -> bool {
 #[test]
 fn regions_at_random_are_what_sphgeom_says() {
     let Some(python) = butler("b29") else { return };
-    let mut seen = 0;
+    let (mut seen, mut pixels) = (0, 0);
     for line in oracle(&python, "regions.py", &["1500", "103"]).lines() {
         let case: Value = serde_json::from_str(line).expect("JSON");
         let region = |name: &str| Region::decode(&bytes(&case[name])).unwrap_or_else(|| panic!("{line}"));
@@ -59,6 +59,13 @@ fn regions_at_random_are_what_sphgeom_says() {
         assert!(near(&Region::Circle(a.bounding_circle()).encode(), &bytes(&case["circle"])), "{line}");
         let ranges: Vec<[i64; 2]> = a.envelope(5).iter().map(|r| [r.start, r.end]).collect();
         assert_eq!(serde_json::to_value(ranges).expect("JSON"), case["envelope"], "{line}");
+        let level = u32::try_from(case["healpix"][0].as_u64().expect("a level")).expect("small");
+        if let Some(ranges) = case["healpix"][1].as_array() {
+            let end = |range: &Value, at: usize| range[at].as_i64().expect("a pixel");
+            let want: Vec<i64> = ranges.iter().flat_map(|range| end(range, 0)..end(range, 1)).collect();
+            assert_eq!(healpix::envelope(&a, level).into_iter().collect::<Vec<_>>(), want, "{line}");
+            pixels += want.len();
+        }
         let at = [0, 1, 2].map(|i| case["point"][i].as_f64().expect("a number"));
         assert_eq!(a.contains(at), case["contains"], "{line}");
         let level = u32::try_from(case["level"].as_u64().expect("a level")).expect("small");
@@ -66,4 +73,5 @@ fn regions_at_random_are_what_sphgeom_says() {
         seen += 1;
     }
     assert_eq!(seen, 1500);
+    assert!(pixels > 10_000, "{pixels}");
 }

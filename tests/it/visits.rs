@@ -115,6 +115,47 @@ fn visits_equal_those_of_the_reference() {
     }
 }
 
+/// A visit of a sequence is named after its first exposure; those that come later are added when asked for.
+#[test]
+fn sequences_grow_when_they_may() {
+    for db in ALL {
+        let Some(home) = Home::new(db) else { continue };
+        home.with_camera();
+        let data = home.sample(&["--exposures", "24", "--nights", "1"]);
+        home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
+        let three = "SELECT * FROM exposure WHERE observation_type = 'science' ORDER BY exposure LIMIT 3";
+        let ids = home.rows(&format!("SELECT exposure FROM ({three})"));
+        let [first, second, third] = &ids[..] else { panic!("three exposures: {ids:?}") };
+        home.sql(&format!(
+            "CALL insert_dimension_records('exposure', (SELECT * EXCLUDE (seq_start, seq_end, physical_filter), \
+             min(physical_filter) OVER () AS physical_filter, min(seq_num) OVER () AS \
+             seq_start, max(seq_num) OVER () AS seq_end FROM ({three})), replace => true)"
+        ))
+        .ok();
+        let define = |which: &str, more: &str| {
+            let rows = format!("(SELECT exposure FROM exposure WHERE exposure IN ({which}))");
+            home.sql(&format!("CALL define_visits('LSSTComCam', rows => {rows}{more})")).ok();
+            home.rows("SELECT visit, exposure FROM registry.visit_definition ORDER BY 1, 2")
+        };
+        let row = |visit: &str, exposure: &str| format!("{visit},{exposure}");
+        let begun = [row(first, first), row(&format!("9{first}"), first)];
+        assert_eq!(define(first, ""), begun, "{db:?}");
+        let more = [row(first, first), row(second, second), row(&format!("9{first}"), first)];
+        assert_eq!(define(second, ""), more, "{db:?}");
+        let grown = [
+            row(first, first),
+            row(first, second),
+            row(first, third),
+            row(second, second),
+            row(third, third),
+            row(&format!("9{first}"), first),
+        ];
+        assert_eq!(define(third, ", incremental => true"), grown, "{db:?}");
+        let none = home.sql("CALL define_visits('LSSTComCam', rows => (SELECT 7 AS exposure))");
+        assert!(none.err.contains("LSSTComCam has no exposure 7"));
+    }
+}
+
 /// A value as text that sorts as the value does.
 fn sortable(value: &Value) -> String {
     match value.as_i64() {

@@ -13,6 +13,7 @@ from lsst.sphgeom import (
     Circle,
     ConvexPolygon,
     Ellipse,
+    HealpixPixelization,
     HtmPixelization,
     IntersectionRegion,
     LonLat,
@@ -56,6 +57,15 @@ def region(near, size, depth=0):
     return UnionRegion(*parts) if kind == "union" else IntersectionRegion(*parts)
 
 
+def healpix(region):
+    """A level, and the HEALPix pixels of it that touch a region; none of regions that are refused."""
+    level = 2 if region.getBoundingCircle().getOpeningAngle().asDegrees() > 5 else 5
+    try:
+        return level, [list(r) for r in HealpixPixelization(level).envelope(region).ranges()]
+    except (ValueError, RuntimeError):
+        return level, None
+
+
 def main(count, seed):
     random.seed(seed)
     left = int(count)
@@ -72,6 +82,7 @@ def main(count, seed):
                 "box": a.getBoundingBox().encode().hex(),
                 "circle": a.getBoundingCircle().encode().hex(),
                 "envelope": [list(r) for r in HtmPixelization(5).envelope(a).ranges()],
+                "healpix": healpix(a),
                 "point": [at.x(), at.y(), at.z()],
                 "contains": a.contains(at),
                 "level": level,

@@ -2,6 +2,7 @@
 
 use crate::engine::arguments::{Function, Given, Takes};
 use crate::error::{Error, Result};
+use crate::sphere::skypix;
 use crate::universe::{Element, Universe};
 
 pub fn functions() -> Vec<Function> {
@@ -44,7 +45,7 @@ pub fn functions() -> Vec<Function> {
         .arg("b", Takes::Text, "another one, such as `patch`, or pixels, such as `htm7` or `healpix9`")
         .notes(
             "The columns are the dimensions of both. Records are compared where they touch the same HTM pixel, then \
-                 exactly, as the Butler joins them.",
+             exactly, as the Butler joins them; pixels are those of `htm_envelope` and `healpix_envelope`.",
         )
         .example("SELECT DISTINCT tract FROM overlapping('visit', 'patch') WHERE visit = 2024102400017"),
     ]
@@ -63,8 +64,14 @@ fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
         if b == universe.common_skypix {
             return Ok(format!("SELECT {columns}, a.skypix_index AS {b} FROM registry.{a}_skypix_overlap a"));
         }
-        let envelope = if b.starts_with("healpix") { "healpix_envelope" } else { "htm_envelope" };
-        let level = b.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        let (envelope, level) = match skypix::split(&b) {
+            Some(("htm", level)) => ("htm_envelope", level),
+            Some(("healpix", level)) => ("healpix_envelope", level),
+            _ => {
+                let said = format!("overlaps with '{b}' are not known, only those with pixels of HTM and HEALPix");
+                return Err(Error::invalid(said));
+            }
+        };
         return Ok(format!("SELECT {columns}, unnest({envelope}(a.region, {level})) AS {b} FROM {a} a"));
     }
     let second = spatial(universe, &b)?;

@@ -103,7 +103,10 @@ pub fn functions() -> Vec<Function> {
         )
         .arg("region", Takes::Region, "the region")
         .arg("level", Takes::Int, "level of the pixels, from 0 to 17; 2^level is nside")
-        .notes("As sphgeom finds them, by points inside: pixels that only an edge touches may be missing.")
+        .notes(
+            "As sphgeom 29 finds them, by the middles of pixels sixteen times as fine: those that only an edge touches may \
+             be missing. Unions and intersections, which it does not take, are taken too.",
+        )
         .example("SELECT visit, unnest(healpix_envelope(region, 9)) AS healpix9 FROM visit"),
         scalar("healpix_region", Op::HealpixRegion, "The convex polygon around a HEALPix pixel in nested order.")
             .arg("index", Takes::Int, "its index")

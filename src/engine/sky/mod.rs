@@ -378,7 +378,11 @@ fn vertices(regions: &Regions, rows: usize) -> Result<ArrayRef> {
 }
 
 fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<ArrayRef> {
-    let (roots, finest) = if op == Op::HtmEnvelope { (8.0, htm::FINEST) } else { (12.0, healpix::FINEST) };
+    type Pixels = fn(&Region, u32) -> Vec<i64>;
+    let (roots, finest, pixels): (f64, _, Pixels) = match op {
+        Op::HtmEnvelope => (8.0, htm::FINEST, |region, level| region.envelope(level).into_iter().flatten().collect()),
+        _ => (12.0, healpix::FINEST, |region, level| healpix::envelope(region, level).into_iter().collect()),
+    };
     let mut lists = ListBuilder::new(Int64Builder::new());
     let mut most = 0.0;
     for row in 0..rows {
@@ -395,11 +399,7 @@ fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<Ar
                 format!("regions touch more pixels of level {level} than the {MOST_PIXELS} that are listed at once");
             return Err(Error::invalid(said).into());
         }
-        if op == Op::HtmEnvelope {
-            region.envelope(level).into_iter().flatten().for_each(|pixel| lists.values().append_value(pixel));
-        } else {
-            healpix::envelope(&region, level).into_iter().for_each(|pixel| lists.values().append_value(pixel));
-        }
+        lists.values().append_slice(&pixels(&region, level));
         lists.append(true);
     }
     Ok(Arc::new(lists.finish()))
