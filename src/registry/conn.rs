@@ -10,7 +10,7 @@ use super::insert::Insert;
 use super::open::BEGIN_TO_WRITE;
 use super::postgres::{Decoder, encode};
 use super::schema::{Kind, Scanned, Table, arrow_schema};
-use super::{ints, sqlite};
+use super::{ints, sqlite, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Batches as they come from the database.
@@ -161,6 +161,28 @@ impl Conn {
     pub async fn about(&self, table: &str) -> Result<Option<usize>> {
         let rows = self.rows(self.dialect().about(table), vec![Scanned::plain("rows", Kind::Int)]).await?;
         Ok(ints(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
+    }
+
+    /// Has PostgreSQL count the rows of tables that were empty when it last did. Until then it may look through all
+    /// rows of an instrument whenever it checks a reference.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub async fn count_new(&self) -> Result<()> {
+        let Self::Postgres(pool, schema) = self else { return Ok(()) };
+        let schema = schema.as_ref().map_or_else(
+            || "current_schema()::regnamespace".to_owned(),
+            |name| format!("to_regnamespace({})", self.dialect().text(&self.dialect().quote(name))),
+        );
+        let sql = format!(
+            "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relpages = 0 \
+             AND relnamespace = {schema} AND pg_relation_size(oid) > 0"
+        );
+        let names = texts(&self.rows(sql, vec![Scanned::plain("name", Kind::Text(None))]).await?, 0);
+        if !names.is_empty() {
+            sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", names.join(", ")))).execute(pool).await?;
+        }
+        Ok(())
     }
 
     /// Begins a transaction that may write.

@@ -310,6 +310,9 @@ async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
         written.push(writer.write(change).await?);
     }
     tx.commit().await?;
+    if let Err(error) = repo.registry.conn.count_new().await {
+        tracing::debug!("new rows are not counted: {error}");
+    }
     Ok(written)
 }
 

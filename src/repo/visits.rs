@@ -37,7 +37,7 @@ pub struct DefineVisits {
 }
 
 /// Exposures whose visits are written in one transaction, if no sequence is longer.
-const PORTION: usize = 128;
+const PORTION: usize = 512;
 /// What tells the sequence an exposure is of.
 const SEQUENCE: [&str; 4] = ["id", "day_obs", "seq_start", "seq_end"];
 /// What tells where an exposure points, and whether it sees the sky there.
@@ -392,8 +392,8 @@ mod tests {
 
     #[test]
     fn portions_hold_whole_sequences() {
-        let groups = vec![vec![1; 100], vec![2; 28], vec![3; 1], vec![4; 300], vec![5; 7]];
+        let groups = vec![vec![1; 500], vec![2; 12], vec![3; 1], vec![4; 3000], vec![5; 7]];
         let lengths: Vec<_> = portions(groups).map(|portion| portion.len()).collect();
-        assert_eq!(lengths, [128, 1, 300, 7]);
+        assert_eq!(lengths, [512, 1, 3000, 7]);
     }
 }
