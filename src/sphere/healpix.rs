@@ -78,7 +78,7 @@ pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
 /// The levels by which pixels of an envelope are divided.
 const FINER: u32 = 4;
 
-/// The pixels of a level that a region touches, as `sphgeom` 29 finds them: of the pixels [`FINER`] levels down those
+/// The pixels of a level that a region touches, as `sphgeom` 29 finds them: of the pixels four levels down those
 /// whose middle is inside, and all around these, tell. A region that lies between middles touches none for it. Polygons
 /// it refuses, for a corner that is none, are taken by a circle around them, as ellipses are.
 pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
