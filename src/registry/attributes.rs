@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::conn::{Conn, Tx};
+use super::conn::Conn;
 use super::schema::{Kind, Scanned, Shape};
 use super::texts;
+use super::tx::Tx;
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// A manager: its key, its class, and the versions written for it that are understood (newest first).

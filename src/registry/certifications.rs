@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 
-use super::conn::{OnConflict, Source, Tx};
+use super::conn::Source;
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
 use super::rows::{batch, column, constant_int, keyed};
 use super::schema::{Kind, Scanned, Table, arrow_schema};
-use super::{Registry, collections, datasets, instants, ints, texts};
+use super::tx::{OnConflict, Tx};
+use super::{Registry, collections, datasets, instants, ints, storing, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::time::{self, Timespan};
 
@@ -37,7 +38,7 @@ pub async fn certify(
     rows: &RecordBatch,
 ) -> Result<u64> {
     let (table, number) = (calibs(record)?, collections::number(tx, collection).await?);
-    datasets::summarise(tx, registry, record, number, rows).await?;
+    storing::summarise(tx, registry, record, number, rows).await?;
     lock(tx, table).await?;
     let there = overlapping_keys(&mut Source::Tx(tx), record, table, number, Some(rows)).await?;
     let given = certified(record, rows)?;
@@ -160,7 +161,7 @@ async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
 /// into a CALIBRATION collection. Returns how many are new.
 ///
 /// # Errors
-/// An id that no dataset has, or what [`certify`] and [`datasets::associate`] refuse.
+/// An id that no dataset has, or what [`certify`] and [`storing::associate`] refuse.
 pub async fn join(
     tx: &mut Tx,
     registry: &Registry,
@@ -179,7 +180,7 @@ pub async fn join(
         let Some(wanted) = kinds.remove(&record.id) else { continue };
         let data_ids = datasets::data_ids(&mut Source::Tx(tx), record, &wanted).await?;
         if rows.num_columns() == 1 {
-            new += datasets::associate(tx, registry, record, collection, &data_ids).await?;
+            new += storing::associate(tx, registry, record, collection, &data_ids).await?;
             continue;
         }
         // A dataset may be valid for several times.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::conn::{Conn, Tx};
+use super::conn::Conn;
 use super::schema::{Kind, Scanned};
+use super::tx::Tx;
 use super::{Registry, ints, optional_texts, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::collection::{Collection, CollectionType, Collections};

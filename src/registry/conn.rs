@@ -1,17 +1,16 @@
-//! The database of a registry: Arrow out, Arrow in. Two arms, four verbs: query, insert, execute, begin.
+//! The database of a registry: its connections, and reading it as Arrow.
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
-use sqlx::{AssertSqlSafe, PgPool, Postgres, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use super::dialect::Dialect;
-use super::insert::Insert;
-use super::open::BEGIN_TO_WRITE;
-use super::postgres::{Decoder, encode};
-use super::schema::{Kind, Scanned, Table, arrow_schema};
+use super::postgres::Decoder;
+use super::schema::{Kind, Scanned, arrow_schema};
+use super::tx::Tx;
 use super::{ints, sqlite, texts};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Result};
 
 /// Batches as they come from the database.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -19,27 +18,13 @@ pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 /// Steps of SQLite's machine between two looks whether anybody still listens.
 const STEPS: i32 = 100_000;
 
-/// From how many rows on an insert is first tried as if all of them were new.
-const LIKELY_NEW: usize = 64;
-
-/// Up to how many rows an insert is one statement with literals.
-const FEW: usize = 16;
-
 /// A pool of connections to the database of a registry.
 #[derive(Debug, Clone)]
 pub enum Conn {
-    /// A file.
-    Sqlite(SqlitePool),
+    /// A file: many connections that read, and one that writes, whose pages in memory thus stay good.
+    Sqlite(SqlitePool, SqlitePool),
     /// A server, and the schema ("namespace") that was configured.
     Postgres(PgPool, Option<String>),
-}
-
-/// A write transaction; rolled back when dropped before [`Tx::commit`].
-pub enum Tx {
-    /// Begun with `BEGIN IMMEDIATE`, as the Butler does.
-    Sqlite(Transaction<'static, Sqlite>),
-    /// At the server's default level, READ COMMITTED.
-    Postgres(Transaction<'static, Postgres>, Option<String>),
 }
 
 /// Where a small question goes: to the database as it is, or as a transaction sees it.
@@ -87,24 +72,11 @@ impl Source<'_> {
     }
 }
 
-/// What an insert does with a row whose key is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// Fail.
-    Fail,
-    /// Keep the row with the same primary key; another conflict fails.
-    Keep,
-    /// Keep whatever conflicts, in any unique key.
-    KeepAny,
-    /// Replace all other columns.
-    Replace,
-}
-
 impl Conn {
     /// Which database it is.
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Sqlite(..) => Dialect::Sqlite,
             Self::Postgres(..) => Dialect::Postgres,
         }
     }
@@ -112,7 +84,7 @@ impl Conn {
     /// Whether it is the same pool, perhaps held by another.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Sqlite(own), Self::Sqlite(other)) => {
+            (Self::Sqlite(own, _), Self::Sqlite(other, _)) => {
                 std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
             }
             (Self::Postgres(own, _), Self::Postgres(other, _)) => {
@@ -126,7 +98,7 @@ impl Conn {
     pub fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
-            Self::Sqlite(_) => None,
+            Self::Sqlite(..) => None,
         }
     }
 
@@ -139,7 +111,7 @@ impl Conn {
     pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
-            Self::Sqlite(pool) => query_sqlite(pool.clone(), sql, columns),
+            Self::Sqlite(readers, _) => query_sqlite(readers.clone(), sql, columns),
             Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, columns),
         }
     }
@@ -191,8 +163,8 @@ impl Conn {
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with(BEGIN_TO_WRITE).await.map_err(|e| {
-                let file = pool.connect_options().get_filename().display().to_string();
+            Self::Sqlite(_, writer) => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
+                let file = writer.connect_options().get_filename().display().to_string();
                 Error::from(e).context(format_args!("writing to the registry database '{file}'"))
             })?),
             Self::Postgres(pool, schema) => Tx::Postgres(pool.begin().await?, schema.clone()),
@@ -202,7 +174,10 @@ impl Conn {
     /// Lets go of all connections.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(pool) => pool.close().await,
+            Self::Sqlite(readers, writer) => {
+                writer.close().await;
+                readers.close().await;
+            }
             Self::Postgres(pool, _) => pool.close().await,
         }
     }
@@ -280,7 +255,7 @@ fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
 }
 
 /// Pieces of a COPY stream as batches.
-fn decoded<'a>(
+pub(super) fn decoded<'a>(
     pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
     columns: Vec<Scanned>,
 ) -> BoxStream<'a, Result<RecordBatch>> {
@@ -298,134 +273,4 @@ fn decoded<'a>(
     .map_ok(|batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok)))
     .try_flatten()
     .boxed()
-}
-
-impl Tx {
-    /// Which database it is.
-    pub fn dialect(&self) -> Dialect {
-        match self {
-            Self::Sqlite(_) => Dialect::Sqlite,
-            Self::Postgres(..) => Dialect::Postgres,
-        }
-    }
-
-    /// The schema that was configured, if any.
-    pub fn schema(&self) -> Option<&str> {
-        match self {
-            Self::Postgres(_, schema) => schema.as_deref(),
-            Self::Sqlite(_) => None,
-        }
-    }
-
-    /// A table's name as statements must write it.
-    pub fn table(&self, name: &str) -> String {
-        qualified(self.dialect(), self.schema(), name)
-    }
-
-    /// Runs a statement; returns how many rows it changed.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn execute(&mut self, sql: String) -> Result<u64> {
-        tracing::debug!(sql, "execute");
-        let sql = AssertSqlSafe(sql);
-        Ok(match self {
-            Self::Sqlite(tx) => sqlx::raw_sql(sql).execute(&mut **tx).await?.rows_affected(),
-            Self::Postgres(tx, _) => sqlx::raw_sql(sql).execute(&mut **tx).await?.rows_affected(),
-        })
-    }
-
-    /// Runs a query inside the transaction, as one batch.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn rows(&mut self, sql: String, columns: &[Scanned]) -> Result<RecordBatch> {
-        let schema = arrow_schema(columns);
-        let mut batches = Vec::new();
-        match self {
-            Self::Sqlite(tx) => {
-                let mut handle = tx.lock_handle().await?;
-                sqlite::read(&mut handle, &sql, columns, &mut |batch| {
-                    batches.push(batch);
-                    true
-                })?;
-            }
-            Self::Postgres(tx, _) => {
-                let sql = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-                batches = decoded(tx.copy_out_raw(&sql).await?, columns.to_vec()).try_collect().await?;
-            }
-        }
-        Ok(concat_batches(&schema, &batches)?)
-    }
-
-    /// Inserts the rows of a batch; columns it lacks get NULL, or the next number. Returns how many rows were
-    /// inserted or replaced.
-    ///
-    /// # Errors
-    /// What the database says, or a column the table does not have.
-    pub async fn insert(&mut self, table: &Table, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
-        if batch.num_rows() == 0 {
-            return Ok(0);
-        }
-        let insert = Insert::new(self.dialect(), self.schema(), table, batch, conflict);
-        match self {
-            Self::Sqlite(tx) => {
-                let sql = insert.sqlite();
-                let mut handle = tx.lock_handle().await?;
-                sqlite::insert(&mut handle, &sql, table, batch)
-            }
-            Self::Postgres(..) => self.insert_postgres(&insert, table, batch).await,
-        }
-    }
-
-    /// A few rows as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
-    /// to be, else through a staging table.
-    async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
-        if batch.num_rows() <= FEW
-            && let Some(sql) = insert.values(table, batch)?
-        {
-            return self.execute(sql).await;
-        }
-        let stream = encode(table, batch)?;
-        if insert.number.is_none() && insert.tail.is_empty() {
-            return self.copy(&insert.copy(true), stream).await;
-        }
-        if insert.number.is_none() && batch.num_rows() >= LIKELY_NEW {
-            self.execute("SAVEPOINT straight".to_owned()).await?;
-            match self.copy(&insert.copy(true), stream.clone()).await {
-                Ok(copied) => {
-                    self.execute("RELEASE SAVEPOINT straight".to_owned()).await?;
-                    return Ok(copied);
-                }
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    self.execute("ROLLBACK TO SAVEPOINT straight".to_owned()).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.execute(format!("{}; {}", insert.drop_staging(), insert.make_staging())).await?;
-        self.copy(&insert.copy(false), stream).await?;
-        let changed = self.execute(insert.insert_staged()).await?;
-        self.execute(insert.drop_staging()).await?;
-        Ok(changed)
-    }
-
-    async fn copy(&mut self, sql: &str, stream: Vec<u8>) -> Result<u64> {
-        let Self::Postgres(tx, _) = self else { return Err(Error::bug("COPY outside PostgreSQL")) };
-        let mut copy = tx.copy_in_raw(sql).await?;
-        copy.send(stream).await?;
-        Ok(copy.finish().await?)
-    }
-
-    /// Makes the transaction's work last.
-    ///
-    /// # Errors
-    /// What the database says.
-    pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx, _) => tx.commit().await?,
-        }
-        Ok(())
-    }
 }

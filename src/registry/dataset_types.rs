@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::conn::{OnConflict, Source, Tx};
+use super::conn::Source;
 use super::dialect::Dialect;
 use super::schema::{Kind, Scanned, Table, calibs_table, tags_table};
+use super::tx::{OnConflict, Tx};
 use super::{Registry, create_table, ints, next_number, optional_texts, tables, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::dataset::DatasetType;

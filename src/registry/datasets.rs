@@ -1,199 +1,21 @@
-//! Reading and writing datasets, their file records and their memberships.
+//! Reading datasets, their file records and their memberships.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::compute::{cast, concat_batches, sort_to_indices, take};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 
-use super::conn::{OnConflict, Source, Tx};
+use super::conn::Source;
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::rows::{batch, column, constant_instant, constant_int, constant_text, distinct_texts, keyed};
-use super::schema::{Column, Kind, Scanned, Table, arrow_schema, static_tables};
-use super::{Registry, collections, ints, optional_texts, texts};
-use crate::error::{Error, Kind as ErrorKind, Result};
-
-/// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
-/// `formatter`, `file_size`.
-#[derive(Debug, Clone)]
-pub struct Stored<'a> {
-    /// Their dataset type.
-    pub record: &'a TypeRecord,
-    /// The RUN collection they are born in.
-    pub run: &'a str,
-    /// The datastore that holds the files.
-    pub datastore: &'a str,
-    /// When they were ingested, TAI nanoseconds.
-    pub ingest_date: i64,
-    /// One row a dataset.
-    pub rows: &'a RecordBatch,
-}
+use super::rows::{column, keyed};
+use super::schema::{Kind, Scanned, arrow_schema};
+use super::{Registry, ints, optional_texts, texts};
+use crate::error::{Error, Result};
 
 /// What stands in the registry for "no component".
 pub const NO_COMPONENT: &str = "__NULL_STRING__";
-
-/// Stores datasets in the order the foreign keys ask for; those already there are kept. Returns how many are new.
-///
-/// # Errors
-/// What the database says: another dataset with the same data ID, a missing dimension record.
-pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Result<u64> {
-    let (record, rows, n) = (stored.record, stored.rows, stored.rows.num_rows());
-    let run = collections::number(tx, stored.run).await?;
-    let ids = column(rows, "dataset_id")?;
-    let tables = static_tables(&registry.universe, registry.shape);
-    let datasets = batch([
-        ("id", Arc::clone(&ids)),
-        ("dataset_type_id", constant_int(record.id, n)),
-        ("ingest_date", constant_instant(stored.ingest_date, n)),
-        ("run_id", constant_int(run, n)),
-    ])?;
-    let new = keep(tx, named(&tables, "dataset")?, "id", &datasets).await?;
-    summarise(tx, registry, record, run, rows).await?;
-    keep(tx, &record.tags, "dataset_id", &members(record, run, rows)?).await.map_err(|e| dangling(e, record))?;
-    // Datasets without files are known, but not stored.
-    if rows.column_by_name("path").is_none() {
-        return Ok(new);
-    }
-    let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", Arc::clone(&ids))])?;
-    keep(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await?;
-    keep(tx, &registry.file_records, "dataset_id", &file_records(record, rows)?).await?;
-    Ok(new)
-}
-
-/// How many datasets are best stored at once: in SQLite the more, the fewer times a page of an index is looked for.
-pub fn together(tx: &Tx) -> usize {
-    if tx.dialect() == Dialect::Sqlite { 32 * 1024 } else { 1 }
-}
-
-/// Inserts rows unless they are there. SQLite is given them in the order of their ids, so that it finds the pages of
-/// indexes one after the other, but with the row numbers they would have had: they lie in the table as they came.
-async fn keep(tx: &mut Tx, table: &Table, id: &str, rows: &RecordBatch) -> Result<u64> {
-    if tx.dialect() != Dialect::Sqlite {
-        return tx.insert(table, rows, OnConflict::Keep).await;
-    }
-    let last = format!("SELECT coalesce(max(rowid), 0) FROM {}", tx.table(&table.name));
-    let last = ints(&tx.rows(last, &[Scanned::plain("last", Kind::Int)]).await?, 0)[0];
-    let order = sort_to_indices(&column(rows, id)?, None, None)?;
-    let numbers = Int64Array::from_iter_values(order.values().iter().map(|row| last + 1 + i64::from(*row)));
-    let mut columns = vec![("rowid", Arc::new(numbers) as ArrayRef)];
-    for (field, values) in rows.schema_ref().fields().iter().zip(rows.columns()) {
-        columns.push((field.name(), take(values, &order, None)?));
-    }
-    let mut table = table.clone();
-    table.columns.push(Column { name: "rowid".to_owned(), kind: Kind::Int, required: true, alias_of: None });
-    tx.insert(&table, &batch(columns)?, OnConflict::Keep).await
-}
-
-/// Says of a broken reference what is missing.
-fn dangling(error: Error, record: &TypeRecord) -> Error {
-    if !error.said().to_lowercase().contains("foreign key") {
-        return error;
-    }
-    let said = format!("a dataset of type '{}' has a data ID without dimension records", record.dataset_type.name);
-    Error::new(ErrorKind::Conflict, said).because(error)
-}
-
-/// Replaces the file records of datasets, as the Butler does when files are ingested again in place.
-///
-/// # Errors
-/// What the database says.
-pub async fn replace_files(tx: &mut Tx, registry: &Registry, record: &TypeRecord, rows: &RecordBatch) -> Result<u64> {
-    tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Replace).await
-}
-
-/// Puts datasets of one type into a TAGGED collection; rows hold `dataset_id` and the dimensions.
-///
-/// # Errors
-/// Another dataset with the same data ID is in the collection.
-pub async fn associate(
-    tx: &mut Tx,
-    registry: &Registry,
-    record: &TypeRecord,
-    collection: &str,
-    rows: &RecordBatch,
-) -> Result<u64> {
-    let number = collections::number(tx, collection).await?;
-    summarise(tx, registry, record, number, rows).await?;
-    tx.insert(&record.tags, &members(record, number, rows)?, OnConflict::Keep).await
-}
-
-/// Takes datasets of one type out of a TAGGED collection; those not in it are passed over.
-///
-/// # Errors
-/// What the database says.
-pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, ids: &[String]) -> Result<u64> {
-    let number = collections::number(tx, collection).await?;
-    let (dialect, table) = (tx.dialect(), tx.table(&record.tags.name));
-    let mut removed = 0;
-    for some in ids.chunks(1000) {
-        let list: Vec<_> = some.iter().filter_map(|id| dialect.uuid(id)).collect();
-        let list = list.join(", ");
-        removed += tx
-            .execute(format!("DELETE FROM {table} WHERE collection_id = {number} AND dataset_id IN ({list})"))
-            .await?;
-    }
-    Ok(removed)
-}
-
-/// Tells searches what a collection may hold; must come before the memberships, which refer to it.
-///
-/// # Errors
-/// What the database says.
-pub async fn summarise(
-    tx: &mut Tx,
-    registry: &Registry,
-    record: &TypeRecord,
-    collection: i64,
-    rows: &RecordBatch,
-) -> Result<()> {
-    let tables = static_tables(&registry.universe, registry.shape);
-    let types =
-        batch([("collection_id", constant_int(collection, 1)), ("dataset_type_id", constant_int(record.id, 1))])?;
-    tx.insert(named(&tables, "collection_summary_dataset_type")?, &types, OnConflict::Keep).await?;
-    for dimension in &record.dataset_type.dimensions {
-        if registry.universe.find(dimension).is_some_and(|e| e.governor) {
-            let values = distinct_texts(&column(rows, dimension)?)?;
-            let summary = batch([
-                ("collection_id", constant_int(collection, values.len())),
-                (dimension.as_str(), super::rows::text_column(values.iter().map(String::as_str))),
-            ])?;
-            let table = named(&tables, &format!("collection_summary_{dimension}"))?;
-            tx.insert(table, &summary, OnConflict::Keep).await?;
-        }
-    }
-    Ok(())
-}
-
-fn members(record: &TypeRecord, collection: i64, rows: &RecordBatch) -> Result<RecordBatch> {
-    let n = rows.num_rows();
-    let mut columns = vec![
-        ("dataset_type_id", constant_int(record.id, n)),
-        ("dataset_id", column(rows, "dataset_id")?),
-        ("collection_id", constant_int(collection, n)),
-    ];
-    for dimension in &record.dataset_type.dimensions {
-        columns.push((dimension, column(rows, dimension)?));
-    }
-    batch(columns)
-}
-
-fn file_records(record: &TypeRecord, rows: &RecordBatch) -> Result<RecordBatch> {
-    let n = rows.num_rows();
-    batch([
-        ("dataset_id", column(rows, "dataset_id")?),
-        ("path", column(rows, "path")?),
-        ("formatter", column(rows, "formatter")?),
-        ("storage_class", constant_text(&record.dataset_type.storage_class, n)),
-        ("component", constant_text(NO_COMPONENT, n)),
-        ("file_size", column(rows, "file_size")?),
-    ])
-}
-
-fn named<'a>(tables: &'a [Table], name: &str) -> Result<&'a Table> {
-    tables.iter().find(|t| t.name == name).ok_or_else(|| Error::bug(format!("no table '{name}'")))
-}
 
 /// The ids in a column, as text.
 pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {

@@ -2,11 +2,12 @@
 
 use arrow::array::RecordBatch;
 
-use super::conn::{OnConflict, qualified};
+use super::conn::qualified;
 use super::ddl;
 use super::dialect::Dialect;
 use super::rows::{Give, give};
 use super::schema::{Kind, Table};
+use super::tx::OnConflict;
 use crate::error::Result;
 
 /// The statements of one bulk insert.

@@ -19,14 +19,17 @@ pub mod rows;
 pub mod schema;
 pub mod search;
 mod sqlite;
+pub mod storing;
+pub mod tx;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 
-use self::conn::{Conn, Source, Tx};
+use self::conn::{Conn, Source};
 use self::dataset_types::TypeRecord;
 use self::dialect::Dialect;
 use self::schema::{Kind, Scanned, Shape, Table};
+use self::tx::Tx;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::universe::Universe;
 

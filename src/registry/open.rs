@@ -21,10 +21,8 @@ const CONNECTIONS: u32 = 32;
 /// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
 /// thread, which may be late: were there no room for the command, both would wait for each other.
 const COMMANDS: usize = 1 << 20;
-/// Memory for pages of an SQLite connection, in KiB below zero.
-const CACHE: &str = "-16384";
-/// Begins to write in SQLite; the connection keeps the memory that changed pages need.
-pub(super) const BEGIN_TO_WRITE: &str = "PRAGMA cache_size = -65536; BEGIN IMMEDIATE";
+/// Memory for pages of an SQLite connection, in KiB below zero: of one that reads, and of the one that writes.
+const CACHES: [&str; 2] = ["-16384", "-65536"];
 
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +87,13 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
         .create_if_missing(mode == Mode::Create)
         .foreign_keys(true)
         .busy_timeout(BUSY)
-        .command_buffer_size(COMMANDS)
-        .pragma("cache_size", CACHE);
-    let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(BUSY).connect_with(options).await;
-    let pool = pool.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
-    Ok(Conn::Sqlite(pool))
+        .command_buffer_size(COMMANDS);
+    let [reads, writes] = CACHES.map(|size| options.clone().pragma("cache_size", size));
+    let pool = SqlitePoolOptions::new().acquire_timeout(BUSY);
+    let readers = pool.clone().max_connections(CONNECTIONS).connect_with(reads).await;
+    let readers =
+        readers.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
+    Ok(Conn::Sqlite(readers, pool.max_connections(1).connect_lazy_with(writes)))
 }
 
 async fn open_postgres(database: &Database) -> Result<Conn> {

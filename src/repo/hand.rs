@@ -13,10 +13,10 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time;
 use crate::progress::{Progress, Step as Ticker};
-use crate::registry::conn::{OnConflict, Tx};
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::{self, Stored};
-use crate::registry::{certifications, collections, dimensions};
+use crate::registry::storing::{self, Stored};
+use crate::registry::tx::{OnConflict, Tx};
+use crate::registry::{certifications, collections, datasets, dimensions};
 use crate::store::Place;
 use crate::store::transfer::{Transfer, bring, finish, take_back};
 
@@ -328,7 +328,7 @@ impl Writer<'_> {
     async fn write(&mut self, change: &Change) -> Result<u64> {
         let Some(rows) = change.rows() else { return self.write_single(change).await };
         let mut written = 0;
-        let together = if matches!(change, Change::Datasets(..)) { datasets::together(self.tx) } else { 1 };
+        let together = if matches!(change, Change::Datasets(..)) { storing::together(self.tx) } else { 1 };
         for rows in rows.portions(together)? {
             written += self.write_rows(change, &rows?).await?;
         }
@@ -342,7 +342,7 @@ impl Writer<'_> {
             }
             Change::RemoveCollection(name, _) => collections::remove(self.tx, name).await,
             Change::Disassociate(collection, name, ids) => {
-                datasets::disassociate(self.tx, known(self.types, name)?, collection, ids).await
+                storing::disassociate(self.tx, known(self.types, name)?, collection, ids).await
             }
             Change::Chain(parent, before, children) => {
                 collections::set_chain(self.tx, parent, before, children).await.map(u64::from)
@@ -368,13 +368,13 @@ impl Writer<'_> {
                 let datastore = self.repo.config.datastore_name();
                 let (record, ingest_date) = (known(self.types, name)?, self.now);
                 let stored = Stored { record, run, datastore: &datastore, ingest_date, rows };
-                datasets::store(self.tx, registry, &stored).await
+                storing::store(self.tx, registry, &stored).await
             }
             Change::ReplaceFiles(name, _) => {
-                datasets::replace_files(self.tx, registry, known(self.types, name)?, rows).await
+                storing::replace_files(self.tx, registry, known(self.types, name)?, rows).await
             }
             Change::Associate(collection, name, _) => {
-                datasets::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
+                storing::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
             }
             Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
             _ => Err(Error::bug("a change without rows has some")),

@@ -1,4 +1,4 @@
-//! Exposures written some hundreds at a time: what is new is planned, and applied in one transaction.
+//! Exposures written many at a time: what is new is planned, and applied in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures::stream::{self, Stream, StreamExt};
 use regex::Regex;
 use tokio::sync::Semaphore;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::index::{self, Content, Object};
@@ -68,11 +69,8 @@ impl Metadata {
 }
 
 /// All groups: folders depth first in name order, read several at a time; then files named one by one.
-pub fn groups<'a>(
-    search: &'a Arc<Search>,
-    locations: &'a [String],
-    at_once: usize,
-) -> impl Stream<Item = Group> + Send + 'a {
+pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = Group> + Send {
+    let last = Arc::clone(&search);
     let explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>> = Arc::default();
     let named = Arc::clone(&explicit);
     let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
@@ -83,7 +81,7 @@ pub fn groups<'a>(
     let turns = Arc::new(Semaphore::new(at_once));
     let read = walked
         .map(move |(path, folder)| {
-            let (search, turns) = (Arc::clone(search), Arc::clone(&turns));
+            let (search, turns) = (Arc::clone(&search), Arc::clone(&turns));
             async move {
                 let work = async move {
                     let _turn = turns.acquire().await;
@@ -100,11 +98,34 @@ pub fn groups<'a>(
         })
         // One that is slow does not keep the others waiting.
         .buffered(4 * at_once);
-    let last = stream::once(async move {
+    let explicit = stream::once(async move {
         let files = std::mem::take(&mut *explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        search.explicit(files).await
+        last.explicit(files).await
     });
-    read.chain(last)
+    read.chain(explicit)
+}
+
+/// The items of a stream, of which some are made while those before are worked on.
+pub fn ahead<T: Send + 'static>(items: impl Stream<Item = T> + Send + 'static, some: usize) -> impl Stream<Item = T> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(some);
+    let making = async move {
+        let mut items = std::pin::pin!(items);
+        while let Some(item) = items.next().await {
+            if sender.send(item).await.is_err() {
+                break;
+            }
+        }
+    };
+    let making = AbortOnDropHandle::new(tokio::spawn(making));
+    stream::unfold((receiver, making), |(mut receiver, making)| async move {
+        if let Some(item) = receiver.recv().await {
+            return Some((item, (receiver, making)));
+        }
+        match making.await {
+            Ok(()) => None,
+            Err(e) => std::panic::resume_unwind(e.into_panic()),
+        }
+    })
 }
 
 /// A folder with its name in messages.
@@ -114,11 +135,11 @@ fn told((place, folder): (Place, Result<Folder>)) -> (String, Result<(Place, Fol
 
 /// A location that is a folder; a file is put aside.
 async fn top(
-    location: &str,
+    location: String,
     explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>>,
 ) -> Result<Option<Place>, (String, Error)> {
-    let named = |e: Error| (location.to_owned(), e);
-    let place = Place::parse(location).map_err(named)?;
+    let named = |e: Error| (location.clone(), e);
+    let place = Place::parse(&location).map_err(named)?;
     match place.look().await.map_err(named)? {
         Seen::Folder => Ok(Some(place)),
         Seen::File(size) => {

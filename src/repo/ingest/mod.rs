@@ -24,8 +24,11 @@ use crate::registry::{dimensions, texts};
 use crate::store::Place;
 use crate::store::transfer::Mode;
 
-/// Exposures that are written in one transaction.
-const CHUNK: usize = 512;
+/// From how many files on exposures are written, in one transaction: the more, the fewer times a page of an index is.
+const CHUNK: usize = 16 * 1024;
+
+/// How many folders are read ahead while exposures are written.
+const AHEAD: usize = 512;
 
 /// Ingests raw files.
 #[derive(Debug)]
@@ -68,14 +71,17 @@ impl Verb for IngestRaws {
         let repo = access.repo().await?;
         let known = registered(&repo).await?;
         let search = Arc::new(Search { regex: self.regex.clone(), instruments: known });
-        let mut groups = find::groups(&search, &self.locations, self.processes.max(1)).boxed();
+        let groups = find::groups(search, self.locations.clone(), self.processes.max(1));
+        let mut groups = find::ahead(groups, AHEAD).boxed();
         let mut chunks = Chunks::new(self, &repo);
         hand.begin("ingest_raws", None);
-        let mut waiting: BTreeMap<(String, i64), Exposure> = BTreeMap::new();
+        let (mut waiting, mut files) = (BTreeMap::new(), 0);
         while let Some(group) = groups.next().await {
             hand.looked(group.folders);
+            files += group.files.len();
             self.collect(group, &mut waiting, hand)?;
-            if waiting.len() >= CHUNK {
+            if files >= CHUNK {
+                files = 0;
                 chunks.write(std::mem::take(&mut waiting), hand).await?;
             }
         }
