@@ -22,7 +22,7 @@ const CONNECTIONS: u32 = 32;
 /// thread, which may be late: were there no room for the command, both would wait for each other.
 const COMMANDS: usize = 1 << 20;
 /// Memory for pages of an SQLite connection, in KiB below zero: of one that reads, and of the one that writes.
-const CACHES: [&str; 2] = ["-16384", "-65536"];
+const CACHES: [&str; 2] = ["-8192", "-65536"];
 
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
