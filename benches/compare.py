@@ -16,7 +16,7 @@ import sys
 import tempfile
 import zlib
 
-from measure import POSTGRES, PROGRAM, Server, apart, butlersql, make_database, measured, rows
+from measure import POSTGRES, PROGRAM, Server, apart, bulk_load, butlersql, make_database, measured, rows
 
 BUTLER, DUCKDB = os.environ["BENCH_BUTLER"], os.environ["BENCH_DUCKDB"]
 HEAD = "from lsst.daf.butler import Butler\nbutler = Butler(REPO)\nout = open(OUT, 'w')\n"
@@ -248,12 +248,12 @@ def campaign(data, seed, repo):
 
 
 def imports(home, name, repo, runs, server, with_butler):
-    """An import of all raws into a new repository, by both."""
+    """An import of all raws into a new repository, by both; and a bulk load of the same rows by the database."""
     folder = home / f"export-{name}"
     if not folder.exists():
         butlersql(repo, "-q", "--write", "-c", f"CALL export('{folder}', collections => 'LSSTComCam/raw/all')",
                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    taken, held = {"butlersql": [], "Butler": []}, set()
+    taken, held = {"butlersql": [], "database": [], "Butler": []}, set()
     for run in range(runs):
         for who in ["butlersql"] + (["Butler"] if with_butler and run == 0 else []):
             fresh = str(home / f"import-{name}-{who}-{run}")
@@ -274,10 +274,31 @@ def imports(home, name, repo, runs, server, with_butler):
                 command = [BUTLER, "-c", code]
             taken[who].append(measured(command, server))
             held.add(apart(lambda: holdings(fresh)))
+            if who == "butlersql":
+                command = emptied(home, fresh, f"{POSTGRES}/{base}" if name == "PostgreSQL" else f"{fresh}/gen3.sqlite3")
+                taken["database"].append(measured(command, server))
+                held.add(apart(lambda: holdings(fresh)))
             shutil.rmtree(fresh)
     if len(held) != 1:
         sys.exit(f"import of all raws, {name}: the repositories differ")
     return "", {who: [statistics.median(run[i] for run in all) for i in range(3)] for who, all in taken.items() if all}
+
+
+def emptied(home, repo, database):
+    """Takes what was imported out of a database; the command that loads it again."""
+    tags = rows(repo, "SELECT tag_association_table AS t FROM registry.dataset_type WHERE name = 'raw'")[0]["t"]
+    tables = ["group", "day_obs", "exposure", "dataset", "collection_summary_dataset_type",
+              "collection_summary_instrument", tags, "dataset_location", "file_datastore_records"]
+    if database.startswith("postgresql:"):
+        command = bulk_load(home, tables, database, database)
+        names = ", ".join(f'"{table}"' for table in tables)
+        sql = f"SET client_min_messages = warning; TRUNCATE {names} CASCADE"
+        subprocess.run(["psql", "-X", "-q", "-d", database, "-c", sql], check=True)
+        return command
+    source = shutil.copy(database, f"{home}/source.sqlite3")
+    deletes = [f'DELETE FROM "{table}";' for table in reversed(tables)]
+    subprocess.run(["sqlite3", database, " ".join([*deletes, "VACUUM;"])], check=True)
+    return bulk_load(home, tables, source, database)
 
 
 def holdings(repo):

@@ -86,6 +86,19 @@ def apart(work):
     return int(said)
 
 
+def bulk_load(folder, tables, source, target):
+    """The command that loads rows of tables as the database can, with all constraints: from one file or URL to another."""
+    if target.startswith("postgresql:"):
+        for table in tables:
+            copy = f"\\copy \"{table}\" TO '{folder}/{table}'"
+            subprocess.run(["psql", "-X", "-q", "-d", source, "-c", copy], check=True)
+        copies = [word for table in tables for word in ("-c", f"\\copy \"{table}\" FROM '{folder}/{table}'")]
+        return ["psql", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-d", target, *copies]
+    inserts = [f'INSERT INTO "{table}" SELECT * FROM source."{table}";' for table in tables]
+    settings = "PRAGMA foreign_keys = on; PRAGMA cache_size = -65536;"
+    return ["sqlite3", target, " ".join([settings, f"ATTACH '{source}' AS source; BEGIN;", *inserts, "COMMIT;"])]
+
+
 def make_database(name):
     for database, sql in [("postgres", f"CREATE DATABASE {name}"), (name, "CREATE EXTENSION btree_gist")]:
         subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/{database}", "-c", sql], check=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 
-from measure import POSTGRES, PROGRAM, Server, apart, butlersql, make_database, measured, rows
+from measure import POSTGRES, PROGRAM, Server, apart, bulk_load, butlersql, make_database, measured, rows
 
 # The map of the Rubin sky map package and sphgeom: its hash, its rows, and the SHA-256 of the pixels of all tracts, each
 # followed by those of its patches, a line for each, as ranges `begin-end` joined by `;`.
@@ -57,19 +57,6 @@ def ranges(pixels):
     return ";".join(f"{begin}-{end}" for begin, end in found)
 
 
-def bulk(home, name, repo):
-    """The command that loads the same rows into an empty registry, which checks its constraints as a Butler would."""
-    create(home, name, f"{name}_bulk")
-    if name == "sqlite":
-        sql = [f"INSERT INTO {table} SELECT * FROM from_.{table};" for table in TABLES]
-        attach = f"PRAGMA foreign_keys = on; ATTACH '{repo}/gen3.sqlite3' AS from_; BEGIN;"
-        return ["sqlite3", str(home / f"{name}_bulk" / "gen3.sqlite3"), " ".join([attach, *sql, "COMMIT;"])]
-    for table in TABLES:
-        subprocess.run(["psql", "-X", "-q", "-d", f"{POSTGRES}/skymap_{name}", "-c", f"\\copy {table} TO '{home}/{table}'"], check=True)
-    copies = [word for table in TABLES for word in ("-c", f"\\copy {table} FROM '{home}/{table}'")]
-    return ["psql", "-X", "-q", "-d", f"{POSTGRES}/skymap_{name}_bulk", *copies]
-
-
 def create(home, name, repo):
     seed = home / "seed.yaml"
     seed.write_text("{}\n")
@@ -78,6 +65,10 @@ def create(home, name, repo):
         seed.write_text(f"registry: {{db: '{POSTGRES}/skymap_{repo}'}}\n")
     butlersql(str(home / repo), "-q", "--write", "-c", f"CALL create_repository(seed_config => '{seed}')", stdout=subprocess.DEVNULL)
     return str(home / repo)
+
+
+def database(home, name, repo):
+    return f"{POSTGRES}/skymap_{repo}" if name == "postgres" else str(home / repo / "gen3.sqlite3")
 
 
 def main(home):
@@ -89,7 +80,9 @@ def main(home):
         call = f"CALL register_skymap('{home}/data/lsst_cells_v1.skymap.config')"
         cpu, wall, memory = measured([PROGRAM, repo, "-q", "--write", "-c", call], server)
         apart(lambda: check(repo))
-        least, *_ = measured(bulk(home, name, repo), server)
+        create(home, name, f"{name}_bulk")
+        source, target = (database(home, name, which) for which in [name, f"{name}_bulk"])
+        least, *_ = measured(bulk_load(home, TABLES, source, target), server)
         cells = [name, f"{cpu:.1f}", f"{least:.1f}", f"{cpu / least:.2f}", f"{wall:.1f}", f"{memory:.0f}"]
         print("| " + " | ".join(cells) + " |", flush=True)
 

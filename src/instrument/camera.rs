@@ -65,6 +65,11 @@ impl Camera {
         }
     }
 
+    /// How many detectors it has.
+    pub fn detectors(&self) -> usize {
+        self.places.len()
+    }
+
     /// The corners of each detector on the sky: lower left, lower right, upper right, upper left.
     pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
         let sky = Sky::new(pointing, self.flip_x);

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::conn::Conn;
-use super::schema::{Kind, Scanned, Shape};
+use super::layout::Shape;
+use super::schema::{Kind, Scanned};
 use super::texts;
 use super::tx::Tx;
 use crate::error::{Error, Kind as ErrorKind, Result};

@@ -7,10 +7,10 @@ use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use super::dialect::Dialect;
 use super::postgres::Decoder;
-use super::schema::{Kind, Scanned, arrow_schema};
+use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
 use super::tx::Tx;
 use super::{ints, sqlite, texts};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Batches as they come from the database.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
@@ -18,11 +18,16 @@ pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 /// Steps of SQLite's machine between two looks whether anybody still listens.
 const STEPS: i32 = 100_000;
 
-/// A pool of connections to the database of a registry.
+/// Connections to the database of a registry.
 #[derive(Debug, Clone)]
 pub enum Conn {
-    /// A file: many connections that read, and one that writes, whose pages in memory thus stay good.
-    Sqlite(SqlitePool, SqlitePool),
+    /// A file.
+    Sqlite {
+        /// Connections that read.
+        readers: SqlitePool,
+        /// The one that writes: pages it holds in memory stay good, as nobody else in the process changes them.
+        writer: SqlitePool,
+    },
     /// A server, and the schema ("namespace") that was configured.
     Postgres(PgPool, Option<String>),
 }
@@ -76,15 +81,15 @@ impl Conn {
     /// Which database it is.
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Sqlite(..) => Dialect::Sqlite,
+            Self::Sqlite { .. } => Dialect::Sqlite,
             Self::Postgres(..) => Dialect::Postgres,
         }
     }
 
-    /// Whether it is the same pool, perhaps held by another.
+    /// Whether these are the same connections, perhaps held by another.
     pub fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Sqlite(own, _), Self::Sqlite(other, _)) => {
+            (Self::Sqlite { readers: own, .. }, Self::Sqlite { readers: other, .. }) => {
                 std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
             }
             (Self::Postgres(own, _), Self::Postgres(other, _)) => {
@@ -98,7 +103,7 @@ impl Conn {
     pub fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
-            Self::Sqlite(..) => None,
+            Self::Sqlite { .. } => None,
         }
     }
 
@@ -111,7 +116,7 @@ impl Conn {
     pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
-            Self::Sqlite(readers, _) => query_sqlite(readers.clone(), sql, columns),
+            Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, columns),
             Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, columns),
         }
     }
@@ -131,7 +136,7 @@ impl Conn {
     /// # Errors
     /// What the database says.
     pub async fn about(&self, table: &str) -> Result<Option<usize>> {
-        let rows = self.rows(self.dialect().about(table), vec![Scanned::plain("rows", Kind::Int)]).await?;
+        let rows = self.rows(self.dialect().about(table), vec![Scanned::plain("rows", ColumnKind::Int)]).await?;
         Ok(ints(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
     }
 
@@ -150,7 +155,7 @@ impl Conn {
             "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relpages = 0 \
              AND relnamespace = {schema} AND pg_relation_size(oid) > 0"
         );
-        let names = texts(&self.rows(sql, vec![Scanned::plain("name", Kind::Text(None))]).await?, 0);
+        let names = texts(&self.rows(sql, vec![Scanned::plain("name", ColumnKind::Text(None))]).await?, 0);
         if !names.is_empty() {
             sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", names.join(", ")))).execute(pool).await?;
         }
@@ -163,9 +168,13 @@ impl Conn {
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite(_, writer) => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
                 let file = writer.connect_options().get_filename().display().to_string();
-                Error::from(e).context(format_args!("writing to the registry database '{file}'"))
+                let error = match e {
+                    sqlx::Error::PoolTimedOut => Error::new(Kind::Busy, "another statement is still writing"),
+                    other => other.into(),
+                };
+                error.context(format_args!("writing to the registry database '{file}'"))
             })?),
             Self::Postgres(pool, schema) => Tx::Postgres(pool.begin().await?, schema.clone()),
         })
@@ -174,7 +183,7 @@ impl Conn {
     /// Lets go of all connections.
     pub async fn close(&self) {
         match self {
-            Self::Sqlite(readers, writer) => {
+            Self::Sqlite { readers, writer } => {
                 writer.close().await;
                 readers.close().await;
             }

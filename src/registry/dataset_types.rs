@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::conn::Source;
 use super::dialect::Dialect;
-use super::schema::{Kind, Scanned, Table, calibs_table, tags_table};
+use super::layout::{calibs_table, tags_table};
+use super::schema::{Kind, Scanned, Table};
 use super::tx::{OnConflict, Tx};
 use super::{Registry, create_table, ints, next_number, optional_texts, tables, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
@@ -194,7 +195,7 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i6
     tx.execute(insert).await?;
     let rows = tx.rows(format!("SELECT max(id) AS id FROM {keys}"), &[Scanned::plain("id", Kind::Int)]).await?;
     let key = ints(&rows, 0)[0];
-    let definition = super::schema::static_tables(&registry.universe, registry.shape);
+    let definition = super::layout::static_tables(&registry.universe, registry.shape);
     let table = definition.iter().find(|t| t.name == "dimension_graph_definition");
     let table = table.ok_or_else(|| Error::bug("no table dimension_graph_definition"))?;
     let rows = super::rows::batch([

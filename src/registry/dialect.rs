@@ -66,6 +66,8 @@ impl Dialect {
         Some(match (kind, value) {
             (_, Value::Null) => "NULL".to_owned(),
             (Kind::Uuid, Value::Text(text)) => self.uuid(text)?,
+            // No literal can hold it, and what `text` makes of it is another text.
+            (_, Value::Text(text)) if text.contains('\0') => return None,
             (_, Value::Text(text)) => self.text(text),
             (Kind::UtcTime, Value::Int(_)) | (_, Value::Span(..)) => return None,
             (_, Value::Int(value)) => value.to_string(),

@@ -7,8 +7,9 @@ use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::DataType;
 
 use super::Registry;
+use super::layout::{element_table, static_tables};
 use super::rows::{batch, column, constant_int, constant_text, distinct_texts, keyed, text_column};
-use super::schema::{Scanned, Table, arrow_schema, element_table, static_tables};
+use super::schema::{Scanned, Table, arrow_schema};
 use super::tx::{OnConflict, Tx};
 use crate::error::{Error, Kind, Result};
 use crate::sphere::region::Region;

@@ -10,6 +10,9 @@ use super::schema::{Kind, Table};
 use super::tx::OnConflict;
 use crate::error::Result;
 
+/// Bytes of the longest statement with literals.
+const LONGEST: usize = 256 * 1024;
+
 /// The statements of one bulk insert.
 pub(super) struct Insert {
     target: String,
@@ -71,19 +74,23 @@ impl Insert {
         format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
     }
 
-    /// One statement with all rows as literals, for PostgreSQL; nothing where a value has no literal.
+    /// One statement with all rows as literals, for PostgreSQL; nothing where a value has no literal, or all are long.
     ///
     /// # Errors
     /// A column the table does not have.
     pub fn values(&self, table: &Table, batch: &RecordBatch) -> Result<Option<String>> {
         let given = give(table, batch)?;
-        let mut rows = Vec::with_capacity(batch.num_rows());
+        let (mut rows, mut length) = (Vec::with_capacity(batch.num_rows()), 0);
         for row in 0..batch.num_rows() {
             let literal = |g: &Give<'_>| Dialect::Postgres.literal(g.column.kind, g.values.at(row));
             let Some(values) = given.iter().map(literal).collect::<Option<Vec<_>>>() else { return Ok(None) };
             let number =
                 self.number.as_ref().map(|(_, sequence)| format!("nextval({}), ", Dialect::Postgres.text(sequence)));
             rows.push(format!("({}{})", number.unwrap_or_default(), values.join(", ")));
+            length += rows[row].len();
+            if length > LONGEST {
+                return Ok(None);
+            }
         }
         let auto = self.number.as_ref().map(|(auto, _)| format!("{auto}, ")).unwrap_or_default();
         let (target, columns, tail) = (&self.target, &self.columns, &self.tail);

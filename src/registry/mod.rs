@@ -13,6 +13,7 @@ mod ddl;
 pub mod dialect;
 pub mod dimensions;
 mod insert;
+pub mod layout;
 pub mod open;
 mod postgres;
 pub mod rows;
@@ -28,7 +29,8 @@ use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 use self::conn::{Conn, Source};
 use self::dataset_types::TypeRecord;
 use self::dialect::Dialect;
-use self::schema::{Kind, Scanned, Shape, Table};
+use self::layout::Shape;
+use self::schema::{Kind, Scanned, Table};
 use self::tx::Tx;
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::universe::Universe;
@@ -56,7 +58,7 @@ impl Registry {
     pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
-        let file_records = schema::file_records(file_records);
+        let file_records = layout::file_records(file_records);
         Ok(Self { conn, universe, shape: found.shape, file_records, read_only: found.read_only })
     }
 
@@ -76,7 +78,7 @@ impl Registry {
             let said = format!("the database already holds tables that are not a registry's, such as '{other}'");
             return Err(Error::new(ErrorKind::Exists, said));
         }
-        for table in schema::static_tables(&parsed, Shape::CURRENT) {
+        for table in layout::static_tables(&parsed, Shape::CURRENT) {
             create_table(&mut tx, &table).await?;
         }
         attributes::write(&mut tx, universe).await?;
@@ -138,7 +140,7 @@ impl Registry {
 
     /// All tables with their names, as the Butler defines them.
     pub fn tables(&self, types: &[TypeRecord]) -> Vec<Table> {
-        let mut all = schema::static_tables(&self.universe, self.shape);
+        let mut all = layout::static_tables(&self.universe, self.shape);
         all.push(self.file_records.clone());
         let dynamic = types.iter().flat_map(|t| [Some(t.tags.clone()), t.calibs.clone()]).flatten();
         for table in dynamic {

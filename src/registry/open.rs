@@ -1,4 +1,4 @@
-//! From the URL of a configuration to a pool of connections.
+//! From the URL of a configuration to connections.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,8 +21,10 @@ const CONNECTIONS: u32 = 32;
 /// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
 /// thread, which may be late: were there no room for the command, both would wait for each other.
 const COMMANDS: usize = 1 << 20;
-/// Memory for pages of an SQLite connection, in KiB below zero: of one that reads, and of the one that writes.
-const CACHES: [&str; 2] = ["-8192", "-65536"];
+/// Memory for pages of an SQLite connection that reads, in KiB below zero.
+const READING: &str = "-8192";
+/// The same of the one that writes.
+const WRITING: &str = "-65536";
 
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +90,13 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .command_buffer_size(COMMANDS);
-    let [reads, writes] = CACHES.map(|size| options.clone().pragma("cache_size", size));
-    let pool = SqlitePoolOptions::new().acquire_timeout(BUSY);
-    let readers = pool.clone().max_connections(CONNECTIONS).connect_with(reads).await;
+    let limits = SqlitePoolOptions::new().acquire_timeout(BUSY);
+    let reading = options.clone().pragma("cache_size", READING);
+    let readers = limits.clone().max_connections(CONNECTIONS).connect_with(reading).await;
     let readers =
         readers.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
-    Ok(Conn::Sqlite(readers, pool.max_connections(1).connect_lazy_with(writes)))
+    let writer = limits.max_connections(1).connect_lazy_with(options.pragma("cache_size", WRITING));
+    Ok(Conn::Sqlite { readers, writer })
 }
 
 async fn open_postgres(database: &Database) -> Result<Conn> {
@@ -108,9 +111,10 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).after_connect(|conn, _| {
-        // A server that can (from 14 on) sees that a client has gone while it works; milliseconds.
-        let watch =
-            "SELECT set_config(name, '500', false) FROM pg_settings WHERE name = 'client_connection_check_interval'";
+        // Texts in statements are meant as they stand. A server that can (from 14 on) sees that a client has gone while
+        // it works; milliseconds.
+        let watch = "SET standard_conforming_strings = on; SELECT set_config(name, '500', false) FROM pg_settings \
+             WHERE name = 'client_connection_check_interval'";
         Box::pin(async move {
             if let Err(error) = conn.execute(watch).await {
                 tracing::info!("the server does not watch its clients: {error}");

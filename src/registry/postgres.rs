@@ -220,7 +220,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
-    use crate::registry::schema::file_records;
+    use crate::registry::layout::file_records;
 
     #[test]
     fn streams_come_back_however_they_are_cut() {

@@ -1,6 +1,6 @@
 //! Bulk reading and writing through the raw handle of an SQLite connection: one prepared statement, no copy a row.
 //!
-//! The only `unsafe` of the crate is here. Every block relies on the same two facts: the handle is locked by the
+//! The only `unsafe` of the library is here. Every block relies on the same two facts: the handle is locked by the
 //! caller for the life of the [`Statement`], and a [`Statement`] is finalised when dropped.
 
 use std::ffi::{CStr, c_int};

@@ -18,7 +18,7 @@ const LIKELY_NEW: usize = 64;
 
 /// Up to how many values an insert is one statement with literals. COPY costs 40 ms more where the last packet of its
 /// data waits for an answer to the one before.
-const FEW: usize = 2048;
+const LITERALS: usize = 2048;
 
 /// A write transaction; rolled back when dropped before [`Tx::commit`].
 pub enum Tx {
@@ -119,10 +119,10 @@ impl Tx {
         }
     }
 
-    /// A few rows as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
+    /// Few values as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
     /// to be, else through a staging table.
     async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
-        if batch.num_rows() * batch.num_columns() <= FEW
+        if batch.num_rows() * batch.num_columns() <= LITERALS
             && let Some(sql) = insert.values(table, batch)?
         {
             return self.execute(sql).await;

@@ -10,8 +10,9 @@ use super::Repo;
 use super::spool::Rows;
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
+use crate::registry::layout::element_table;
 use crate::registry::rows::{batch, column, keyed};
-use crate::registry::schema::{Scanned, Table, element_table};
+use crate::registry::schema::{Scanned, Table};
 use crate::store::placement;
 use crate::universe::Element;
 

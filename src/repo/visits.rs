@@ -36,8 +36,8 @@ pub struct DefineVisits {
     pub incremental: bool,
 }
 
-/// Exposures whose visits are written in one transaction, if no sequence is longer.
-const PORTION: usize = 512;
+/// About how many regions of detectors are written in one transaction.
+const REGIONS: usize = 32 * 1024;
 /// What tells the sequence an exposure is of.
 const SEQUENCE: [&str; 4] = ["id", "day_obs", "seq_start", "seq_end"];
 /// What tells where an exposure points, and whether it sees the sky there.
@@ -84,7 +84,7 @@ impl Verb for DefineVisits {
         let groups = self.groups(&repo, rows).await?;
         hand.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
         let mut any = false;
-        for portion in portions(groups) {
+        for portion in portions(groups, REGIONS / camera.detectors().max(1)) {
             let visits = visits(self.exposures(&repo, &portion).await?);
             if !any && !visits.is_empty() {
                 any = true;
@@ -150,6 +150,10 @@ impl DefineVisits {
 
     /// Writes the visits that are new, and those that differ when they may be updated.
     async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], hand: &mut Hand<'_>) -> Result<()> {
+        if let Some(visit) = some.iter().find(|visit| common(visit, |e| e.physical_filter.as_ref()).is_none()) {
+            let said = format!("visit {}: its exposures have different filters, and a visit has one", visit.name);
+            return Err(Error::new(Kind::Conflict, said));
+        }
         let name = &self.instrument.name;
         let seen: Vec<_> = some.iter().map(|visit| camera.corners(visit.members[0].pointing)).collect();
         let known = table(&repo.registry, "visit")?;
@@ -192,12 +196,12 @@ impl DefineVisits {
     }
 }
 
-/// The exposures of whole sequences, not many at once.
-fn portions(groups: Vec<Vec<i64>>) -> impl Iterator<Item = Vec<i64>> {
+/// The exposures of whole sequences, so many at once at most if no sequence is longer.
+fn portions(groups: Vec<Vec<i64>>, most: usize) -> impl Iterator<Item = Vec<i64>> {
     let mut groups = groups.into_iter().peekable();
     std::iter::from_fn(move || {
         let mut portion = groups.next()?;
-        while let Some(group) = groups.next_if(|group| portion.len() + group.len() <= PORTION) {
+        while let Some(group) = groups.next_if(|group| portion.len() + group.len() <= most) {
             portion.extend(group);
         }
         Some(portion)
@@ -393,7 +397,7 @@ mod tests {
     #[test]
     fn portions_hold_whole_sequences() {
         let groups = vec![vec![1; 500], vec![2; 12], vec![3; 1], vec![4; 3000], vec![5; 7]];
-        let lengths: Vec<_> = portions(groups).map(|portion| portion.len()).collect();
+        let lengths: Vec<_> = portions(groups, 512).map(|portion| portion.len()).collect();
         assert_eq!(lengths, [512, 1, 3000, 7]);
     }
 }

@@ -37,6 +37,8 @@ fn answers_come_in_every_format() {
         assert_eq!(&out[..4], magic, "{format}");
     }
     assert_eq!(with(&home, &["--format", "parquet", "-c", TWO, "-c", TWO]).code, 1);
+    let set = ["-q", "--format", "csv", "-c", "SET butler.pushdown = false", "-c", "SHOW butler.pushdown"];
+    assert_eq!(with(&home, &set).ok(), "name,value\nbutler.pushdown,false\n");
 }
 
 #[test]

@@ -29,6 +29,8 @@ fn slips_of_the_pen() {
         ),
         ("SELECT exposure.foo FROM exposure", "no such column, and a value of type Int64 has no fields", "1:1"),
         ("SELECT * FROM \"Bias\"", "no table named 'Bias'; did you mean 'bias'?", "1:15"),
+        ("SET butler.pushdwn = false", "there is no setting 'butler.pushdwn', only 'butler.pushdown'", ""),
+        ("SET butler.pushdown = maybe", "butler.pushdown is true or false, not 'maybe'", ""),
         ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
         ("SELECT * FROM 'nope.csv'", "there is no file 'nope.csv'", "1:15"),
         ("SELECT * FROM 'nope*.parquet'", "there is no file 'nope*.parquet'", "1:15"),

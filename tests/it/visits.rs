@@ -126,12 +126,19 @@ fn sequences_grow_when_they_may() {
         let three = "SELECT * FROM exposure WHERE observation_type = 'science' ORDER BY exposure LIMIT 3";
         let ids = home.rows(&format!("SELECT exposure FROM ({three})"));
         let [first, second, third] = &ids[..] else { panic!("three exposures: {ids:?}") };
-        home.sql(&format!(
-            "CALL insert_dimension_records('exposure', (SELECT * EXCLUDE (seq_start, seq_end, physical_filter), \
-             min(physical_filter) OVER () AS physical_filter, min(seq_num) OVER () AS \
-             seq_start, max(seq_num) OVER () AS seq_end FROM ({three})), replace => true)"
-        ))
-        .ok();
+        let sequence = |filter: &str| {
+            home.sql(&format!(
+                "CALL insert_dimension_records('exposure', (SELECT * EXCLUDE (seq_start, seq_end, physical_filter), \
+                 {filter} AS physical_filter, min(seq_num) OVER () AS \
+                 seq_start, max(seq_num) OVER () AS seq_end FROM ({three})), replace => true)"
+            ))
+            .ok();
+        };
+        sequence(&format!("CASE exposure WHEN {third} THEN 'i_06' ELSE 'r_03' END"));
+        let mixed = home.sql("CALL define_visits('LSSTComCam')");
+        assert!(mixed.err.contains("its exposures have different filters"), "{db:?}: {}", mixed.err);
+        assert!(home.rows("SELECT visit FROM registry.visit_definition").is_empty(), "{db:?}");
+        sequence("'r_03'");
         let define = |which: &str, more: &str| {
             let rows = format!("(SELECT exposure FROM exposure WHERE exposure IN ({which}))");
             home.sql(&format!("CALL define_visits('LSSTComCam', rows => {rows}{more})")).ok();

@@ -105,25 +105,30 @@ pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> im
     read.chain(explicit)
 }
 
-/// The items of a stream, of which some are made while those before are worked on.
-pub fn ahead<T: Send + 'static>(items: impl Stream<Item = T> + Send + 'static, some: usize) -> impl Stream<Item = T> {
-    let (sender, receiver) = tokio::sync::mpsc::channel(some);
-    let making = async move {
-        let mut items = std::pin::pin!(items);
-        while let Some(item) = items.next().await {
-            if sender.send(item).await.is_err() {
-                break;
+/// Groups that are read while those before are worked on, not many files ahead.
+pub fn ahead(groups: impl Stream<Item = Group> + Send + 'static, files: u32) -> impl Stream<Item = Group> {
+    let room = Arc::new(Semaphore::new(files as usize));
+    let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
+    let reading = async move {
+        let mut groups = std::pin::pin!(groups);
+        while let Some(group) = groups.next().await {
+            let own = u32::try_from(group.files.len()).unwrap_or(files).clamp(1, files);
+            let Ok(taken) = Arc::clone(&room).acquire_many_owned(own).await else { return };
+            if sender.send((group, taken)).is_err() {
+                return;
             }
         }
     };
-    let making = AbortOnDropHandle::new(tokio::spawn(making));
-    stream::unfold((receiver, making), |(mut receiver, making)| async move {
-        if let Some(item) = receiver.recv().await {
-            return Some((item, (receiver, making)));
+    let reading = AbortOnDropHandle::new(tokio::spawn(reading));
+    stream::unfold((receiver, reading), |(mut receiver, reading)| async move {
+        if let Some((group, _)) = receiver.recv().await {
+            return Some((group, (receiver, reading)));
         }
-        match making.await {
+        match reading.await {
             Ok(()) => None,
-            Err(e) => std::panic::resume_unwind(e.into_panic()),
+            Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
+            // The program ends; what was found so far is not all.
+            Err(_) => std::future::pending().await,
         }
     })
 }
@@ -353,4 +358,30 @@ fn check_translator(name: &str) -> Result<()> {
 fn any_of(names: &[String]) -> Regex {
     let all: Vec<_> = names.iter().map(|n| regex::escape(n)).collect();
     Regex::new(&format!("^(?:{})$", all.join("|"))).unwrap_or_else(|_| unreachable!("escaped names make a pattern"))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn groups(fails_at: Option<u64>) -> impl Stream<Item = Group> + Send + 'static {
+        stream::iter(0..100).map(move |folders| {
+            assert!(Some(folders) != fails_at, "this folder is not read");
+            Group { folders, ..Group::default() }
+        })
+    }
+
+    #[tokio::test]
+    async fn groups_read_ahead_keep_their_order() {
+        let read: Vec<u64> = ahead(groups(None), 3).map(|group| group.folders).collect().await;
+        assert_eq!(read, (0..100).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_reading_ahead_is_not_the_end_of_all_groups() {
+        let all = ahead(groups(Some(7)), 3).collect::<Vec<_>>();
+        assert!(std::panic::AssertUnwindSafe(all).catch_unwind().await.is_err());
+    }
 }

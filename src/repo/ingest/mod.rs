@@ -24,11 +24,12 @@ use crate::registry::{dimensions, texts};
 use crate::store::Place;
 use crate::store::transfer::Mode;
 
-/// From how many files on exposures are written, in one transaction: the more, the fewer times a page of an index is.
-const CHUNK: usize = 16 * 1024;
+/// From how many files on exposures are written, in one transaction: the more, the fewer times a page of an index is
+/// looked for. Tests without optimisation have several transactions from few files.
+const CHUNK: u32 = if cfg!(debug_assertions) { 64 } else { 32 * 1024 };
 
-/// How many folders are read ahead while exposures are written.
-const AHEAD: usize = 512;
+/// The same where files are copied or moved first.
+const BROUGHT: u32 = if cfg!(debug_assertions) { 32 } else { 2048 };
 
 /// Ingests raw files.
 #[derive(Debug)]
@@ -72,7 +73,8 @@ impl Verb for IngestRaws {
         let known = registered(&repo).await?;
         let search = Arc::new(Search { regex: self.regex.clone(), instruments: known });
         let groups = find::groups(search, self.locations.clone(), self.processes.max(1));
-        let mut groups = find::ahead(groups, AHEAD).boxed();
+        let chunk = if self.transfer == Mode::Direct { CHUNK } else { BROUGHT };
+        let mut groups = find::ahead(groups, chunk).boxed();
         let mut chunks = Chunks::new(self, &repo);
         hand.begin("ingest_raws", None);
         let (mut waiting, mut files) = (BTreeMap::new(), 0);
@@ -80,7 +82,7 @@ impl Verb for IngestRaws {
             hand.looked(group.folders);
             files += group.files.len();
             self.collect(group, &mut waiting, hand)?;
-            if files >= CHUNK {
+            if files >= chunk as usize {
                 files = 0;
                 chunks.write(std::mem::take(&mut waiting), hand).await?;
             }

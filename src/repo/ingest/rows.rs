@@ -153,7 +153,7 @@ pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> S
     dataset_id(&instrument.raw.dataset_type, Some(run), &data_id).to_string()
 }
 
-/// Rows of datasets, as [`crate::registry::datasets`] takes them.
+/// Rows of datasets, as [`crate::registry::storing`] takes them.
 pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
     let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
     batch([
