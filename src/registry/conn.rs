@@ -6,7 +6,7 @@ use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use super::dialect::Dialect;
-use super::postgres::Decoder;
+use super::postgres::decoded;
 use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
 use super::tx::Tx;
 use super::{ints, sqlite, texts};
@@ -109,7 +109,7 @@ impl Conn {
 
     /// A table's name as statements must write it.
     pub fn table(&self, name: &str) -> String {
-        qualified(self.dialect(), self.schema(), name)
+        self.dialect().qualified(self.schema(), name)
     }
 
     /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
@@ -140,8 +140,8 @@ impl Conn {
         Ok(ints(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
     }
 
-    /// Has PostgreSQL count the rows of tables that were empty when it last did. Until then it may look through all
-    /// rows of an instrument whenever it checks a reference.
+    /// Has PostgreSQL count the rows of tables that were empty, or ten times smaller, when it last did. Until then it may
+    /// look through all rows of an instrument whenever it checks a reference, or of a run whenever it looks for datasets.
     ///
     /// # Errors
     /// What the database says.
@@ -152,8 +152,8 @@ impl Conn {
             |name| format!("to_regnamespace({})", self.dialect().text(&self.dialect().quote(name))),
         );
         let sql = format!(
-            "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relpages = 0 \
-             AND relnamespace = {schema} AND pg_relation_size(oid) > 0"
+            "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = {schema} \
+             AND pg_relation_size(oid) > 10 * relpages::bigint * current_setting('block_size')::bigint"
         );
         let names = texts(&self.rows(sql, vec![Scanned::plain("name", ColumnKind::Text(None))]).await?, 0);
         if !names.is_empty() {
@@ -189,13 +189,6 @@ impl Conn {
             }
             Self::Postgres(pool, _) => pool.close().await,
         }
-    }
-}
-
-pub(super) fn qualified(dialect: Dialect, schema: Option<&str>, name: &str) -> String {
-    match schema {
-        Some(schema) => format!("{}.{}", dialect.quote(schema), dialect.quote(name)),
-        None => dialect.quote(name),
     }
 }
 
@@ -261,25 +254,4 @@ fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
         futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })
     };
     futures::stream::once(start).flatten().boxed()
-}
-
-/// Pieces of a COPY stream as batches.
-pub(super) fn decoded<'a>(
-    pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
-    columns: Vec<Scanned>,
-) -> BoxStream<'a, Result<RecordBatch>> {
-    let state = (pieces, Some(Decoder::new(&columns)));
-    futures::stream::try_unfold(state, |(mut pieces, decoder)| async move {
-        let Some(mut decoder) = decoder else { return Ok(None) };
-        match pieces.next().await {
-            Some(piece) => {
-                let full = decoder.feed(&piece.map_err(Error::from)?)?;
-                Ok::<_, Error>(Some((full, (pieces, Some(decoder)))))
-            }
-            None => Ok(Some((decoder.finish()?.into_iter().collect(), (pieces, None)))),
-        }
-    })
-    .map_ok(|batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok)))
-    .try_flatten()
-    .boxed()
 }

@@ -27,6 +27,12 @@ impl Dialect {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
+    /// A table's name as statements must write it.
+    pub fn qualified(self, schema: Option<&str>, name: &str) -> String {
+        let schema = schema.map(|schema| format!("{}.", self.quote(schema)));
+        schema.unwrap_or_default() + &self.quote(name)
+    }
+
     /// An identifier of the schema, quoted only where the Butler quotes it.
     pub fn schema_name(self, name: &str) -> String {
         if QUOTED.contains(&name) || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {

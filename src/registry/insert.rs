@@ -2,7 +2,6 @@
 
 use arrow::array::RecordBatch;
 
-use super::conn::qualified;
 use super::ddl;
 use super::dialect::Dialect;
 use super::rows::{Give, give};
@@ -61,7 +60,7 @@ impl Insert {
         let sequence = ddl::sequence(schema, table).filter(|_| dialect == Dialect::Postgres);
         let number = table.auto.as_ref().filter(|auto| !given(auto)).zip(sequence);
         Self {
-            target: qualified(dialect, schema, &table.name),
+            target: dialect.qualified(schema, &table.name),
             staging: dialect.quote(&format!("butlersql_{}", table.name)),
             parameters: vec!["?"; columns.len()].join(", "),
             columns: quoted.join(", "),

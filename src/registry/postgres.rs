@@ -5,6 +5,7 @@
 
 use arrow::array::RecordBatch;
 use bytes::{Buf, BytesMut};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
 use super::schema::{Kind, Scanned, Table};
@@ -14,6 +15,27 @@ use crate::model::time;
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const EPOCH: i64 = 946_684_800_000_000;
+
+/// Pieces of a COPY stream as batches.
+pub fn decoded<'a>(
+    pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
+    columns: Vec<Scanned>,
+) -> BoxStream<'a, Result<RecordBatch>> {
+    let state = (pieces, Some(Decoder::new(&columns)));
+    futures::stream::try_unfold(state, |(mut pieces, decoder)| async move {
+        let Some(mut decoder) = decoder else { return Ok(None) };
+        match pieces.next().await {
+            Some(piece) => {
+                let full = decoder.feed(&piece.map_err(Error::from)?)?;
+                Ok::<_, Error>(Some((full, (pieces, Some(decoder)))))
+            }
+            None => Ok(Some((decoder.finish()?.into_iter().collect(), (pieces, None)))),
+        }
+    })
+    .map_ok(|batches: Vec<RecordBatch>| futures::stream::iter(batches.into_iter().map(Ok)))
+    .try_flatten()
+    .boxed()
+}
 
 /// Decodes a stream that comes in pieces.
 pub struct Decoder {

@@ -5,10 +5,9 @@ use arrow::compute::concat_batches;
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 
-use super::conn::{decoded, qualified};
 use super::dialect::Dialect;
 use super::insert::Insert;
-use super::postgres::encode;
+use super::postgres::{decoded, encode};
 use super::schema::{Scanned, Table, arrow_schema};
 use super::sqlite;
 use crate::error::{Error, Kind, Result};
@@ -60,7 +59,7 @@ impl Tx {
 
     /// A table's name as statements must write it.
     pub fn table(&self, name: &str) -> String {
-        qualified(self.dialect(), self.schema(), name)
+        self.dialect().qualified(self.schema(), name)
     }
 
     /// Runs a statement; returns how many rows it changed.
