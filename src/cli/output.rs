@@ -8,11 +8,12 @@ use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
 use datafusion::arrow::csv::WriterBuilder;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::StreamWriter;
-use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter};
+use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder as JsonBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::parquet::arrow::ArrowWriter;
 
+use crate::engine::session::check_names;
 use crate::error::{Error, Result};
 
 /// How answers are written.
@@ -124,6 +125,9 @@ impl Output {
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
         let flat = flat_schema(schema);
+        if !matches!(self.format, Format::Table | Format::Csv | Format::Tsv) {
+            check_names(schema)?;
+        }
         Ok(match self.format {
             Format::Table => Sink::Table(Box::new(Gathered {
                 schema: Arc::clone(schema),
@@ -138,14 +142,19 @@ impl Output {
                 writer.write(&RecordBatch::new_empty(flat))?;
                 Sink::Csv(Box::new(writer))
             }
-            Format::Json => Sink::Json(Box::new(ArrayWriter::new(out))),
-            Format::Jsonl => Sink::Jsonl(Box::new(LineDelimitedWriter::new(out))),
+            Format::Json => Sink::Json(Box::new(json().build(out))),
+            Format::Jsonl => Sink::Jsonl(Box::new(json().build(out))),
             Format::Parquet => Sink::Parquet(Box::new(
                 ArrowWriter::try_new(out, Arc::clone(schema), None).map_err(|e| Error::invalid(e.to_string()))?,
             )),
             Format::Arrow => Sink::Arrow(Box::new(StreamWriter::try_new(out, schema)?)),
         })
     }
+}
+
+/// JSON in which each object has all columns.
+fn json() -> JsonBuilder {
+    JsonBuilder::new().with_explicit_nulls(true)
 }
 
 impl Sink {

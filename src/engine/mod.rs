@@ -7,6 +7,7 @@ mod files;
 pub mod functions;
 mod pushdown;
 pub mod reference;
+mod refused;
 mod rewrite;
 mod scan;
 mod search;

@@ -9,21 +9,18 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::statement::simple_name;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT; of the outermost query.
 ///
 /// # Errors
-/// TOP, and FETCH beside LIMIT.
+/// FETCH beside LIMIT.
 pub fn plain(query: &mut Query) -> Result<()> {
-    if let SetExpr::Select(select) = query.body.as_mut() {
-        if select.flavor == SelectFlavor::FromFirstNoSelect {
-            select.flavor = SelectFlavor::Standard;
-            select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
-        }
-        if select.top.is_some() {
-            return Err(Error::new(Kind::Unsupported, "TOP is not understood; LIMIT at the end of the query is"));
-        }
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && select.flavor == SelectFlavor::FromFirstNoSelect
+    {
+        select.flavor = SelectFlavor::Standard;
+        select.projection = vec![SelectItem::Wildcard(WildcardAdditionalOptions::default())];
     }
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
         if !matches!(&query.limit_clause, None | Some(LimitClause::LimitOffset { limit: None, .. })) {
@@ -52,14 +49,14 @@ impl VisitorMut for UsingInWhere {
         };
         let mut owners = HashMap::new();
         for join in &from.joins {
-            let (constraint, kept) = match &join.join_operator {
-                JoinOperator::Join(c) | JoinOperator::Inner(c) | JoinOperator::Left(c) | JoinOperator::LeftOuter(c) => {
-                    (c, &from.relation)
-                }
-                JoinOperator::Right(c) | JoinOperator::RightOuter(c) => (c, &join.relation),
-                _ => continue,
+            let (JoinOperator::Join(constraint)
+            | JoinOperator::Inner(constraint)
+            | JoinOperator::Left(constraint)
+            | JoinOperator::LeftOuter(constraint)) = &join.join_operator
+            else {
+                continue;
             };
-            if let (JoinConstraint::Using(columns), Some(owner)) = (constraint, relation_name(kept)) {
+            if let (JoinConstraint::Using(columns), Some(owner)) = (constraint, relation_name(&from.relation)) {
                 for column in columns.iter().filter_map(simple_name) {
                     owners.entry(column).or_insert_with(|| owner.clone());
                 }

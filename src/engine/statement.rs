@@ -8,7 +8,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, SetExpr,
     Spanned, Statement as Ast, TableAlias, TableFactor, Value, VisitMut,
@@ -18,10 +18,10 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
 
 use super::arguments::{Does, Function, Given, Takes};
 use super::catalog::World;
-use super::functions;
 use super::rewrite::{UsingInWhere, plain};
 use super::sky::PairsAsArguments;
 use super::verb::{Face, constant, deed, plan};
+use super::{functions, refused};
 use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
 
 /// The dialect all SQL is read in.
@@ -116,7 +116,8 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
                 if let Ast::Query(query) = &mut other {
                     plain(query)?;
                 }
-                let _ = other.visit(&mut UsingInWhere);
+                let _ = VisitMut::visit(&mut other, &mut UsingInWhere);
+                refused::check(&other)?;
                 Ok(Parsed::Query(Statement::Statement(Box::new(other))))
             }
         },
@@ -131,6 +132,14 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
             }
             _ => Err(Error::invalid("only queries and verbs can be explained")),
         },
+        Statement::CopyTo(mut copy) => {
+            if let CopyToSource::Query(query) = &mut copy.source {
+                plain(query)?;
+                let _ = VisitMut::visit(query, &mut UsingInWhere);
+                refused::check(&*query)?;
+            }
+            Ok(Parsed::Query(Statement::CopyTo(copy)))
+        }
         other => Ok(Parsed::Query(other)),
     }
 }

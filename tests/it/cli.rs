@@ -32,6 +32,10 @@ fn answers_come_in_every_format() {
         "{\"detector\":0,\"full_name\":\"R22_S00\"}\n{\"detector\":1,\"full_name\":\"R22_S01\"}\n"
     );
     assert!(text("table").ends_with("(2 rows)\n"));
+    let null = |format: &str| with(&home, &["--format", format, "-c", "SELECT 1 AS a, NULL AS b"]).ok();
+    assert_eq!([null("json"), null("jsonl")], ["[{\"a\":1,\"b\":null}]\n", "{\"a\":1,\"b\":null}\n"]);
+    let twice = with(&home, &["--format", "json", "-c", "SELECT a.detector, b.detector FROM detector a, detector b"]);
+    assert!(twice.err.contains("two columns have the name 'detector'"), "{}", twice.err);
     for (format, magic) in [("parquet", &b"PAR1"[..]), ("arrow", &[0xff; 4])] {
         let out = program().arg(home.repo()).args(["--format", format, "-c", TWO]).output().expect("runs").stdout;
         assert_eq!(&out[..4], magic, "{format}");

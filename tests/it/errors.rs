@@ -32,6 +32,40 @@ fn slips_of_the_pen() {
         ("SET butler.pushdwn = false", "there is no setting 'butler.pushdwn', only 'butler.pushdown'", ""),
         ("SET butler.pushdown = maybe", "butler.pushdown is true or false, not 'maybe'", ""),
         ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
+        (
+            "SELECT * FROM exposure WHERE exposure_time > ALL (SELECT exposure_time FROM exposure)",
+            "ALL over a subquery is not understood",
+            "1:1",
+        ),
+        (
+            "SELECT * FROM exposure WHERE exposure_time > ANY (SELECT exposure_time FROM exposure)",
+            "ANY over a subquery is understood with = only",
+            "1:1",
+        ),
+        ("SELECT 1 EXCEPT ALL SELECT 1", "EXCEPT ALL are not understood", "1:1"),
+        (
+            "SELECT * FROM exposure RIGHT JOIN visit_definition USING (instrument, exposure)",
+            "a RIGHT or FULL JOIN is understood with ON only",
+            "1:1",
+        ),
+        ("SELECT * FROM exposure TABLESAMPLE BERNOULLI (10)", "a sample of a table is not understood", "1:1"),
+        (
+            "SELECT day_obs, count(*) FROM exposure GROUP BY day_obs WITH ROLLUP",
+            "GROUP BY … WITH is not understood",
+            "1:1",
+        ),
+        ("SELECT * FROM exposure WHERE obs_id SIMILAR TO 'CC%'", "SIMILAR TO is not understood", "1:1"),
+        (
+            "SELECT count(*) FROM (SELECT 1 AS a FETCH FIRST 1 ROW ONLY)",
+            "FETCH FIRST n ROWS ONLY is understood at the end",
+            "1:1",
+        ),
+        (
+            "COPY (SELECT a.detector, b.detector FROM detector a, detector b) TO '/nowhere/x.parquet'",
+            "two columns have the name 'detector'",
+            "1:1",
+        ),
+        ("COPY (SELECT 1 EXCEPT ALL SELECT 1) TO '/nowhere/x.csv'", "EXCEPT ALL are not understood", "1:1"),
         ("SELECT * FROM 'nope.csv'", "there is no file 'nope.csv'", "1:15"),
         ("SELECT * FROM 'nope*.parquet'", "there is no file 'nope*.parquet'", "1:15"),
         ("SELECT * FROM 'nope.fits'", "nope.fits' does not exist", "1:15"),
@@ -107,6 +141,10 @@ fn slips_of_the_pen() {
         assert!(ran.err.contains(said), "{sql}\n  wanted: {said}\n  got: {}", ran.err);
         assert!(ran.err.contains(&format!(" --> -c:{place}")), "{sql}\n  wanted place {place}\n{}", ran.err);
         assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
+    }
+    for file in ["gen3.sqlite3", "butler.yaml", "new.csv"] {
+        let ran = home.sql(&format!("COPY (SELECT 1 AS a) TO '{}/{file}' STORED AS CSV", home.repo()));
+        assert!(ran.err.contains(&format!("/{file}' lies in the repository, which verbs change")), "{}", ran.err);
     }
     assert_eq!(home.rows("SELECT name FROM collections"), ["tag"]);
 }

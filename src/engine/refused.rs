@@ -1,0 +1,103 @@
+//! What is SQL, and DataFusion 55 takes without a word but answers wrongly: refused, with what to write instead.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator,
+    SetQuantifier, TableFactor, Visit, Visitor,
+};
+
+use crate::error::{Error, Kind, Result};
+
+/// Looks through a statement and all its subqueries.
+///
+/// # Errors
+/// The first thing that would be answered wrongly.
+pub fn check(statement: &impl Visit) -> Result<()> {
+    match statement.visit(&mut Refused) {
+        ControlFlow::Break(said) => Err(Error::new(Kind::Unsupported, said)),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct Refused;
+
+impl Visitor for Refused {
+    type Break = &'static str;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<&'static str> {
+        match query.fetch {
+            Some(_) => ControlFlow::Break(
+                "FETCH FIRST n ROWS ONLY is understood at the end of the whole query; LIMIT is everywhere",
+            ),
+            None => multiset(&query.body),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<&'static str> {
+        let grouped = match &select.group_by {
+            GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
+        };
+        if grouped {
+            return ControlFlow::Break("GROUP BY … WITH is not understood; GROUP BY ROLLUP (…) and CUBE (…) are");
+        }
+        if select.prewhere.is_some() {
+            return ControlFlow::Break("PREWHERE is not understood; WHERE is");
+        }
+        if select.top.is_some() {
+            return ControlFlow::Break("TOP is not understood; LIMIT at the end of the query is");
+        }
+        for join in select.from.iter().flat_map(|from| &from.joins) {
+            if let JoinOperator::Right(constraint)
+            | JoinOperator::RightOuter(constraint)
+            | JoinOperator::FullOuter(constraint) = &join.join_operator
+                && matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
+            {
+                return ControlFlow::Break(
+                    "a RIGHT or FULL JOIN is understood with ON only: a column of USING would be that of the left side",
+                );
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<&'static str> {
+        match factor {
+            TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
+                ControlFlow::Break("a sample of a table is not understood; WHERE random() < 0.1 takes one")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<&'static str> {
+        let rows = |right: &Expr| matches!(right, Expr::Subquery(_));
+        match expr {
+            Expr::AllOp { right, .. } if rows(right) => ControlFlow::Break(
+                "ALL over a subquery is not understood; compare with its min or max, or use NOT IN or NOT EXISTS",
+            ),
+            Expr::AnyOp { right, compare_op, .. } if rows(right) && *compare_op != BinaryOperator::Eq => {
+                ControlFlow::Break(
+                    "ANY over a subquery is understood with = only; compare with its min or max, or use EXISTS",
+                )
+            }
+            Expr::SimilarTo { .. } => {
+                ControlFlow::Break("SIMILAR TO is not understood; LIKE is, and ~ with a regular expression")
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+/// `INTERSECT ALL` and `EXCEPT ALL` do not count how often a row comes.
+fn multiset(body: &SetExpr) -> ControlFlow<&'static str> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
+    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    if all && !matches!(op, SetOperator::Union) {
+        return ControlFlow::Break(
+            "INTERSECT ALL and EXCEPT ALL are not understood; INTERSECT, EXCEPT and UNION ALL are",
+        );
+    }
+    multiset(left)?;
+    multiset(right)
+}
