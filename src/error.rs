@@ -213,7 +213,7 @@ impl From<DataFusionError> for Error {
         let said = wrapped.map_or(said, |said| said.split(" No function matches").next().unwrap_or(said));
         let said = match said.strip_prefix("Cannot access field at argument 1: type ") {
             Some(rest) => format!(
-                "no such column, and a value of type {} has no fields",
+                "no such column of a table in FROM (JOIN adds a table), and a value of type {} has no fields",
                 rest.split(" is not ").next().unwrap_or(rest)
             ),
             None => said.trim_end_matches('.').to_owned(),

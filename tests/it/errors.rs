@@ -27,7 +27,11 @@ fn slips_of_the_pen() {
             "no column named 'science'; did you mean 'science_program'? (a text needs single quotes)",
             "1:49",
         ),
-        ("SELECT exposure.foo FROM exposure", "no such column, and a value of type Int64 has no fields", "1:1"),
+        (
+            "SELECT exposure.foo FROM exposure",
+            "no such column of a table in FROM (JOIN adds a table), and a value of type Int64 has no fields",
+            "1:1",
+        ),
         ("SELECT * FROM \"Bias\"", "no table named 'Bias'; did you mean 'bias'?", "1:15"),
         ("SET butler.pushdwn = false", "there is no setting 'butler.pushdwn', only 'butler.pushdown'", ""),
         ("SET butler.pushdown = maybe", "butler.pushdown is true or false, not 'maybe'", ""),
