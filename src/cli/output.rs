@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::parquet::arrow::ArrowWriter;
 
-use crate::engine::session::check_names;
+use crate::engine::copy::check_names;
 use crate::error::{Error, Result};
 
 /// How answers are written.
@@ -125,7 +125,7 @@ impl Output {
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
         let flat = flat_schema(schema);
-        if !matches!(self.format, Format::Table | Format::Csv | Format::Tsv) {
+        if matches!(self.format, Format::Json | Format::Jsonl | Format::Parquet) {
             check_names(schema)?;
         }
         Ok(match self.format {

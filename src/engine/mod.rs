@@ -3,6 +3,7 @@
 mod aggregate;
 pub mod arguments;
 mod catalog;
+pub mod copy;
 mod files;
 pub mod functions;
 mod pushdown;

@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, Query, Select, SetExpr, SetOperator,
-    SetQuantifier, TableFactor, Visit, Visitor,
+    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, PipeOperator, Query, Select, SetExpr,
+    SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -20,6 +20,9 @@ pub fn check(statement: &impl Visit) -> Result<()> {
     }
 }
 
+const SAMPLE: &str = "a sample of a table is not understood; WHERE random() < 0.1 takes one";
+const MULTISET: &str = "INTERSECT ALL and EXCEPT ALL are not understood; INTERSECT, EXCEPT and UNION ALL are";
+
 struct Refused;
 
 impl Visitor for Refused {
@@ -31,7 +34,17 @@ impl Visitor for Refused {
                 "FETCH FIRST n ROWS ONLY is understood at the end of the whole query; LIMIT is everywhere",
             ),
             None => multiset(&query.body),
-        }
+        }?;
+        query.pipe_operators.iter().try_for_each(|piped| match piped {
+            PipeOperator::Join(piped) => join(piped),
+            PipeOperator::TableSample { .. } => ControlFlow::Break(SAMPLE),
+            PipeOperator::Intersect { set_quantifier, .. } | PipeOperator::Except { set_quantifier, .. }
+                if counts(*set_quantifier) =>
+            {
+                ControlFlow::Break(MULTISET)
+            }
+            _ => ControlFlow::Continue(()),
+        })
     }
 
     fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<&'static str> {
@@ -47,25 +60,18 @@ impl Visitor for Refused {
         if select.top.is_some() {
             return ControlFlow::Break("TOP is not understood; LIMIT at the end of the query is");
         }
-        for join in select.from.iter().flat_map(|from| &from.joins) {
-            if let JoinOperator::Right(constraint)
-            | JoinOperator::RightOuter(constraint)
-            | JoinOperator::FullOuter(constraint) = &join.join_operator
-                && matches!(constraint, JoinConstraint::Using(_) | JoinConstraint::Natural)
-            {
-                return ControlFlow::Break(
-                    "a RIGHT or FULL JOIN is understood with ON only: a column of USING would be that of the left side",
-                );
-            }
+        if !select.connect_by.is_empty() {
+            return ControlFlow::Break("CONNECT BY is not understood; WITH RECURSIVE is");
         }
-        ControlFlow::Continue(())
+        select.from.iter().flat_map(|from| &from.joins).try_for_each(join)
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<&'static str> {
         match factor {
             TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } => {
-                ControlFlow::Break("a sample of a table is not understood; WHERE random() < 0.1 takes one")
+                ControlFlow::Break(SAMPLE)
             }
+            TableFactor::NestedJoin { table_with_joins, .. } => table_with_joins.joins.iter().try_for_each(join),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -89,15 +95,29 @@ impl Visitor for Refused {
     }
 }
 
+/// The column that a RIGHT or FULL JOIN merges is that of the left side.
+fn join(join: &Join) -> ControlFlow<&'static str> {
+    use JoinOperator::{FullOuter, Right, RightOuter};
+    match &join.join_operator {
+        Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
+        | RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)
+        | FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => ControlFlow::Break(
+            "a RIGHT or FULL JOIN is understood with ON only: a column of USING would be that of the left side",
+        ),
+        _ => ControlFlow::Continue(()),
+    }
+}
+
 /// `INTERSECT ALL` and `EXCEPT ALL` do not count how often a row comes.
 fn multiset(body: &SetExpr) -> ControlFlow<&'static str> {
     let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
-    let all = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
-    if all && !matches!(op, SetOperator::Union) {
-        return ControlFlow::Break(
-            "INTERSECT ALL and EXCEPT ALL are not understood; INTERSECT, EXCEPT and UNION ALL are",
-        );
+    if counts(*set_quantifier) && !matches!(op, SetOperator::Union) {
+        return ControlFlow::Break(MULTISET);
     }
     multiset(left)?;
     multiset(right)
+}
+
+fn counts(quantifier: SetQuantifier) -> bool {
+    matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName)
 }

@@ -1,6 +1,5 @@
 //! A session: statements in, Arrow batches out. It knows nothing of a terminal.
 
-use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -23,18 +22,17 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::{Catalog, World};
 use super::files::{is_file_name, with_files};
-use super::functions;
 use super::pushdown::{Settings, divide};
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
 use super::verb::{self, DeedPlanner, Link};
+use super::{copy, functions};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
 use crate::repo::change::Outcome;
-use crate::store;
 
 /// Rows that are gathered before a part of a Parquet file is written.
 const ROW_GROUP: usize = 128 * 1024;
@@ -192,7 +190,7 @@ impl Session {
     async fn query(&self, statement: Statement) -> Result<Answer> {
         let plan = self.plan(statement.clone()).await?;
         check_allowed(&plan)?;
-        self.check_copy(&plan).await?;
+        copy::check(&plan, &self.world.access).await?;
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
@@ -200,21 +198,10 @@ impl Session {
         Ok(Answer { schema, rows })
     }
 
-    /// Refuses COPY of columns that a file would hold once, and COPY into the repository, which is for verbs only.
-    async fn check_copy(&self, plan: &LogicalPlan) -> Result<()> {
-        let LogicalPlan::Copy(copy) = plan else { return Ok(()) };
-        check_names(copy.input.schema().inner())?;
-        let Ok(repo) = self.world.access.repo().await else { return Ok(()) };
-        let target = store::Place::parse(&copy.output_url)?;
-        match target.below(&store::Place::parse(&repo.root)?) {
-            Some(_) => Err(Error::invalid(format!("'{}' lies in the repository, which verbs change", copy.output_url))),
-            None => Ok(()),
-        }
-    }
-
     /// What a statement would do: the changes of its verbs, found without making them, and the plan.
     async fn explain(&self, statement: Statement) -> Result<Answer> {
         let plan = self.plan(statement).await?;
+        copy::check(&plan, &self.world.access).await?;
         let mut lines = Vec::new();
         let analyzed = self.context.state().optimize(&plan)?;
         let mut deeds = verb::deeds(&analyzed)?;
@@ -344,18 +331,6 @@ fn would(function: &str, line: &crate::repo::change::Line) -> String {
 }
 
 /// Views must not hold verbs: they would run whenever the view is read.
-/// Refuses columns of one name, where a file or an object has room for one of them.
-///
-/// # Errors
-/// The name that comes twice.
-pub fn check_names(schema: &Schema) -> Result<()> {
-    let mut seen = HashSet::new();
-    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
-        Some(twice) => Err(Error::invalid(format!("two columns have the name '{0}'; AS gives another", twice.name()))),
-        None => Ok(()),
-    }
-}
-
 fn check_allowed(plan: &LogicalPlan) -> Result<()> {
     if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = plan
         && let Some((deed, _)) = verb::deeds(&view.input)?.first()

@@ -8,10 +8,10 @@ use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
+use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, SetExpr,
-    Spanned, Statement as Ast, TableAlias, TableFactor, Value, VisitMut,
+    Spanned, Statement as Ast, TableAlias, TableFactor, Value, Visit, VisitMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
@@ -92,8 +92,18 @@ pub fn is_blank(token: &Token) -> bool {
 }
 
 fn sort(mut statement: Statement) -> OwnResult<Parsed> {
-    if let Statement::Statement(ast) = &mut statement {
-        let _ = ast.visit(&mut PairsAsArguments);
+    match &mut statement {
+        Statement::Statement(ast) => {
+            if let Ast::Query(query) = ast.as_mut() {
+                plain(query)?;
+            }
+            understand(ast.as_mut())?;
+        }
+        Statement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
+            plain(query)?;
+            understand(query.as_mut())?;
+        }
+        _ => {}
     }
     match statement {
         Statement::Statement(ast) => match *ast {
@@ -112,14 +122,7 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
                 Kind::Unsupported,
                 "there are no transactions over several statements: each verb applies its work by itself",
             )),
-            mut other => {
-                if let Ast::Query(query) = &mut other {
-                    plain(query)?;
-                }
-                let _ = VisitMut::visit(&mut other, &mut UsingInWhere);
-                refused::check(&other)?;
-                Ok(Parsed::Query(Statement::Statement(Box::new(other))))
-            }
+            other => Ok(Parsed::Query(Statement::Statement(Box::new(other)))),
         },
         Statement::Explain(explain) if !explain.options.analyze => match sort(*explain.statement)? {
             Parsed::Query(inner) => Ok(Parsed::Explain(inner)),
@@ -132,16 +135,15 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
             }
             _ => Err(Error::invalid("only queries and verbs can be explained")),
         },
-        Statement::CopyTo(mut copy) => {
-            if let CopyToSource::Query(query) = &mut copy.source {
-                plain(query)?;
-                let _ = VisitMut::visit(query, &mut UsingInWhere);
-                refused::check(&*query)?;
-            }
-            Ok(Parsed::Query(Statement::CopyTo(copy)))
-        }
         other => Ok(Parsed::Query(other)),
     }
+}
+
+/// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
+fn understand(what: &mut (impl Visit + VisitMut)) -> OwnResult<()> {
+    let _ = VisitMut::visit(what, &mut PairsAsArguments);
+    let _ = VisitMut::visit(what, &mut UsingInWhere);
+    refused::check(what)
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {

@@ -1,5 +1,7 @@
 //! The database of a registry: its connections, and reading it as Arrow.
 
+use std::path::PathBuf;
+
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
@@ -104,6 +106,14 @@ impl Conn {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
             Self::Sqlite { .. } => None,
+        }
+    }
+
+    /// The file that holds the database, if one does.
+    pub fn file(&self) -> Option<PathBuf> {
+        match self {
+            Self::Sqlite { readers, .. } => Some(readers.connect_options().get_filename().to_owned()),
+            Self::Postgres(..) => None,
         }
     }
 

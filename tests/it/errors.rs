@@ -70,6 +70,13 @@ fn slips_of_the_pen() {
             "1:1",
         ),
         ("COPY (SELECT 1 EXCEPT ALL SELECT 1) TO '/nowhere/x.csv'", "EXCEPT ALL are not understood", "1:1"),
+        ("CALL associate('tag', (SELECT 'x' EXCEPT ALL SELECT 'y'))", "EXCEPT ALL are not understood", "1:1"),
+        ("ASSERT 5 > ALL (SELECT 1)", "ALL over a subquery is not understood", "1:1"),
+        (
+            "SELECT * FROM detector JOIN (exposure FULL JOIN visit_definition USING (exposure)) ON true",
+            "a RIGHT or FULL JOIN is understood with ON only",
+            "1:1",
+        ),
         ("SELECT * FROM 'nope.csv'", "there is no file 'nope.csv'", "1:15"),
         ("SELECT * FROM 'nope*.parquet'", "there is no file 'nope*.parquet'", "1:15"),
         ("SELECT * FROM 'nope.fits'", "nope.fits' does not exist", "1:15"),
@@ -146,10 +153,17 @@ fn slips_of_the_pen() {
         assert!(ran.err.contains(&format!(" --> -c:{place}")), "{sql}\n  wanted place {place}\n{}", ran.err);
         assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
     }
-    for file in ["gen3.sqlite3", "butler.yaml", "new.csv"] {
-        let ran = home.sql(&format!("COPY (SELECT 1 AS a) TO '{}/{file}' STORED AS CSV", home.repo()));
-        assert!(ran.err.contains(&format!("/{file}' lies in the repository, which verbs change")), "{}", ran.err);
+    let link = home.at("link");
+    std::os::unix::fs::symlink(home.repo(), &link).expect("a link");
+    for before in ["", "EXPLAIN ", "EXPLAIN ANALYZE "] {
+        for to in ["/gen3.sqlite3", "/butler.yaml", "/new.csv", "/", ""].map(|file| home.repo() + file) {
+            for to in [to.clone(), format!("file:{to}"), to.replace(&home.repo(), &link)] {
+                let ran = home.sql(&format!("{before}COPY (SELECT 1 AS a) TO '{to}' STORED AS CSV"));
+                assert!(ran.err.contains("lies in the repository, which verbs change"), "{before}{to}: {}", ran.err);
+            }
+        }
     }
+    home.sql(&format!("COPY (SELECT 1 AS a) TO '{}'", home.at("beside.csv"))).ok();
     assert_eq!(home.rows("SELECT name FROM collections"), ["tag"]);
 }
 
