@@ -16,7 +16,7 @@ pub enum Then {
 /// A command: its name, its arguments, what it does.
 pub const COMMANDS: [(&str, &str, &str); 12] = [
     ("\\d", "[TABLE]", "list tables, or the columns of one"),
-    ("\\dt", "", "list tables"),
+    ("\\dt", "[PATTERN]", "list tables; in a pattern, * stands for any letters and ? for one"),
     ("\\df", "[NAME]", "list functions, or the arguments of one"),
     ("\\echo", "TEXT", "print a text"),
     ("\\i", "FILE", "run a script"),
@@ -48,11 +48,11 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
         "\\i" => runner.include(rest.trim_matches('\'')).await?,
         "\\timing" => {
             runner.timing = switch(rest, runner.timing)?;
-            println!("timing is {}", word(runner.timing));
+            eprintln!("timing is {}", word(runner.timing));
         }
         "\\x" => {
             runner.output.expanded = switch(rest, runner.output.expanded)?;
-            println!("rows as blocks of lines: {}", word(runner.output.expanded));
+            eprintln!("rows as blocks of lines: {}", word(runner.output.expanded));
         }
         "\\write" => {
             let access = runner.session.access();
@@ -63,11 +63,11 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
             let (name, value) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
             runner.variables.insert(name.to_owned(), value.trim().trim_matches('\'').to_owned());
         }
-        "\\dt" => query(runner, TABLES).await?,
-        "\\d" if rest.is_empty() => query(runner, TABLES).await?,
-        "\\d" => query(runner, &format!("DESCRIBE {rest}")).await?,
+        "\\d" if !rest.is_empty() => Box::pin(runner.query(&format!("DESCRIBE {rest}"))).await?,
+        "\\d" | "\\dt" => Box::pin(runner.query(&tables(rest))).await?,
         "\\df" | "\\functions" if rest.is_empty() => {
-            query(runner, "SELECT name, arguments, description FROM functions ORDER BY name").await?;
+            let all = "SELECT name, arguments, description FROM functions ORDER BY name";
+            Box::pin(runner.query(all)).await?;
         }
         "\\df" | "\\functions" => describe(rest)?,
         other => {
@@ -78,11 +78,14 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
     Ok(Then::Continue)
 }
 
-const TABLES: &str = "SELECT table_schema AS schema, table_name AS name FROM information_schema.tables \
-    WHERE table_schema = 'public' ORDER BY name";
-
-async fn query(runner: &mut Runner, sql: &str) -> Result<(), Failed> {
-    Box::pin(runner.text("command", sql)).await
+/// The query for tables whose names are like a pattern.
+fn tables(pattern: &str) -> String {
+    let pattern = if pattern.is_empty() { "*" } else { pattern };
+    let like = pattern.replace('\'', "''").replace('%', "\\%").replace('_', "\\_").replace('*', "%").replace('?', "_");
+    format!(
+        "SELECT table_schema AS schema, table_name AS name FROM information_schema.tables \
+         WHERE table_schema = 'public' AND table_name ILIKE '{like}' ORDER BY name"
+    )
 }
 
 /// Tells the arguments of a function.

@@ -4,6 +4,7 @@ mod commands;
 mod complete;
 mod demo;
 mod error_view;
+mod interrupt;
 mod output;
 mod progress;
 mod runner;
@@ -13,7 +14,7 @@ mod shell;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -49,7 +50,7 @@ struct Query {
     /// Run this SQL; may be repeated, and mixed with -f.
     #[arg(short = 'c', long = "command", value_name = "SQL", allow_hyphen_values = true)]
     command: Vec<String>,
-    /// Run the script in this file, which may write; may be repeated.
+    /// Run the script in this file (- is standard input), which may write; may be repeated.
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Vec<PathBuf>,
     /// Set the script variable $NAME; without a value, take it from the environment.
@@ -83,7 +84,14 @@ pub fn main() -> ExitCode {
         Ok(command) => command,
         Err(error) => error.exit(),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let in_shell = command.sub.is_none() && order.is_empty() && std::io::stdin().is_terminal();
+    interrupt::listen(in_shell);
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if in_shell {
+        // A query that was interrupted may compute on; others should find workers.
+        builder.worker_threads(2 * std::thread::available_parallelism().map_or(1, usize::from));
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error_view::print(&Error::from(error), None);
@@ -94,7 +102,7 @@ pub fn main() -> ExitCode {
         let done = match command.sub {
             Some(Sub::Demo(demo)) => demo.run().await,
             Some(Sub::Sample(sample)) => sample.run(),
-            None => query(command.query, order).await,
+            None => query(command.query, order, in_shell).await,
         };
         match done {
             Ok(()) => 0,
@@ -146,7 +154,7 @@ fn order(matches: &clap::ArgMatches) -> Vec<Work> {
     all.into_values().collect()
 }
 
-async fn query(query: Query, work: Vec<Work>) -> Result<(), Failed> {
+async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Failed> {
     let repository = query.repository.ok_or_else(|| Error::invalid("no repository is named"))?;
     let variables = match variables(&query.variable) {
         Ok(variables) => variables,
@@ -161,14 +169,12 @@ async fn query(query: Query, work: Vec<Work>) -> Result<(), Failed> {
                 Work::File(file) => runner.file(&file).await?,
             }
         }
-        return runner.finish().map_err(Into::into);
+        return Ok(());
     }
-    if std::io::stdin().is_terminal() {
+    if in_shell {
         return shell::run(runner).await;
     }
-    let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
-    runner.text("standard input", &text).await?;
-    runner.finish().map_err(Into::into)
+    runner.file(Path::new("-")).await
 }
 
 /// The variables of `-v`, or what is wrong with one.

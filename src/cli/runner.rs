@@ -4,14 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use datafusion::arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
+use tokio::sync::mpsc::{Receiver, channel};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::commands;
 use super::error_view::{self, Source};
-use super::output::{Format, Output};
+use super::interrupt::interrupts;
+use super::output::{Format, Output, Sink};
 use super::script::{Piece, bind, first_place, pieces};
 use super::{Failed, progress};
 use crate::engine::session::Session;
+use crate::engine::statement::tokenize;
 use crate::error::{Error, Kind, Place, Result};
 
 /// How long an interrupted statement may take to clean up.
@@ -48,12 +54,16 @@ impl Runner {
         Ok(Self { session, variables, output: Output::new(format), timing: false, running: Vec::new() })
     }
 
-    /// Runs a script file.
+    /// Runs a script file; `-` is standard input.
     ///
     /// # Errors
     /// The first piece that fails.
     pub async fn file(&mut self, path: &Path) -> Result<(), Failed> {
         let named = |e: Error| Failed::Untold(e.context(format_args!("script '{}'", path.display())));
+        if path == Path::new("-") {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(|e| named(e.into()))?;
+            return Box::pin(self.text("standard input", &text)).await;
+        }
         let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
         let whole = path.canonicalize().map_err(|e| named(e.into()))?;
         if self.running.contains(&whole) {
@@ -103,26 +113,45 @@ impl Runner {
         Ok(())
     }
 
+    /// Runs the query of a command; its text is not shown where it fails, for nobody wrote it.
+    ///
+    /// # Errors
+    /// What goes wrong.
+    pub async fn query(&mut self, sql: &str) -> Result<()> {
+        let done = match tokenize(sql) {
+            Ok(tokens) => self.statement(tokens).await,
+            Err(error) => Err(error),
+        };
+        done.map_err(|e| Error::new(e.kind(), e.said()))
+    }
+
     /// Runs one statement and prints its answer; Ctrl-C stops it.
     async fn statement(&mut self, tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>) -> Result<()> {
         let begun = Instant::now();
+        let mut interrupts = interrupts();
         // Of a statement before that ended otherwise.
         self.session.take_failures();
         let place = first_place(&tokens);
         let (session, output) = (&self.session, &mut self.output);
+        let mut making = None;
         let work = async {
-            let mut answer = session.run(tokens).await?;
-            if answer.schema.fields().is_empty() {
-                while answer.rows.next().await.transpose()?.is_some() {}
-                return Ok(());
+            let answer = session.run(tokens).await?;
+            let (mut rows, task) = apart(answer.rows);
+            making = Some(task);
+            let mut sink = (!answer.schema.fields().is_empty()).then(|| output.begin(&answer.schema)).transpose()?;
+            while let Some(batch) = rows.recv().await {
+                match &mut sink {
+                    Some(sink) => sink.write(&batch?)?,
+                    None => drop(batch?),
+                }
             }
-            let mut sink = output.begin(&answer.schema)?;
-            while let Some(batch) = answer.rows.next().await {
-                sink.write(&batch?)?;
-                // Rows may come without end and without a pause, and Ctrl-C is looked for in pauses.
-                tokio::task::yield_now().await;
+            if let Some(task) = &mut making
+                && let Err(e) = task.await
+                && e.is_panic()
+            {
+                std::panic::resume_unwind(e.into_panic());
             }
-            sink.finish()?;
+            sink.map_or(Ok(()), Sink::finish)?;
             match session.take_failures() {
                 0 => Ok(()),
                 n => Err(Error::new(Kind::Failed, format!("{n} of the things asked for could not be done, see above"))),
@@ -130,10 +159,12 @@ impl Runner {
         };
         let done = tokio::select! {
             done = work => done,
-            _ = tokio::signal::ctrl_c() => {
+            _ = interrupts.recv() => {
                 session.cancel();
-                // The tasks of a COPY remove what it had begun to write as they are dropped; mostly that is done by then.
-                tokio::time::sleep(LEAVE).await;
+                drop(making);
+                // What a COPY had begun to write is removed as its tasks are dropped; mostly that is done by then. Not
+                // by a timer of the runtime, which may be busy.
+                std::thread::sleep(LEAVE);
                 Err(Error::new(Kind::Interrupted, "interrupted; what was applied before stays"))
             }
         };
@@ -143,12 +174,18 @@ impl Runner {
         // What goes wrong while running has no place of its own.
         done.map_err(|e: Error| e.at(place))
     }
+}
 
-    /// Ends the run.
-    ///
-    /// # Errors
-    /// Never at present; kept for outputs that end late.
-    pub fn finish(self) -> Result<()> {
-        Ok(())
-    }
+/// Makes rows beside those who wait for them, who so can hear Ctrl-C while a query computes without a pause.
+fn apart(mut rows: SendableRecordBatchStream) -> (Receiver<Result<RecordBatch>>, AbortOnDropHandle<()>) {
+    let (sender, receiver) = channel(2);
+    let making = async move {
+        while let Some(batch) = rows.next().await {
+            let is_last = batch.is_err();
+            if sender.send(batch.map_err(Error::from)).await.is_err() || is_last {
+                break;
+            }
+        }
+    };
+    (receiver, AbortOnDropHandle::new(tokio::spawn(making)))
 }

@@ -9,6 +9,7 @@ use super::Failed;
 use super::commands::{self, Then};
 use super::complete::Assistant;
 use super::error_view;
+use super::interrupt::interrupts;
 use super::runner::Runner;
 use crate::error::{Error, Kind};
 
@@ -29,10 +30,18 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
     }
     println!("butlersql {}; \\? lists commands, \\q leaves", env!("CARGO_PKG_VERSION"));
     loop {
-        learn(&runner, editor.helper_mut()).await;
+        let mut interrupts = interrupts();
+        tokio::select! {
+            () = learn(&runner, editor.helper_mut()) => {}
+            _ = interrupts.recv() => {}
+        }
         let prompt = if runner.session.access().writes() { "butler# " } else { "butler> " };
         match editor.readline(prompt) {
             Ok(line) => {
+                if let Some(file) = &history {
+                    // Not being able to keep the history is no failure of the work.
+                    let _ = editor.append_history(file);
+                }
                 if one(&mut runner, &line).await == Then::Quit {
                     break;
                 }
@@ -41,10 +50,6 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
             Err(ReadlineError::Eof) => break,
             Err(error) => return Err(broken(error)),
         }
-    }
-    if let Some(file) = &history {
-        // Not being able to keep the history is no failure of the work.
-        let _ = editor.save_history(file);
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use datafusion::error::Result;
 use futures::StreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::catalog::World;
-use super::statement::READERS;
+use super::relation::READERS;
+use super::world::World;
 use crate::error::{Error, Kind};
 
 /// Ends of names, and the format by DataFusion's word.

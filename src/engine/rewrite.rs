@@ -5,11 +5,23 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Fetch, Ident, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    TableFactor, Value, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableFactor, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
+use super::refused;
+use super::sky::PairsAsArguments;
 use super::statement::simple_name;
 use crate::error::{Error, Result};
+
+/// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
+///
+/// # Errors
+/// What is refused.
+pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+    let _ = VisitMut::visit(what, &mut PairsAsArguments);
+    let _ = VisitMut::visit(what, &mut UsingInWhere);
+    refused::check(what)
+}
 
 /// `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT; of the outermost query.
 ///
@@ -38,7 +50,7 @@ pub fn plain(query: &mut Query) -> Result<()> {
 }
 
 /// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.
-pub struct UsingInWhere;
+struct UsingInWhere;
 
 impl VisitorMut for UsingInWhere {
     type Break = ();

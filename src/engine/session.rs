@@ -12,6 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -20,13 +21,18 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
-use super::catalog::{Catalog, World};
+use super::catalog::Catalog;
+use super::comparable::Comparable;
 use super::files::{is_file_name, with_files};
-use super::pushdown::{Settings, divide};
+use super::planner::Planner;
+use super::pushdown::divide;
+use super::relation::Functions;
+use super::settings::Settings;
 use super::sky::OneIsTrue;
-use super::statement::{Assertion, Functions, Parsed, is_blank, parse, tokenize};
+use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
-use super::verb::{self, DeedPlanner, Link};
+use super::verb::{self, Link};
+use super::world::World;
 use super::{copy, functions};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
@@ -98,11 +104,14 @@ impl Session {
         let catalog = Arc::new(Catalog::new(&world));
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog("butler".to_owned(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
+        let mut rules = Analyzer::new().rules;
+        rules.insert(0, Arc::new(Comparable));
+        rules.push(Arc::new(AggregateFace(Arc::clone(&world.access))));
         let state = builder
             .with_catalog_list(with_files(Arc::new(catalogs), &world))
             .with_runtime_env(Arc::new(runtime))
-            .with_query_planner(Arc::new(DeedPlanner))
-            .with_analyzer_rule(Arc::new(AggregateFace(Arc::clone(&world.access))))
+            .with_query_planner(Arc::new(Planner))
+            .with_analyzer_rules(rules)
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
             .build();
         let context = SessionContext::new_with_state(state);
@@ -156,6 +165,7 @@ impl Session {
             .iter()
             .find(|t| !is_blank(&t.token))
             .map(|t| Place { line: t.span.start.line, column: t.span.start.column });
+        self.link.begin();
         let literals = literals(&tokens);
         let parsed = parse(tokens)?;
         self.world.look().await?;
@@ -179,7 +189,7 @@ impl Session {
             let unknown = error.said().strip_prefix("table '").and_then(|s| s.strip_suffix("' not found"));
             let invalid = error.said().strip_prefix("Invalid function '").and_then(|s| s.split('\'').next());
             let error = match (unknown, invalid) {
-                (Some(name), _) => self.world.unknown_table(&self.catalog, name).at(error.place()),
+                (Some(name), _) => self.world.unknown_table(self.catalog.as_ref(), name).at(error.place()),
                 (_, Some(name)) => unknown_function(name, &state).at(error.place()),
                 _ => error,
             };

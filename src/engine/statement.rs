@@ -1,28 +1,18 @@
-//! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs,
-//! functions in `FROM` with named arguments.
+//! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs.
 
-use std::sync::Arc;
-
-use datafusion::common::{DFSchema, plan_datafusion_err};
-use datafusion::datasource::provider_as_source;
-use datafusion::error::{DataFusionError, Result};
-use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart, SetExpr,
-    Spanned, Statement as Ast, TableAlias, TableFactor, Value, Visit, VisitMut,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
+    Spanned, Statement as Ast, TableFactor,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use super::arguments::{Does, Function, Given, Takes};
-use super::catalog::World;
-use super::rewrite::{UsingInWhere, plain};
-use super::sky::PairsAsArguments;
-use super::verb::{Face, constant, deed, plan};
-use super::{functions, refused};
-use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
+use super::arguments::Does;
+use super::functions;
+use super::rewrite::{plain, understand};
+use crate::error::{Error, Kind, Place, Result, hint};
 
 /// The dialect all SQL is read in.
 pub const DIALECT: GenericDialect = GenericDialect {};
@@ -31,7 +21,7 @@ pub const DIALECT: GenericDialect = GenericDialect {};
 ///
 /// # Errors
 /// Text that is no SQL: an unclosed quote, most often.
-pub fn tokenize(text: &str) -> OwnResult<Vec<TokenWithSpan>> {
+pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
         let place = Place { line: e.location.line, column: e.location.column };
         Error::invalid(e.message).at(Some(place))
@@ -64,7 +54,7 @@ pub struct Assertion {
 ///
 /// # Errors
 /// Text that is no statement, or one that is refused, at its place.
-pub fn parse(tokens: Vec<TokenWithSpan>) -> OwnResult<Parsed> {
+pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
@@ -76,12 +66,12 @@ pub fn parse(tokens: Vec<TokenWithSpan>) -> OwnResult<Parsed> {
     sort(statement).map_err(|e| e.at(place))
 }
 
-fn at(location: datafusion::sql::sqlparser::tokenizer::Location) -> Place {
+pub(super) fn at(location: Location) -> Place {
     Place { line: location.line, column: location.column }
 }
 
 /// Where something stands, when that is known.
-fn spot(what: &impl Spanned) -> Option<Place> {
+pub(super) fn spot(what: &impl Spanned) -> Option<Place> {
     let start = what.span().start;
     (start.line > 0).then(|| at(start))
 }
@@ -91,7 +81,7 @@ pub fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
-fn sort(mut statement: Statement) -> OwnResult<Parsed> {
+fn sort(mut statement: Statement) -> Result<Parsed> {
     match &mut statement {
         Statement::Statement(ast) => {
             if let Ast::Query(query) = ast.as_mut() {
@@ -139,13 +129,6 @@ fn sort(mut statement: Statement) -> OwnResult<Parsed> {
     }
 }
 
-/// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
-fn understand(what: &mut (impl Visit + VisitMut)) -> OwnResult<()> {
-    let _ = VisitMut::visit(what, &mut PairsAsArguments);
-    let _ = VisitMut::visit(what, &mut UsingInWhere);
-    refused::check(what)
-}
-
 fn is_comparison(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Eq, Gt, GtEq, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq)
@@ -162,7 +145,7 @@ fn refuse(statement: &Ast) -> Error {
 }
 
 /// `CALL f(…)` as `SELECT * FROM f(…)`.
-fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> OwnResult<Statement> {
+fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statement> {
     let args = match call.args {
         FunctionArguments::List(list) => list.args,
         FunctionArguments::Subquery(query) => {
@@ -216,193 +199,5 @@ fn syntax(error: &DataFusionError) -> Error {
     match numbers.as_slice() {
         [line, column] => Error::invalid(said).at(Some(Place { line: *line, column: *column })),
         _ => Error::invalid(text),
-    }
-}
-
-/// Plans our functions in `FROM`, with positional and named arguments and subqueries as rows.
-#[derive(Debug)]
-pub struct Functions(pub Arc<World>);
-
-impl RelationPlanner for Functions {
-    fn plan_relation(
-        &self,
-        relation: TableFactor,
-        context: &mut dyn RelationPlannerContext,
-    ) -> Result<RelationPlanning> {
-        let (name, args, alias) = match relation {
-            TableFactor::Function { name, args, alias, .. } => (name, args, alias),
-            TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args, alias),
-            other => match reader(&other) {
-                Some(read) => read,
-                None => return Ok(RelationPlanning::Original(Box::new(other))),
-            },
-        };
-        let place = spot(&name);
-        match simple_name(&name).and_then(|n| functions::find(&n)) {
-            Some(function) => {
-                let plan = self.plan(function, args, context).map_err(|e| Error::from(e).at(place))?;
-                Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias })))
-            }
-            None => other(name, args, alias, place),
-        }
-    }
-}
-
-/// What a planner must know now, though it takes reading; planning itself cannot wait.
-fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
-    std::thread::scope(|scope| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        scope.spawn(move || runtime.block_on(work)).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
-    })
-}
-
-/// Ends of names of table files that DataFusion does not read, and the functions that do.
-pub const READERS: [(&str, &str); 2] = [("ecsv", "read_ecsv"), ("fits", "read_fits")];
-
-/// The function that reads a table file, where DataFusion does not, with its argument and alias.
-fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
-    let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
-    let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
-        return None;
-    };
-    let (_, end) = value.rsplit_once('.')?;
-    let (_, reader) = READERS.into_iter().find(|reader| reader.0 == end)?;
-    let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
-    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
-    Some((ObjectName::from(vec![Ident::with_span(*span, reader)]), args, alias.clone()))
-}
-
-/// The table in a file.
-fn table_file(name: &str) -> TableFactor {
-    TableFactor::Table {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('\'', name))]),
-        alias: None,
-        args: None,
-        with_hints: Vec::new(),
-        version: None,
-        with_ordinality: false,
-        partitions: Vec::new(),
-        json_path: None,
-        sample: None,
-        index_hints: Vec::new(),
-    }
-}
-
-/// A function that is not ours, if DataFusion has it.
-fn other(
-    name: ObjectName,
-    args: Vec<FunctionArg>,
-    alias: Option<TableAlias>,
-    place: Option<Place>,
-) -> Result<RelationPlanning> {
-    let called = simple_name(&name).unwrap_or_else(|| name.to_string());
-    let known = ["generate_series", "range", "unnest"];
-    if known.contains(&called.as_str()) {
-        let (lateral, with_ordinality) = (false, false);
-        let relation = TableFactor::Function { lateral, name, args, with_ordinality, alias };
-        return Ok(RelationPlanning::Original(Box::new(relation)));
-    }
-    let ours = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
-    let near = hint(&called, ours.chain(known));
-    Err(Error::new(Kind::NotFound, format!("no function named '{called}' yields rows{near}")).at(place).into())
-}
-
-impl Functions {
-    fn plan(
-        &self,
-        function: &'static Function,
-        args: Vec<FunctionArg>,
-        context: &mut dyn RelationPlannerContext,
-    ) -> Result<LogicalPlan> {
-        if matches!(function.does, Does::Scalar(_)) {
-            let said = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
-            return Err(Error::invalid(said).into());
-        }
-        let mut given = Given::default();
-        let mut input = None;
-        let mut named = false;
-        for (position, arg) in args.into_iter().enumerate() {
-            let named_at = match &arg {
-                FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
-                    Some(at(name.span.start))
-                }
-                _ => None,
-            };
-            let (name, expr) = match arg {
-                FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
-                FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => (Some(name.value), arg),
-                FunctionArg::ExprNamed { name, .. } => return Err(plan_datafusion_err!("{name} is no argument name")),
-                FunctionArg::Unnamed(arg) => (None, arg),
-            };
-            if named && name.is_none() {
-                let said = format!("in {}, arguments without a name come first", function.name);
-                return Err(Error::invalid(said).into());
-            }
-            named |= name.is_some();
-            let FunctionArgExpr::Expr(expr) = expr else {
-                return Err(Error::invalid(format!("{} takes no *", function.name)).into());
-            };
-            let start = named_at.or_else(|| spot(&expr));
-            let argument = self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.at(start))?;
-            match (argument.takes, expr) {
-                (Takes::Rows(_), Expr::Subquery(subquery)) => {
-                    given.set_rows(function, argument)?;
-                    let derived = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
-                    input = Some(context.plan(derived)?);
-                }
-                (Takes::Rows(_), Expr::Value(value)) if value.value.clone().into_string().is_some() => {
-                    given.set_rows(function, argument)?;
-                    input = Some(context.plan(table_file(&value.value.into_string().unwrap_or_default()))?);
-                }
-                (Takes::Rows(columns), _) => {
-                    let said = format!(
-                        "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
-                        argument.name, function.name
-                    );
-                    return Err(Error::invalid(said).into());
-                }
-                (_, expr) => {
-                    let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(constant);
-                    let value = value.map_err(|e| Error::from(e).at(start))?;
-                    given.set(function, argument, &value).map_err(|e| e.at(start))?;
-                }
-            }
-        }
-        given.check_complete(function)?;
-        match &function.does {
-            Does::Verb(_) => plan(deed(function, &given, &self.0.access, Face::Report)?, input),
-            Does::Search => {
-                let known = self.0.snapshot()?;
-                let table = super::search::table(function.name, &given, &self.0.access, &known.types)?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
-            }
-            Does::Query(text) => {
-                let text = text(&given, &self.0.snapshot()?.repo.registry.universe)?;
-                let view = waited(self.0.view(&text))?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(view), None)?.build()
-            }
-            Does::Read(reader) => {
-                let table = waited(reader.table(&given))?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
-            }
-            Does::Scalar(_) => Err(Error::bug("a function of values yields rows").into()),
-        }
-    }
-
-    /// The argument meant; a subquery without a name goes to the rows, wherever they are.
-    fn argument<'a>(
-        &self,
-        function: &'a Function,
-        position: usize,
-        name: Option<&str>,
-        expr: &Expr,
-    ) -> OwnResult<&'a super::arguments::Argument> {
-        match (name, expr, function.rows()) {
-            (None, Expr::Subquery(_), Some(rows)) => {
-                let at = function.argument(position, None);
-                Ok(at.ok().filter(|a| matches!(a.takes, Takes::Rows(_))).unwrap_or(rows))
-            }
-            _ => function.argument(position, name),
-        }
     }
 }

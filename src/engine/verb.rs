@@ -1,25 +1,20 @@
 //! Verbs in plans: one logical node, one physical node that runs once, and the three faces that make it.
 //!
-//! `CALL verb(…)` and `FROM verb(…)` come through the relation planner of `statement`; the aggregate face is
+//! `CALL verb(…)` and `FROM verb(…)` come through the planner of `relation`; the aggregate face is
 //! rewritten by `aggregate`; `INSERT INTO collection."X"` makes the physical node itself.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering as Atomic};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::error::Result;
-use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
@@ -28,13 +23,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
 };
-use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::StreamExt;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
 use super::arguments::{Does, Function, Given};
-use super::pushdown::{Pushed, Settings, divide};
 use super::scan::single_partition;
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
@@ -57,17 +50,24 @@ pub struct Link {
     /// Is told how far deeds have come.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
+    is_cancelled: AtomicBool,
     failures: AtomicU64,
 }
 
 impl Link {
     /// A link that tells this display.
     pub fn new(progress: Arc<dyn Progress>) -> Self {
-        Self { progress, running: Mutex::default(), failures: AtomicU64::new(0) }
+        Self { progress, running: Mutex::default(), is_cancelled: AtomicBool::new(false), failures: AtomicU64::new(0) }
     }
 
-    /// Stops the deeds that run; what they have applied stays, the open chunk is rolled back.
+    /// A statement begins: its deeds may run.
+    pub fn begin(&self) {
+        self.is_cancelled.store(false, Atomic::SeqCst);
+    }
+
+    /// Stops the deeds that run or are about to; what they have applied stays, the open chunk is rolled back.
     pub fn cancel(&self) {
+        self.is_cancelled.store(true, Atomic::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 
@@ -79,6 +79,9 @@ impl Link {
     fn started(&self, task: AbortHandle) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|task| !task.is_finished());
+        if self.is_cancelled.load(Atomic::SeqCst) {
+            task.abort();
+        }
         running.push(task);
     }
 }
@@ -99,10 +102,10 @@ pub struct Deed {
 /// The logical node of a deed. Two nodes are equal only if they are copies of one.
 #[derive(Debug, Clone)]
 pub struct DeedNode {
-    id: u64,
-    deed: Deed,
+    pub(super) id: u64,
+    pub(super) deed: Deed,
     input: Option<LogicalPlan>,
-    schema: DFSchemaRef,
+    pub(super) schema: DFSchemaRef,
 }
 
 /// The columns of a report.
@@ -203,49 +206,8 @@ impl UserDefinedLogicalNodeCore for DeedNode {
     }
 }
 
-/// Plans a statement with one cell for each deed, so that every copy of a deed shares one run.
-#[derive(Debug)]
-pub struct DeedPlanner;
-
-#[async_trait]
-impl QueryPlanner for DeedPlanner {
-    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
-        let settings = session.config().options().extensions.get::<Settings>();
-        let divided = match settings.is_none_or(|settings| settings.pushdown) {
-            true => &divide(plan.clone()).await?.plan,
-            false => plan,
-        };
-        let cells = Arc::new(Cells::default());
-        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(divided, session).await
-    }
-}
-
-type Cell = Arc<OnceCell<std::result::Result<Vec<Line>, Error>>>;
-
-#[derive(Default)]
-struct Cells(Mutex<HashMap<u64, Cell>>);
-
-#[async_trait]
-impl ExtensionPlanner for Cells {
-    async fn plan_extension(
-        &self,
-        _planner: &dyn PhysicalPlanner,
-        node: &dyn UserDefinedLogicalNode,
-        _logical_inputs: &[&LogicalPlan],
-        physical_inputs: &[Arc<dyn ExecutionPlan>],
-        _session: &dyn Session,
-        _planning: &PhysicalPlanningContext,
-    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if let Some(pushed) = node.as_any().downcast_ref::<Pushed>() {
-            return Ok(Some(Arc::new(pushed.scan.clone().estimated().await)));
-        }
-        let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
-        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let cell = Arc::clone(cells.entry(node.id).or_default());
-        let schema = Arc::clone(node.schema.inner());
-        Ok(Some(Arc::new(DeedExec::new(node.deed.clone(), physical_inputs.first().cloned(), schema, cell))))
-    }
-}
+/// What a deed has done, for every copy of it in a plan.
+pub(super) type Cell = Arc<OnceCell<std::result::Result<Vec<Line>, Error>>>;
 
 /// The physical node of a deed: runs it when first asked, whoever asks.
 #[derive(Debug)]
@@ -257,7 +219,7 @@ pub struct DeedExec {
 }
 
 impl DeedExec {
-    fn new(deed: Deed, input: Option<Arc<dyn ExecutionPlan>>, schema: SchemaRef, cell: Cell) -> Self {
+    pub(super) fn new(deed: Deed, input: Option<Arc<dyn ExecutionPlan>>, schema: SchemaRef, cell: Cell) -> Self {
         Self { deed, input, cell, properties: single_partition(schema) }
     }
 

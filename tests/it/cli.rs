@@ -162,12 +162,15 @@ fn reading_is_the_default() {
 #[test]
 fn scripts_come_from_standard_input() {
     let home = home();
-    let mut command = program();
-    command.arg(home.repo()).args(["--format", "csv"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
-    child.stdin.take().expect("piped").write_all(b"SELECT 1 AS a;\nSELECT 2 AS b;").expect("written");
-    let out = child.wait_with_output().expect("ends").stdout;
-    assert_eq!(String::from_utf8_lossy(&out), "a\n1\nb\n2\n");
+    for more in [&[][..], &["-f", "-"]] {
+        let mut command = program();
+        command.arg(home.repo()).args(["--format", "csv"]).args(more);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
+        let script = b"\\timing\nSELECT 1 AS a;\nSELECT 2 AS b;\n\\dt det*r";
+        child.stdin.take().expect("piped").write_all(script).expect("written");
+        let out = child.wait_with_output().expect("ends").stdout;
+        assert_eq!(String::from_utf8_lossy(&out), "a\n1\nb\n2\nschema,name\npublic,detector\n", "{more:?}");
+    }
 }
 
 #[test]
@@ -204,15 +207,19 @@ fn the_shell_answers_completes_and_survives_errors() {
 #[test]
 fn ctrl_c_stops_the_program_with_its_code() {
     let home = home();
-    let mut command = program();
-    command
-        .arg(home.repo())
-        .args(["-c", "SELECT count(*) FROM generate_series(1, 1000000000000) a, generate_series(1, 1000) b"]);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("starts");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
-    run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
-    let done = child.wait_with_output().expect("ends");
-    assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+    for endless in [
+        "SELECT count(*) FROM generate_series(1, 1000000000000) a, generate_series(1, 1000) b",
+        // It computes without a pause.
+        "SELECT count(*) FROM generate_series(1, 10000000) a(x) JOIN generate_series(1, 10000000) b(y) ON x + y < 0",
+    ] {
+        let mut command = program();
+        let child = command.arg(home.repo()).args(["-c", endless]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("starts");
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
+        let done = child.wait_with_output().expect("ends");
+        assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+    }
 }
 
 #[test]

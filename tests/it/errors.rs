@@ -35,6 +35,46 @@ fn slips_of_the_pen() {
         ("SELECT * FROM \"Bias\"", "no table named 'Bias'; did you mean 'bias'?", "1:15"),
         ("SET butler.pushdwn = false", "there is no setting 'butler.pushdwn', only 'butler.pushdown'", ""),
         ("SET butler.pushdown = maybe", "butler.pushdown is true or false, not 'maybe'", ""),
+        (
+            "SELECT * FROM exposure WHERE day_obs IN (DATE '2024-10-24')",
+            "exposure.day_obs is a number and 2024-10-24 is a date or time: they cannot be compared; day_obs is written as",
+            "1:30",
+        ),
+        (
+            "SELECT e.day_obs BETWEEN '2024-10-24' AND '20241025' FROM exposure e",
+            "e.day_obs is a number and '2024-10-24' is text: they cannot be compared; day_obs is written as 20241024",
+            "1:8",
+        ),
+        (
+            "SELECT * FROM exposure e JOIN visit v ON e.day_obs = CAST(v.timespan_begin AS DATE)",
+            "e.day_obs is a number and CAST(v.timespan_begin AS Date32) is a date or time",
+            "1:42",
+        ),
+        (
+            "SELECT * FROM exposure WHERE day_obs IN (SELECT CAST(timespan_begin AS DATE) FROM visit)",
+            "exposure.day_obs is a number and visit.timespan_begin is a date or time",
+            "1:30",
+        ),
+        (
+            "SELECT * FROM exposure WHERE day_obs = ANY (SELECT CAST(timespan_begin AS DATE) FROM visit)",
+            "exposure.day_obs is a number and",
+            "1:30",
+        ),
+        (
+            "SELECT CASE day_obs WHEN DATE '2024-10-24' THEN 1 END FROM exposure",
+            "exposure.day_obs is a number and 2024-10-24 is a date or time",
+            "1:13",
+        ),
+        (
+            "SELECT day_obs = 20241024 FROM (SELECT DATE '2024-10-24' AS day_obs) AS q",
+            "q.day_obs is a date or time and 20241024 is a number: they cannot be compared\n",
+            "1:8",
+        ),
+        (
+            "SELECT * FROM exposure WHERE has_simulated = 0",
+            "exposure.has_simulated is true or false and 0 is a number: they cannot be compared",
+            "1:30",
+        ),
         ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
         (
             "SELECT * FROM exposure WHERE exposure_time > ALL (SELECT exposure_time FROM exposure)",

@@ -14,6 +14,11 @@ const EXPORT: &str = "description: x\nversion: 1.0.2\nuniverse_version: 7\nunive
   \x20 - timespan: !lsst.daf.butler.Timespan\n      begin: null\n      end: !butler_time/tai/iso '2024-12-01 00:00:00.000000000'\n\
   \x20   dataset_ids:\n    - !uuid 'a83d850a-0094-417c-ac9c-64d0f7b98048'\n";
 
+/// A second dataset with the id of the first.
+const TWICE: &str = "- type: dataset\n  dataset_type: bias\n  run: r\n  records:\n\
+  \x20 - dataset_id:\n    - !uuid 'a83d850a-0094-417c-ac9c-64d0f7b98048'\n    data_id:\n    - {instrument: LSSTComCam, detector: 1}\n\
+  \x20   path: a.fits\n    formatter: lsst.obs.base.formatters.fitsExposure.FitsExposureFormatter\n- type: associations\n";
+
 fn put(home: &Home, text: &str) {
     std::fs::create_dir_all(home.at("in")).expect("made");
     std::fs::write(home.at("in/a.fits"), "some bytes").expect("written");
@@ -60,6 +65,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
                 "is_calibration: perhaps",
                 "line 19: there should be true or false, not 'perhaps'",
             ),
+            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 is there twice"),
             ("data:\n", "data: 3\n", "line 5: 'data' should be a list of blocks"),
             ("records:\n", "records: [\n", "not YAML"),
         ] {
@@ -73,6 +79,11 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             assert_eq!(home.rows("SELECT count(*) FROM registry.dataset"), ["0"], "{from}");
             assert_eq!(home.rows("SELECT count(*) FROM dataset_types"), ["0"], "{from}");
         }
+        // Two ids whose halves differ in the same bit.
+        let other = TWICE.replace("a83d850a", "b83d850a").replace("ac9c", "bc9c");
+        put(&home, &EXPORT.replacen("- type: associations\n", &other, 1));
+        home.sql(&format!("CALL import('{}', transfer => 'direct')", home.at("in"))).ok();
+        assert_eq!(home.rows("SELECT count(*) FROM registry.dataset"), ["2"]);
         let ran = home.sql(&format!("CALL import('{}')", home.at("nowhere")));
         assert!(ran.code == 1 && ran.err.contains("nowhere/export.yaml"), "{}", ran.err);
     }

@@ -1,12 +1,14 @@
 //! A query block: what one SELECT of a database says, built up from the nodes of a plan.
 
+mod joins;
+
 use std::sync::Arc;
 
-use datafusion::common::{Column, DFSchema, JoinType, NullEquality};
-use datafusion::logical_expr::{Aggregate, Expr, Join, Limit, LogicalPlan, TableScan};
+use datafusion::common::{Column, DFSchema};
+use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, TableScan};
 use datafusion::scalar::ScalarValue;
 
-use super::expressions::{Cell, Said, Writer, equal};
+use super::expressions::{Cell, Said, Writer};
 use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
@@ -30,6 +32,8 @@ pub struct Block {
     order: Vec<String>,
     skip: u64,
     fetch: Option<u64>,
+    /// Whether a part of it is.
+    has_reduced: bool,
     /// How many rows it has before some are cut off.
     estimate: Estimate,
 }
@@ -47,7 +51,20 @@ pub struct Builder<'a> {
 impl Block {
     fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
         let (keys, group, having, order, estimate) = Default::default();
-        Self { conn, cells, from, keys, filters, group, having, order, skip: 0, fetch: None, estimate }
+        Self {
+            conn,
+            cells,
+            from,
+            keys,
+            filters,
+            group,
+            having,
+            order,
+            skip: 0,
+            fetch: None,
+            has_reduced: false,
+            estimate,
+        }
     }
 
     fn dialect(&self) -> Dialect {
@@ -69,6 +86,11 @@ impl Block {
         self.skip == 0 && self.fetch.is_none()
     }
 
+    /// Whether it is not just all rows of its tables.
+    fn is_reduced(&self) -> bool {
+        !(self.is_simple() && self.filters.is_empty() && self.order.is_empty()) || self.has_reduced
+    }
+
     /// Whether at most one row has these values.
     fn finds(&self, values: &[String]) -> bool {
         self.keys.iter().any(|key| key.iter().all(|column| values.contains(column)))
@@ -76,6 +98,10 @@ impl Block {
 
     /// The query.
     pub fn finish(self, schema: &DFSchema) -> Said<RegistryScan> {
+        if self.from.len() > 1 && !self.is_reduced() {
+            // Their rows are less to send than the joined ones.
+            return Err(WHOLE.to_owned());
+        }
         let mut columns = Vec::with_capacity(self.cells.len());
         for (cell, field) in self.cells.iter().zip(schema.fields()) {
             if arrow_type(cell.kind) != *field.data_type() {
@@ -115,6 +141,9 @@ impl Block {
         sql
     }
 }
+
+/// Why a join of all rows is not left to the database.
+const WHOLE: &str = "whole tables are joined here";
 
 /// The items of a SELECT; there is always one.
 fn listed(items: &[String]) -> String {
@@ -220,7 +249,8 @@ impl Builder<'_> {
             |(cell, name): (&Cell, &String)| Cell { text: format!("{alias}.{name}"), kind: cell.kind, plain: true };
         let cells = block.cells.iter().zip(&names).map(of).collect();
         let from = vec![format!("({}) AS {alias}", block.select(&names))];
-        Block { estimate: block.estimate(), ..Block::new(block.conn, cells, from, Vec::new()) }
+        let (estimate, has_reduced) = (block.estimate(), block.is_reduced());
+        Block { estimate, has_reduced, ..Block::new(block.conn, cells, from, Vec::new()) }
     }
 
     fn aggregate(&mut self, aggregate: &Aggregate) -> Said<Block> {
@@ -263,112 +293,6 @@ impl Builder<'_> {
         block.skip += skip;
         Ok(block)
     }
-
-    fn join(&mut self, join: &Join) -> Said<Block> {
-        if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
-            return Err("a join on NULLs is done here".to_owned());
-        }
-        let (left, right) = (self.block(&join.left)?, self.block(&join.right)?);
-        if !left.conn.is(&right.conn) {
-            return Err("tables of two registries are joined here".to_owned());
-        }
-        match join.join_type {
-            JoinType::Inner => {
-                let left = if left.is_simple() { left } else { self.wrapped(left) };
-                let right = if right.is_simple() { right } else { self.wrapped(right) };
-                self.inner(join, left, right)
-            }
-            JoinType::Left => {
-                let left = if left.is_simple() { left } else { self.wrapped(left) };
-                let plain = right.is_simple() && right.from.len() == 1 && right.filters.is_empty();
-                let plain = plain && right.cells.iter().all(|cell| cell.plain);
-                let right = if plain { right } else { self.wrapped(right) };
-                self.outer(join, left, right)
-            }
-            JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
-            JoinType::RightSemi => self.semi(join, right, &join.right, left, &join.left, true),
-            other => Err(format!("a {other} join is done here")),
-        }
-    }
-
-    /// Whether a join is for the database, and about how many rows it yields. SQLite joins row by row, and
-    /// without statistics it may do so by any index; that pays when one side is found by a key, and not all rows are
-    /// wanted.
-    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<Estimate> {
-        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-        for (one, other) in &join.on {
-            ours.push(writing(left, join.left.schema(), |writer| writer.value(one))?.text);
-            theirs.push(writing(right, join.right.schema(), |writer| writer.value(other))?.text);
-        }
-        let estimate = match (right.finds(&theirs), left.finds(&ours) && join.join_type != JoinType::Left) {
-            (true, _) => left.estimate.clone(),
-            (false, true) => right.estimate.clone(),
-            (false, false) if left.dialect().has_statistics() => Estimate::default(),
-            (false, false) => return Err(format!("tables without a key of {} are joined here", all(&ours))),
-        };
-        let whole = left.filters.is_empty() && right.filters.is_empty() && !self.limited;
-        if whole && !left.dialect().has_statistics() {
-            return Err("whole tables are joined here".to_owned());
-        }
-        Ok(estimate)
-    }
-
-    fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let estimate = self.pays(join, &left, &right)?;
-        let mut on = conditions(join, &left, &right)?;
-        let (mut cells, mut from, mut filters, mut keys) = (left.cells, left.from, left.filters, left.keys);
-        cells.extend(right.cells);
-        keys.extend(right.keys);
-        filters.extend(right.filters);
-        if right.from.len() > 1 {
-            // They may speak of any of its tables.
-            filters.append(&mut on);
-        }
-        let mut more = right.from.into_iter();
-        from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
-        from.extend(more);
-        Ok(Block { keys, estimate, ..Block::new(left.conn, cells, from, filters) })
-    }
-
-    fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let estimate = self.pays(join, &left, &right)?;
-        let on = conditions(join, &left, &right)?;
-        let (mut cells, mut from) = (left.cells, left.from);
-        cells.extend(right.cells);
-        from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
-        Ok(Block { keys: left.keys, estimate, ..Block::new(left.conn, cells, from, left.filters) })
-    }
-
-    /// Rows of one side that the other has a partner for.
-    fn semi(
-        &mut self,
-        join: &Join,
-        kept: Block,
-        kept_plan: &LogicalPlan,
-        other: Block,
-        other_plan: &LogicalPlan,
-        swapped: bool,
-    ) -> Said<Block> {
-        if join.filter.is_some() || join.on.is_empty() {
-            return Err("a semi join on more than equal values is done here".to_owned());
-        }
-        let mut kept = if kept.is_simple() { kept } else { self.wrapped(kept) };
-        let mut other = if other.is_simple() { other } else { self.wrapped(other) };
-        let (mut keys, mut wanted) = (Vec::new(), Vec::new());
-        for (left, right) in &join.on {
-            let (own, its) = if swapped { (right, left) } else { (left, right) };
-            let own = writing(&kept, kept_plan.schema(), |writer| writer.value(own))?;
-            let its = writing(&other, other_plan.schema(), |writer| writer.value(its))?;
-            equal(&own, &its)?;
-            keys.push(own.text);
-            wanted.push(its);
-        }
-        other.cells = wanted;
-        other.order.clear();
-        let names: Vec<_> = (1..=other.cells.len()).map(|i| format!("c{i}")).collect();
-        kept.filters.push(format!("(({}) IN ({}))", keys.join(", "), other.select(&names)));
-        Ok(kept)
-    }
 }
 
 /// Whether it is a column, perhaps under another name.
@@ -377,30 +301,6 @@ fn is_column(expr: &Expr) -> bool {
         Expr::Alias(alias) => is_column(&alias.expr),
         expr => matches!(expr, Expr::Column(_)),
     }
-}
-
-fn all(conditions: &[String]) -> String {
-    if conditions.is_empty() { "(1 = 1)".to_owned() } else { conditions.join(" AND ") }
-}
-
-/// What a join asks of its rows.
-fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
-    let (ours, theirs) = (join.left.schema(), join.right.schema());
-    let mut said = Vec::new();
-    for (one, other) in &join.on {
-        let one = writing(left, ours, |writer| writer.value(one))?;
-        let other = writing(right, theirs, |writer| writer.value(other))?;
-        said.push(equal(&one, &other)?);
-    }
-    if let Some(filter) = &join.filter {
-        let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
-            (Some(at), None) => left.cells.get(at).cloned(),
-            (None, Some(at)) => right.cells.get(at).cloned(),
-            _ => None,
-        };
-        said.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
-    }
-    Ok(said)
 }
 
 /// Writes something over the columns of a block, which are those of a schema.

@@ -8,76 +8,22 @@
 mod block;
 mod expressions;
 
-use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use datafusion::common::DFSchemaRef;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{DFSchemaRef, plan_err};
-use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::datasource::source_as_provider;
-use datafusion::error::{DataFusionError, Result};
+use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
 use self::block::Builder;
 pub use self::expressions::predicate;
 use super::scan::{RegistryScan, RegistryTable};
 use super::search::Search;
-
-/// Settings of this engine: `SET butler.pushdown = false`, `SHOW butler.pushdown`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Whether joins, aggregates, sorts and limits are left to the database.
-    pub pushdown: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { pushdown: true }
-    }
-}
-
-impl ConfigExtension for Settings {
-    const PREFIX: &'static str = "butler";
-}
-
-/// Not by DataFusion's macro, which names entries without their prefix, so that SHOW does not find them.
-impl ExtensionOptions for Settings {
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn as_any_mut(&mut self) -> &mut dyn Any {
-        self
-    }
-
-    fn cloned(&self) -> Box<dyn ExtensionOptions> {
-        Box::new(self.clone())
-    }
-
-    fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        match key {
-            "pushdown" => {
-                self.pushdown = value
-                    .parse()
-                    .map_err(|_| DataFusionError::Plan(format!("butler.pushdown is true or false, not '{value}'")))?;
-                Ok(())
-            }
-            other => plan_err!("there is no setting 'butler.{other}', only 'butler.pushdown'"),
-        }
-    }
-
-    fn entries(&self) -> Vec<ConfigEntry> {
-        vec![ConfigEntry {
-            key: "butler.pushdown".to_owned(),
-            value: Some(self.pushdown.to_string()),
-            description: "Whether joins, aggregates, sorts and limits are left to the database.",
-        }]
-    }
-}
 
 /// A part of a plan that a database answers.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Import;
 use super::records::{Records, fill};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::format::export_yaml::File;
 use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types::TypeRecord;
@@ -29,8 +29,14 @@ pub(super) struct Datasets<'a> {
     /// The folder that relative paths count from.
     folder: Place,
     groups: BTreeMap<(String, String), Group>,
-    /// Every id of the file.
-    ids: HashSet<u128>,
+    /// The mark of every id of the file.
+    marks: Vec<u64>,
+}
+
+/// Half as many bits as an id, which differ for most ids that do, whatever version of UUID they are.
+pub(super) fn mark(id: uuid::Uuid) -> u64 {
+    let (high, low) = id.as_u64_pair();
+    high ^ low
 }
 
 /// The datasets of one type in one run.
@@ -55,7 +61,7 @@ impl<'a> Datasets<'a> {
             without_datastore: task.without_datastore,
         };
         let folder = Place::parse(&task.directory)?;
-        Ok(Self { repo, taking, folder, groups: BTreeMap::new(), ids: HashSet::new() })
+        Ok(Self { repo, taking, folder, groups: BTreeMap::new(), marks: Vec::new() })
     }
 
     /// The runs that datasets are in.
@@ -80,12 +86,7 @@ impl<'a> Datasets<'a> {
         let group = group.or_insert_with(|| Group::new(self.repo, dataset_type, record, &file.run));
         let formatter = group.formatter(self.repo, file.formatter)?;
         for (id, data_id) in file.datasets {
-            if !self.ids.insert(id.as_u128()) {
-                return Err(Error::new(
-                    ErrorKind::Conflict,
-                    format!("line {}: dataset {id} is there twice", file.line),
-                ));
-            }
+            self.marks.push(mark(id));
             group.push(id, data_id, file.line)?;
             group.files.push((place.clone(), Arc::clone(&formatter)));
         }
@@ -101,6 +102,13 @@ impl<'a> Datasets<'a> {
             group.flush(self.repo, self.taking, records).await?;
         }
         Ok(())
+    }
+
+    /// The marks of ids that may have come twice.
+    pub(super) fn twice(&mut self) -> HashSet<u64> {
+        let mut marks = std::mem::take(&mut self.marks);
+        marks.sort_unstable();
+        marks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
     }
 
     /// Adds the datasets to a plan.

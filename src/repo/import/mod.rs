@@ -3,11 +3,11 @@
 mod datasets;
 mod records;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use async_trait::async_trait;
 
-use self::datasets::Datasets;
+use self::datasets::{Datasets, mark};
 use self::records::Records;
 use super::change::{Change, Outcome};
 use super::collections::check;
@@ -67,6 +67,7 @@ impl Verb for Import {
             hand.tick(count, 0);
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
+        draft.check_ids(&file).await?;
         draft.finish(hand).await
     }
 }
@@ -101,6 +102,17 @@ fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<
     // The last of those who listen may have met an error.
     let _ = sender.blocking_send(portion);
     Ok(())
+}
+
+/// Reads an export file once more.
+async fn again<T: Send + 'static>(
+    file: &Place,
+    look: impl FnOnce(&mut Export<std::fs::File>) -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let opened = file.open().await?;
+    let reading = tokio::task::spawn_blocking(move || look(&mut Export::new(opened)));
+    let found = reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))?;
+    found.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))
 }
 
 /// What an import changes, found while the file is read; nothing is written before its end.
@@ -228,23 +240,40 @@ impl<'a> Draft<'a> {
 
     /// Takes all dataset types of the file, for datasets that stand before their type.
     async fn look_ahead(&mut self, file: &Place) -> Result<()> {
-        let opened = file.open().await?;
-        let ahead = move || {
-            let mut export = Export::new(opened);
+        let types = again(file, |export| {
             let mut types = Vec::new();
             while let Some(item) = export.next_item()? {
                 if let Item::DatasetType { name, dimensions, storage_class, is_calibration } = item {
                     types.push(DatasetType { name, dimensions, storage_class, is_calibration });
                 }
             }
-            Ok::<_, Error>(types)
-        };
-        let types = tokio::task::spawn_blocking(ahead).await.map_err(|e| Error::bug(e.to_string()))?;
-        for mut wanted in types.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))? {
+            Ok(types)
+        });
+        for mut wanted in types.await? {
             wanted.dimensions = self.repo.registry.universe.group(&wanted.dimensions)?.required;
             self.declare(wanted)?;
         }
         Ok(())
+    }
+
+    /// An id stands only once in the file; marks of two may be the same by chance.
+    async fn check_ids(&mut self, file: &Place) -> Result<()> {
+        let marks = self.datasets.twice();
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let look = move |export: &mut Export<_>| {
+            let mut seen = HashSet::new();
+            while let Some(item) = export.next_item()? {
+                let Item::File(File { datasets, line, .. }) = item else { continue };
+                let mut ids = datasets.into_iter().map(|(id, _)| id).filter(|id| marks.contains(&mark(*id)));
+                if let Some(id) = ids.find(|id| !seen.insert(*id)) {
+                    return Err(Error::new(Kind::Conflict, format!("line {line}: dataset {id} is there twice")));
+                }
+            }
+            Ok(())
+        };
+        again(file, look).await
     }
 
     async fn finish(mut self, hand: &mut Hand<'_>) -> Result<()> {

@@ -1,0 +1,59 @@
+//! From what a statement says to how it is done: parts that databases answer, deeds, and the rest by DataFusion.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::error::Result;
+use datafusion::execution::context::QueryPlanner;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
+
+use super::pushdown::{Pushed, divide};
+use super::settings::Settings;
+use super::verb::{Cell, DeedExec, DeedNode};
+
+/// Leaves parts of a plan to databases, and gives each deed one cell, so that every copy of it shares one run.
+#[derive(Debug)]
+pub struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
+        let settings = session.config().options().extensions.get::<Settings>();
+        let divided = match settings.is_none_or(|settings| settings.pushdown) {
+            true => &divide(plan.clone()).await?.plan,
+            false => plan,
+        };
+        let cells = Arc::new(Cells::default());
+        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(divided, session).await
+    }
+}
+
+#[derive(Default)]
+struct Cells(Mutex<HashMap<u64, Cell>>);
+
+#[async_trait]
+impl ExtensionPlanner for Cells {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn Session,
+        _planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(pushed) = node.as_any().downcast_ref::<Pushed>() {
+            return Ok(Some(Arc::new(pushed.scan.clone().estimated().await)));
+        }
+        let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
+        let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let cell = Arc::clone(cells.entry(node.id).or_default());
+        let schema = Arc::clone(node.schema.inner());
+        Ok(Some(Arc::new(DeedExec::new(node.deed.clone(), physical_inputs.first().cloned(), schema, cell))))
+    }
+}

@@ -1,0 +1,148 @@
+//! Joins as a database does them, and which are done here.
+
+use datafusion::common::{Column, JoinType, NullEquality};
+use datafusion::logical_expr::{Join, LogicalPlan};
+
+use super::{Block, Builder, WHOLE, writing};
+use crate::engine::pushdown::expressions::{Said, Writer, equal};
+use crate::engine::scan::Estimate;
+
+impl Builder<'_> {
+    pub(super) fn join(&mut self, join: &Join) -> Said<Block> {
+        if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
+            return Err("a join on NULLs is done here".to_owned());
+        }
+        let (left, right) = (self.block(&join.left)?, self.block(&join.right)?);
+        if !left.conn.is(&right.conn) {
+            return Err("tables of two registries are joined here".to_owned());
+        }
+        match join.join_type {
+            JoinType::Inner => {
+                let left = if left.is_simple() { left } else { self.wrapped(left) };
+                let right = if right.is_simple() { right } else { self.wrapped(right) };
+                self.inner(join, left, right)
+            }
+            JoinType::Left => {
+                let left = if left.is_simple() { left } else { self.wrapped(left) };
+                let plain = right.is_simple() && right.from.len() == 1 && right.filters.is_empty();
+                let plain = plain && right.cells.iter().all(|cell| cell.plain);
+                let right = if plain { right } else { self.wrapped(right) };
+                self.outer(join, left, right)
+            }
+            JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
+            JoinType::RightSemi => self.semi(join, right, &join.right, left, &join.left, true),
+            other => Err(format!("a {other} join is done here")),
+        }
+    }
+
+    /// Whether a join is for the database, and about how many rows it yields. SQLite joins row by row, and
+    /// without statistics it may do so by any index; that pays when one side is found by a key, and not all rows are
+    /// wanted.
+    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<Estimate> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for (one, other) in &join.on {
+            ours.push(writing(left, join.left.schema(), |writer| writer.value(one))?.text);
+            theirs.push(writing(right, join.right.schema(), |writer| writer.value(other))?.text);
+        }
+        let estimate = match (right.finds(&theirs), left.finds(&ours) && join.join_type != JoinType::Left) {
+            (true, _) => left.estimate.clone(),
+            (false, true) => right.estimate.clone(),
+            (false, false) if left.dialect().has_statistics() => Estimate::default(),
+            (false, false) => return Err(format!("tables without a key of {} are joined here", all(&ours))),
+        };
+        let whole = left.filters.is_empty() && right.filters.is_empty() && !self.limited;
+        if whole && !left.dialect().has_statistics() {
+            return Err(WHOLE.to_owned());
+        }
+        Ok(estimate)
+    }
+
+    fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        let estimate = self.pays(join, &left, &right)?;
+        let mut on = conditions(join, &left, &right)?;
+        let has_reduced = reduces(join, &left, &right);
+        let (mut cells, mut from, mut filters, mut keys) = (left.cells, left.from, left.filters, left.keys);
+        cells.extend(right.cells);
+        keys.extend(right.keys);
+        filters.extend(right.filters);
+        if right.from.len() > 1 {
+            // They may speak of any of its tables.
+            filters.append(&mut on);
+        }
+        let mut more = right.from.into_iter();
+        from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
+        from.extend(more);
+        Ok(Block { keys, estimate, has_reduced, ..Block::new(left.conn, cells, from, filters) })
+    }
+
+    fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
+        let estimate = self.pays(join, &left, &right)?;
+        let on = conditions(join, &left, &right)?;
+        let has_reduced = reduces(join, &left, &right);
+        let (mut cells, mut from) = (left.cells, left.from);
+        cells.extend(right.cells);
+        from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
+        let keys = left.keys;
+        Ok(Block { keys, estimate, has_reduced, ..Block::new(left.conn, cells, from, left.filters) })
+    }
+
+    /// Rows of one side that the other has a partner for.
+    fn semi(
+        &mut self,
+        join: &Join,
+        kept: Block,
+        kept_plan: &LogicalPlan,
+        other: Block,
+        other_plan: &LogicalPlan,
+        swapped: bool,
+    ) -> Said<Block> {
+        if join.filter.is_some() || join.on.is_empty() {
+            return Err("a semi join on more than equal values is done here".to_owned());
+        }
+        let mut kept = if kept.is_simple() { kept } else { self.wrapped(kept) };
+        let mut other = if other.is_simple() { other } else { self.wrapped(other) };
+        let (mut keys, mut wanted) = (Vec::new(), Vec::new());
+        for (left, right) in &join.on {
+            let (own, its) = if swapped { (right, left) } else { (left, right) };
+            let own = writing(&kept, kept_plan.schema(), |writer| writer.value(own))?;
+            let its = writing(&other, other_plan.schema(), |writer| writer.value(its))?;
+            equal(&own, &its)?;
+            keys.push(own.text);
+            wanted.push(its);
+        }
+        other.cells = wanted;
+        other.order.clear();
+        let names: Vec<_> = (1..=other.cells.len()).map(|i| format!("c{i}")).collect();
+        kept.filters.push(format!("(({}) IN ({}))", keys.join(", "), other.select(&names)));
+        Ok(kept)
+    }
+}
+
+/// Whether fewer rows may come than both sides have in their tables.
+fn reduces(join: &Join, left: &Block, right: &Block) -> bool {
+    join.filter.is_some() || left.is_reduced() || right.is_reduced()
+}
+
+fn all(conditions: &[String]) -> String {
+    if conditions.is_empty() { "(1 = 1)".to_owned() } else { conditions.join(" AND ") }
+}
+
+/// What a join asks of its rows.
+fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
+    let (ours, theirs) = (join.left.schema(), join.right.schema());
+    let mut said = Vec::new();
+    for (one, other) in &join.on {
+        let one = writing(left, ours, |writer| writer.value(one))?;
+        let other = writing(right, theirs, |writer| writer.value(other))?;
+        said.push(equal(&one, &other)?);
+    }
+    if let Some(filter) = &join.filter {
+        let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
+            (Some(at), None) => left.cells.get(at).cloned(),
+            (None, Some(at)) => right.cells.get(at).cloned(),
+            _ => None,
+        };
+        said.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
+    }
+    Ok(said)
+}

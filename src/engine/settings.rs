@@ -1,0 +1,59 @@
+//! What `SET butler.…` changes.
+
+use std::any::Any;
+
+use datafusion::common::plan_err;
+use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
+use datafusion::error::{DataFusionError, Result};
+
+/// Settings of this engine: `SET butler.pushdown = false`, `SHOW butler.pushdown`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Whether joins, aggregates, sorts and limits are left to the database.
+    pub pushdown: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { pushdown: true }
+    }
+}
+
+impl ConfigExtension for Settings {
+    const PREFIX: &'static str = "butler";
+}
+
+/// Not by DataFusion's macro, which names entries without their prefix, so that SHOW does not find them.
+impl ExtensionOptions for Settings {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn cloned(&self) -> Box<dyn ExtensionOptions> {
+        Box::new(self.clone())
+    }
+
+    fn set(&mut self, key: &str, value: &str) -> Result<()> {
+        match key {
+            "pushdown" => {
+                self.pushdown = value
+                    .parse()
+                    .map_err(|_| DataFusionError::Plan(format!("butler.pushdown is true or false, not '{value}'")))?;
+                Ok(())
+            }
+            other => plan_err!("there is no setting 'butler.{other}', only 'butler.pushdown'"),
+        }
+    }
+
+    fn entries(&self) -> Vec<ConfigEntry> {
+        vec![ConfigEntry {
+            key: "butler.pushdown".to_owned(),
+            value: Some(self.pushdown.to_string()),
+            description: "Whether joins, aggregates, sorts and limits are left to the database.",
+        }]
+    }
+}

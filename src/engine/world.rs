@@ -1,0 +1,137 @@
+//! What a session knows of its repository.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::catalog::{CatalogProvider, TableProvider};
+use datafusion::datasource::ViewTable;
+use datafusion::execution::session_state::SessionState;
+
+use super::files::is_file_name;
+use crate::error::{Error, Kind, Result};
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::repo::{Access, Repo};
+
+/// What is known of the repository while a statement is planned.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The repository.
+    pub repo: Arc<Repo>,
+    /// Its dataset types.
+    pub types: Vec<TypeRecord>,
+    /// Whether the table of file records is there; the first writer makes it.
+    pub has_files: bool,
+}
+
+/// The repository of a session, looked at anew for each statement.
+pub struct World {
+    /// The repository.
+    pub access: Arc<Access>,
+    snapshot: RwLock<Option<Arc<Snapshot>>>,
+    /// Why there is no snapshot.
+    missing: RwLock<Option<Error>>,
+    state: RwLock<Option<State>>,
+}
+
+/// Gives the state of the session, while it lives.
+type State = Arc<dyn Fn() -> Option<SessionState> + Send + Sync>;
+
+impl std::fmt::Debug for World {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("World").field("access", &self.access).finish_non_exhaustive()
+    }
+}
+
+pub(super) fn read<T: Clone>(lock: &RwLock<T>) -> T {
+    lock.read().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+fn write<T>(lock: &RwLock<T>, value: T) {
+    *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
+}
+
+impl World {
+    /// The world of a repository, not looked at yet.
+    pub fn new(access: Arc<Access>) -> Self {
+        let (snapshot, missing, state) = Default::default();
+        Self { access, snapshot, missing, state }
+    }
+
+    /// Lets views be planned by this session.
+    pub fn attach(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
+        write(&self.state, Some(Arc::new(state)));
+    }
+
+    /// Looks at the repository; one that does not exist yet is no error before a table of it is wanted.
+    ///
+    /// # Errors
+    /// A repository that exists and cannot be opened.
+    pub async fn look(&self) -> Result<()> {
+        let looked = async {
+            let repo = self.access.repo().await?;
+            let types = dataset_types::load(&repo.registry).await?;
+            let has_files = repo.registry.has_file_records().await?;
+            Ok::<_, Error>(Snapshot { repo, types, has_files })
+        };
+        match looked.await {
+            Ok(snapshot) => write(&self.snapshot, Some(Arc::new(snapshot))),
+            Err(error) if error.kind() == Kind::NotFound => {
+                write(&self.snapshot, None);
+                *self.missing.write().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// What is known of the repository.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
+        let missing = || {
+            let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
+            missing.as_ref().map_or_else(|| Error::bug("the repository was not looked at"), Error::repeat)
+        };
+        read(&self.snapshot).ok_or_else(missing)
+    }
+
+    /// The error for a table that DataFusion did not find, by the name it gave.
+    pub fn unknown_table(&self, catalog: &dyn CatalogProvider, full_name: &str) -> Error {
+        let (schema, name) = full_name.trim_start_matches("butler.").split_once('.').unwrap_or(("public", full_name));
+        if let Err(missing) = self.snapshot() {
+            return missing;
+        }
+        let Some(tables) = catalog.schema(schema) else {
+            return Error::not_found("schema", schema, catalog.schema_names().iter().map(String::as_str));
+        };
+        if schema == "public" && is_file_name(name) {
+            return Error::new(Kind::NotFound, format!("there is no file '{name}'"));
+        }
+        let what = if schema == "dataset" { "dataset type" } else { "table" };
+        let names = tables.table_names();
+        // Without quotes, capitals are read as small letters.
+        let capitals = |known: &&String| *known != name && known.eq_ignore_ascii_case(name);
+        if let Some(same) = names.iter().filter(|known| known.contains(char::is_uppercase)).find(capitals) {
+            return Error::new(Kind::NotFound, format!("no {what} named '{name}'; \"{same}\" needs its double quotes"));
+        }
+        Error::not_found(what, name, names.iter().map(String::as_str))
+    }
+
+    /// The state of the session.
+    ///
+    /// # Errors
+    /// A session that has ended.
+    pub fn state(&self) -> Result<SessionState> {
+        read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))
+    }
+
+    /// A table that stands for a query.
+    ///
+    /// # Errors
+    /// A query that cannot be planned.
+    pub async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
+        let state = self.state()?;
+        let plan = Box::pin(state.create_logical_plan(sql)).await?;
+        Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))
+    }
+}
