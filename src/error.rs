@@ -128,6 +128,11 @@ impl Error {
         self.0.at
     }
 
+    /// Whether a database says that a row refers to one that is not there.
+    pub fn is_dangling(&self) -> bool {
+        self.0.said.to_lowercase().contains("foreign key")
+    }
+
     /// A copy without the source, for the second reader of a shared result.
     #[must_use]
     pub fn repeat(&self) -> Self {

@@ -8,7 +8,7 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 
 static HEARD: OnceLock<Sender<()>> = OnceLock::new();
 
-/// Begins to listen; a Ctrl-C that nobody waits for ends the program, or in the shell does nothing.
+/// Begins to listen; a Ctrl-C that nobody takes ends the program, or in the shell does nothing.
 pub fn listen(in_shell: bool) {
     let sender = HEARD.get_or_init(|| channel(1).0);
     std::thread::spawn(move || {
@@ -17,7 +17,9 @@ pub fn listen(in_shell: bool) {
         runtime.block_on(async {
             let Ok(mut signals) = signal(SignalKind::interrupt()) else { return };
             while signals.recv().await.is_some() {
-                if sender.send(()).is_err() && !in_shell {
+                // The one before may wait for a statement that looks at nothing.
+                let is_unheard = !sender.is_empty();
+                if (sender.send(()).is_err() || is_unheard) && !in_shell {
                     std::process::exit(130);
                 }
             }

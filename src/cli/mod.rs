@@ -166,6 +166,7 @@ async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Fail
         for part in work {
             match part {
                 Work::Text(text) => runner.text("-c", &text).await?,
+                Work::File(file) if file == Path::new("-") => runner.standard_input().await?,
                 Work::File(file) => runner.file(&file).await?,
             }
         }
@@ -174,7 +175,7 @@ async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Fail
     if in_shell {
         return shell::run(runner).await;
     }
-    runner.file(Path::new("-")).await
+    runner.standard_input().await
 }
 
 /// The variables of `-v`, or what is wrong with one.

@@ -54,16 +54,21 @@ impl Runner {
         Ok(Self { session, variables, output: Output::new(format), timing: false, running: Vec::new() })
     }
 
-    /// Runs a script file; `-` is standard input.
+    /// Runs the script that comes from standard input.
+    ///
+    /// # Errors
+    /// The first piece that fails.
+    pub async fn standard_input(&mut self) -> Result<(), Failed> {
+        let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
+        self.text("standard input", &text).await
+    }
+
+    /// Runs a script file.
     ///
     /// # Errors
     /// The first piece that fails.
     pub async fn file(&mut self, path: &Path) -> Result<(), Failed> {
         let named = |e: Error| Failed::Untold(e.context(format_args!("script '{}'", path.display())));
-        if path == Path::new("-") {
-            let text = std::io::read_to_string(std::io::stdin()).map_err(|e| named(e.into()))?;
-            return Box::pin(self.text("standard input", &text)).await;
-        }
         let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
         let whole = path.canonicalize().map_err(|e| named(e.into()))?;
         if self.running.contains(&whole) {

@@ -30,10 +30,12 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
     }
     println!("butlersql {}; \\? lists commands, \\q leaves", env!("CARGO_PKG_VERSION"));
     loop {
-        let mut interrupts = interrupts();
-        tokio::select! {
-            () = learn(&runner, editor.helper_mut()) => {}
-            _ = interrupts.recv() => {}
+        {
+            let mut heard = interrupts();
+            tokio::select! {
+                () = learn(&runner, editor.helper_mut()) => {}
+                _ = heard.recv() => {}
+            }
         }
         let prompt = if runner.session.access().writes() { "butler# " } else { "butler> " };
         match editor.readline(prompt) {

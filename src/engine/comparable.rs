@@ -63,8 +63,10 @@ fn is_comparison(op: Operator) -> bool {
 /// Whether a value may be compared with those of a subquery.
 fn check_rows(expr: &Expr, subquery: &Subquery, schema: &DFSchema) -> Result<()> {
     let rows = subquery.subquery.schema();
-    let column = Expr::Column(Column::from(rows.qualified_field(0)));
-    check((expr, schema), (&column, rows.as_ref()))
+    let Some(first) = rows.iter().next() else {
+        return Err(Error::invalid("a subquery without columns has no values").into());
+    };
+    check((expr, schema), (&Expr::Column(Column::from(first)), rows.as_ref()))
 }
 
 /// What a side is, of the kinds that may be confused with numbers.
@@ -73,6 +75,7 @@ enum Is {
     Number,
     Truth,
     Time,
+    Length,
     /// Text that is no number.
     Text,
 }
@@ -104,6 +107,7 @@ fn shown(expr: &Expr, is: Is) -> String {
         Is::Number => format!("{shown} is a number"),
         Is::Truth => format!("{shown} is true or false"),
         Is::Time => format!("{shown} is a date or time"),
+        Is::Length => format!("{shown} is a length of time"),
         Is::Text => format!("'{shown}' is text"),
     }
 }
@@ -112,6 +116,7 @@ fn kind((expr, schema): (&Expr, &dyn ExprSchema)) -> Option<Is> {
     match expr.get_type(schema).ok()? {
         DataType::Boolean => Some(Is::Truth),
         kind if kind.is_numeric() => Some(Is::Number),
+        DataType::Duration(_) | DataType::Interval(_) => Some(Is::Length),
         kind if kind.is_temporal() => Some(Is::Time),
         kind if kind.is_string() => match expr {
             Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text.trim().parse::<f64>().is_err() => Some(Is::Text),

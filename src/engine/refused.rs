@@ -87,6 +87,9 @@ impl Visitor for Refused {
                     "ANY over a subquery is understood with = only; compare with its min or max, or use EXISTS",
                 )
             }
+            Expr::Collate { .. } => {
+                ControlFlow::Break("COLLATE is not understood; texts are compared and sorted letter by letter, by code")
+            }
             Expr::SimilarTo { .. } => {
                 ControlFlow::Break("SIMILAR TO is not understood; LIKE is, and ~ with a regular expression")
             }

@@ -14,6 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -39,6 +40,8 @@ pub struct RegistryTable {
     from: String,
     /// The table that has about as many rows.
     pub counted: Option<String>,
+    /// Whether it is a choice of the rows that its tables have.
+    pub is_part: bool,
     /// A column, and what stands for the table where that is not wanted.
     without: Option<(&'static str, String)>,
     schema: SchemaRef,
@@ -56,14 +59,21 @@ impl RegistryTable {
     /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
         let schema = arrow_schema(&columns);
-        let (keys, counted, without) = Default::default();
-        Self { conn, columns, keys, from, counted, without, schema }
+        let (keys, counted, is_part, without) = Default::default();
+        Self { conn, columns, keys, from, counted, is_part, without, schema }
     }
 
     /// The table that has about as many rows.
     #[must_use]
     pub fn counted(mut self, table: &str) -> Self {
         self.counted = Some(self.conn.table(table));
+        self
+    }
+
+    /// A choice of the rows that its tables have.
+    #[must_use]
+    pub fn part(mut self) -> Self {
+        self.is_part = true;
         self
     }
 
@@ -152,6 +162,7 @@ pub struct RegistryScan {
     sql: String,
     columns: Vec<Scanned>,
     estimate: Estimate,
+    metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
 
@@ -169,7 +180,7 @@ impl RegistryScan {
     /// A query whose columns come as these.
     pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
-        Self { conn, sql, columns, estimate, properties }
+        Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
 
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
@@ -242,14 +253,22 @@ impl ExecutionPlan for RegistryScan {
         Ok(Arc::new(Statistics::new_unknown(&self.schema()).with_num_rows(rows)))
     }
 
-    fn execute(&self, _partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
+        let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
+        let counted = move |batch: &crate::error::Result<RecordBatch>| {
+            rows.add(batch.as_ref().map_or(0, RecordBatch::num_rows));
+        };
         if !self.columns.is_empty() {
-            let batches = self.conn.query(self.sql.clone(), self.columns.clone());
+            let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(counted);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
         // Only the number of rows is wanted.
-        let batches = self.conn.query(self.sql.clone(), vec![Scanned::plain("one", Kind::Int)]);
+        let batches = self.conn.query(self.sql.clone(), vec![Scanned::plain("one", Kind::Int)]).inspect(counted);
         let empty = Arc::clone(&schema);
         let counted = batches.map(move |batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));

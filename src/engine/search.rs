@@ -77,7 +77,7 @@ impl Search {
         let repo = self.access.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
         let from = found(&repo.registry, &self.record, &ranks, self.first);
-        let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record));
+        let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record)).part();
         let certified = self.record.calibs.as_ref().filter(|_| ranks.iter().any(|rank| rank.calibration));
         Ok(Some(table.counted(&certified.unwrap_or(&self.record.tags).name)))
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
-use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -165,7 +166,6 @@ impl Session {
             .iter()
             .find(|t| !is_blank(&t.token))
             .map(|t| Place { line: t.span.start.line, column: t.span.start.column });
-        self.link.begin();
         let literals = literals(&tokens);
         let parsed = parse(tokens)?;
         self.world.look().await?;
@@ -199,13 +199,43 @@ impl Session {
 
     async fn query(&self, statement: Statement) -> Result<Answer> {
         let plan = self.plan(statement.clone()).await?;
-        check_allowed(&plan)?;
+        self.check_allowed(&plan)?;
         copy::check(&plan, &self.world.access).await?;
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
         let rows = frame.execute_stream().await.map_err(|e| locate(e.into(), &statement))?;
         Ok(Answer { schema, rows })
+    }
+
+    /// Views must not hold verbs: they would run whenever the view is read. What the repository shows as tables is not
+    /// changed by SQL.
+    fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
+        let is_ours = |table: &TableReference| {
+            let known =
+                self.world.snapshot().is_ok_and(|known| known.repo.registry.universe.element(table.table()).is_ok());
+            known && table.schema().is_none_or(|schema| schema == "public")
+        };
+        match plan {
+            LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
+                // DataFusion keeps it with its types made equal.
+                Comparable.analyze(view.input.as_ref().clone(), self.context.copied_config().options())?;
+                let Some((deed, _)) = verb::deeds(&view.input)?.into_iter().next() else { return Ok(()) };
+                let said =
+                    format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
+                Err(Error::invalid(said))
+            }
+            LogicalPlan::Ddl(DdlStatement::DropTable(drop)) if is_ours(&drop.name) => {
+                Err(Error::invalid(format!("'{}' is of the repository and cannot be dropped", drop.name.table())))
+            }
+            LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), table_name, .. }) if is_ours(table_name) => {
+                let name = table_name.table();
+                let said =
+                    format!("INSERT does not change '{name}': CALL insert_dimension_records('{name}', (SELECT …))");
+                Err(Error::invalid(said))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a statement would do: the changes of its verbs, found without making them, and the plan.
@@ -272,8 +302,9 @@ impl Session {
 
     async fn assert(&self, assertion: Assertion) -> Result<Answer> {
         // As a filter, for that is where EXISTS may stand.
-        let holds = self.context.sql(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?.count().await? == 1;
-        if holds {
+        let query = format!("SELECT 1 WHERE ({})", assertion.condition);
+        let holds = async { self.context.sql(&query).await?.count().await };
+        if holds.await.map_err(elsewhere)? == 1 {
             let schema = Arc::new(Schema::empty());
             return Ok(one(RecordBatch::new_empty(schema)));
         }
@@ -292,12 +323,20 @@ impl Session {
 
     /// The single value of an expression.
     async fn value(&self, expr: &Expr) -> Result<ScalarValue> {
-        let rows = self.context.sql(&format!("SELECT {expr}")).await?.collect().await?;
+        let query = format!("SELECT {expr}");
+        let rows = async { self.context.sql(&query).await?.collect().await };
+        let rows = rows.await.map_err(elsewhere)?;
         match rows.iter().find(|b| b.num_rows() > 0) {
             Some(batch) => Ok(ScalarValue::try_from_array(batch.column(0), 0)?),
             None => Err(Error::invalid(format!("{expr} has no value"))),
         }
     }
+}
+
+/// An error about a text that is not the statement's own: its place says nothing.
+fn elsewhere(error: DataFusionError) -> Error {
+    let error = Error::from(error);
+    Error::new(error.kind(), error.said())
 }
 
 /// The names of files and where they stand.
@@ -338,17 +377,6 @@ fn would(function: &str, line: &crate::repo::change::Line) -> String {
     };
     let detail = if line.detail.is_empty() { String::new() } else { format!(" ({})", line.detail) };
     format!("{function}: {} {}{detail} {what}", line.count, line.thing)
-}
-
-/// Views must not hold verbs: they would run whenever the view is read.
-fn check_allowed(plan: &LogicalPlan) -> Result<()> {
-    if let LogicalPlan::Ddl(DdlStatement::CreateView(view)) = plan
-        && let Some((deed, _)) = verb::deeds(&view.input)?.first()
-    {
-        let said = format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
-        return Err(Error::invalid(said));
-    }
-    Ok(())
 }
 
 /// Gives an error about a table the place of that table in the statement.

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering as Atomic};
+use std::sync::atomic::{AtomicU64, Ordering as Atomic};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::array::{Int64Array, RecordBatch, StringArray, UInt64Array};
@@ -50,24 +50,20 @@ pub struct Link {
     /// Is told how far deeds have come.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
-    is_cancelled: AtomicBool,
+    /// How often the deeds that ran were stopped.
+    stops: AtomicU64,
     failures: AtomicU64,
 }
 
 impl Link {
     /// A link that tells this display.
     pub fn new(progress: Arc<dyn Progress>) -> Self {
-        Self { progress, running: Mutex::default(), is_cancelled: AtomicBool::new(false), failures: AtomicU64::new(0) }
-    }
-
-    /// A statement begins: its deeds may run.
-    pub fn begin(&self) {
-        self.is_cancelled.store(false, Atomic::SeqCst);
+        Self { progress, running: Mutex::default(), stops: AtomicU64::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Stops the deeds that run or are about to; what they have applied stays, the open chunk is rolled back.
     pub fn cancel(&self) {
-        self.is_cancelled.store(true, Atomic::SeqCst);
+        self.stops.fetch_add(1, Atomic::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 
@@ -76,10 +72,11 @@ impl Link {
         self.failures.swap(0, Atomic::Relaxed)
     }
 
-    fn started(&self, task: AbortHandle) {
+    /// A deed runs, whose statement began after so many stops.
+    fn started(&self, task: AbortHandle, stops: u64) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|task| !task.is_finished());
-        if self.is_cancelled.load(Atomic::SeqCst) {
+        if self.stops.load(Atomic::SeqCst) != stops {
             task.abort();
         }
         running.push(task);
@@ -287,15 +284,19 @@ impl ExecutionPlan for DeedExec {
         let (deed, cell, schema) = (self.deed.clone(), Arc::clone(&self.cell), self.schema());
         let out = Arc::clone(&schema);
         let link = context.session_config().get_extension::<Link>();
+        let stops = link.as_ref().map_or(0, |link| link.stops.load(Atomic::SeqCst));
         let answer = async move {
             let face = deed.face;
             let run = || async {
+                if link.as_ref().is_some_and(|link| link.stops.load(Atomic::SeqCst) != stops) {
+                    return Err(Error::new(Kind::Interrupted, "interrupted"));
+                }
                 let progress =
                     link.as_ref().map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
                 // A task of its own: LIMIT or a dropped stream must not stop it half-way.
                 let task = tokio::spawn(async move { perform(&deed, rows, false, progress).await });
                 if let Some(link) = &link {
-                    link.started(task.abort_handle());
+                    link.started(task.abort_handle(), stops);
                 }
                 match task.await {
                     Ok(done) => {

@@ -44,7 +44,7 @@ pub async fn insert(
     conflict: OnConflict,
 ) -> Result<u64> {
     let table = table(registry, element)?;
-    let written = tx.insert(&table, records, conflict).await?;
+    let written = tx.insert(&table, records, conflict).await.map_err(|e| dangling(e, &table))?;
     let element = registry.universe.element(element)?;
     if element.governor {
         declare_overlaps(tx, registry, &element.name, records).await?;
@@ -53,6 +53,16 @@ pub async fn insert(
         write_overlaps(tx, registry, element, records, regions, conflict).await?;
     }
     Ok(written)
+}
+
+/// Says of a broken reference which records there are to be.
+fn dangling(error: Error, table: &Table) -> Error {
+    if !error.is_dangling() {
+        return error;
+    }
+    let parents: Vec<_> = table.foreign_keys.iter().map(|key| key.table.as_str()).collect();
+    let said = format!("a record of '{}' needs records of {} that are not there", table.name, parents.join(", "));
+    Error::new(Kind::Conflict, said).because(error)
 }
 
 /// Writes which pixels the regions touch; joins on the sky find a record through these rows only.

@@ -85,7 +85,7 @@ async fn keep(tx: &mut Tx, table: &Table, id: &str, rows: &RecordBatch) -> Resul
 
 /// Says of a broken reference what is missing.
 fn dangling(error: Error, record: &TypeRecord) -> Error {
-    if !error.said().to_lowercase().contains("foreign key") {
+    if !error.is_dangling() {
         return error;
     }
     let said = format!("a dataset of type '{}' has a data ID without dimension records", record.dataset_type.name);

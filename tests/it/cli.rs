@@ -130,6 +130,9 @@ fn assertions_have_their_own_code() {
     assert_eq!(ran.code, 3);
     assert!(ran.err.contains("ten detectors: assertion does not hold"), "{}", ran.err);
     assert!(ran.err.contains("left is 9, right is 10"), "{}", ran.err);
+    let ran =
+        with(&home, &["-c", "SELECT 1;\n\nASSERT EXISTS (SELECT 1 FROM exposure WHERE day_obs = DATE '2024-10-24')"]);
+    assert!(ran.code == 1 && ran.err.contains("-c:3:1"), "{}", ran.err);
     assert_eq!(with(&home, &["-c", "ASSERT NULL"]).code, 3);
 }
 
@@ -166,10 +169,20 @@ fn scripts_come_from_standard_input() {
         let mut command = program();
         command.arg(home.repo()).args(["--format", "csv"]).args(more);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
-        let script = b"\\timing\nSELECT 1 AS a;\nSELECT 2 AS b;\n\\dt det*r";
+        let script = b"\\timing\nSELECT 1 AS a;\nSELECT 2 AS b;\n\\dt DET*r\n\\dt d_t*\n";
         child.stdin.take().expect("piped").write_all(script).expect("written");
         let out = child.wait_with_output().expect("ends").stdout;
-        assert_eq!(String::from_utf8_lossy(&out), "a\n1\nb\n2\nschema,name\npublic,detector\n", "{more:?}");
+        assert_eq!(
+            String::from_utf8_lossy(&out),
+            "a\n1\nb\n2\nschema,name\npublic,detector\nschema,name\n",
+            "{more:?}"
+        );
+    }
+    // As a script it may write.
+    for (more, code) in [(&[][..], 1), (&["-f", "-"], 0)] {
+        let mut child = program().arg(home.repo()).args(more).stdin(Stdio::piped()).spawn().expect("starts");
+        child.stdin.take().expect("piped").write_all(b"CALL register_collection('x')").expect("written");
+        assert_eq!(child.wait().expect("ends").code(), Some(code), "{more:?}");
     }
 }
 
@@ -192,6 +205,10 @@ fn the_shell_answers_completes_and_survives_errors() {
         "\\write on\r",
         "CALL register_collection('x');\r",
         "\\df chain\r",
+        // It computes without a pause.
+        "SELECT count(*) FROM generate_series(1, 10000000) a(x) JOIN generate_series(1, 10000000) b(y) ON x + y < 0;\r",
+        "\x03",
+        "SELECT 40 + 2 AS n;\r",
         "\\q\r",
     ] {
         stdin.write_all(text.as_bytes()).expect("written");
@@ -199,8 +216,20 @@ fn the_shell_answers_completes_and_survives_errors() {
     }
     let out = child.wait_with_output().expect("ends").stdout;
     let text = String::from_utf8_lossy(&out);
-    for want in ["no column named 'nope'", "9", "this session only reads", "inserted", "chain(parent, [children]"] {
+    for want in [
+        "no column named 'nope'",
+        "9",
+        "this session only reads",
+        "inserted",
+        "chain(parent, [children]",
+        "interrupted",
+        "| 42 |",
+    ] {
         assert!(text.contains(want), "the shell does not print {want}:\n{text}");
+    }
+    let history = std::fs::read_to_string(home.at(".butlersql_history")).expect("a history");
+    for line in ["SELECT nope;", "\\df chain", "SELECT 40 + 2 AS n;"] {
+        assert_eq!(history.lines().filter(|kept| *kept == line.replace('\\', "\\\\")).count(), 1, "{line}\n{history}");
     }
 }
 

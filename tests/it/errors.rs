@@ -75,6 +75,28 @@ fn slips_of_the_pen() {
             "exposure.has_simulated is true or false and 0 is a number: they cannot be compared",
             "1:30",
         ),
+        (
+            "CREATE VIEW v AS SELECT * FROM exposure WHERE day_obs = DATE '2024-10-24'",
+            "exposure.day_obs is a number and 2024-10-24 is a date or time",
+            "1:47",
+        ),
+        (
+            "SELECT * FROM exposure WHERE timespan_end - timespan_begin > 30",
+            "exposure.timespan_end - exposure.timespan_begin is a length of time and 30 is a number",
+            "1:1",
+        ),
+        (
+            "INSERT INTO exposure SELECT * FROM exposure",
+            "INSERT does not change 'exposure': CALL insert_dimension_records('exposure', (SELECT …))",
+            "1:1",
+        ),
+        ("DROP TABLE exposure", "'exposure' is of the repository and cannot be dropped", "1:"),
+        ("SELECT * FROM exposure WHERE obs_id COLLATE nocase = 'x'", "COLLATE is not understood", "1:1"),
+        (
+            "CALL insert_dimension_records('physical_filter', (SELECT 'HSC' AS instrument, 'x' AS name, 'r' AS band))",
+            "a record of 'physical_filter' needs records of instrument that are not there",
+            "1:1",
+        ),
         ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
         (
             "SELECT * FROM exposure WHERE exposure_time > ALL (SELECT exposure_time FROM exposure)",

@@ -1,5 +1,11 @@
 //! A verb runs exactly once wherever it stands, and never when it is only planned.
 
+use std::sync::Arc;
+
+use butlersql::engine::session::Session;
+use butlersql::engine::statement::tokenize;
+use butlersql::progress::Silent;
+
 use crate::world::{Db, Home};
 
 /// A home with a tagged collection, into which a dataset or two can go.
@@ -76,6 +82,26 @@ fn never_when_only_planned() {
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("a view cannot be made over register_collection"), "{}", refused.err);
     assert!(home.rows("SELECT name FROM collections").is_empty());
+}
+
+#[test]
+fn not_after_it_was_stopped() {
+    use futures::StreamExt;
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.create();
+    let session = Session::with(&home.repo(), true, Arc::new(Silent)).expect("a session");
+    tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
+        let call = || async {
+            let tokens = tokenize("CALL register_collection('x')").expect("tokens");
+            session.run(tokens).await.expect("a plan").rows
+        };
+        let mut stopped = call().await;
+        session.cancel();
+        let said = stopped.next().await.expect("an answer").expect_err("it was stopped").to_string();
+        assert!(said.contains("interrupted"), "{said}");
+        call().await.next().await.expect("an answer").expect("another one runs");
+    });
+    assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);
 }
 
 #[test]

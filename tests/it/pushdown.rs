@@ -307,12 +307,14 @@ fn random_queries_have_one_answer() {
             "SELECT * FROM raw JOIN exposure USING (instrument, exposure)",
             "SELECT * FROM raw JOIN exposure USING (instrument, exposure) JOIN physical_filter USING (instrument, physical_filter)",
             "SELECT e.exposure, v.visit FROM exposure e LEFT JOIN visit v ON v.visit = e.exposure AND v.instrument = e.instrument",
+            "SELECT * FROM (SELECT * FROM raw ORDER BY exposure) r JOIN exposure USING (instrument, exposure)",
         ] {
             assert!(has_join(whole), "{db:?}: {whole}");
         }
         for part in [
             "SELECT path FROM files WHERE dataset_type = 'raw'",
             "SELECT dataset_id FROM datasets WHERE run = 'u'",
+            "SELECT raw.run FROM raw JOIN members('raw', 'picked') m USING (dataset_id)",
             "SELECT e.exposure FROM exposure e LEFT JOIN visit v ON v.visit = e.exposure AND v.instrument = e.instrument WHERE v.visit IS NULL",
             "SELECT e.obs_id, v.name FROM exposure e JOIN visit v ON v.visit = e.exposure AND v.instrument = e.instrument WHERE e.exposure IN (SELECT exposure FROM raw WHERE detector = 4)",
             "SELECT e.obs_id, r.n FROM exposure e JOIN (SELECT exposure, count(*) AS n FROM raw GROUP BY exposure) r ON r.exposure = e.exposure",

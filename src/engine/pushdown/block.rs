@@ -32,7 +32,7 @@ pub struct Block {
     order: Vec<String>,
     skip: u64,
     fetch: Option<u64>,
-    /// Whether a part of it is.
+    /// Whether a table or subquery of it is not all rows of its tables.
     has_reduced: bool,
     /// How many rows it has before some are cut off.
     estimate: Estimate,
@@ -99,7 +99,7 @@ impl Block {
     /// The query.
     pub fn finish(self, schema: &DFSchema) -> Said<RegistryScan> {
         if self.from.len() > 1 && !self.is_reduced() {
-            // Their rows are less to send than the joined ones.
+            // The joined rows would be more to send than those of the tables, mostly.
             return Err(WHOLE.to_owned());
         }
         let mut columns = Vec::with_capacity(self.cells.len());
@@ -238,7 +238,8 @@ impl Builder<'_> {
         let named = |column: &String| table.columns.iter().find(|c| c.name == *column).map(|c| cell(c).text);
         let keys = table.keys.iter().filter_map(|key| key.iter().map(named).collect()).collect();
         let estimate = Estimate { table: table.counted.clone(), rows: None };
-        Ok(Block { fetch, keys, estimate, ..Block::new(table.conn.clone(), cells, from, filters) })
+        let has_reduced = table.is_part;
+        Ok(Block { fetch, keys, has_reduced, estimate, ..Block::new(table.conn.clone(), cells, from, filters) })
     }
 
     /// The block as a table of another.

@@ -1,7 +1,7 @@
 //! Which parts of a query the database of a registry answers.
 //!
 //! After all of DataFusion's own rules, the largest parts of a plan whose tables lie in one registry become one SELECT
-//! each. Strict: only what is known to mean the same in the database is said there; the rest stays above. The texts are
+//! each, but for joins of whole tables, whose rows are less to send one by one. Strict: only what is known to mean the same in the database is said there; the rest stays above. The texts are
 //! written here, not by DataFusion's unparser, because they depend on how a registry stores things (ids, regions and
 //! times have other forms there) and on what databases mean (collations, sums of whole numbers).
 

@@ -105,7 +105,7 @@ impl<'a> Datasets<'a> {
     }
 
     /// The marks of ids that may have come twice.
-    pub(super) fn twice(&mut self) -> HashSet<u64> {
+    pub(super) fn take_twice(&mut self) -> HashSet<u64> {
         let mut marks = std::mem::take(&mut self.marks);
         marks.sort_unstable();
         marks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()

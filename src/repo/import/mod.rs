@@ -258,7 +258,7 @@ impl<'a> Draft<'a> {
 
     /// An id stands only once in the file; marks of two may be the same by chance.
     async fn check_ids(&mut self, file: &Place) -> Result<()> {
-        let marks = self.datasets.twice();
+        let marks = self.datasets.take_twice();
         if marks.is_empty() {
             return Ok(());
         }
@@ -270,6 +270,10 @@ impl<'a> Draft<'a> {
                 if let Some(id) = ids.find(|id| !seen.insert(*id)) {
                     return Err(Error::new(Kind::Conflict, format!("line {line}: dataset {id} is there twice")));
                 }
+            }
+            // Chance made two ids' marks one, so that each of these marks has two.
+            if seen.len() < 2 * marks.len() {
+                return Err(Error::new(Kind::Conflict, "it was changed while it was read"));
             }
             Ok(())
         };

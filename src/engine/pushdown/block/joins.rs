@@ -12,7 +12,13 @@ impl Builder<'_> {
         if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
             return Err("a join on NULLs is done here".to_owned());
         }
-        let (left, right) = (self.block(&join.left)?, self.block(&join.right)?);
+        let (mut left, mut right) = (self.block(&join.left)?, self.block(&join.right)?);
+        if matches!(join.join_type, JoinType::Inner | JoinType::Left) {
+            // Joined rows have no order.
+            for side in [&mut left, &mut right].into_iter().filter(|side| side.is_whole()) {
+                side.order.clear();
+            }
+        }
         if !left.conn.is(&right.conn) {
             return Err("tables of two registries are joined here".to_owned());
         }
@@ -118,7 +124,7 @@ impl Builder<'_> {
     }
 }
 
-/// Whether fewer rows may come than both sides have in their tables.
+/// Whether a side is not all rows of its tables, or the join asks more than equal values.
 fn reduces(join: &Join, left: &Block, right: &Block) -> bool {
     join.filter.is_some() || left.is_reduced() || right.is_reduced()
 }
