@@ -1,5 +1,6 @@
-//! Comparisons of numbers with what is none. DataFusion 55 takes dates for days since 1970, and where it refuses it does
-//! not say what. UNION and functions of several values are not looked at.
+//! Comparisons that DataFusion 55 answers otherwise than people mean, or refuses without a name: of numbers with what is
+//! none (dates become days since 1970), of regions with text, of TAI with times of a zone. UNION and functions of several
+//! values are not looked at.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -69,59 +70,105 @@ fn check_rows(expr: &Expr, subquery: &Subquery, schema: &DFSchema) -> Result<()>
     check((expr, schema), (&Expr::Column(Column::from(first)), rows.as_ref()))
 }
 
-/// What a side is, of the kinds that may be confused with numbers.
+/// What a side is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Is {
     Number,
     Truth,
     Time,
     Length,
-    /// Text that is no number.
+    Bytes,
     Text,
 }
 
 /// Whether two sides may be compared, where their types are known.
 fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Result<()> {
     let (Some(left_is), Some(right_is)) = (kind(left), kind(right)) else { return Ok(()) };
-    if left_is == right_is || !(left_is == Is::Number || right_is == Is::Number) {
-        return Ok(());
+    for (time, other) in [(left, right), (right, left)] {
+        check_zone(time, other.0)?;
     }
     let ((left, _), (right, _)) = (left, right);
+    let differ = match (left_is, right_is) {
+        (Is::Number, Is::Text) => text(right).is_some_and(is_no_number),
+        (Is::Text, Is::Number) => text(left).is_some_and(is_no_number),
+        (one, other) => one != other && [one, other].into_iter().any(|is| matches!(is, Is::Number | Is::Bytes)),
+    };
+    if !differ {
+        return Ok(());
+    }
     let is_night = |expr: &Expr, is| is == Is::Number && matches!(expr, Expr::Column(c) if c.name == "day_obs");
     let is_hinted = is_night(left, left_is) || is_night(right, right_is);
     let instead = if is_hinted { "; day_obs is written as 20241024" } else { "" };
     let (said, other) = (shown(left, left_is), shown(right, right_is));
-    let start = [left, right].into_iter().find_map(|side| side.spans()?.first()).map(|span| span.start);
-    let place = start.map(|start| Place { line: start.line, column: start.column });
-    Err(Error::invalid(format!("{said} and {other}: they cannot be compared{instead}")).at(place).into())
+    Err(Error::invalid(format!("{said} and {other}: they cannot be compared{instead}"))
+        .at(place(&[left, right]))
+        .into())
+}
+
+/// Whether a column of times without a time zone may be compared with a constant; a zone of that would be dropped.
+fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
+    let is_plain = matches!(time.get_type(schema), Ok(DataType::Timestamp(_, None)));
+    match (time, text(constant)) {
+        (Expr::Column(_), Some(text)) if is_plain && has_zone(text) => {
+            let said = format!(
+                "'{text}' has a time zone and {time} has none; times of the registry are TAI, as tai('2024-10-24T12:00:00') is"
+            );
+            Err(Error::invalid(said).at(place(&[time])).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the first of some expressions stands, of which that is known.
+fn place(sides: &[&Expr]) -> Option<Place> {
+    let start = sides.iter().find_map(|side| side.spans()?.first())?.start;
+    Some(Place { line: start.line, column: start.column })
 }
 
 /// A side, and what it is.
 fn shown(expr: &Expr, is: Is) -> String {
-    let shown = match expr {
-        Expr::Literal(..) => expr.human_display().to_string(),
-        Expr::Cast(cast) if matches!(*cast.expr, Expr::Literal(..)) => expr.human_display().to_string(),
-        other => other.to_string(),
+    let shown = match text(expr) {
+        Some(text) if is == Is::Text => format!("'{text}'"),
+        Some(text) => text.to_owned(),
+        None if matches!(expr, Expr::Literal(..)) => expr.human_display().to_string(),
+        None => expr.to_string(),
     };
     match is {
         Is::Number => format!("{shown} is a number"),
         Is::Truth => format!("{shown} is true or false"),
         Is::Time => format!("{shown} is a date or time"),
         Is::Length => format!("{shown} is a length of time"),
-        Is::Text => format!("'{shown}' is text"),
+        Is::Bytes => format!("{shown} is bytes"),
+        Is::Text => format!("{shown} is text"),
     }
 }
 
 fn kind((expr, schema): (&Expr, &dyn ExprSchema)) -> Option<Is> {
     match expr.get_type(schema).ok()? {
         DataType::Boolean => Some(Is::Truth),
-        kind if kind.is_numeric() => Some(Is::Number),
         DataType::Duration(_) | DataType::Interval(_) => Some(Is::Length),
+        kind if kind.is_numeric() => Some(Is::Number),
         kind if kind.is_temporal() => Some(Is::Time),
-        kind if kind.is_string() => match expr {
-            Expr::Literal(ScalarValue::Utf8(Some(text)), _) if text.trim().parse::<f64>().is_err() => Some(Is::Text),
-            _ => None,
-        },
+        kind if kind.is_binary() => Some(Is::Bytes),
+        kind if kind.is_string() => Some(Is::Text),
         _ => None,
     }
+}
+
+/// The text of a constant, whatever it is taken for.
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
+        Expr::Cast(cast) => text(&cast.expr),
+        _ => None,
+    }
+}
+
+fn is_no_number(text: &str) -> bool {
+    text.trim().parse::<f64>().is_err()
+}
+
+/// Whether a time is written with an offset or Z.
+fn has_zone(text: &str) -> bool {
+    text.get(10..).is_some_and(|time| time.contains(['Z', 'z', '+', '-']))
 }

@@ -1,4 +1,5 @@
-//! What COPY must not do: write into the repository, which only verbs change, or columns that a file holds once.
+//! What COPY must not do: write into the repository, which only verbs change, or columns that a file holds once, or half
+//! a file in the place of a whole one.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,10 @@ use std::path::{Path, PathBuf};
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
 
 use crate::error::{Error, Result};
 use crate::repo::{Access, Repo};
@@ -49,6 +53,51 @@ pub fn check_names(schema: &Schema) -> Result<()> {
     }
 }
 
+/// A COPY to one local file: what it writes takes that place when it is whole.
+pub struct Beside {
+    partial: PathBuf,
+    target: PathBuf,
+}
+
+impl Beside {
+    /// Lets a plan that copies to one local file write beside it.
+    pub fn plan(plan: &mut LogicalPlan) -> Option<Self> {
+        let LogicalPlan::Copy(copy) = plan else { return None };
+        let target = real(&local_path(&copy.output_url)?);
+        let is_file = target.is_file() || !target.exists();
+        let is_single = copy.partition_by.is_empty() && !copy.output_url.ends_with('/') && target.extension().is_some();
+        let name = target.file_name()?.to_str()?;
+        let partial = target.with_file_name(format!(".{}-{name}", std::process::id()));
+        let url = partial.to_str()?.to_owned();
+        if !is_file || !is_single || url.contains(['*', '?', '[']) {
+            return None;
+        }
+        copy.output_url = url;
+        Some(Self { partial, target })
+    }
+
+    /// The rows that COPY answers with, of which the first comes when all is written.
+    pub fn placed(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = rows.schema();
+        let once = async move {
+            let answer = rows.next().await?;
+            Some(answer.and_then(|batch| match self.partial.exists() {
+                true => std::fs::rename(&self.partial, &self.target).map(|()| batch).map_err(Into::into),
+                false => Ok(batch),
+            }))
+        };
+        let rows = futures::stream::once(once).filter_map(std::future::ready);
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        // It is not there any more if all went well.
+        let _ = std::fs::remove_file(&self.partial);
+    }
+}
+
 /// Whether a URL is of a file of the repository: below its root or its datastore, or its database.
 fn is_inside(repo: &Repo, url: &str) -> bool {
     let roots = [repo.root.clone(), repo.datastore_root()];
@@ -68,7 +117,9 @@ fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = path.ancestors().find_map(|known| {
         let rest = path.strip_prefix(known).ok()?;
-        Some(known.canonicalize().ok()?.join(rest))
+        let known = known.canonicalize().ok()?;
+        // Nothing joined would be a slash at its end.
+        Some(if rest.as_os_str().is_empty() { known } else { known.join(rest) })
     });
     real.unwrap_or(path)
 }

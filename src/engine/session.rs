@@ -24,6 +24,7 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::Catalog;
 use super::comparable::Comparable;
+use super::copy::Beside;
 use super::files::{is_file_name, with_files};
 use super::planner::Planner;
 use super::pushdown::divide;
@@ -198,13 +199,18 @@ impl Session {
     }
 
     async fn query(&self, statement: Statement) -> Result<Answer> {
-        let plan = self.plan(statement.clone()).await?;
+        let mut plan = self.plan(statement.clone()).await?;
         self.check_allowed(&plan)?;
         copy::check(&plan, &self.world.access).await?;
+        let beside = Beside::plan(&mut plan);
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
         let rows = frame.execute_stream().await.map_err(|e| locate(e.into(), &statement))?;
+        let rows = match beside {
+            Some(beside) => beside.placed(rows),
+            None => rows,
+        };
         Ok(Answer { schema, rows })
     }
 

@@ -1,6 +1,7 @@
 //! The command line: arguments, formats, variables, exit codes.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::world::{Db, Home, Ran, program, run};
@@ -271,4 +272,32 @@ fn a_large_table_is_shown_in_portions_and_can_be_interrupted() {
         with(&home, &["-c", "SELECT a.detector FROM detector a, detector b, detector c, detector d, detector e"]).ok();
     assert!(all.ends_with("(59049 rows)\n"));
     assert_eq!(all.lines().filter(|line| line.starts_with("| ") && !line.contains("detector")).count(), 59049);
+}
+
+#[test]
+fn a_copy_that_fails_leaves_the_file_that_is_there() {
+    let home = home();
+    let folder = home.at("out");
+    std::fs::create_dir_all(&folder).expect("made");
+    let copy = |query: &str, file: &str| with(&home, &["-c", &format!("COPY ({query}) TO '{file}'")]);
+    let fails = "SELECT 1 / (detector - 4) AS a FROM detector";
+    for end in ["csv", "parquet", "json", "arrow"] {
+        let [kept, new, link] = ["kept", "new", "link"].map(|name| format!("{folder}/{name}.{end}"));
+        copy("SELECT 1 AS a", &kept).ok();
+        std::os::unix::fs::symlink(&kept, &link).expect("a link");
+        let before = std::fs::read(&kept).expect("written");
+        for file in [&kept, &new, &link] {
+            let ran = copy(fails, file);
+            assert!(ran.code == 1 && ran.err.contains("Divide by zero"), "{}", ran.err);
+        }
+        assert_eq!(std::fs::read(&kept).expect("kept"), before, "{end}");
+        assert!(!Path::new(&new).exists(), "{end}");
+        copy("SELECT 2 AS a", &link).ok();
+        assert_eq!(with(&home, &["--format", "csv", "-c", &format!("SELECT a FROM '{kept}'")]).ok(), "a\n2\n");
+        assert!(std::fs::symlink_metadata(&link).expect("a link").is_symlink());
+    }
+    let names = std::fs::read_dir(&folder).expect("listed").map(|entry| entry.expect("listed").file_name());
+    let left: Vec<_> =
+        names.filter(|name| !["kept", "link"].iter().any(|own| name.to_string_lossy().starts_with(own))).collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -86,6 +86,17 @@ fn slips_of_the_pen() {
             "1:1",
         ),
         (
+            "SELECT * FROM exposure WHERE timespan_begin >= '2024-10-24T18:59:30Z'",
+            "'2024-10-24T18:59:30Z' has a time zone and exposure.timespan_begin has none; times of the registry are TAI",
+            "1:30",
+        ),
+        (
+            "SELECT * FROM exposure WHERE timespan_begin < TIMESTAMP '2024-10-24 16:00:05-03:00'",
+            "has a time zone and exposure.timespan_begin has none",
+            "1:30",
+        ),
+        ("SELECT * FROM visit WHERE region = 'abc'", "visit.region is bytes and 'abc' is text", "1:27"),
+        (
             "INSERT INTO exposure SELECT * FROM exposure",
             "INSERT does not change 'exposure': CALL insert_dimension_records('exposure', (SELECT …))",
             "1:1",
