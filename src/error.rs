@@ -213,18 +213,42 @@ impl From<DataFusionError> for Error {
         };
         let message = root.message();
         let said = message.lines().next().unwrap_or_default();
-        // What a function says of the types it is given comes wrapped.
-        let wrapped = said.split_once("coercion failed with: Error during planning: ").map(|(_, said)| said);
-        let said = wrapped.map_or(said, |said| said.split(" No function matches").next().unwrap_or(said));
-        let said = match said.strip_prefix("Cannot access field at argument 1: type ") {
-            Some(rest) => format!(
-                "no such column of a table in FROM (JOIN adds a table), and a value of type {} has no fields",
-                rest.split(" is not ").next().unwrap_or(rest)
-            ),
-            None => said.trim_end_matches('.').to_owned(),
-        };
+        let said = plainer(said);
         Self::new(kind, said).at(at).because(error)
     }
+}
+
+/// What DataFusion says, in the words of those who ask.
+fn plainer(said: &str) -> String {
+    // What a function says of the types it is given comes wrapped.
+    if let Some((_, said)) = said.split_once("coercion failed with: Error during planning: ") {
+        return said.split(" No function matches").next().unwrap_or(said).trim_end_matches('.').to_owned();
+    }
+    if let Some(rest) = said.strip_prefix("Cannot access field at argument 1: type ") {
+        let kind = rest.split(" is not ").next().unwrap_or(rest);
+        return format!(
+            "no such column of a table in FROM (JOIN adds a table), and a value of type {kind} has no fields"
+        );
+    }
+    if let Some((time, why)) = between(said, "Error parsing timestamp from '", "'")
+        && why.starts_with(": ")
+        && !why.contains("timezone")
+    {
+        return format!("'{time}' is no time; one is written '2024-10-24' or '2024-10-24 19:00:00'");
+    }
+    if let Some((value, rest)) = between(said, "Cannot cast string '", "' to value of ") {
+        let kind = rest.trim_end_matches(" type");
+        return format!("the text '{value}' cannot be read as {kind}");
+    }
+    if let Some((column, _)) = between(said, "While expanding wildcard, column \"", "\" must appear in the GROUP BY") {
+        return format!("column '{column}' is neither in GROUP BY nor within an aggregate function");
+    }
+    said.trim_end_matches('.').to_owned()
+}
+
+/// What stands between two texts, and what comes after them.
+fn between<'a>(said: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
+    said.split_once(before)?.1.split_once(after)
 }
 
 impl From<arrow::error::ArrowError> for Error {

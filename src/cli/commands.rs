@@ -17,7 +17,7 @@ pub enum Then {
 pub const COMMANDS: [(&str, &str, &str); 12] = [
     ("\\d", "[TABLE]", "list tables, or the columns of one"),
     ("\\dt", "[PATTERN]", "list tables; in a pattern, * stands for any letters and ? for one"),
-    ("\\df", "[NAME]", "list functions, or the arguments of one"),
+    ("\\df", "[PATTERN]", "list functions, or the arguments of the one so named"),
     ("\\echo", "TEXT", "print a text"),
     ("\\i", "FILE", "run a script"),
     ("\\set", "[NAME VALUE]", "set a script variable, or list them"),
@@ -64,10 +64,17 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
             runner.variables.insert(name.to_owned(), value.trim().trim_matches('\'').to_owned());
         }
         "\\d" if !rest.is_empty() => Box::pin(runner.query(&format!("DESCRIBE {rest}"))).await?,
-        "\\d" | "\\dt" => Box::pin(runner.query(&tables(rest))).await?,
-        "\\df" | "\\functions" if rest.is_empty() => {
-            let all = "SELECT name, arguments, description FROM functions ORDER BY name";
-            Box::pin(runner.query(all)).await?;
+        "\\d" | "\\dt" => {
+            let sql = format!(
+                "SELECT table_schema AS schema, table_name AS name FROM information_schema.tables \
+                 WHERE table_schema = 'public' AND table_name ILIKE {} ORDER BY name",
+                like(rest)
+            );
+            Box::pin(runner.query(&sql)).await?;
+        }
+        "\\df" | "\\functions" if rest.is_empty() || rest.contains(['*', '?']) => {
+            let sql = "SELECT name, arguments, description FROM functions WHERE name ILIKE";
+            Box::pin(runner.query(&format!("{sql} {} ORDER BY name", like(rest)))).await?;
         }
         "\\df" | "\\functions" => describe(rest)?,
         other => {
@@ -78,14 +85,11 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
     Ok(Then::Continue)
 }
 
-/// The query for tables whose names are like a pattern.
-fn tables(pattern: &str) -> String {
+/// A pattern of names as ILIKE takes it; none is of all names.
+fn like(pattern: &str) -> String {
     let pattern = if pattern.is_empty() { "*" } else { pattern };
     let like = pattern.replace('\'', "''").replace('%', "\\%").replace('_', "\\_").replace('*', "%").replace('?', "_");
-    format!(
-        "SELECT table_schema AS schema, table_name AS name FROM information_schema.tables \
-         WHERE table_schema = 'public' AND table_name ILIKE '{like}' ORDER BY name"
-    )
+    format!("'{like}'")
 }
 
 /// Tells the arguments of a function.

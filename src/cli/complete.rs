@@ -86,6 +86,10 @@ impl Assistant {
             let commands = COMMANDS.iter().map(|c| c.0.to_owned());
             return commands.chain(KEYWORDS.iter().map(|k| (*k).to_owned())).collect();
         }
+        // After the name of a table.
+        if before.ends_with('.') {
+            return self.columns.clone();
+        }
         let named = open_call(before).and_then(functions::find);
         let arguments = named.iter().flat_map(|f| f.arguments.iter().map(|a| format!("{} => ", a.name)));
         let calls = functions::all().iter().map(|f| format!("{}(", f.name));
@@ -128,10 +132,10 @@ impl Completer for Assistant {
         if before.starts_with("\\i ") {
             return self.files.complete(line, pos, context);
         }
-        let start = before.rfind(|c: char| c.is_whitespace() || "(),=<>;".contains(c)).map_or(0, |i| i + 1);
+        let start = before.rfind(|c: char| c.is_whitespace() || "(),=<>;.".contains(c)).map_or(0, |i| i + 1);
         let typed = before[start..].to_lowercase();
-        let mut found: Vec<String> =
-            self.words(&before[..start]).into_iter().filter(|w| w.to_lowercase().starts_with(&typed)).collect();
+        let words = self.words(&before[..start]);
+        let mut found: Vec<String> = words.into_iter().filter(|w| w.to_lowercase().starts_with(&typed)).collect();
         found.sort_unstable();
         found.dedup();
         Ok((start, found.into_iter().map(pair).collect()))
@@ -185,7 +189,10 @@ mod tests {
     fn arguments_of_the_open_call_come_first() {
         assert_eq!(open_call("SELECT * FROM chain('x', (SELECT count(*)"), None.or(Some("")));
         assert_eq!(open_call("CALL ingest_raws('x', "), Some("ingest_raws"));
-        let words = Assistant::new().words("CALL ingest_raws('x', ");
+        let mut assistant = Assistant::new();
+        let words = assistant.words("CALL ingest_raws('x', ");
         assert_eq!(words[0], "locations => ");
+        assistant.columns = vec!["exposure".to_owned()];
+        assert_eq!(assistant.words("SELECT e."), ["exposure"]);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::common::TableReference;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
@@ -37,15 +38,13 @@ pub fn type_word(kind: FieldType) -> &'static str {
 /// The schemas of a session.
 #[derive(Debug)]
 pub struct Catalog {
-    schemas: BTreeMap<&'static str, Arc<dyn SchemaProvider>>,
+    schemas: BTreeMap<&'static str, Arc<Tables>>,
 }
 
 impl Catalog {
     /// Over a world.
     pub fn new(world: &Arc<World>) -> Self {
-        let schema = |which| -> Arc<dyn SchemaProvider> {
-            Arc::new(Tables { world: Arc::clone(world), which, local: RwLock::default() })
-        };
+        let schema = |which| Arc::new(Tables { world: Arc::clone(world), which, local: RwLock::default() });
         let schemas = BTreeMap::from([
             ("public", schema(Which::Public)),
             ("registry", schema(Which::Registry)),
@@ -53,6 +52,13 @@ impl Catalog {
             ("collection", schema(Which::Collection)),
         ]);
         Self { schemas }
+    }
+
+    /// Whether a name is of a table that the repository shows, not of one that the session made.
+    pub fn is_repositorys(&self, name: &TableReference) -> bool {
+        let Some(tables) = self.schemas.get(name.schema().unwrap_or("public")) else { return false };
+        let is_own = read(&tables.local).contains_key(name.table());
+        !is_own && tables.table_names().iter().any(|known| known == name.table())
     }
 }
 
@@ -62,7 +68,7 @@ impl CatalogProvider for Catalog {
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        self.schemas.get(name).cloned()
+        self.schemas.get(name).map(|tables| Arc::clone(tables) as Arc<dyn SchemaProvider>)
     }
 }
 

@@ -91,7 +91,9 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
     let differ = match (left_is, right_is) {
         (Is::Number, Is::Text) => text(right).is_some_and(is_no_number),
         (Is::Text, Is::Number) => text(left).is_some_and(is_no_number),
-        (one, other) => one != other && [one, other].into_iter().any(|is| matches!(is, Is::Number | Is::Bytes)),
+        (one, other) => {
+            one != other && [one, other].into_iter().any(|is| matches!(is, Is::Number | Is::Bytes | Is::Truth))
+        }
     };
     if !differ {
         return Ok(());
@@ -105,13 +107,13 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
         .into())
 }
 
-/// Whether a column of times without a time zone may be compared with a constant; a zone of that would be dropped.
+/// Whether a column of times without a time zone may be compared with a constant; one with a zone would become UTC.
 fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
     let is_plain = matches!(time.get_type(schema), Ok(DataType::Timestamp(_, None)));
     match (time, text(constant)) {
         (Expr::Column(_), Some(text)) if is_plain && has_zone(text) => {
             let said = format!(
-                "'{text}' has a time zone and {time} has none; times of the registry are TAI, as tai('2024-10-24T12:00:00') is"
+                "'{text}' has a time zone and {time} has none; leave the zone out, or give tai('…') for times of the registry, which are TAI"
             );
             Err(Error::invalid(said).at(place(&[time])).into())
         }
@@ -168,7 +170,8 @@ fn is_no_number(text: &str) -> bool {
     text.trim().parse::<f64>().is_err()
 }
 
-/// Whether a time is written with an offset or Z.
+/// Whether a time is written with an offset, Z or the name of a zone.
 fn has_zone(text: &str) -> bool {
-    text.get(10..).is_some_and(|time| time.contains(['Z', 'z', '+', '-']))
+    let time = text.get(10..).unwrap_or_default();
+    time.trim_start_matches(['T', 't']).contains(|c: char| c.is_ascii_alphabetic() || "+-".contains(c))
 }

@@ -1,125 +1,134 @@
-//! What COPY must not do: write into the repository, which only verbs change, or columns that a file holds once, or half
-//! a file in the place of a whole one.
+//! How COPY is written: its formats and options, as psql and DuckDB write them too.
 
-use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use datafusion::sql::parser::CopyToStatement;
+use datafusion::sql::sqlparser::ast::Value;
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use datafusion::arrow::datatypes::Schema;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::datasource::listing::ListingTableUrl;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use futures::StreamExt;
-
+use super::files::{FORMATS, end};
+use super::statement::{at, is_blank, tokenize};
 use crate::error::{Error, Result};
-use crate::repo::{Access, Repo};
-use crate::store::{Place, local_path};
 
-/// Looks at each COPY of a plan.
+/// Options of COPY in other databases, and in DataFusion.
+const OPTIONS: [(&str, &str); 6] = [
+    ("header", "has_header"),
+    ("delim", "delimiter"),
+    ("sep", "delimiter"),
+    ("null", "null_value"),
+    ("nullstr", "null_value"),
+    ("codec", "compression"),
+];
+
+/// A COPY with its options in parentheses, `TO 'file' (FORMAT csv, HEADER false)`, in DataFusion's words:
+/// `TO 'file' STORED AS csv OPTIONS (header 'false')`. Other statements stay as they are.
 ///
 /// # Errors
-/// Such a COPY.
-pub async fn check(plan: &LogicalPlan, access: &Access) -> Result<()> {
-    let mut copies = Vec::new();
-    plan.apply(|node| {
-        if let LogicalPlan::Copy(copy) = node {
-            copies.push(copy.clone());
+/// A COPY to the terminal, and options that are not names and values in parentheses.
+pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+    let said: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
+    let is = |i: Option<&usize>, wanted: &str| i.and_then(|i| word(&tokens[*i].token)).as_deref() == Some(wanted);
+    let mut depth = 0;
+    let mut outside = said.iter().enumerate().filter(|(_, i)| {
+        depth += nesting(&tokens[**i].token);
+        depth == 0
+    });
+    // What is explained may be said in words before it.
+    let copies = is(said.first(), "copy") || is(said.first(), "explain") && outside.any(|(_, i)| is(Some(i), "copy"));
+    let Some((to, _)) = outside.find(|(_, i)| copies && is(Some(i), "to")) else { return Ok(tokens) };
+    let [target, after @ ..] = &said[to + 1..] else { return Ok(tokens) };
+    if is(Some(target), "stdout") {
+        let said = "COPY writes files; rows of text are an answer with --format csv";
+        return Err(Error::invalid(said).at(Some(at(tokens[*target].span.start))));
+    }
+    let first = after.first().copied().unwrap_or_default();
+    let open = after.get(usize::from(is(after.first(), "with")));
+    let Some(open) = open.copied().filter(|i| tokens[*i].token == Token::LParen) else { return Ok(tokens) };
+    let span = tokens[open].span;
+    let close = (open..tokens.len()).find(|i| tokens[*i].token == Token::RParen).ok_or_else(|| no_option(span))?;
+    let (mut format, mut options) = (String::new(), Vec::new());
+    for written in tokens[open + 1..close].split(|t| t.token == Token::Comma) {
+        let (name, value) = option(written).ok_or_else(|| no_option(span))?;
+        match name.as_str() {
+            "format" => format = format!("STORED AS {value}"),
+            _ => options.push(format!("{name} '{}'", value.replace('\'', "''"))),
         }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    for copy in copies {
-        if ["json", "parquet"].contains(&copy.file_type.get_ext().trim_start_matches('.')) {
-            check_names(copy.input.schema().inner())?;
+    }
+    let options = if options.is_empty() { String::new() } else { format!("OPTIONS ({})", options.join(", ")) };
+    let respelled = tokenize(&format!("{format} {options}"))?.into_iter().map(|t| TokenWithSpan { span, ..t });
+    tokens.splice(first..=close, respelled);
+    Ok(tokens)
+}
+
+fn no_option(span: Span) -> Error {
+    Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)").at(Some(at(span.start)))
+}
+
+/// The name and value of an option; alone, a name means that it is on.
+fn option(written: &[TokenWithSpan]) -> Option<(String, String)> {
+    let mut parts = written.iter().map(|t| &t.token).filter(|token| !is_blank(token));
+    let name = word(parts.next()?)?;
+    let value = parts.next().map_or_else(|| "true".to_owned(), bare);
+    parts.next().is_none().then_some((name, value))
+}
+
+fn word(token: &Token) -> Option<String> {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// A value without its quotes; on and off are true and false.
+fn bare(token: &Token) -> String {
+    match token {
+        // A backslash and a t, as DuckDB writes a tab.
+        Token::SingleQuotedString(text) if text == "\\t" => "\t".to_owned(),
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text.clone(),
+        other => match word(other).as_deref() {
+            Some("on") => "true".to_owned(),
+            Some("off") => "false".to_owned(),
+            _ => other.to_string(),
+        },
+    }
+}
+
+fn nesting(token: &Token) -> i32 {
+    match token {
+        Token::LParen => 1,
+        Token::RParen => -1,
+        _ => 0,
+    }
+}
+
+/// Gives a COPY its format, from the end of the file's name where it has none, and its options DataFusion's names.
+///
+/// # Errors
+/// A format that is not known.
+pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
+    let words = || FORMATS.map(|format| format.0);
+    let wanted = match &copy.stored_as {
+        Some(word) => word.to_lowercase(),
+        None => end(copy.target.trim_end_matches('/')).to_lowercase(),
+    };
+    let Some((word, format)) = FORMATS.iter().find(|format| format.0 == wanted) else {
+        return Err(match &copy.stored_as {
+            Some(_) => Error::not_found("format", &wanted, words()),
+            None => Error::invalid(format!(
+                "the end of '{}' tells no format: {} do, or (FORMAT csv)",
+                copy.target,
+                words().map(|word| format!(".{word}")).join(", ")
+            )),
+        });
+    };
+    copy.stored_as = Some((*format).to_owned());
+    for (name, _) in &mut copy.options {
+        *name = name.to_lowercase();
+        if let Some(known) = OPTIONS.iter().find(|option| option.0 == *name) {
+            known.1.clone_into(name);
         }
-        let target = ListingTableUrl::parse(&copy.output_url)?;
-        let Ok(repo) = access.repo().await else { continue };
-        if is_inside(&repo, target.as_str()) {
-            return Err(Error::invalid(format!("'{}' lies in the repository, which verbs change", copy.output_url)));
-        }
+    }
+    if *word == "tsv" {
+        // Of two the last counts.
+        copy.options.insert(0, ("format.delimiter".to_owned(), Value::SingleQuotedString("\t".to_owned())));
     }
     Ok(())
-}
-
-/// Refuses columns of one name, where a file has room for one of them.
-///
-/// # Errors
-/// The name that comes twice.
-pub fn check_names(schema: &Schema) -> Result<()> {
-    let mut seen = HashSet::new();
-    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
-        Some(twice) => Err(Error::invalid(format!("two columns have the name '{0}'; AS gives another", twice.name()))),
-        None => Ok(()),
-    }
-}
-
-/// A COPY to one local file: what it writes takes that place when it is whole.
-pub struct Beside {
-    partial: PathBuf,
-    target: PathBuf,
-}
-
-impl Beside {
-    /// Lets a plan that copies to one local file write beside it.
-    pub fn plan(plan: &mut LogicalPlan) -> Option<Self> {
-        let LogicalPlan::Copy(copy) = plan else { return None };
-        let target = real(&local_path(&copy.output_url)?);
-        let is_file = target.is_file() || !target.exists();
-        let is_single = copy.partition_by.is_empty() && !copy.output_url.ends_with('/') && target.extension().is_some();
-        let name = target.file_name()?.to_str()?;
-        let partial = target.with_file_name(format!(".{}-{name}", std::process::id()));
-        let url = partial.to_str()?.to_owned();
-        if !is_file || !is_single || url.contains(['*', '?', '[']) {
-            return None;
-        }
-        copy.output_url = url;
-        Some(Self { partial, target })
-    }
-
-    /// The rows that COPY answers with, of which the first comes when all is written.
-    pub fn placed(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
-        let schema = rows.schema();
-        let once = async move {
-            let answer = rows.next().await?;
-            Some(answer.and_then(|batch| match self.partial.exists() {
-                true => std::fs::rename(&self.partial, &self.target).map(|()| batch).map_err(Into::into),
-                false => Ok(batch),
-            }))
-        };
-        let rows = futures::stream::once(once).filter_map(std::future::ready);
-        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
-    }
-}
-
-impl Drop for Beside {
-    fn drop(&mut self) {
-        // It is not there any more if all went well.
-        let _ = std::fs::remove_file(&self.partial);
-    }
-}
-
-/// Whether a URL is of a file of the repository: below its root or its datastore, or its database.
-fn is_inside(repo: &Repo, url: &str) -> bool {
-    let roots = [repo.root.clone(), repo.datastore_root()];
-    if let Some(path) = local_path(url) {
-        let path = real(&path);
-        let mut own: Vec<PathBuf> = roots.iter().filter_map(|root| local_path(root)).collect();
-        own.extend(repo.registry.conn.file());
-        return own.iter().any(|own| path.starts_with(real(own)));
-    }
-    let Ok(target) = Place::parse(url) else { return false };
-    let mut folders = roots.iter().filter_map(|root| Place::parse(root).ok());
-    folders.any(|folder| target == folder || target.below(&folder).is_some())
-}
-
-/// A path without symbolic links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = path.ancestors().find_map(|known| {
-        let rest = path.strip_prefix(known).ok()?;
-        let known = known.canonicalize().ok()?;
-        // Nothing joined would be a slash at its end.
-        Some(if rest.as_os_str().is_empty() { known } else { known.join(rest) })
-    });
-    real.unwrap_or(path)
 }

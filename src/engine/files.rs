@@ -15,7 +15,7 @@ use super::world::World;
 use crate::error::{Error, Kind};
 
 /// Ends of names, and the format by DataFusion's word.
-const FORMATS: [(&str, &str); 7] = [
+pub const FORMATS: [(&str, &str); 7] = [
     ("csv", "csv"),
     ("tsv", "csv"),
     ("json", "json"),
@@ -43,7 +43,7 @@ pub fn is_file_name(name: &str) -> bool {
 }
 
 /// The end of a file's name, after the last point.
-fn end(name: &str) -> &str {
+pub fn end(name: &str) -> &str {
     name.rsplit_once('.').map_or("", |(_, end)| end)
 }
 

@@ -1,10 +1,11 @@
 //! The SQL face: a DataFusion session over a repository. The only rooms that know DataFusion are this and `cli`.
 
 mod aggregate;
+mod allowed;
 pub mod arguments;
 mod catalog;
 mod comparable;
-pub mod copy;
+mod copy;
 mod files;
 pub mod functions;
 mod planner;
@@ -21,5 +22,6 @@ mod sky;
 pub mod statement;
 mod stores;
 mod tables;
+pub mod target;
 mod verb;
 mod world;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::common::{ScalarValue, TableReference};
+use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{DdlStatement, DmlStatement, LogicalPlan, WriteOp};
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -24,7 +24,6 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::Catalog;
 use super::comparable::Comparable;
-use super::copy::Beside;
 use super::files::{is_file_name, with_files};
 use super::planner::Planner;
 use super::pushdown::divide;
@@ -33,9 +32,11 @@ use super::settings::Settings;
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
+use super::tables::VIEWS;
+use super::target::Target;
 use super::verb::{self, Link};
 use super::world::World;
-use super::{copy, functions};
+use super::{allowed, functions};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
@@ -185,69 +186,69 @@ impl Session {
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
         let state = self.context.state();
-        state.statement_to_plan(statement.clone()).await.map_err(|error| {
-            let error = Error::from(error);
-            let unknown = error.said().strip_prefix("table '").and_then(|s| s.strip_suffix("' not found"));
-            let invalid = error.said().strip_prefix("Invalid function '").and_then(|s| s.split('\'').next());
-            let error = match (unknown, invalid) {
-                (Some(name), _) => self.world.unknown_table(self.catalog.as_ref(), name).at(error.place()),
-                (_, Some(name)) => unknown_function(name, &state).at(error.place()),
-                _ => error,
-            };
-            locate(error, &statement)
-        })
+        let error = match state.statement_to_plan(statement.clone()).await {
+            Ok(plan) => return Ok(plan),
+            Err(error) => Error::from(error),
+        };
+        let named = |before: &str, after: &str| {
+            let said = error.said().strip_prefix(before)?;
+            said.split_once(after).map(|(name, _)| name.to_owned())
+        };
+        let place = error.place();
+        let error = if let Some(table) = named("table '", "' not found") {
+            self.world.unknown_table(self.catalog.as_ref(), &table).at(place)
+        } else if let Some(function) = named("Invalid function '", "'") {
+            unknown_function(&function, &state).at(place)
+        } else if let Some(column) = named("no column named '", "'")
+            && let Some(view) = self.view_with(&column, &statement).await
+        {
+            Error::new(Kind::NotFound, format!("no column named '{column}'; view '{view}' has it")).at(place)
+        } else {
+            error
+        };
+        Err(locate(error, &statement))
+    }
+
+    /// The view that has a column which an element in the statement has not: `exposures` of `exposure`.
+    async fn view_with(&self, column: &str, statement: &Statement) -> Option<&'static str> {
+        let Statement::Statement(ast) = statement else { return None };
+        let mut elements = Vec::new();
+        let _ = visit_relations(ast, |name| {
+            elements.extend(name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone()));
+            ControlFlow::<()>::Continue(())
+        });
+        for (view, _) in VIEWS.iter().filter(|view| elements.iter().any(|element| view.0 == format!("{element}s"))) {
+            let table = self.context.table_provider(*view).await;
+            if table.is_ok_and(|table| table.schema().column_with_name(column).is_some()) {
+                return Some(view);
+            }
+        }
+        None
+    }
+
+    async fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
+        allowed::check(plan, &self.world, &self.catalog, self.context.copied_config().options()).await
     }
 
     async fn query(&self, statement: Statement) -> Result<Answer> {
         let mut plan = self.plan(statement.clone()).await?;
-        self.check_allowed(&plan)?;
-        copy::check(&plan, &self.world.access).await?;
-        let beside = Beside::plan(&mut plan);
+        self.check_allowed(&plan).await?;
+        let target = Target::of(&mut plan)?;
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
         let rows = frame.execute_stream().await.map_err(|e| locate(e.into(), &statement))?;
-        let rows = match beside {
-            Some(beside) => beside.placed(rows),
+        let rows = match target {
+            Some(target) => target.placed(rows),
             None => rows,
         };
         Ok(Answer { schema, rows })
     }
 
-    /// Views must not hold verbs: they would run whenever the view is read. What the repository shows as tables is not
-    /// changed by SQL.
-    fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
-        let is_ours = |table: &TableReference| {
-            let known =
-                self.world.snapshot().is_ok_and(|known| known.repo.registry.universe.element(table.table()).is_ok());
-            known && table.schema().is_none_or(|schema| schema == "public")
-        };
-        match plan {
-            LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
-                // DataFusion keeps it with its types made equal.
-                Comparable.analyze(view.input.as_ref().clone(), self.context.copied_config().options())?;
-                let Some((deed, _)) = verb::deeds(&view.input)?.into_iter().next() else { return Ok(()) };
-                let said =
-                    format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
-                Err(Error::invalid(said))
-            }
-            LogicalPlan::Ddl(DdlStatement::DropTable(drop)) if is_ours(&drop.name) => {
-                Err(Error::invalid(format!("'{}' is of the repository and cannot be dropped", drop.name.table())))
-            }
-            LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), table_name, .. }) if is_ours(table_name) => {
-                let name = table_name.table();
-                let said =
-                    format!("INSERT does not change '{name}': CALL insert_dimension_records('{name}', (SELECT …))");
-                Err(Error::invalid(said))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// What a statement would do: the changes of its verbs, found without making them, and the plan.
     async fn explain(&self, statement: Statement) -> Result<Answer> {
         let plan = self.plan(statement).await?;
-        copy::check(&plan, &self.world.access).await?;
+        self.check_allowed(&plan).await?;
         let mut lines = Vec::new();
         let analyzed = self.context.state().optimize(&plan)?;
         let mut deeds = verb::deeds(&analyzed)?;

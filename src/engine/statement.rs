@@ -1,7 +1,7 @@
 //! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs.
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{CopyToSource, CopyToStatement, DFParserBuilder, Statement};
+use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
     Spanned, Statement as Ast, TableFactor,
@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::arguments::Does;
-use super::functions;
 use super::rewrite::{plain, understand};
+use super::{copy, functions};
 use crate::error::{Error, Kind, Place, Result, hint};
 
 /// The dialect all SQL is read in.
@@ -56,7 +56,7 @@ pub struct Assertion {
 /// Text that is no statement, or one that is refused, at its place.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
-    let mut parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).build()?;
+    let mut parser = DFParserBuilder::new(copy::respell(tokens)?).with_dialect(&DIALECT).build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
@@ -89,9 +89,12 @@ fn sort(mut statement: Statement) -> Result<Parsed> {
             }
             understand(ast.as_mut())?;
         }
-        Statement::CopyTo(CopyToStatement { source: CopyToSource::Query(query), .. }) => {
-            plain(query)?;
-            understand(query.as_mut())?;
+        Statement::CopyTo(to) => {
+            if let CopyToSource::Query(query) = &mut to.source {
+                plain(query)?;
+                understand(query.as_mut())?;
+            }
+            copy::complete(to)?;
         }
         _ => {}
     }

@@ -31,37 +31,72 @@ pub struct Stored<'a> {
     pub rows: &'a RecordBatch,
 }
 
-/// Stores datasets in the order the foreign keys ask for; those already there are kept. Returns how many are new.
+/// A table that holds datasets; in the order the foreign keys ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// `dataset`: what there is.
+    Datasets,
+    /// The tags table of the dataset type: the data IDs, in the RUN.
+    Memberships,
+    /// `dataset_location`: which datastore has it.
+    Locations,
+    /// `file_datastore_records`: its file there.
+    Files,
+}
+
+/// How datasets are best stored.
+#[derive(Debug)]
+pub struct Way {
+    /// How many at once.
+    pub together: usize,
+    /// How often all of them are gone through, and what is stored each time.
+    pub passes: &'static [&'static [Part]],
+}
+
+/// SQLite's indexes are of random ids, and one may be as large as the cache: the more datasets at once, and the fewer
+/// tables, the fewer times a page is looked for. PostgreSQL finds what a row refers to where it has just been written.
+pub fn way(tx: &Tx) -> Way {
+    use Part::{Datasets, Files, Locations, Memberships};
+    match tx.dialect() {
+        Dialect::Sqlite => Way { together: 32 * 1024, passes: &[&[Datasets], &[Memberships], &[Locations], &[Files]] },
+        Dialect::Postgres => Way { together: 1, passes: &[&[Datasets, Memberships, Locations, Files]] },
+    }
+}
+
+/// Stores one part of datasets; what is there already is kept. Returns how many rows are new.
 ///
 /// # Errors
 /// What the database says: another dataset with the same data ID, a missing dimension record.
-pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>) -> Result<u64> {
+pub async fn store(tx: &mut Tx, registry: &Registry, stored: &Stored<'_>, part: Part) -> Result<u64> {
     let (record, rows, n) = (stored.record, stored.rows, stored.rows.num_rows());
-    let run = collections::number(tx, stored.run).await?;
-    let ids = column(rows, "dataset_id")?;
     let tables = static_tables(&registry.universe, registry.shape);
-    let datasets = batch([
-        ("id", Arc::clone(&ids)),
-        ("dataset_type_id", constant_int(record.id, n)),
-        ("ingest_date", constant_instant(stored.ingest_date, n)),
-        ("run_id", constant_int(run, n)),
-    ])?;
-    let new = keep(tx, named(&tables, "dataset")?, "id", &datasets).await?;
-    summarise(tx, registry, record, run, rows).await?;
-    keep(tx, &record.tags, "dataset_id", &members(record, run, rows)?).await.map_err(|e| dangling(e, record))?;
-    // Datasets without files are known, but not stored.
-    if rows.column_by_name("path").is_none() {
-        return Ok(new);
+    let ids = column(rows, "dataset_id")?;
+    let has_files = rows.column_by_name("path").is_some();
+    match part {
+        Part::Datasets => {
+            let run = collections::number(tx, stored.run).await?;
+            let datasets = batch([
+                ("id", ids),
+                ("dataset_type_id", constant_int(record.id, n)),
+                ("ingest_date", constant_instant(stored.ingest_date, n)),
+                ("run_id", constant_int(run, n)),
+            ])?;
+            keep(tx, named(&tables, "dataset")?, "id", &datasets).await
+        }
+        Part::Memberships => {
+            let run = collections::number(tx, stored.run).await?;
+            summarise(tx, registry, record, run, rows).await?;
+            let members = members(record, run, rows)?;
+            keep(tx, &record.tags, "dataset_id", &members).await.map_err(|e| dangling(e, record))
+        }
+        // Datasets without files are known, but not stored.
+        Part::Locations | Part::Files if !has_files => Ok(0),
+        Part::Locations => {
+            let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", ids)])?;
+            keep(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await
+        }
+        Part::Files => keep(tx, &registry.file_records, "dataset_id", &file_records(record, rows)?).await,
     }
-    let locations = batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", Arc::clone(&ids))])?;
-    keep(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await?;
-    keep(tx, &registry.file_records, "dataset_id", &file_records(record, rows)?).await?;
-    Ok(new)
-}
-
-/// How many datasets are best stored at once: in SQLite the more, the fewer times a page of an index is looked for.
-pub fn together(tx: &Tx) -> usize {
-    if tx.dialect() == Dialect::Sqlite { 32 * 1024 } else { 1 }
 }
 
 /// Inserts rows unless they are there. SQLite is given them in the order of their ids, so that it finds the pages of

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 
 use super::change::{Change, Line, Outcome};
+use super::spool::Rows;
 use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
@@ -14,7 +15,7 @@ use crate::model::dataset::DatasetType;
 use crate::model::time;
 use crate::progress::{Progress, Step as Ticker};
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::storing::{self, Stored};
+use crate::registry::storing::{self, Part, Stored};
 use crate::registry::tx::{OnConflict, Tx};
 use crate::registry::{certifications, collections, datasets, dimensions};
 use crate::store::Place;
@@ -326,13 +327,32 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn write(&mut self, change: &Change) -> Result<u64> {
+        if let Change::Datasets(name, run, rows) = change {
+            return self.write_datasets(name, run, rows).await;
+        }
         let Some(rows) = change.rows() else { return self.write_single(change).await };
         let mut written = 0;
-        let together = if matches!(change, Change::Datasets(..)) { storing::together(self.tx) } else { 1 };
-        for rows in rows.portions(together)? {
+        for rows in rows.portions(1)? {
             written += self.write_rows(change, &rows?).await?;
         }
         Ok(written)
+    }
+
+    async fn write_datasets(&mut self, name: &str, run: &str, rows: &Rows) -> Result<u64> {
+        let datastore = self.repo.config.datastore_name();
+        let (record, ingest_date) = (known(self.types, name)?, self.now);
+        let way = storing::way(self.tx);
+        let mut new = 0;
+        for parts in way.passes {
+            for rows in rows.portions(way.together)? {
+                let stored = Stored { record, run, datastore: &datastore, ingest_date, rows: &rows? };
+                for part in *parts {
+                    let written = storing::store(self.tx, &self.repo.registry, &stored, *part).await?;
+                    new += if *part == Part::Datasets { written } else { 0 };
+                }
+            }
+        }
+        Ok(new)
     }
 
     async fn write_single(&mut self, change: &Change) -> Result<u64> {
@@ -364,12 +384,6 @@ impl Writer<'_> {
             Change::Replace(element, _) => {
                 dimensions::insert(self.tx, registry, element, rows, OnConflict::Replace).await
             }
-            Change::Datasets(name, run, _) => {
-                let datastore = self.repo.config.datastore_name();
-                let (record, ingest_date) = (known(self.types, name)?, self.now);
-                let stored = Stored { record, run, datastore: &datastore, ingest_date, rows };
-                storing::store(self.tx, registry, &stored).await
-            }
             Change::ReplaceFiles(name, _) => {
                 storing::replace_files(self.tx, registry, known(self.types, name)?, rows).await
             }
@@ -377,7 +391,7 @@ impl Writer<'_> {
                 storing::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
             }
             Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
-            _ => Err(Error::bug("a change without rows has some")),
+            _ => Err(Error::bug("a change that is written elsewhere came with rows")),
         }
     }
 }

@@ -67,6 +67,35 @@ fn copy_exports_and_files_are_tables() {
 }
 
 #[test]
+fn copy_is_written_as_psql_and_duckdb_write_it_too() {
+    let home = home();
+    let written = |options: &str, name: &str| {
+        let file = home.at(name);
+        let sql = format!("COPY (SELECT detector, full_name FROM detector WHERE detector < 2) TO '{file}' {options}");
+        for explain in ["EXPLAIN", "EXPLAIN (VERBOSE)"] {
+            with(&home, &["-c", &format!("{explain} {sql}")]).ok();
+            assert!(!Path::new(&file).exists(), "{sql}");
+        }
+        with(&home, &["-c", &sql]).ok();
+        std::fs::read_to_string(file).expect("written")
+    };
+    for options in ["(FORMAT csv, DELIMITER ';', HEADER false)", "WITH (header off, delim ';', format 'CSV')"] {
+        assert_eq!(written(options, "plain"), "0;R22_S00\n1;R22_S01\n", "{options}");
+        std::fs::remove_file(home.at("plain")).expect("removed");
+    }
+    assert_eq!(written("STORED AS CSV OPTIONS (header false)", "x.csv"), "0,R22_S00\n1,R22_S01\n");
+    assert_eq!(written("", "x.tsv"), "detector\tfull_name\n0\tR22_S00\n1\tR22_S01\n");
+    assert_eq!(written("(HEADER)", "X.CSV"), "detector,full_name\n0,R22_S00\n1,R22_S01\n");
+    let barred = "detector|full_name\n0|R22_S00\n1|R22_S01\n";
+    assert_eq!(written("(FORMAT tsv, DELIMITER '|')", "bars"), barred);
+    for tab in ["E'\\t'", "'\\t'"] {
+        assert_eq!(written(&format!("(DELIMITER {tab}, HEADER off)"), "tabs.csv"), "0\tR22_S00\n1\tR22_S01\n", "{tab}");
+        std::fs::remove_file(home.at("tabs.csv")).expect("removed");
+    }
+    assert_eq!(written("", "x.jsonl").lines().next(), Some("{\"detector\":0,\"full_name\":\"R22_S00\"}"));
+}
+
+#[test]
 fn data_goes_to_stdout_and_everything_else_to_stderr() {
     let home = home();
     let ran = with(&home, &["--format", "csv", "-c", "SELECT 1 AS x", "-c", "SELECT nope"]);
@@ -170,14 +199,12 @@ fn scripts_come_from_standard_input() {
         let mut command = program();
         command.arg(home.repo()).args(["--format", "csv"]).args(more);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("starts");
-        let script = b"\\timing\nSELECT 1 AS a;\nSELECT 2 AS b;\n\\dt DET*r\n\\dt d_t*\n";
+        let script = b"\\timing\nSELECT 1 AS a;\nSELECT 2 AS b;\n\\dt DET*r\n\\dt d_t*\n\\df find*t\n";
         child.stdin.take().expect("piped").write_all(script).expect("written");
         let out = child.wait_with_output().expect("ends").stdout;
-        assert_eq!(
-            String::from_utf8_lossy(&out),
-            "a\n1\nb\n2\nschema,name\npublic,detector\nschema,name\n",
-            "{more:?}"
-        );
+        let out = String::from_utf8_lossy(&out);
+        let before = "a\n1\nb\n2\nschema,name\npublic,detector\nschema,name\nname,arguments,description\nfind_first,";
+        assert!(out.starts_with(before) && out.lines().count() == 9, "{more:?}\n{out}");
     }
     // As a script it may write.
     for (more, code) in [(&[][..], 1), (&["-f", "-"], 0)] {
@@ -280,18 +307,23 @@ fn a_copy_that_fails_leaves_the_file_that_is_there() {
     let folder = home.at("out");
     std::fs::create_dir_all(&folder).expect("made");
     let copy = |query: &str, file: &str| with(&home, &["-c", &format!("COPY ({query}) TO '{file}'")]);
+    let analyzed =
+        |query: &str, file: &str| with(&home, &["-c", &format!("EXPLAIN ANALYZE COPY ({query}) TO '{file}'")]);
     let fails = "SELECT 1 / (detector - 4) AS a FROM detector";
     for end in ["csv", "parquet", "json", "arrow"] {
         let [kept, new, link] = ["kept", "new", "link"].map(|name| format!("{folder}/{name}.{end}"));
         copy("SELECT 1 AS a", &kept).ok();
         std::os::unix::fs::symlink(&kept, &link).expect("a link");
         let before = std::fs::read(&kept).expect("written");
-        for file in [&kept, &new, &link] {
-            let ran = copy(fails, file);
-            assert!(ran.code == 1 && ran.err.contains("Divide by zero"), "{}", ran.err);
+        for file in [&kept, &new, &link, &format!("file:{kept}")] {
+            for ran in [copy(fails, file), analyzed(fails, file)] {
+                assert!(ran.code == 1 && ran.err.contains("Divide by zero"), "{}", ran.err);
+            }
         }
         assert_eq!(std::fs::read(&kept).expect("kept"), before, "{end}");
         assert!(!Path::new(&new).exists(), "{end}");
+        analyzed("SELECT 1 AS a", &format!("file:{new}")).ok();
+        std::fs::remove_file(&new).expect("written there");
         copy("SELECT 2 AS a", &link).ok();
         assert_eq!(with(&home, &["--format", "csv", "-c", &format!("SELECT a FROM '{kept}'")]).ok(), "a\n2\n");
         assert!(std::fs::symlink_metadata(&link).expect("a link").is_symlink());

@@ -1,0 +1,45 @@
+//! What a statement may not do to the repository, which only verbs change.
+
+use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::{DdlStatement, DmlStatement, DropTable, DropView, LogicalPlan, WriteOp};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::catalog::Catalog;
+use super::comparable::Comparable;
+use super::world::World;
+use super::{target, verb};
+use crate::error::{Error, Result};
+
+/// Refuses views that hold verbs, which would run whenever the view is read; changes of what the repository shows as
+/// tables; and files that COPY must not write.
+///
+/// # Errors
+/// What is refused.
+pub async fn check(plan: &LogicalPlan, world: &World, catalog: &Catalog, options: &ConfigOptions) -> Result<()> {
+    match plan {
+        LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
+            // DataFusion keeps it with its types made equal.
+            Comparable.analyze(view.input.as_ref().clone(), options)?;
+            let Some((deed, _)) = verb::deeds(&view.input)?.into_iter().next() else { return Ok(()) };
+            let said = format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
+            Err(Error::invalid(said))
+        }
+        LogicalPlan::Ddl(
+            DdlStatement::DropTable(DropTable { name, .. }) | DdlStatement::DropView(DropView { name, .. }),
+        ) if catalog.is_repositorys(name) => {
+            Err(Error::invalid(format!("'{name}' is of the repository and cannot be dropped")))
+        }
+        LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), table_name, .. })
+            if catalog.is_repositorys(table_name) =>
+        {
+            let name = table_name.table();
+            let is_element = world.snapshot().is_ok_and(|known| known.repo.registry.universe.element(name).is_ok());
+            let verb = match is_element && table_name.schema() != Some("registry") {
+                true => format!("CALL insert_dimension_records('{name}', (SELECT …)) does"),
+                false => "verbs do (\\df lists them)".to_owned(),
+            };
+            Err(Error::invalid(format!("INSERT does not change '{table_name}'; {verb}")))
+        }
+        _ => target::check(plan, &world.access).await,
+    }
+}

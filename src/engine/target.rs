@@ -1,0 +1,175 @@
+//! Where COPY writes: never into the repository, which only verbs change, and never half a file in the place of a whole
+//! one.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::Schema;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+
+use crate::error::{Error, Kind, Result};
+use crate::repo::{Access, Repo};
+use crate::store::{Place, local_path};
+
+/// Looks at each COPY of a plan.
+///
+/// # Errors
+/// One that writes into the repository, or what is no file, or columns that a file holds once.
+pub async fn check(plan: &LogicalPlan, access: &Access) -> Result<()> {
+    let mut copies = Vec::new();
+    plan.apply(|node| {
+        if let LogicalPlan::Copy(copy) = node {
+            copies.push(copy.clone());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    for copy in copies {
+        if ["json", "parquet"].contains(&copy.file_type.get_ext().trim_start_matches('.')) {
+            check_names(copy.input.schema().inner())?;
+        }
+        if let Some(path) = local(&copy.output_url)?
+            && path.exists()
+            && !path.is_file()
+            && !path.is_dir()
+        {
+            return Err(Error::invalid(format!("'{}' is neither a file nor a folder", copy.output_url)));
+        }
+        let target = ListingTableUrl::parse(&copy.output_url)?;
+        let Ok(repo) = access.repo().await else { continue };
+        if is_inside(&repo, target.as_str()) {
+            return Err(Error::invalid(format!("'{}' lies in the repository, which verbs change", copy.output_url)));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses columns of one name, where a file has room for one of them.
+///
+/// # Errors
+/// The name that comes twice.
+pub fn check_names(schema: &Schema) -> Result<()> {
+    let mut seen = HashSet::new();
+    match schema.fields().iter().find(|field| !seen.insert(field.name())) {
+        Some(twice) => Err(Error::invalid(format!("two columns have the name '{0}'; AS gives another", twice.name()))),
+        None => Ok(()),
+    }
+}
+
+/// What a COPY writes: one local file takes its place when it is whole.
+pub struct Target {
+    url: String,
+    beside: Option<(PathBuf, PathBuf)>,
+}
+
+impl Target {
+    /// The target of a plan that copies, which is changed to write one local file beside its place. Folders that are not
+    /// there are made.
+    ///
+    /// # Errors
+    /// A place where no file can be made.
+    pub fn of(plan: &mut LogicalPlan) -> Result<Option<Self>> {
+        let copy = match plan {
+            LogicalPlan::Copy(copy) => copy,
+            LogicalPlan::Analyze(analyze) => return Self::of(Arc::make_mut(&mut analyze.input)),
+            _ => return Ok(None),
+        };
+        let mut target = Self { url: copy.output_url.clone(), beside: None };
+        let Some(place) = local(&copy.output_url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
+        let is_file = place.is_file() || !place.exists();
+        let is_single = copy.partition_by.is_empty() && !copy.output_url.ends_with('/');
+        let (Some(folder), Some(name)) = (place.parent(), place.file_name().and_then(|name| name.to_str())) else {
+            return Ok(Some(target));
+        };
+        // To a name without an end DataFusion would write a folder.
+        let partial = place.with_file_name(format!(".{name}.{}.partial", uuid::Uuid::new_v4().simple()));
+        let Some(url) = partial.to_str().filter(|url| is_file && is_single && !url.contains(['*', '?', '['])) else {
+            return Ok(Some(target));
+        };
+        // DataFusion would not tell why it cannot.
+        let made = std::fs::create_dir_all(folder).and_then(|()| File::create_new(&partial));
+        made.map_err(|e| unwritten(&target.url, e))?;
+        url.clone_into(&mut copy.output_url);
+        target.beside = Some((partial, place));
+        Ok(Some(target))
+    }
+
+    /// The rows that COPY answers with, of which the first comes when all is written.
+    pub fn placed(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+        let schema = rows.schema();
+        let once = async move {
+            let answer = rows.next().await?.map_err(|e| self.named(e));
+            Some(answer.and_then(|batch| match &self.beside {
+                Some((partial, place)) => {
+                    let placed = std::fs::rename(partial, place).map(|()| batch);
+                    placed.map_err(|e| unwritten(&self.url, e).into())
+                }
+                None => Ok(batch),
+            }))
+        };
+        let rows = futures::stream::once(once).filter_map(std::future::ready);
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    }
+
+    /// DataFusion tells neither what could not be written nor why.
+    fn named(&self, error: DataFusionError) -> DataFusionError {
+        match error.find_root() {
+            DataFusionError::Internal(said) if said.starts_with("Error encountered while finalizing writes") => {
+                let said = format!("'{}' could not be written to its end", self.url);
+                Error::new(Kind::Failed, said).because(error).into()
+            }
+            _ => error,
+        }
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // It is not there any more if all went well.
+        if let Some((partial, _)) = &self.beside {
+            let _ = std::fs::remove_file(partial);
+        }
+    }
+}
+
+fn unwritten(url: &str, error: std::io::Error) -> Error {
+    Error::from(error).context(format_args!("'{url}' cannot be written"))
+}
+
+/// The path that DataFusion takes a target for, if it is local.
+fn local(url: &str) -> Result<Option<PathBuf>> {
+    Ok(local_path(ListingTableUrl::parse(url)?.as_str()))
+}
+
+/// Whether a URL is of a file of the repository: below its root or its datastore, or its database.
+fn is_inside(repo: &Repo, url: &str) -> bool {
+    let roots = [repo.root.clone(), repo.datastore_root()];
+    if let Some(path) = local_path(url) {
+        let path = real(&path);
+        let mut own: Vec<PathBuf> = roots.iter().filter_map(|root| local_path(root)).collect();
+        own.extend(repo.registry.conn.file());
+        return own.iter().any(|own| path.starts_with(real(own)));
+    }
+    let Ok(target) = Place::parse(url) else { return false };
+    let mut folders = roots.iter().filter_map(|root| Place::parse(root).ok());
+    folders.any(|folder| target == folder || target.below(&folder).is_some())
+}
+
+/// A path without symbolic links, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.ancestors().find_map(|known| {
+        let rest = path.strip_prefix(known).ok()?;
+        let known = known.canonicalize().ok()?;
+        // Nothing joined would be a slash at its end.
+        Some(if rest.as_os_str().is_empty() { known } else { known.join(rest) })
+    });
+    real.unwrap_or(path)
+}
