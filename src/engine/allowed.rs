@@ -1,6 +1,8 @@
 //! What a statement may not do to the repository, which only verbs change.
 
 use datafusion::config::ConfigOptions;
+use datafusion::datasource::listing::ListingTable;
+use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{DdlStatement, DmlStatement, DropTable, DropView, LogicalPlan, WriteOp};
 use datafusion::optimizer::AnalyzerRule;
 
@@ -39,6 +41,14 @@ pub async fn check(plan: &LogicalPlan, world: &World, catalog: &Catalog, options
                 false => "verbs do (\\df lists them)".to_owned(),
             };
             Err(Error::invalid(format!("INSERT does not change '{table_name}'; {verb}")))
+        }
+        LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), target, .. }) => {
+            // A table over files writes files.
+            let table = source_as_provider(target)?;
+            for path in table.downcast_ref::<ListingTable>().iter().flat_map(|files| files.table_paths()) {
+                target::check_outside(path.as_str(), &world.access).await?;
+            }
+            Ok(())
         }
         _ => target::check(plan, &world.access).await,
     }

@@ -67,6 +67,10 @@ impl UrlTableFactory for Files {
             return Err(Error::new(Kind::Unsupported, said).into());
         };
         let mut options = HashMap::new();
+        if ["csv", "json"].contains(format) {
+            // A column is what all its values are, not the first: else later ones become NULL without a word.
+            options.insert("format.schema_infer_max_rec".to_owned(), usize::MAX.to_string());
+        }
         if *end == "tsv" {
             options.insert("format.delimiter".to_owned(), "\t".to_owned());
         }

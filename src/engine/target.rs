@@ -6,18 +6,24 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{DataType, Schema};
+use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::dml::CopyTo;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Access, Repo};
 use crate::store::{Place, local_path};
+
+/// The value of the folder for rows without one.
+const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Looks at each COPY of a plan.
 ///
@@ -35,20 +41,37 @@ pub async fn check(plan: &LogicalPlan, access: &Access) -> Result<()> {
         if ["json", "parquet"].contains(&copy.file_type.get_ext().trim_start_matches('.')) {
             check_names(copy.input.schema().inner())?;
         }
-        if let Some(path) = local(&copy.output_url)?
-            && path.exists()
-            && !path.is_file()
-            && !path.is_dir()
-        {
-            return Err(Error::invalid(format!("'{}' is neither a file nor a folder", copy.output_url)));
+        let url = &copy.output_url;
+        if url.contains(['*', '?', '[']) {
+            return Err(Error::invalid(format!("'{url}' is a pattern; the name of what is written has no *, ? or [")));
         }
-        let target = ListingTableUrl::parse(&copy.output_url)?;
-        let Ok(repo) = access.repo().await else { continue };
-        if is_inside(&repo, target.as_str()) {
-            return Err(Error::invalid(format!("'{}' lies in the repository, which verbs change", copy.output_url)));
+        check_outside(url, access).await?;
+        if let Some(path) = local(url)?.filter(|path| path.exists() && !path.is_file()) {
+            let said = match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
+                Err(_) => format!("'{url}' is neither a file nor a folder that can be read"),
+                Ok(true) => continue,
+                Ok(false) => {
+                    format!("folder '{url}' is not empty; COPY would add to what is there: remove it, or name another")
+                }
+            };
+            return Err(Error::invalid(said));
         }
     }
     Ok(())
+}
+
+/// Refuses to write into the repository.
+///
+/// # Errors
+/// A URL within it.
+pub async fn check_outside(url: &str, access: &Access) -> Result<()> {
+    let target = ListingTableUrl::parse(url)?;
+    match access.repo().await {
+        Ok(repo) if is_inside(&repo, target.as_str()) => {
+            Err(Error::invalid(format!("'{url}' lies in the repository, which verbs change")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses columns of one name, where a file has room for one of them.
@@ -81,6 +104,7 @@ impl Target {
             LogicalPlan::Analyze(analyze) => return Self::of(Arc::make_mut(&mut analyze.input)),
             _ => return Ok(None),
         };
+        name_nulls(copy)?;
         let mut target = Self { url: copy.output_url.clone(), beside: None };
         let Some(place) = local(&copy.output_url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
         let is_file = place.is_file() || !place.exists();
@@ -137,6 +161,22 @@ impl Drop for Target {
             let _ = std::fs::remove_file(partial);
         }
     }
+}
+
+/// Gives NULL a folder of its own, by the name that Hive and DuckDB know; DataFusion would take it for 0, false or ''.
+fn name_nulls(copy: &mut CopyTo) -> Result<()> {
+    if copy.partition_by.is_empty() {
+        return Ok(());
+    }
+    let named = copy.input.schema().iter().map(|(table, field)| {
+        let column = Expr::Column(Column::new(table.cloned(), field.name()));
+        match copy.partition_by.contains(field.name()) {
+            true => coalesce(vec![cast(column, DataType::Utf8), lit(NULLS)]).alias(field.name()),
+            false => column,
+        }
+    });
+    copy.input = Arc::new(LogicalPlanBuilder::from(copy.input.as_ref().clone()).project(named)?.build()?);
+    Ok(())
 }
 
 fn unwritten(url: &str, error: std::io::Error) -> Error {

@@ -96,6 +96,38 @@ fn copy_is_written_as_psql_and_duckdb_write_it_too() {
 }
 
 #[test]
+fn files_hold_what_was_copied() {
+    let home = home();
+    let rows = |sql: &str| with(&home, &["-q", "--format", "csv", "-c", sql]);
+    // Of many rows only the last has a value, so that the first tell nothing of the column.
+    let late = "SELECT a.detector + 9 * b.detector + 81 * c.detector + 729 * d.detector AS n, CASE WHEN a.detector * \
+                b.detector * c.detector * d.detector = 4096 THEN 0.5 END AS x FROM detector a, detector b, detector c, \
+                detector d ORDER BY n";
+    for end in ["csv", "tsv", "json", "parquet"] {
+        let file = home.at(&format!("late.{end}"));
+        rows(&format!("COPY ({late}) TO '{file}'")).ok();
+        assert_eq!(
+            rows(&format!("SELECT count(n), sum(x) FROM '{file}'")).ok().lines().nth(1),
+            Some("6561,0.5"),
+            "{end}"
+        );
+    }
+    let folder = home.at("parted/");
+    let parted = format!(
+        "COPY (SELECT detector, nullif(detector, 0) AS part FROM detector WHERE detector < 3) TO '{folder}' \
+         STORED AS PARQUET PARTITIONED BY (part)"
+    );
+    rows(&parted).ok();
+    let read = rows(&format!("SELECT detector, part FROM '{folder}' ORDER BY detector"));
+    assert_eq!(read.ok(), "detector,part\n0,__HIVE_DEFAULT_PARTITION__\n1,1\n2,2\n");
+    let again = rows(&parted);
+    assert!(again.code == 1 && again.err.contains("is not empty; COPY would add to what is there"), "{}", again.err);
+    let external = format!("CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '{}/new/'", home.repo());
+    let insert = with(&home, &["-c", &external, "-c", "INSERT INTO t VALUES (1)"]);
+    assert!(insert.code == 1 && insert.err.contains("lies in the repository, which verbs change"), "{}", insert.err);
+}
+
+#[test]
 fn data_goes_to_stdout_and_everything_else_to_stderr() {
     let home = home();
     let ran = with(&home, &["--format", "csv", "-c", "SELECT 1 AS x", "-c", "SELECT nope"]);

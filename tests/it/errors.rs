@@ -180,7 +180,12 @@ fn slips_of_the_pen() {
         ("COPY detector TO '/nowhere/x' (FORMAT csv", "an option of COPY is a name and a value", "1:31"),
         ("COPY detector TO '/nowhere/x' (FORMAT a b)", "an option of COPY is a name and a value", "1:31"),
         ("COPY detector TO '/proc/x.csv'", "'/proc/x.csv' cannot be written: ", "1:18"),
-        ("COPY detector TO '/dev/null' (FORMAT csv)", "'/dev/null' is neither a file nor a folder", "1:18"),
+        ("COPY detector TO '/nowhere/x[1].csv'", "'/nowhere/x[1].csv' is a pattern", "1:18"),
+        (
+            "COPY detector TO '/dev/null' (FORMAT csv)",
+            "'/dev/null' is neither a file nor a folder that can be read",
+            "1:18",
+        ),
         ("COPY (SELECT 1 EXCEPT ALL SELECT 1) TO '/nowhere/x.csv'", "EXCEPT ALL are not understood", "1:1"),
         ("CALL associate('tag', (SELECT 'x' EXCEPT ALL SELECT 'y'))", "EXCEPT ALL are not understood", "1:1"),
         ("ASSERT 5 > ALL (SELECT 1)", "ALL over a subquery is not understood", "1:1"),
