@@ -74,7 +74,7 @@ enum Work {
 }
 
 /// Runs the program; returns its exit code: 0 done, 1 a statement failed, 2 wrong command line, 3 an assertion does
-/// not hold, 4 a database or server is out of reach, 130 interrupted.
+/// not hold, 4 a database or server is out of reach, 130 interrupted, 143 by SIGTERM.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -137,7 +137,7 @@ fn exit_code(kind: Kind) -> u8 {
     match kind {
         Kind::Assertion => 3,
         Kind::Unreachable | Kind::Denied => 4,
-        Kind::Interrupted => 130,
+        Kind::Interrupted => interrupt::code(),
         _ => 1,
     }
 }

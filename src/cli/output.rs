@@ -13,7 +13,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::parquet::arrow::ArrowWriter;
 
-use crate::engine::target::check_names;
+use crate::engine::copy::target::check_names;
 use crate::error::{Error, Result};
 
 /// How answers are written.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
@@ -12,16 +12,13 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::commands;
 use super::error_view::{self, Source};
-use super::interrupt::interrupts;
+use super::interrupt::{LEAVE, interrupts};
 use super::output::{Format, Output, Sink};
 use super::script::{Piece, bind, first_place, pieces};
 use super::{Failed, progress};
 use crate::engine::session::Session;
 use crate::engine::statement::tokenize;
 use crate::error::{Error, Kind, Place, Result};
-
-/// How long an interrupted statement may take to clean up.
-const LEAVE: Duration = Duration::from_millis(100);
 
 /// A session with what a script or a user sets.
 #[derive(Debug)]

@@ -8,8 +8,9 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::catalog::Catalog;
 use super::comparable::Comparable;
+use super::copy::target;
+use super::verb;
 use super::world::World;
-use super::{target, verb};
 use crate::error::{Error, Result};
 
 /// Refuses views that hold verbs, which would run whenever the view is read; changes of what the repository shows as

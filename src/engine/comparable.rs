@@ -10,6 +10,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Subquery};
 use datafusion::optimizer::AnalyzerRule;
+use uuid::Uuid;
 
 use crate::error::{Error, Place};
 
@@ -46,6 +47,11 @@ fn look(expr: &Expr, schema: &DFSchema) -> Result<TreeNodeRecursion> {
         Expr::InList(listed) => listed.list.iter().try_for_each(|one| pair(&listed.expr, one))?,
         Expr::InSubquery(found) => check_rows(&found.expr, &found.subquery, schema)?,
         Expr::SetComparison(found) => check_rows(&found.expr, &found.subquery, schema)?,
+        Expr::ScalarFunction(call) if call.name() == "utc" => {
+            if let Some(text) = call.args.first().and_then(text).filter(|text| has_zone(text)) {
+                return Err(Error::invalid(format!("utc takes a TAI time, and '{text}' has a time zone")).into());
+            }
+        }
         Expr::Case(case) => {
             if let Some(compared) = &case.expr {
                 case.when_then_expr.iter().try_for_each(|(when, _)| pair(compared, when))?;
@@ -84,8 +90,9 @@ enum Is {
 /// Whether two sides may be compared, where their types are known.
 fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Result<()> {
     let (Some(left_is), Some(right_is)) = (kind(left), kind(right)) else { return Ok(()) };
-    for (time, other) in [(left, right), (right, left)] {
-        check_zone(time, other.0)?;
+    for (one, other) in [(left, right), (right, left)] {
+        check_zone(one, other.0)?;
+        check_id(one.0, other.0)?;
     }
     let ((left, _), (right, _)) = (left, right);
     let differ = match (left_is, right_is) {
@@ -111,12 +118,28 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
 fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
     let is_plain = matches!(time.get_type(schema), Ok(DataType::Timestamp(_, None)));
     match (time, text(constant)) {
-        (Expr::Column(_), Some(text)) if is_plain && has_zone(text) => {
-            let said = format!(
-                "'{text}' has a time zone and {time} has none; leave the zone out, or give tai('…') for times of the registry, which are TAI"
-            );
+        (Expr::Column(column), Some(text)) if is_plain && has_zone(text) => {
+            let instead = match column.name.ends_with("_utc") {
+                true => "it is UTC: leave the zone out",
+                false => "leave the zone out, or give tai('…') for times of the registry, which are TAI",
+            };
+            let said = format!("'{text}' has a time zone and {time} has none; {instead}");
             Err(Error::invalid(said).at(place(&[time])).into())
         }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an id is written as it is shown; as text, another way to write it is another id.
+fn check_id(id: &Expr, constant: &Expr) -> Result<()> {
+    match (id, text(constant)) {
+        (Expr::Column(column), Some(text)) if column.name == "dataset_id" => match Uuid::parse_str(text) {
+            Ok(uuid) if uuid.to_string() != text => {
+                let said = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
+                Err(Error::invalid(said).at(place(&[id])).into())
+            }
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, GroupByExpr, Join, JoinConstraint, JoinOperator, PipeOperator, Query, Select, SetExpr,
+    self, BinaryOperator, Expr, GroupByExpr, JoinConstraint, JoinOperator, PipeOperator, Query, Select, SetExpr,
     SetOperator, SetQuantifier, TableFactor, Visit, Visitor,
 };
 
@@ -98,10 +98,19 @@ impl Visitor for Refused {
     }
 }
 
-/// The column that a RIGHT or FULL JOIN merges is that of the left side.
-fn join(join: &Join) -> ControlFlow<&'static str> {
-    use JoinOperator::{FullOuter, Right, RightOuter};
+/// One without a condition pairs all; the column that a RIGHT or FULL JOIN merges is that of the left side.
+fn join(join: &ast::Join) -> ControlFlow<&'static str> {
+    use JoinOperator::{FullOuter, Inner, Join, Left, LeftOuter, Right, RightOuter};
     match &join.join_operator {
+        Join(JoinConstraint::None)
+        | Inner(JoinConstraint::None)
+        | Left(JoinConstraint::None)
+        | LeftOuter(JoinConstraint::None)
+        | Right(JoinConstraint::None)
+        | RightOuter(JoinConstraint::None)
+        | FullOuter(JoinConstraint::None) => {
+            ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN pairs all rows with all")
+        }
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => ControlFlow::Break(

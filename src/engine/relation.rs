@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use super::arguments::{Argument, Does, Function, Given, Takes};
+use super::files::end;
 use super::functions;
 use super::statement::{at, simple_name, spot};
 use super::verb::{Face, constant, deed, plan};
@@ -64,7 +65,7 @@ fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Optio
     let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
         return None;
     };
-    let (_, end) = value.rsplit_once('.')?;
+    let end = end(value);
     let (_, reader) = READERS.into_iter().find(|reader| reader.0 == end)?;
     let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
     let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];

@@ -25,7 +25,11 @@ use futures::StreamExt;
 use super::pushdown::predicate;
 use crate::error::Error;
 use crate::registry::conn::Conn;
+use crate::registry::rows::Gather;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
+
+/// Rows per batch of a scan whose rows are all held: few have more, and texts of 4 KiB each still go into one column.
+pub const HELD: usize = 1 << 19;
 
 /// A table of a registry, or a query that stands for one.
 #[derive(Debug, Clone)]
@@ -162,6 +166,7 @@ pub struct RegistryScan {
     sql: String,
     columns: Vec<Scanned>,
     estimate: Estimate,
+    is_held: bool,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -180,7 +185,13 @@ impl RegistryScan {
     /// A query whose columns come as these.
     pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
-        Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
+        Self { conn, sql, columns, estimate, is_held: false, metrics: ExecutionPlanMetricsSet::new(), properties }
+    }
+
+    /// The same, for who holds all rows until the last has come: as one batch they need not be copied together.
+    #[must_use]
+    pub fn held(&self) -> Self {
+        Self { is_held: true, ..self.clone() }
     }
 
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
@@ -264,11 +275,13 @@ impl ExecutionPlan for RegistryScan {
             rows.add(batch.as_ref().map_or(0, RecordBatch::num_rows));
         };
         if !self.columns.is_empty() {
-            let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(counted);
+            let gather = Gather::new(&self.columns);
+            let gather = if self.is_held { gather.by(HELD) } else { gather };
+            let batches = self.conn.gathered(self.sql.clone(), gather).inspect(counted);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
         // Only the number of rows is wanted.
-        let batches = self.conn.query(self.sql.clone(), vec![Scanned::plain("one", Kind::Int)]).inspect(counted);
+        let batches = self.conn.query(self.sql.clone(), &[Scanned::plain("one", Kind::Int)]).inspect(counted);
         let empty = Arc::clone(&schema);
         let counted = batches.map(move |batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));

@@ -1,10 +1,12 @@
 //! A session: statements in, Arrow batches out. It knows nothing of a terminal.
 
+mod explain;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
@@ -12,7 +14,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -24,24 +26,23 @@ use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::Catalog;
 use super::comparable::Comparable;
+use super::copy::target::Target;
 use super::files::{is_file_name, with_files};
 use super::planner::Planner;
-use super::pushdown::divide;
 use super::relation::Functions;
+use super::scan::HELD;
 use super::settings::Settings;
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
 use super::tables::VIEWS;
-use super::target::Target;
-use super::verb::{self, Link};
+use super::verb::Link;
 use super::world::World;
 use super::{allowed, functions};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
-use crate::repo::change::Outcome;
 
 /// Rows that are gathered before a part of a Parquet file is written.
 const ROW_GROUP: usize = 128 * 1024;
@@ -99,6 +100,8 @@ impl Session {
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
+        // Sides of joins are held as one batch (`scan::held`) up to so many rows.
+        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = HELD;
         // The order of a verb's rows means something.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
@@ -245,68 +248,6 @@ impl Session {
         Ok(Answer { schema, rows })
     }
 
-    /// What a statement would do: the changes of its verbs, found without making them, and the plan.
-    async fn explain(&self, statement: Statement) -> Result<Answer> {
-        let plan = self.plan(statement).await?;
-        self.check_allowed(&plan).await?;
-        let mut lines = Vec::new();
-        let analyzed = self.context.state().optimize(&plan)?;
-        let mut deeds = verb::deeds(&analyzed)?;
-        if let LogicalPlan::Dml(insert @ DmlStatement { op: WriteOp::Insert(_), .. }) = &plan
-            && insert.table_name.schema() == Some("collection")
-        {
-            let collection = insert.table_name.table().to_owned();
-            let verb = Arc::new(crate::repo::Associate { collection });
-            let access = Arc::clone(&self.world.access);
-            let deed = verb::Deed { function: "associate", verb, access, face: verb::Face::Count };
-            deeds.push((deed, Some(insert.input.as_ref().clone())));
-        }
-        let plain = deeds.is_empty();
-        for (deed, input) in deeds {
-            let rows = match input {
-                // Its input would really run.
-                Some(input) if !verb::deeds(&input)?.is_empty() => {
-                    let said =
-                        format!("{} takes the rows of another verb here, which cannot be explained", deed.function);
-                    return Err(Error::new(Kind::Unsupported, said));
-                }
-                Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
-                None => None,
-            };
-            let report = verb::perform(&deed, rows, true, Arc::new(Silent)).await?;
-            if report.is_empty() {
-                lines.push(("changes", format!("{}: nothing", deed.function)));
-            }
-            for line in report {
-                lines.push(("changes", would(deed.function, &line)));
-            }
-        }
-        lines.push(("logical_plan", analyzed.display_indent().to_string()));
-        if plain && !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) {
-            let physical = self.context.state().create_physical_plan(&plan).await?;
-            let shown = datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string();
-            lines.push(("physical_plan", shown));
-            let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
-            let reasons = match settings.is_none_or(|settings| settings.pushdown) {
-                true => divide(analyzed).await?.reasons,
-                false => vec!["butler.pushdown is off".to_owned()],
-            };
-            for reason in reasons {
-                lines.push(("not_in_database", reason));
-            }
-        }
-        let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
-        let schema = Arc::new(Schema::new(vec![
-            Field::new("plan_type", DataType::Utf8, false),
-            Field::new("plan", DataType::Utf8, false),
-        ]));
-        let batch = RecordBatch::try_new(
-            Arc::clone(&schema),
-            vec![text(lines.iter().map(|l| l.0).collect()), text(lines.iter().map(|l| l.1.trim_end()).collect())],
-        )?;
-        Ok(one(batch))
-    }
-
     async fn assert(&self, assertion: Assertion) -> Result<Answer> {
         // As a filter, for that is where EXISTS may stand.
         let query = format!("SELECT 1 WHERE ({})", assertion.condition);
@@ -371,19 +312,6 @@ fn one(batch: RecordBatch) -> Answer {
     let schema = batch.schema();
     let stream = futures::stream::iter([Ok(batch)]);
     Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
-}
-
-fn would(function: &str, line: &crate::repo::change::Line) -> String {
-    let what = match line.outcome {
-        Outcome::Inserted => "would be inserted",
-        Outcome::Updated => "would be updated",
-        Outcome::Exported => "would be exported",
-        Outcome::Removed => "would be removed",
-        Outcome::Existing => "there already",
-        Outcome::Failed => "would fail",
-    };
-    let detail = if line.detail.is_empty() { String::new() } else { format!(" ({})", line.detail) };
-    format!("{function}: {} {}{detail} {what}", line.count, line.thing)
 }
 
 /// Gives an error about a table the place of that table in the statement.

@@ -10,8 +10,9 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::arguments::Does;
+use super::copy::spelling;
+use super::functions;
 use super::rewrite::{plain, understand};
-use super::{copy, functions};
 use crate::error::{Error, Kind, Place, Result, hint};
 
 /// The dialect all SQL is read in.
@@ -56,7 +57,7 @@ pub struct Assertion {
 /// Text that is no statement, or one that is refused, at its place.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
-    let mut parser = DFParserBuilder::new(copy::respell(tokens)?).with_dialect(&DIALECT).build()?;
+    let mut parser = DFParserBuilder::new(spelling::respell(tokens)?).with_dialect(&DIALECT).build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
@@ -94,7 +95,7 @@ fn sort(mut statement: Statement) -> Result<Parsed> {
                 plain(query)?;
                 understand(query.as_mut())?;
             }
-            copy::complete(to)?;
+            spelling::complete(to)?;
         }
         _ => {}
     }

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 
 use super::dialect::Dialect;
 use super::postgres::decoded;
+use super::rows::Gather;
 use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
 use super::tx::Tx;
 use super::{ints, sqlite, texts};
@@ -123,11 +124,16 @@ impl Conn {
     }
 
     /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
-    pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
+    pub fn query(&self, sql: String, columns: &[Scanned]) -> Batches {
+        self.gathered(sql, Gather::new(columns))
+    }
+
+    /// The same, where who gathers the cells tells how many rows a batch has.
+    pub fn gathered(&self, sql: String, gather: Gather) -> Batches {
         tracing::debug!(sql, "query");
         match self {
-            Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, columns),
-            Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, columns),
+            Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, gather),
+            Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, gather),
         }
     }
 
@@ -137,7 +143,7 @@ impl Conn {
     /// What the database says.
     pub async fn rows(&self, sql: String, columns: Vec<Scanned>) -> Result<RecordBatch> {
         let schema = arrow_schema(&columns);
-        let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
+        let batches: Vec<_> = self.query(sql, &columns).try_collect().await?;
         Ok(concat_batches(&schema, &batches)?)
     }
 
@@ -202,7 +208,7 @@ impl Conn {
     }
 }
 
-fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches {
+fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let runtime = tokio::runtime::Handle::current();
@@ -214,7 +220,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
                 let listener = sender.clone();
                 handle.set_progress_handler(STEPS, move || !listener.is_closed());
                 let done =
-                    sqlite::read(&mut handle, &sql, &columns, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
+                    sqlite::read(&mut handle, &sql, gather, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
                 handle.remove_progress_handler();
                 done
             };
@@ -228,7 +234,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
     futures::stream::once(start).flatten().boxed()
 }
 
-fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
+fn query_postgres(pool: PgPool, sql: String, gather: Gather) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         tokio::spawn(async move {
@@ -238,7 +244,7 @@ fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
             };
             let work = async {
                 let pieces = conn.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
-                let mut batches = decoded(pieces, columns);
+                let mut batches = decoded(pieces, gather);
                 while let Some(batch) = batches.try_next().await? {
                     if sender.send(Ok(batch)).await.is_err() {
                         return Ok(false);

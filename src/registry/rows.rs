@@ -17,13 +17,14 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::time;
 
 /// Rows per batch of a scan.
-pub const BATCH: usize = 8192;
+const BATCH: usize = 8192;
 
 /// Gathers cells of a scan into a batch.
 pub struct Gather {
     schema: SchemaRef,
     columns: Vec<Cell>,
     rows: usize,
+    full: usize,
 }
 
 /// The cells of one column.
@@ -45,7 +46,13 @@ impl Gather {
     /// For these columns.
     pub fn new(columns: &[Scanned]) -> Self {
         let cell = |c: &Scanned| Cell { kind: c.kind(), builder: Builder::new(c.kind()) };
-        Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
+        Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0, full: BATCH }
+    }
+
+    /// The same, with so many rows per batch.
+    #[must_use]
+    pub fn by(self, full: usize) -> Self {
+        Self { full, ..self }
     }
 
     /// The columns, to be given one cell each before [`Self::end_row`].
@@ -61,6 +68,11 @@ impl Gather {
     /// Rows gathered since the last batch.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether a batch should be taken now.
+    pub fn is_full(&self) -> bool {
+        self.rows >= self.full
     }
 
     /// What was gathered, as a batch.

@@ -92,6 +92,11 @@ fn copy_is_written_as_psql_and_duckdb_write_it_too() {
         assert_eq!(written(&format!("(DELIMITER {tab}, HEADER off)"), "tabs.csv"), "0\tR22_S00\n1\tR22_S01\n", "{tab}");
         std::fs::remove_file(home.at("tabs.csv")).expect("removed");
     }
+    let joined = format!("COPY (SELECT 1 AS n) TO '{}' || '/joined.csv'", home.at(""));
+    with(&home, &["-c", &joined]).ok();
+    assert_eq!(std::fs::read_to_string(home.at("joined.csv")).expect("written"), "n\n1\n");
+    let capitals = format!("SELECT * FROM '{}'", home.at("X.CSV"));
+    assert_eq!(with(&home, &["--format", "csv", "-c", &capitals]).ok(), "detector,full_name\n0,R22_S00\n1,R22_S01\n");
     assert_eq!(written("", "x.jsonl").lines().next(), Some("{\"detector\":0,\"full_name\":\"R22_S00\"}"));
 }
 
@@ -118,8 +123,16 @@ fn files_hold_what_was_copied() {
          STORED AS PARQUET PARTITIONED BY (part)"
     );
     rows(&parted).ok();
-    let read = rows(&format!("SELECT detector, part FROM '{folder}' ORDER BY detector"));
-    assert_eq!(read.ok(), "detector,part\n0,__HIVE_DEFAULT_PARTITION__\n1,1\n2,2\n");
+    let read = rows(&format!("SELECT detector, part, part + 8 AS more FROM '{folder}' ORDER BY detector"));
+    assert_eq!(read.ok(), "detector,part,more\n0,,\n1,1,9\n2,2,10\n");
+    let one = rows(&format!("SELECT detector FROM '{folder}' WHERE part = 2 OR part IS NULL ORDER BY 1"));
+    assert_eq!(one.ok(), "detector\n0\n2\n");
+    let folder = home.at("kinds/");
+    let kinds = "DATE '2024-10-24' AS day, true AS truth, 0.5 AS half, 'a/b c=d%' AS text, '007' AS zeros";
+    let by = "(FORMAT parquet, PARTITION_BY (day, truth, half, text, zeros))";
+    rows(&format!("COPY (SELECT 1 AS n, {kinds}) TO '{folder}' {by}")).ok();
+    let read = rows(&format!("SELECT *, arrow_typeof(day) AS day_is, arrow_typeof(zeros) AS zeros_is FROM '{folder}'"));
+    assert_eq!(read.ok().lines().nth(1), Some("1,2024-10-24,true,0.5,a/b c=d%,007,Date32,Utf8"));
     let again = rows(&parted);
     assert!(again.code == 1 && again.err.contains("is not empty; COPY would add to what is there"), "{}", again.err);
     let external = format!("CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '{}/new/'", home.repo());
@@ -308,6 +321,24 @@ fn ctrl_c_stops_the_program_with_its_code() {
         run(Command::new("kill").args(["-INT", &child.id().to_string()])).ok();
         let done = child.wait_with_output().expect("ends");
         assert_eq!(done.status.code(), Some(130), "{}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn a_copy_that_is_ended_leaves_nothing() {
+    let home = home();
+    let copy = "COPY (SELECT a.value AS n, a.value % 3 AS part FROM generate_series(1, 1000000000000) a)";
+    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
+        for to in [format!("'{}'", home.at("new/x.csv")), format!("'{}' (PARTITION_BY part)", home.at("new/x.parquet"))]
+        {
+            let mut command = program();
+            let mut child = command.arg(home.repo()).args(["-c", &format!("{copy} TO {to}")]).spawn().expect("starts");
+            std::thread::sleep(std::time::Duration::from_millis(1000));
+            let begun = std::fs::read_dir(home.at("new")).expect("a folder").count();
+            run(Command::new("kill").args([signal, &child.id().to_string()])).ok();
+            assert_eq!((begun > 0, child.wait().expect("an end").code()), (true, Some(code)), "{to}");
+            assert!(!Path::new(&home.at("new")).exists(), "{signal} {to}");
+        }
     }
 }
 

@@ -95,6 +95,24 @@ fn slips_of_the_pen() {
             "has a time zone and exposure.timespan_begin has none",
             "1:30",
         ),
+        (
+            "SELECT * FROM exposures WHERE begin_utc >= '2024-10-24T18:59:30Z'",
+            "'2024-10-24T18:59:30Z' has a time zone and exposures.begin_utc has none; it is UTC: leave the zone out",
+            "1:31",
+        ),
+        (
+            "SELECT utc('2024-10-24T18:59:30Z')",
+            "utc takes a TAI time, and '2024-10-24T18:59:30Z' has a time zone",
+            "1:1",
+        ),
+        (
+            "SELECT * FROM datasets WHERE dataset_id IN ('019ADE3E8B7F7C5E9E0D3A1B2C4D5E6F')",
+            "a dataset_id is written in small letters, with dashes: '019ade3e-8b7f-7c5e-9e0d-3a1b2c4d5e6f'",
+            "1:30",
+        ),
+        ("SELECT * FROM exposure JOIN visit", "a JOIN needs ON or USING; CROSS JOIN pairs all rows with all", "1:1"),
+        ("COPY exposure TO 'x.csv' (HEADERS off)", "no option named 'headers'; did you mean 'has_header'?", "1:1"),
+        ("COPY exposure TO 'x.csv.gz' (FORMAT csv)", "'x.csv.gz' would not be compressed", "1:"),
         ("SELECT * FROM visit WHERE region = 'abc'", "visit.region is bytes and 'abc' is text", "1:27"),
         (
             "INSERT INTO exposure SELECT * FROM exposure",

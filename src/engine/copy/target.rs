@@ -17,13 +17,14 @@ use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
+use tempfile::TempDir;
 
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Access, Repo};
 use crate::store::{Place, local_path};
 
-/// The value of the folder for rows without one.
-const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
+/// The value of the folder for rows without one, as in Hive and DuckDB.
+pub const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Looks at each COPY of a plan.
 ///
@@ -86,18 +87,29 @@ pub fn check_names(schema: &Schema) -> Result<()> {
     }
 }
 
-/// What a COPY writes: one local file takes its place when it is whole.
+/// What a COPY writes: a local file or a new folder takes its place when it is whole.
 pub struct Target {
     url: String,
-    beside: Option<(PathBuf, PathBuf)>,
+    beside: Option<Beside>,
+}
+
+/// What is written beside its place.
+struct Beside {
+    place: PathBuf,
+    /// Where it is written.
+    whole: PathBuf,
+    /// The folder around it, for its writers may leave more.
+    partial: TempDir,
+    /// Folders made for it, innermost first.
+    made: Vec<PathBuf>,
 }
 
 impl Target {
-    /// The target of a plan that copies, which is changed to write one local file beside its place. Folders that are not
-    /// there are made.
+    /// The target of a plan that copies, which is changed to write beside its place. Folders that are not there are
+    /// made.
     ///
     /// # Errors
-    /// A place where no file can be made.
+    /// A place where nothing can be made.
     pub fn of(plan: &mut LogicalPlan) -> Result<Option<Self>> {
         let copy = match plan {
             LogicalPlan::Copy(copy) => copy,
@@ -106,22 +118,27 @@ impl Target {
         };
         name_nulls(copy)?;
         let mut target = Self { url: copy.output_url.clone(), beside: None };
-        let Some(place) = local(&copy.output_url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
-        let is_file = place.is_file() || !place.exists();
-        let is_single = copy.partition_by.is_empty() && !copy.output_url.ends_with('/');
-        let (Some(folder), Some(name)) = (place.parent(), place.file_name().and_then(|name| name.to_str())) else {
-            return Ok(Some(target));
-        };
-        // To a name without an end DataFusion would write a folder.
-        let partial = place.with_file_name(format!(".{name}.{}.partial", uuid::Uuid::new_v4().simple()));
-        let Some(url) = partial.to_str().filter(|url| is_file && is_single && !url.contains(['*', '?', '['])) else {
-            return Ok(Some(target));
-        };
+        // A folder that is there may be one that nothing can replace.
+        let place = local(&copy.output_url)?.map(|path| real(&path)).filter(|path| !path.is_dir());
+        let Some(place) = place else { return Ok(Some(target)) };
+        let Some(folder) = place.parent() else { return Ok(Some(target)) };
+        let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
         // DataFusion would not tell why it cannot.
-        let made = std::fs::create_dir_all(folder).and_then(|()| File::create_new(&partial));
-        made.map_err(|e| unwritten(&target.url, e))?;
-        url.clone_into(&mut copy.output_url);
-        target.beside = Some((partial, place));
+        let unwritten = |e| unwritten(&copy.output_url, e);
+        std::fs::create_dir_all(folder).map_err(unwritten)?;
+        let partial = tempfile::Builder::new().prefix(".").suffix(".partial").tempdir_in(folder).map_err(unwritten)?;
+        // To a name without an end DataFusion would write a folder.
+        let whole = partial.path().join("copy.whole");
+        let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else { return Ok(Some(target)) };
+        let is_file = copy.partition_by.is_empty() && !copy.output_url.ends_with('/');
+        let begun = match is_file {
+            true => File::create_new(&whole).map(drop),
+            false if place.exists() => Err(std::io::ErrorKind::NotADirectory.into()),
+            false => std::fs::create_dir(&whole),
+        };
+        begun.map_err(unwritten)?;
+        copy.output_url = if is_file { url.to_owned() } else { format!("{url}/") };
+        target.beside = Some(Beside { place, whole, partial, made });
         Ok(Some(target))
     }
 
@@ -131,8 +148,8 @@ impl Target {
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));
             Some(answer.and_then(|batch| match &self.beside {
-                Some((partial, place)) => {
-                    let placed = std::fs::rename(partial, place).map(|()| batch);
+                Some(Beside { whole, place, .. }) => {
+                    let placed = std::fs::rename(whole, place).map(|()| batch);
                     placed.map_err(|e| unwritten(&self.url, e).into())
                 }
                 None => Ok(batch),
@@ -156,9 +173,10 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // It is not there any more if all went well.
-        if let Some((partial, _)) = &self.beside {
-            let _ = std::fs::remove_file(partial);
+        if let Some(Beside { partial, made, .. }) = self.beside.take() {
+            let _ = partial.close();
+            // If all went well, they are not empty.
+            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
         }
     }
 }

@@ -1,12 +1,13 @@
 //! How COPY is written: its formats and options, as psql and DuckDB write them too.
 
+use datafusion::common::config::{ConfigFileType, TableOptions};
 use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::files::{FORMATS, end};
-use super::statement::{at, is_blank, tokenize};
-use crate::error::{Error, Result};
+use crate::engine::files::{FORMATS, end};
+use crate::engine::statement::{at, is_blank, tokenize};
+use crate::error::{Error, Kind, Result};
 
 /// Options of COPY in other databases, and in DataFusion.
 const OPTIONS: [(&str, &str); 6] = [
@@ -17,6 +18,9 @@ const OPTIONS: [(&str, &str); 6] = [
     ("nullstr", "null_value"),
     ("codec", "compression"),
 ];
+
+/// Ends of names of compressed files.
+const PACKED: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 
 /// A COPY with its options in parentheses, `TO 'file' (FORMAT csv, HEADER false)`, in DataFusion's words:
 /// `TO 'file' STORED AS csv OPTIONS (header 'false')`. Other statements stay as they are.
@@ -33,27 +37,53 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     });
     // What is explained may be said in words before it.
     let copies = is(said.first(), "copy") || is(said.first(), "explain") && outside.any(|(_, i)| is(Some(i), "copy"));
-    let Some((to, _)) = outside.find(|(_, i)| copies && is(Some(i), "to")) else { return Ok(tokens) };
+    if !copies {
+        return Ok(tokens);
+    }
+    let Some((to, _)) = outside.find(|(_, i)| is(Some(i), "to")) else { return Ok(tokens) };
     let [target, after @ ..] = &said[to + 1..] else { return Ok(tokens) };
     if is(Some(target), "stdout") {
         let said = "COPY writes files; rows of text are an answer with --format csv";
         return Err(Error::invalid(said).at(Some(at(tokens[*target].span.start))));
     }
+    if let [joined, more, ..] = after
+        && tokens[*joined].token == Token::StringConcat
+        && let (Token::SingleQuotedString(first), Token::SingleQuotedString(second)) =
+            (&tokens[*target].token, &tokens[*more].token)
+    {
+        let token = Token::SingleQuotedString(format!("{first}{second}"));
+        let span = tokens[*target].span;
+        tokens.splice(*target..=*more, [TokenWithSpan { token, span }]);
+        return respell(tokens);
+    }
     let first = after.first().copied().unwrap_or_default();
     let open = after.get(usize::from(is(after.first(), "with")));
     let Some(open) = open.copied().filter(|i| tokens[*i].token == Token::LParen) else { return Ok(tokens) };
     let span = tokens[open].span;
-    let close = (open..tokens.len()).find(|i| tokens[*i].token == Token::RParen).ok_or_else(|| no_option(span))?;
-    let (mut format, mut options) = (String::new(), Vec::new());
-    for written in tokens[open + 1..close].split(|t| t.token == Token::Comma) {
+    let mut depth = 0;
+    let ends = |token: &Token| {
+        depth += nesting(token);
+        depth == 0
+    };
+    let close = tokens[open..].iter().map(|t| &t.token).position(ends).ok_or_else(|| no_option(span))? + open;
+    let mut depth = 0;
+    let parts = |t: &TokenWithSpan| {
+        depth += nesting(&t.token);
+        depth == 0 && t.token == Token::Comma
+    };
+    let (mut clauses, mut options) = (String::new(), Vec::new());
+    for written in tokens[open + 1..close].split(parts) {
         let (name, value) = option(written).ok_or_else(|| no_option(span))?;
         match name.as_str() {
-            "format" => format = format!("STORED AS {value}"),
+            "format" => clauses.push_str(&format!("STORED AS {value} ")),
+            "partition_by" => clauses.push_str(&format!("PARTITIONED BY ({value}) ")),
             _ => options.push(format!("{name} '{}'", value.replace('\'', "''"))),
         }
     }
-    let options = if options.is_empty() { String::new() } else { format!("OPTIONS ({})", options.join(", ")) };
-    let respelled = tokenize(&format!("{format} {options}"))?.into_iter().map(|t| TokenWithSpan { span, ..t });
+    if !options.is_empty() {
+        clauses.push_str(&format!("OPTIONS ({})", options.join(", ")));
+    }
+    let respelled = tokenize(&clauses)?.into_iter().map(|t| TokenWithSpan { span, ..t });
     tokens.splice(first..=close, respelled);
     Ok(tokens)
 }
@@ -62,12 +92,17 @@ fn no_option(span: Span) -> Error {
     Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)").at(Some(at(span.start)))
 }
 
-/// The name and value of an option; alone, a name means that it is on.
+/// The name and value of an option; alone, a name means that it is on, and several values are in parentheses.
 fn option(written: &[TokenWithSpan]) -> Option<(String, String)> {
-    let mut parts = written.iter().map(|t| &t.token).filter(|token| !is_blank(token));
-    let name = word(parts.next()?)?;
-    let value = parts.next().map_or_else(|| "true".to_owned(), bare);
-    parts.next().is_none().then_some((name, value))
+    let parts: Vec<_> = written.iter().map(|t| &t.token).filter(|token| !is_blank(token)).collect();
+    let (name, value) = parts.split_first()?;
+    let value = match value {
+        [] => "true".to_owned(),
+        [value] => bare(value),
+        [Token::LParen, values @ .., Token::RParen] => values.iter().map(|value| value.to_string()).collect(),
+        _ => return None,
+    };
+    Some((word(name)?, value))
 }
 
 fn word(token: &Token) -> Option<String> {
@@ -107,7 +142,7 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
     let words = || FORMATS.map(|format| format.0);
     let wanted = match &copy.stored_as {
         Some(word) => word.to_lowercase(),
-        None => end(copy.target.trim_end_matches('/')).to_lowercase(),
+        None => end(copy.target.trim_end_matches('/')),
     };
     let Some((word, format)) = FORMATS.iter().find(|format| format.0 == wanted) else {
         return Err(match &copy.stored_as {
@@ -120,10 +155,19 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
         });
     };
     copy.stored_as = Some((*format).to_owned());
+    if let Some(packed) = PACKED.into_iter().find(|packed| copy.target.to_lowercase().ends_with(packed)) {
+        let said = format!("'{}' would not be compressed: names that end in {packed} are not written", copy.target);
+        return Err(Error::new(Kind::Unsupported, said));
+    }
+    let known = known_options(format);
     for (name, _) in &mut copy.options {
         *name = name.to_lowercase();
         if let Some(known) = OPTIONS.iter().find(|option| option.0 == *name) {
             known.1.clone_into(name);
+        }
+        let named = name.strip_prefix("format.").unwrap_or(name);
+        if !known.is_empty() && !named.contains(['.', ':']) && !known.iter().any(|option| option == named) {
+            return Err(Error::not_found("option", named, known.iter().map(String::as_str)));
         }
     }
     if *word == "tsv" {
@@ -131,4 +175,16 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
         copy.options.insert(0, ("format.delimiter".to_owned(), Value::SingleQuotedString("\t".to_owned())));
     }
     Ok(())
+}
+
+/// The options that DataFusion has for a format.
+fn known_options(format: &str) -> Vec<String> {
+    let mut options = TableOptions::new();
+    options.set_config_format(match format {
+        "csv" => ConfigFileType::CSV,
+        "json" => ConfigFileType::JSON,
+        "parquet" => ConfigFileType::PARQUET,
+        _ => return Vec::new(),
+    });
+    options.entries().iter().filter_map(|entry| Some(entry.key.strip_prefix("format.")?.to_owned())).collect()
 }

@@ -1,0 +1,4 @@
+//! COPY to files.
+
+pub mod spelling;
+pub mod target;

@@ -1,0 +1,95 @@
+//! EXPLAIN: what a statement would do, and how.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::logical_expr::{DmlStatement, LogicalPlan, WriteOp};
+use datafusion::physical_plan::displayable;
+use datafusion::sql::parser::Statement;
+
+use super::{Answer, Session, one};
+use crate::engine::pushdown::divide;
+use crate::engine::settings::Settings;
+use crate::engine::verb;
+use crate::error::{Error, Kind, Result};
+use crate::progress::Silent;
+use crate::repo::Associate;
+use crate::repo::change::{Line, Outcome};
+
+impl Session {
+    /// What a statement would do: the changes of its verbs, found without making them, and the plan.
+    pub(super) async fn explain(&self, statement: Statement) -> Result<Answer> {
+        let plan = self.plan(statement).await?;
+        self.check_allowed(&plan).await?;
+        let mut lines = Vec::new();
+        let analyzed = self.context.state().optimize(&plan)?;
+        let mut deeds = verb::deeds(&analyzed)?;
+        if let LogicalPlan::Dml(insert @ DmlStatement { op: WriteOp::Insert(_), .. }) = &plan
+            && insert.table_name.schema() == Some("collection")
+        {
+            let collection = insert.table_name.table().to_owned();
+            let verb = Arc::new(Associate { collection });
+            let access = Arc::clone(&self.world.access);
+            let deed = verb::Deed { function: "associate", verb, access, face: verb::Face::Count };
+            deeds.push((deed, Some(insert.input.as_ref().clone())));
+        }
+        let plain = deeds.is_empty();
+        for (deed, input) in deeds {
+            let rows = match input {
+                // Its input would really run.
+                Some(input) if !verb::deeds(&input)?.is_empty() => {
+                    let said =
+                        format!("{} takes the rows of another verb here, which cannot be explained", deed.function);
+                    return Err(Error::new(Kind::Unsupported, said));
+                }
+                Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
+                None => None,
+            };
+            let report = verb::perform(&deed, rows, true, Arc::new(Silent)).await?;
+            if report.is_empty() {
+                lines.push(("changes", format!("{}: nothing", deed.function)));
+            }
+            for line in report {
+                lines.push(("changes", would(deed.function, &line)));
+            }
+        }
+        lines.push(("logical_plan", analyzed.display_indent().to_string()));
+        if plain && !matches!(plan, LogicalPlan::Dml(_) | LogicalPlan::Ddl(_)) {
+            let physical = self.context.state().create_physical_plan(&plan).await?;
+            let shown = displayable(physical.as_ref()).indent(false).to_string();
+            lines.push(("physical_plan", shown));
+            let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
+            let reasons = match settings.is_none_or(|settings| settings.pushdown) {
+                true => divide(analyzed).await?.reasons,
+                false => vec!["butler.pushdown is off".to_owned()],
+            };
+            for reason in reasons {
+                lines.push(("not_in_database", reason));
+            }
+        }
+        let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("plan_type", DataType::Utf8, false),
+            Field::new("plan", DataType::Utf8, false),
+        ]));
+        let batch = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![text(lines.iter().map(|l| l.0).collect()), text(lines.iter().map(|l| l.1.trim_end()).collect())],
+        )?;
+        Ok(one(batch))
+    }
+}
+
+fn would(function: &str, line: &Line) -> String {
+    let what = match line.outcome {
+        Outcome::Inserted => "would be inserted",
+        Outcome::Updated => "would be updated",
+        Outcome::Exported => "would be exported",
+        Outcome::Removed => "would be removed",
+        Outcome::Existing => "there already",
+        Outcome::Failed => "would fail",
+    };
+    let detail = if line.detail.is_empty() { String::new() } else { format!(" ({})", line.detail) };
+    format!("{function}: {} {}{detail} {what}", line.count, line.thing)
+}
