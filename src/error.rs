@@ -188,14 +188,17 @@ impl From<DataFusionError> for Error {
     /// Our own error comes back whole; others keep their first sentence and their place.
     fn from(error: DataFusionError) -> Self {
         let at = error.diagnostic().and_then(|d| d.span).map(|s| Place { line: s.start.line, column: s.start.column });
-        if let DataFusionError::External(inner) = error.find_root()
-            && let Some(ours) = inner.downcast_ref::<Error>()
-        {
+        let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
+        if let Some(ours) = causes.find_map(|cause| cause.downcast_ref::<Error>()) {
             return ours.repeat().at(at);
         }
         if let DataFusionError::SchemaError(inner, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
         {
+            if let Some(other) = valid_fields.iter().find(|known| known.name == field.name) {
+                let said = format!("no column named '{}'; did you mean '{}'?", field.flat_name(), other.flat_name());
+                return Self::new(Kind::NotFound, said).at(at);
+            }
             let names = || valid_fields.iter().map(|c| c.name.as_str());
             let mut unknown = Self::not_found("column", &field.name, names());
             let slip = |known: &str| strsim::levenshtein(known, &field.name) <= 2;
@@ -206,14 +209,26 @@ impl From<DataFusionError> for Error {
         }
         let root = error.find_root();
         let kind = match root {
-            DataFusionError::Internal(_) => Kind::Bug,
+            DataFusionError::Internal(said) if !said.contains("failed to match any signature") => Kind::Bug,
             DataFusionError::NotImplemented(_) => Kind::Unsupported,
-            DataFusionError::SQL(..) | DataFusionError::Plan(_) | DataFusionError::SchemaError(..) => Kind::Invalid,
+            DataFusionError::Internal(_)
+            | DataFusionError::SQL(..)
+            | DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..) => Kind::Invalid,
             _ => Kind::Failed,
         };
         let message = root.message();
-        let said = message.lines().next().unwrap_or_default();
-        let said = plainer(said);
+        let mut lines = message.lines();
+        let said = match lines.next().unwrap_or_default() {
+            // What is wrong with it stands at the end.
+            "regex parse error:" => {
+                format!(
+                    "no regular expression: {}",
+                    lines.next_back().unwrap_or_default().trim_start_matches("error: ")
+                )
+            }
+            said => plainer(said),
+        };
         Self::new(kind, said).at(at).because(error)
     }
 }
@@ -239,6 +254,9 @@ fn plainer(said: &str) -> String {
     if let Some((value, rest)) = between(said, "Cannot cast string '", "' to value of ") {
         let kind = rest.trim_end_matches(" type");
         return format!("the text '{value}' cannot be read as {kind}");
+    }
+    if let Some((name, _)) = between(said, "Function '", "' failed to match any signature") {
+        return format!("{name} does not take values of this type");
     }
     if let Some((column, _)) = between(said, "While expanding wildcard, column \"", "\" must appear in the GROUP BY") {
         return format!("column '{column}' is neither in GROUP BY nor within an aggregate function");

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
+
+use crate::engine::copy::target::clear;
 
 /// How long an interrupted statement may take to clean up.
 pub const LEAVE: Duration = Duration::from_millis(100);
@@ -19,8 +21,14 @@ pub fn code() -> u8 {
     CODE.load(Ordering::Relaxed)
 }
 
-/// Begins to listen; a Ctrl-C that nobody takes ends the program, or in the shell does nothing. A SIGTERM ends it when
-/// the statement that runs has cleaned up.
+/// Ends the program at once.
+fn leave() -> ! {
+    clear();
+    std::process::exit(code().into())
+}
+
+/// Begins to listen; a Ctrl-C that nobody takes ends the program, or in the shell does nothing. SIGTERM, and SIGHUP where
+/// nohup does not say otherwise, end it when the statement that runs has cleaned up.
 pub fn listen(in_shell: bool) {
     let sender = HEARD.get_or_init(|| channel(1).0);
     std::thread::spawn(move || {
@@ -29,21 +37,22 @@ pub fn listen(in_shell: bool) {
         runtime.block_on(async {
             let Ok(mut signals) = signal(SignalKind::interrupt()) else { return };
             let Ok(mut terminations) = signal(SignalKind::terminate()) else { return };
+            let mut hangups = hears_hangup().then(|| signal(SignalKind::hangup()).ok()).flatten();
             loop {
                 tokio::select! {
                     _ = signals.recv() => {
                         // The one before may wait for a statement that looks at nothing.
                         let is_unheard = !sender.is_empty();
                         if (sender.send(()).is_err() || is_unheard) && !in_shell {
-                            std::process::exit(code().into());
+                            leave();
                         }
                     }
-                    _ = terminations.recv() => {
-                        CODE.store(143, Ordering::Relaxed);
+                    code = ends(&mut terminations, &mut hangups) => {
+                        CODE.store(code, Ordering::Relaxed);
                         if sender.send(()).is_ok() {
                             tokio::time::sleep(2 * LEAVE).await;
                         }
-                        std::process::exit(code().into());
+                        leave();
                     }
                 }
             }
@@ -51,7 +60,28 @@ pub fn listen(in_shell: bool) {
     });
 }
 
-/// Yields the next Ctrl-C, or a SIGTERM.
+/// The code of the next signal that ends the program.
+async fn ends(terminations: &mut Signal, hangups: &mut Option<Signal>) -> u8 {
+    let hangup = async {
+        match hangups {
+            Some(hangups) => hangups.recv().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = terminations.recv() => 143,
+        _ = hangup => 129,
+    }
+}
+
+/// Whether a SIGHUP (signal 1) would be heard, as Linux tells.
+fn hears_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    ignored.is_some_and(|ignored| ignored & 1 == 0)
+}
+
+/// Yields the next Ctrl-C, or another signal that ends the program.
 pub fn interrupts() -> Receiver<()> {
     HEARD.get_or_init(|| channel(1).0).subscribe()
 }

@@ -22,6 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Format;
 use self::runner::Runner;
+use crate::engine::copy::target::clear;
 use crate::error::{Error, Kind};
 
 /// SQL over Rubin Observatory Butler repositories: query, build and export them.
@@ -74,7 +75,7 @@ enum Work {
 }
 
 /// Runs the program; returns its exit code: 0 done, 1 a statement failed, 2 wrong command line, 3 an assertion does
-/// not hold, 4 a database or server is out of reach, 130 interrupted, 143 by SIGTERM.
+/// not hold, 4 a database or server is out of reach, 130 interrupted, 129 and 143 ended by SIGHUP and SIGTERM.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -115,7 +116,9 @@ pub fn main() -> ExitCode {
     });
     // Blocking reads of a cancelled query must not hold the program back.
     runtime.shutdown_background();
-    ExitCode::from(code)
+    clear();
+    // At once, before one that still computes writes on.
+    std::process::exit(code.into())
 }
 
 /// What went wrong, and whether the user has seen it.

@@ -10,7 +10,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::commands;
+use super::commands::{self, Then};
 use super::error_view::{self, Source};
 use super::interrupt::{LEAVE, interrupts};
 use super::output::{Format, Output, Sink};
@@ -106,7 +106,9 @@ impl Runner {
                     self.statement(bound).await.map_err(tell)?;
                 }
                 Piece::Command(line, number) => match commands::run(self, &line).await {
-                    Ok(_) => {}
+                    Ok(Then::Continue) => {}
+                    // As in psql, a script ends here, and who runs it goes on.
+                    Ok(Then::Quit) => return Ok(()),
                     Err(Failed::Untold(error)) => return Err(tell(error.at(Some(Place { line: number, column: 1 })))),
                     Err(told) => return Err(told),
                 },

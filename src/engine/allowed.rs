@@ -51,6 +51,6 @@ pub async fn check(plan: &LogicalPlan, world: &World, catalog: &Catalog, options
             }
             Ok(())
         }
-        _ => target::check(plan, &world.access).await,
+        _ => target::check(plan, &world.access, options).await,
     }
 }

@@ -92,7 +92,7 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
     let (Some(left_is), Some(right_is)) = (kind(left), kind(right)) else { return Ok(()) };
     for (one, other) in [(left, right), (right, left)] {
         check_zone(one, other.0)?;
-        check_id(one.0, other.0)?;
+        check_id(one, other.0)?;
     }
     let ((left, _), (right, _)) = (left, right);
     let differ = match (left_is, right_is) {
@@ -130,16 +130,19 @@ fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Resu
     }
 }
 
-/// Whether an id is written as it is shown; as text, another way to write it is another id.
-fn check_id(id: &Expr, constant: &Expr) -> Result<()> {
+/// Whether an id of the registry is written as it is shown; as text, another way to write it is another id. Columns of
+/// files may hold NULL, and ids in other ways.
+fn check_id((id, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
     match (id, text(constant)) {
-        (Expr::Column(column), Some(text)) if column.name == "dataset_id" => match Uuid::parse_str(text) {
-            Ok(uuid) if uuid.to_string() != text => {
-                let said = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
-                Err(Error::invalid(said).at(place(&[id])).into())
+        (Expr::Column(column), Some(text)) if column.name == "dataset_id" && !id.nullable(schema)? => {
+            match Uuid::parse_str(text) {
+                Ok(uuid) if uuid.to_string() != text => {
+                    let said = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
+                    Err(Error::invalid(said).at(place(&[id])).into())
+                }
+                _ => Ok(()),
             }
-            _ => Ok(()),
-        },
+        }
         _ => Ok(()),
     }
 }

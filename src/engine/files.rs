@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, ArrayRef, StringArray};
+use datafusion::arrow::array::{ArrayRef, StringArray};
 use datafusion::arrow::compute;
-use datafusion::arrow::datatypes::DataType;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::catalog::{CatalogProviderList, DynamicFileCatalog, TableProvider, UrlTableFactory};
-use datafusion::common::Column;
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::listing::helpers::parse_partitions_for_path;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
@@ -16,8 +17,6 @@ use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
-
-use percent_encoding::percent_decode_str;
 
 use super::copy::target::NULLS;
 use super::relation::READERS;
@@ -90,51 +89,84 @@ impl UrlTableFactory for Files {
         let factory = state.get_file_format_factory(format);
         let factory = factory.ok_or_else(|| Error::bug(format!("DataFusion does not know {format}")))?;
         let listing = ListingOptions::new(factory.create(&state, &options)?);
-        let config = ListingTableConfig::new(url)
-            .with_listing_options(listing.with_file_extension(&found[found.len() - end.len() - 1..]));
+        let listing = listing.with_file_extension(&found[found.len() - end.len() - 1..]);
+        let config = ListingTableConfig::new(url.clone()).with_listing_options(listing);
         let config = config.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
         let files = Arc::new(ListingTable::try_new(config)?);
-        let parts: Vec<_> = files.options().table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
-        if parts.is_empty() {
+        let parts = Parts::of(url.clone(), files.options());
+        let all: Vec<ObjectMeta> = match url.get_glob() {
+            None if url.is_collection() => store.list(Some(url.prefix())).try_collect().await?,
+            _ => url.list_all_files(&state, &store, "").await?.try_collect().await?,
+        };
+        if let Some(left) = all.iter().find(|file| parts.values(file).is_none() && parts.is_table(file)) {
+            let said = format!("'{}' would not be read with the others in '{name}'", left.location);
+            return Err(Error::new(Kind::Unsupported, format!("{said}: they differ in place or format")).into());
+        }
+        if parts.names.is_empty() {
             return Ok(Some(files));
         }
-        let found: Vec<ObjectMeta> =
-            files.table_paths()[0].list_all_files(&state, &store, "").await?.try_collect().await?;
-        Ok(Some(Arc::new(parted(files, &parts, &found)?)))
+        Ok(Some(Arc::new(parts.typed(name, files, &all)?)))
     }
 }
 
-/// Files in folders `name=value`, with these values as what all of them are, and without the value of NULL's folder.
-fn parted(files: Arc<ListingTable>, parts: &[String], found: &[ObjectMeta]) -> Result<ViewTable> {
-    let schema = files.schema();
-    let columns = schema.fields().iter().map(|field| {
-        let column = Expr::Column(Column::from_name(field.name()));
-        if !parts.contains(field.name()) {
-            return Ok(column);
-        }
-        let value = nullif(cast(column, DataType::Utf8), lit(NULLS));
-        Ok(cast(value, type_of(&values(field.name(), found))?).alias(field.name()))
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    let plan = LogicalPlanBuilder::scan("files", provider_as_source(files), None)?.project(columns)?.build()?;
-    Ok(ViewTable::new(plan, None))
+/// The folders `name=value` that files of one table lie in.
+struct Parts {
+    url: ListingTableUrl,
+    /// The end of the names of files that are read.
+    end: String,
+    names: Vec<String>,
 }
 
-/// The values of folders `name=value`, but for NULL's.
-fn values(name: &str, found: &[ObjectMeta]) -> BTreeSet<String> {
-    let folders = found.iter().flat_map(|file| file.location.as_ref().split('/'));
-    let values = folders.filter_map(|folder| folder.strip_prefix(name)?.strip_prefix('='));
-    let values = values.map(|value| percent_decode_str(value).decode_utf8_lossy().into_owned());
-    values.filter(|value| value != NULLS).collect()
+impl Parts {
+    fn of(url: ListingTableUrl, options: &ListingOptions) -> Self {
+        let names = options.table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
+        Self { url, end: options.file_extension.clone(), names }
+    }
+
+    /// The values of the folders of a file, if it is one that is read.
+    fn values(&self, file: &ObjectMeta) -> Option<Vec<String>> {
+        let is_read = file.location.as_ref().ends_with(&self.end) && self.url.contains(&file.location, true);
+        let values = parse_partitions_for_path(&self.url, &file.location, self.names.iter().map(String::as_str))?;
+        (is_read && values.len() == self.names.len()).then(|| values.into_iter().map(String::from).collect())
+    }
+
+    /// Whether a file is meant for a table, of whatever format.
+    fn is_table(&self, file: &ObjectMeta) -> bool {
+        let hidden = |mut folders: _| Iterator::any(&mut folders, |name: &str| name.starts_with(['.', '_']));
+        let end = end(file.location.as_ref());
+        let known = FORMATS.iter().chain(&READERS).any(|format| format.0 == end);
+        known && self.url.strip_prefix(&file.location).is_some_and(|folders| !hidden(folders))
+    }
+
+    /// The files, with the values of each folder as what all of them are, and without that of NULL's folder.
+    fn typed(&self, name: &str, files: Arc<ListingTable>, all: &[ObjectMeta]) -> Result<ViewTable> {
+        let schema = files.schema();
+        let values: Vec<_> = all.iter().filter_map(|file| self.values(file)).collect();
+        let columns = schema.fields().iter().map(|field| {
+            let column = Expr::Column(Column::from_name(field.name()));
+            let Some(i) = self.names.iter().position(|part| part == field.name()) else { return Ok(column) };
+            let known = values.iter().map(|values| values[i].as_str()).filter(|value| *value != NULLS);
+            let value = nullif(cast(column, DataType::Utf8), lit(NULLS));
+            Ok(cast(value, type_of(&known.collect())?).alias(field.name()))
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let scan = LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(files), None)?;
+        Ok(ViewTable::new(scan.project(columns)?.build()?, None))
+    }
 }
 
-/// The first type that says all values as they are written.
-fn type_of(values: &BTreeSet<String>) -> Result<DataType> {
+/// The first type that says all values as they are written. Letters are no number, though NaN could be.
+fn type_of(values: &BTreeSet<&str>) -> Result<DataType> {
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(values));
-    for kind in [DataType::Int64, DataType::Float64, DataType::Boolean, DataType::Date32] {
-        if compute::cast(&compute::cast(&texts, &kind)?, &DataType::Utf8)?.as_ref() == texts.as_ref()
-            && !texts.is_empty()
-        {
+    let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
+    let has_letters = values.iter().any(|value| value.contains(char::is_alphabetic));
+    let mut kinds = vec![DataType::Boolean, DataType::Date32, time];
+    if !has_letters {
+        kinds.splice(..0, [DataType::Int64, DataType::Float64]);
+    }
+    for kind in kinds {
+        let same = compute::cast(&compute::cast(&texts, &kind)?, &DataType::Utf8)?;
+        if same.as_ref() == texts.as_ref() && !values.is_empty() {
             return Ok(kind);
         }
     }

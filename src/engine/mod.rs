@@ -6,6 +6,7 @@ pub mod arguments;
 mod catalog;
 mod comparable;
 pub mod copy;
+mod durations;
 mod files;
 pub mod functions;
 mod planner;

@@ -100,7 +100,10 @@ impl Visitor for Refused {
 
 /// One without a condition pairs all; the column that a RIGHT or FULL JOIN merges is that of the left side.
 fn join(join: &ast::Join) -> ControlFlow<&'static str> {
-    use JoinOperator::{FullOuter, Inner, Join, Left, LeftOuter, Right, RightOuter};
+    use JoinOperator::{
+        Anti, FullOuter, Inner, Join, Left, LeftAnti, LeftOuter, LeftSemi, Right, RightAnti, RightOuter, RightSemi,
+        Semi, StraightJoin,
+    };
     match &join.join_operator {
         Join(JoinConstraint::None)
         | Inner(JoinConstraint::None)
@@ -108,7 +111,14 @@ fn join(join: &ast::Join) -> ControlFlow<&'static str> {
         | LeftOuter(JoinConstraint::None)
         | Right(JoinConstraint::None)
         | RightOuter(JoinConstraint::None)
-        | FullOuter(JoinConstraint::None) => {
+        | FullOuter(JoinConstraint::None)
+        | Semi(JoinConstraint::None)
+        | LeftSemi(JoinConstraint::None)
+        | RightSemi(JoinConstraint::None)
+        | Anti(JoinConstraint::None)
+        | LeftAnti(JoinConstraint::None)
+        | RightAnti(JoinConstraint::None)
+        | StraightJoin(JoinConstraint::None) => {
             ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN pairs all rows with all")
         }
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)

@@ -13,7 +13,7 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -28,7 +28,7 @@ use crate::registry::conn::Conn;
 use crate::registry::rows::Gather;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 
-/// Rows per batch of a scan whose rows are all held: few have more, and texts of 4 KiB each still go into one column.
+/// Rows per batch of a scan whose rows are all held: few have more.
 pub const HELD: usize = 1 << 19;
 
 /// A table of a registry, or a query that stands for one.
@@ -184,7 +184,9 @@ impl RegistryScan {
 
     /// A query whose columns come as these.
     pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
-        let properties = single_partition(arrow_schema(&columns));
+        // Its rows come through a channel, which gives others their turn.
+        let properties = single_partition(arrow_schema(&columns)).as_ref().clone();
+        let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
         Self { conn, sql, columns, estimate, is_held: false, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
 
@@ -218,7 +220,8 @@ pub fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
 
 impl DisplayAs for RegistryScan {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RegistryScan: {}", self.sql)
+        let held = if self.is_held { ", held" } else { "" };
+        write!(f, "RegistryScan{held}: {}", self.sql)
     }
 }
 

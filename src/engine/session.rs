@@ -11,15 +11,15 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogPro
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
+use datafusion::sql::sqlparser::ast::{Expr, ObjectNamePart, Spanned, visit_relations};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::aggregate::{self, AggregateFace};
@@ -27,13 +27,14 @@ use super::arguments::Does;
 use super::catalog::Catalog;
 use super::comparable::Comparable;
 use super::copy::target::Target;
+use super::durations::Durations;
 use super::files::{is_file_name, with_files};
 use super::planner::Planner;
 use super::relation::Functions;
 use super::scan::HELD;
 use super::settings::Settings;
 use super::sky::OneIsTrue;
-use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
+use super::statement::{Assertion, Parsed, at, is_blank, parse, tokenize};
 use super::stores::Stores;
 use super::tables::VIEWS;
 use super::verb::Link;
@@ -113,13 +114,14 @@ impl Session {
         let mut rules = Analyzer::new().rules;
         rules.insert(0, Arc::new(Comparable));
         rules.push(Arc::new(AggregateFace(Arc::clone(&world.access))));
-        let state = builder
+        let mut state = builder
             .with_catalog_list(with_files(Arc::new(catalogs), &world))
             .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(Planner))
             .with_analyzer_rules(rules)
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
             .build();
+        state.register_function_rewrite(Arc::new(Durations))?;
         let context = SessionContext::new_with_state(state);
         let state = context.state_weak_ref();
         world.attach(move || state.upgrade().map(|s| s.read().clone()));
@@ -188,6 +190,7 @@ impl Session {
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+        self.check_capitals(&statement)?;
         let state = self.context.state();
         let error = match state.statement_to_plan(statement.clone()).await {
             Ok(plan) => return Ok(plan),
@@ -210,6 +213,24 @@ impl Session {
             error
         };
         Err(locate(error, &statement))
+    }
+
+    /// Refuses the name of a dataset type without its quotes where in small letters it names a dimension: `skyMap`.
+    fn check_capitals(&self, statement: &Statement) -> Result<()> {
+        let (Ok(known), Statement::Statement(ast)) = (self.world.snapshot(), statement) else { return Ok(()) };
+        let mut meant = Ok(());
+        let _ = visit_relations(ast, |name| {
+            let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return ControlFlow::Continue(()) };
+            let (written, read) = (&ident.value, ident.value.to_lowercase());
+            let is_type = *written != read && known.types.iter().any(|t| t.dataset_type.name == *written);
+            if ident.quote_style.is_some() || !is_type || known.repo.registry.universe.element(&read).is_err() {
+                return ControlFlow::Continue(());
+            }
+            let said = format!("{written} without quotes is dimension '{read}'; the dataset type is \"{written}\"");
+            meant = Err(Error::invalid(said).at(Some(at(ident.span.start))));
+            ControlFlow::Break(())
+        });
+        meant
     }
 
     /// The view that has a column which an element in the statement has not: `exposures` of `exposure`.
@@ -304,6 +325,9 @@ fn unknown_function(name: &str, state: &SessionState) -> Error {
         return Error::invalid(format!("{name} yields rows, not a value: CALL {name}(…), or SELECT … FROM {name}(…)"));
     }
     let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
+    if state.window_functions().contains_key(name) {
+        return Error::invalid(format!("{name} counts over rows in an order: {name}(…) OVER (ORDER BY …)"));
+    }
     Error::not_found("function", name, names.chain(state.window_functions().keys()).map(String::as_str))
 }
 

@@ -105,7 +105,9 @@ impl World {
             return Error::not_found("schema", schema, catalog.schema_names().iter().map(String::as_str));
         };
         if schema == "public" && is_file_name(name) {
-            return Error::new(Kind::NotFound, format!("there is no file '{name}'"));
+            let folders = name.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(['*', '?', '[']));
+            let why = if folders { "; only the last part of a name may be a pattern" } else { "" };
+            return Error::new(Kind::NotFound, format!("there is no file '{name}'{why}"));
         }
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();

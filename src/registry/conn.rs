@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
+use tokio::sync::mpsc::Receiver;
+use tokio::task::JoinHandle;
 
 use super::dialect::Dialect;
 use super::postgres::decoded;
@@ -208,17 +210,25 @@ impl Conn {
     }
 }
 
+/// What a task sends; that it broke off is told, not taken for the end.
+fn sent(receiver: Receiver<Result<RecordBatch>>, task: JoinHandle<()>) -> impl Stream<Item = Result<RecordBatch>> {
+    let batches = stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) });
+    let lost = async { task.await.err().map(|e| Err(Error::bug(format!("reading the registry broke off: {e}")))) };
+    batches.chain(stream::once(lost).filter_map(std::future::ready))
+}
+
 fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let runtime = tokio::runtime::Handle::current();
-        tokio::task::spawn_blocking(move || {
+        let task = tokio::task::spawn_blocking(move || {
             let work = || -> Result<()> {
                 let mut conn = runtime.block_on(pool.acquire())?;
                 let mut handle = runtime.block_on(conn.lock_handle())?;
                 // A query nobody waits for any more ends, also while it finds no row.
-                let listener = sender.clone();
-                handle.set_progress_handler(STEPS, move || !listener.is_closed());
+                let listener = sender.downgrade();
+                handle
+                    .set_progress_handler(STEPS, move || listener.upgrade().is_some_and(|sender| !sender.is_closed()));
                 let done =
                     sqlite::read(&mut handle, &sql, gather, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
                 handle.remove_progress_handler();
@@ -229,15 +239,15 @@ fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
                 let _ = sender.blocking_send(Err(error));
             }
         });
-        futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })
+        sent(receiver, task)
     };
-    futures::stream::once(start).flatten().boxed()
+    stream::once(start).flatten().boxed()
 }
 
 fn query_postgres(pool: PgPool, sql: String, gather: Gather) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             let mut conn = match pool.acquire().await {
                 Ok(conn) => conn,
                 Err(error) => return drop(sender.send(Err(error.into())).await),
@@ -267,7 +277,7 @@ fn query_postgres(pool: PgPool, sql: String, gather: Gather) -> Batches {
                 }
             }
         });
-        futures::stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) })
+        sent(receiver, task)
     };
-    futures::stream::once(start).flatten().boxed()
+    stream::once(start).flatten().boxed()
 }

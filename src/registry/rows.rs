@@ -19,6 +19,12 @@ use crate::model::time;
 /// Rows per batch of a scan.
 const BATCH: usize = 8192;
 
+/// A column of Arrow holds 2 GiB of texts or bytes; from this length on a batch is full.
+const LONG: usize = 1 << 30;
+
+/// After so many rows it is looked at.
+const LOOK: usize = 256;
+
 /// Gathers cells of a scan into a batch.
 pub struct Gather {
     schema: SchemaRef,
@@ -72,7 +78,7 @@ impl Gather {
 
     /// Whether a batch should be taken now.
     pub fn is_full(&self) -> bool {
-        self.rows >= self.full
+        self.rows >= self.full || self.rows.is_multiple_of(LOOK) && self.columns.iter().any(Cell::is_long)
     }
 
     /// What was gathered, as a batch.
@@ -112,6 +118,14 @@ impl Builder {
 }
 
 impl Cell {
+    fn is_long(&self) -> bool {
+        match &self.builder {
+            Builder::Text(texts) => texts.values_slice().len() > LONG,
+            Builder::Bytes(bytes) => bytes.values_slice().len() > LONG,
+            _ => false,
+        }
+    }
+
     /// What the column holds.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -128,13 +128,30 @@ fn files_hold_what_was_copied() {
     let one = rows(&format!("SELECT detector FROM '{folder}' WHERE part = 2 OR part IS NULL ORDER BY 1"));
     assert_eq!(one.ok(), "detector\n0\n2\n");
     let folder = home.at("kinds/");
-    let kinds = "DATE '2024-10-24' AS day, true AS truth, 0.5 AS half, 'a/b c=d%' AS text, '007' AS zeros";
-    let by = "(FORMAT parquet, PARTITION_BY (day, truth, half, text, zeros))";
+    let kinds = "DATE '2024-10-24' AS day, true AS truth, 0.5 AS half, TIMESTAMP '2024-10-24 19:00:00' AS time, 'a/b c=d%' AS text, '007' AS zeros";
+    let by = "(FORMAT parquet, PARTITION_BY (day, truth, half, time, text, zeros))";
     rows(&format!("COPY (SELECT 1 AS n, {kinds}) TO '{folder}' {by}")).ok();
     let read = rows(&format!("SELECT *, arrow_typeof(day) AS day_is, arrow_typeof(zeros) AS zeros_is FROM '{folder}'"));
-    assert_eq!(read.ok().lines().nth(1), Some("1,2024-10-24,true,0.5,a/b c=d%,007,Date32,Utf8"));
+    assert_eq!(read.ok().lines().nth(1), Some("1,2024-10-24,true,0.5,2024-10-24T19:00:00,a/b c=d%,007,Date32,Utf8"));
+    let named = rows("COPY (SELECT 1 AS \"Part\", 2 AS n) TO 'x' (FORMAT csv, PARTITION_BY Part)");
+    assert!(named.code == 1 && named.err.contains("no column named 'part'"), "{}", named.err);
+    let quoted = home.at("quoted");
+    rows(&format!("COPY (SELECT 1 AS \"Part\", 2 AS n) TO '{quoted}' (FORMAT csv, PARTITION_BY (\"Part\"))")).ok();
+    assert!(Path::new(&format!("{quoted}/Part=1")).is_dir());
+    let kept = format!(
+        "COPY detector TO '{quoted}/y' (FORMAT csv, PARTITION_BY (detector), execution.keep_partition_by_columns true)"
+    );
+    let kept = rows(&kept.replace(
+        "(FORMAT csv, PARTITION_BY (detector), execution",
+        "STORED AS csv PARTITIONED BY (detector) OPTIONS (execution",
+    ));
+    assert!(kept.code == 1 && kept.err.contains("keep_partition_by_columns is not understood"), "{}", kept.err);
     let again = rows(&parted);
     assert!(again.code == 1 && again.err.contains("is not empty; COPY would add to what is there"), "{}", again.err);
+    std::fs::write(format!("{folder}/zz.PARQUET"), "").expect("written");
+    std::fs::write(format!("{folder}/.hidden.csv"), "").expect("written");
+    let left = rows(&format!("SELECT * FROM '{folder}'"));
+    assert!(left.code == 1 && left.err.contains("zz.PARQUET' would not be read with the others"), "{}", left.err);
     let external = format!("CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '{}/new/'", home.repo());
     let insert = with(&home, &["-c", &external, "-c", "INSERT INTO t VALUES (1)"]);
     assert!(insert.code == 1 && insert.err.contains("lies in the repository, which verbs change"), "{}", insert.err);
@@ -183,7 +200,7 @@ fn variables_are_values_and_tokens() {
 #[test]
 fn scripts_stop_at_the_first_error_with_its_place() {
     let home = home();
-    std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n").expect("written");
+    std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n\\q\nSELECT 33;\n").expect("written");
     std::fs::write(
         home.at("outer.sql"),
         "\\echo hello\n\\i inner.sql\nSELECT 2;\nSELECT *\n FROM nowhere;\nSELECT 3;\n",
@@ -327,19 +344,59 @@ fn ctrl_c_stops_the_program_with_its_code() {
 #[test]
 fn a_copy_that_is_ended_leaves_nothing() {
     let home = home();
-    let copy = "COPY (SELECT a.value AS n, a.value % 3 AS part FROM generate_series(1, 1000000000000) a)";
-    for (signal, code) in [("-TERM", 143), ("-INT", 130)] {
-        for to in [format!("'{}'", home.at("new/x.csv")), format!("'{}' (PARTITION_BY part)", home.at("new/x.parquet"))]
-        {
+    std::fs::create_dir(home.at("empty")).expect("made");
+    // Each value of part a file, so that there is always one more to be made.
+    let copy = "COPY (SELECT a.value AS n, a.value AS part FROM generate_series(1, 1000000000000) a)";
+    for (signal, code) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
+        for (folder, to) in [
+            ("new", format!("'{}'", home.at("new/x.csv"))),
+            ("new", format!("'{}' (FORMAT csv, PARTITION_BY part)", home.at("new/x"))),
+            ("empty", format!("'{}' (FORMAT csv, PARTITION_BY part)", home.at("empty"))),
+        ] {
             let mut command = program();
             let mut child = command.arg(home.repo()).args(["-c", &format!("{copy} TO {to}")]).spawn().expect("starts");
             std::thread::sleep(std::time::Duration::from_millis(1000));
-            let begun = std::fs::read_dir(home.at("new")).expect("a folder").count();
+            let begun = std::fs::read_dir(home.at(folder)).expect("a folder").count();
             run(Command::new("kill").args([signal, &child.id().to_string()])).ok();
             assert_eq!((begun > 0, child.wait().expect("an end").code()), (true, Some(code)), "{to}");
             assert!(!Path::new(&home.at("new")).exists(), "{signal} {to}");
+            assert_eq!(std::fs::read_dir(home.at("empty")).expect("kept").count(), 0, "{signal} {to}");
         }
     }
+}
+
+#[test]
+fn a_copy_keeps_who_may_read_and_tells_why_it_cannot_write() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = home();
+    let copy = |to: &str| {
+        with(
+            &home,
+            &["-c", &format!("COPY (SELECT a.detector FROM detector a, detector b, detector c, detector d) TO {to}")],
+        )
+    };
+    let file = home.at("private.csv");
+    std::fs::write(&file, "").expect("written");
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).expect("changed");
+    copy(&format!("'{file}'")).ok();
+    assert_eq!(std::fs::metadata(&file).expect("written").permissions().mode() & 0o777, 0o600);
+    std::os::unix::fs::symlink(home.at("nowhere.csv"), home.at("link.csv")).expect("a link");
+    for (to, said) in [
+        (format!("'{}'", home.at("link.csv")), "is a link to what is not there"),
+        (format!("'{file}/x.csv'"), "not a directory"),
+        (format!("'{file}' (FORMAT csv, PARTITION_BY detector)"), "one column at least must be in the files"),
+    ] {
+        let ran = copy(&to);
+        assert!(ran.code == 1 && ran.err.contains(said), "{to}: {}", ran.err);
+    }
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 8; exec \"$0\" {} -c \"COPY (SELECT a.* FROM detector a, detector b, detector c) TO '{}'\"",
+        home.repo(),
+        home.at("large.csv")
+    );
+    let ran = run(Command::new("sh").args(["-c", &limited]).arg(env!("CARGO_BIN_EXE_butlersql")));
+    assert!(ran.code == 1 && ran.err.contains("large.csv' could not be written to its end"), "{}", ran.err);
+    assert!(!Path::new(&home.at("large.csv")).exists());
 }
 
 #[test]

@@ -15,7 +15,8 @@ fn home() -> Home {
 fn slips_of_the_pen() {
     let home = home();
     home.sql(
-        "CALL register_collection('tag', 'TAGGED'); CALL register_dataset_type('bias', 'ExposureF', ['detector'])",
+        "CALL register_collection('tag', 'TAGGED'); CALL register_dataset_type('bias', 'ExposureF', ['detector']);
+         CALL register_dataset_type('skyMap', 'SkyMap', ['skymap'])",
     )
     .ok();
     for (sql, said, place) in [
@@ -113,6 +114,21 @@ fn slips_of_the_pen() {
         ("SELECT * FROM exposure JOIN visit", "a JOIN needs ON or USING; CROSS JOIN pairs all rows with all", "1:1"),
         ("COPY exposure TO 'x.csv' (HEADERS off)", "no option named 'headers'; did you mean 'has_header'?", "1:1"),
         ("COPY exposure TO 'x.csv.gz' (FORMAT csv)", "'x.csv.gz' would not be compressed", "1:"),
+        ("SELECT * FROM skyMap", "skyMap without quotes is dimension 'skymap'; the dataset type is \"skyMap\"", "1:15"),
+        ("SELECT x.exposure FROM exposure e", "no column named 'x.exposure'; did you mean 'e.exposure'?", "1:8"),
+        ("SELECT row_number() FROM exposure", "row_number counts over rows in an order: row_number(…) OVER", "1:8"),
+        ("SELECT * FROM exposure WHERE obs_id ~ '('", "no regular expression: unclosed group", "1:1"),
+        ("SELECT avg(timespan_begin) FROM exposure", "avg does not take values of this type", "1:"),
+        (
+            "SELECT extract(millisecond FROM timespan_end - timespan_begin) FROM exposure",
+            "'MILLISECOND' of a length of time is not understood; epoch is its seconds",
+            "1:1",
+        ),
+        (
+            "COPY (SELECT day_obs FROM exposure) TO 'x' (FORMAT parquet, PARTITION_BY day_obs)",
+            "one column at least must be in the files",
+            "1:1",
+        ),
         ("SELECT * FROM visit WHERE region = 'abc'", "visit.region is bytes and 'abc' is text", "1:27"),
         (
             "INSERT INTO exposure SELECT * FROM exposure",

@@ -161,14 +161,21 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
     }
     let known = known_options(format);
     for (name, _) in &mut copy.options {
-        *name = name.to_lowercase();
+        let written = name.to_lowercase();
+        written.clone_into(name);
         if let Some(known) = OPTIONS.iter().find(|option| option.0 == *name) {
             known.1.clone_into(name);
         }
         let named = name.strip_prefix("format.").unwrap_or(name);
         if !known.is_empty() && !named.contains(['.', ':']) && !known.iter().any(|option| option == named) {
-            return Err(Error::not_found("option", named, known.iter().map(String::as_str)));
+            return Err(Error::not_found("option", &written, known.iter().map(String::as_str)));
         }
+    }
+    for column in &mut copy.partitioned_by {
+        *column = match column.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => column.to_lowercase(),
+        };
     }
     if *word == "tsv" {
         // Of two the last counts.

@@ -3,12 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use datafusion::arrow::datatypes::{DataType, Schema};
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::config::ConfigOptions;
 use datafusion::datasource::listing::ListingTableUrl;
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
@@ -17,7 +19,6 @@ use datafusion::logical_expr::dml::CopyTo;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
-use tempfile::TempDir;
 
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Access, Repo};
@@ -30,7 +31,7 @@ pub const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
 ///
 /// # Errors
 /// One that writes into the repository, or what is no file, or columns that a file holds once.
-pub async fn check(plan: &LogicalPlan, access: &Access) -> Result<()> {
+pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions) -> Result<()> {
     let mut copies = Vec::new();
     plan.apply(|node| {
         if let LogicalPlan::Copy(copy) = node {
@@ -43,6 +44,13 @@ pub async fn check(plan: &LogicalPlan, access: &Access) -> Result<()> {
             check_names(copy.input.schema().inner())?;
         }
         let url = &copy.output_url;
+        let keeps = || copy.options.get("execution.keep_partition_by_columns").is_some_and(|value| value != "false");
+        if !copy.partition_by.is_empty() && (options.execution.keep_partition_by_columns || keeps()) {
+            return Err(Error::new(Kind::Unsupported, "keep_partition_by_columns is not understood"));
+        }
+        if copy.partition_by.len() == copy.input.schema().fields().len() {
+            return Err(Error::invalid("one column at least must be in the files, not in PARTITIONED BY"));
+        }
         if url.contains(['*', '?', '[']) {
             return Err(Error::invalid(format!("'{url}' is a pattern; the name of what is written has no *, ? or [")));
         }
@@ -87,21 +95,43 @@ pub fn check_names(schema: &Schema) -> Result<()> {
     }
 }
 
-/// What a COPY writes: a local file or a new folder takes its place when it is whole.
+/// What a COPY writes: a local file or folder takes its place when it is whole.
 pub struct Target {
     url: String,
     beside: Option<Beside>,
 }
 
-/// What is written beside its place.
+/// What is written beside its place, or in the empty folder that is its place.
 struct Beside {
     place: PathBuf,
     /// Where it is written.
     whole: PathBuf,
     /// The folder around it, for its writers may leave more.
-    partial: TempDir,
-    /// Folders made for it, innermost first.
-    made: Vec<PathBuf>,
+    partial: PathBuf,
+}
+
+/// Folders that are written in, each with those that were made for it, innermost first.
+static BEGUN: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
+
+/// Removes all that is not whole, before the program ends: a COPY that was interrupted may still compute.
+pub fn clear() {
+    begun().drain(..).for_each(remove);
+}
+
+fn begun() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
+    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
+    // A writer that still computes finds a file in its place, in which it can make none.
+    let gone = partial.with_extension("gone");
+    if std::fs::rename(&partial, &gone).is_ok() {
+        let _ = File::create_new(&partial);
+        let _ = std::fs::remove_dir_all(gone);
+        let _ = std::fs::remove_file(partial);
+    }
+    // If all went well, they are not empty.
+    made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
 }
 
 impl Target {
@@ -118,27 +148,37 @@ impl Target {
         };
         name_nulls(copy)?;
         let mut target = Self { url: copy.output_url.clone(), beside: None };
-        // A folder that is there may be one that nothing can replace.
-        let place = local(&copy.output_url)?.map(|path| real(&path)).filter(|path| !path.is_dir());
-        let Some(place) = place else { return Ok(Some(target)) };
-        let Some(folder) = place.parent() else { return Ok(Some(target)) };
-        let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
-        // DataFusion would not tell why it cannot.
-        let unwritten = |e| unwritten(&copy.output_url, e);
-        std::fs::create_dir_all(folder).map_err(unwritten)?;
-        let partial = tempfile::Builder::new().prefix(".").suffix(".partial").tempdir_in(folder).map_err(unwritten)?;
-        // To a name without an end DataFusion would write a folder.
-        let whole = partial.path().join("copy.whole");
-        let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else { return Ok(Some(target)) };
-        let is_file = copy.partition_by.is_empty() && !copy.output_url.ends_with('/');
-        let begun = match is_file {
-            true => File::create_new(&whole).map(drop),
-            false if place.exists() => Err(std::io::ErrorKind::NotADirectory.into()),
-            false => std::fs::create_dir(&whole),
+        let Some(place) = local(&target.url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
+        let is_file = copy.partition_by.is_empty() && !target.url.ends_with('/') && !place.is_dir();
+        if place.is_symlink() {
+            return Err(Error::invalid(format!("'{}' is a link to what is not there", target.url)));
+        }
+        if !is_file && place.is_file() {
+            return Err(target.unwritten(&ErrorKind::NotADirectory.into()));
+        }
+        // Of an empty folder that is there nothing is known of the folder around it.
+        let Some(folder) = (if place.is_dir() { Some(place.as_path()) } else { place.parent() }) else {
+            return Ok(Some(target));
         };
-        begun.map_err(unwritten)?;
+        if folder.exists() && !folder.is_dir() {
+            return Err(target.unwritten(&ErrorKind::NotADirectory.into()));
+        }
+        let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+        let partial = std::fs::create_dir_all(folder)
+            .and_then(|()| tempfile::Builder::new().prefix(".").suffix(".partial").tempdir_in(folder));
+        // DataFusion would not tell why it cannot.
+        let partial = partial.map_err(|e| target.unwritten(&e))?.keep();
+        begun().push((partial.clone(), made));
+        // To a name without an end DataFusion would write a folder.
+        let whole = partial.join("copy.whole");
+        let made = if is_file { File::create_new(&whole).map(drop) } else { std::fs::create_dir(&whole) };
+        target.beside = Some(Beside { place, whole: whole.clone(), partial });
+        made.map_err(|e| target.unwritten(&e))?;
+        let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
+            let said = format!("'{}' cannot be written: *, ? or [ is in the name of a folder around it", target.url);
+            return Err(Error::invalid(said));
+        };
         copy.output_url = if is_file { url.to_owned() } else { format!("{url}/") };
-        target.beside = Some(Beside { place, whole, partial, made });
         Ok(Some(target))
     }
 
@@ -148,10 +188,7 @@ impl Target {
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));
             Some(answer.and_then(|batch| match &self.beside {
-                Some(Beside { whole, place, .. }) => {
-                    let placed = std::fs::rename(whole, place).map(|()| batch);
-                    placed.map_err(|e| unwritten(&self.url, e).into())
-                }
+                Some(beside) => beside.take_place().map(|()| batch).map_err(|e| self.unwritten(&e).into()),
                 None => Ok(batch),
             }))
         };
@@ -169,15 +206,39 @@ impl Target {
             _ => error,
         }
     }
+
+    /// Without the names of hidden files.
+    fn unwritten(&self, error: &std::io::Error) -> Error {
+        Error::from(std::io::Error::from(error.kind())).context(format_args!("'{}' cannot be written", self.url))
+    }
+}
+
+impl Beside {
+    fn take_place(&self) -> std::io::Result<()> {
+        if !self.place.is_dir() {
+            if let Ok(old) = self.place.metadata() {
+                std::fs::set_permissions(&self.whole, old.permissions())?;
+            }
+            return std::fs::rename(&self.whole, &self.place);
+        }
+        // Another may have written there meanwhile.
+        let others = std::fs::read_dir(&self.place)?.flatten().any(|entry| entry.path() != self.partial);
+        if others || !self.partial.starts_with(&self.place) {
+            return Err(ErrorKind::DirectoryNotEmpty.into());
+        }
+        for entry in std::fs::read_dir(&self.whole)? {
+            let entry = entry?;
+            std::fs::rename(entry.path(), self.place.join(entry.file_name()))?;
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Target {
     fn drop(&mut self) {
-        if let Some(Beside { partial, made, .. }) = self.beside.take() {
-            let _ = partial.close();
-            // If all went well, they are not empty.
-            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
-        }
+        let Some(Beside { partial, .. }) = &self.beside else { return };
+        let own = begun().extract_if(.., |begun| begun.0 == *partial).next();
+        own.into_iter().for_each(remove);
     }
 }
 
@@ -195,10 +256,6 @@ fn name_nulls(copy: &mut CopyTo) -> Result<()> {
     });
     copy.input = Arc::new(LogicalPlanBuilder::from(copy.input.as_ref().clone()).project(named)?.build()?);
     Ok(())
-}
-
-fn unwritten(url: &str, error: std::io::Error) -> Error {
-    Error::from(error).context(format_args!("'{url}' cannot be written"))
 }
 
 /// The path that DataFusion takes a target for, if it is local.
