@@ -5,17 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::error::Result;
 use datafusion::execution::context::QueryPlanner;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
-use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
-use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
 use super::pushdown::{Pushed, divide};
-use super::scan::RegistryScan;
 use super::settings::Settings;
 use super::verb::{Cell, DeedExec, DeedNode};
 
@@ -32,18 +29,8 @@ impl QueryPlanner for Planner {
             false => plan,
         };
         let cells = Arc::new(Cells::default());
-        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![cells]);
-        Ok(planner.create_physical_plan(divided, session).await?.transform_up(hold)?.data)
+        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(divided, session).await
     }
-}
-
-/// Has the side of a join that is held read as one batch.
-fn hold(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>> {
-    let join = plan.downcast_ref::<HashJoinExec>().filter(|join| *join.partition_mode() == PartitionMode::CollectLeft);
-    let Some(join) = join else { return Ok(Transformed::no(plan)) };
-    let Some(scan) = join.left().downcast_ref::<RegistryScan>() else { return Ok(Transformed::no(plan)) };
-    let sides: Vec<Arc<dyn ExecutionPlan>> = vec![Arc::new(scan.held()), Arc::clone(join.right())];
-    Ok(Transformed::yes(plan.replace_children(sides, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep))?))
 }
 
 #[derive(Default)]

@@ -13,7 +13,7 @@ use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType, SchedulingType};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -25,11 +25,7 @@ use futures::StreamExt;
 use super::pushdown::predicate;
 use crate::error::Error;
 use crate::registry::conn::Conn;
-use crate::registry::rows::Gather;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
-
-/// Rows per batch of a scan whose rows are all held: few have more.
-pub const HELD: usize = 1 << 19;
 
 /// A table of a registry, or a query that stands for one.
 #[derive(Debug, Clone)]
@@ -166,7 +162,6 @@ pub struct RegistryScan {
     sql: String,
     columns: Vec<Scanned>,
     estimate: Estimate,
-    is_held: bool,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
 }
@@ -184,16 +179,8 @@ impl RegistryScan {
 
     /// A query whose columns come as these.
     pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
-        // Its rows come through a channel, which gives others their turn.
-        let properties = single_partition(arrow_schema(&columns)).as_ref().clone();
-        let properties = Arc::new(properties.with_scheduling_type(SchedulingType::Cooperative));
-        Self { conn, sql, columns, estimate, is_held: false, metrics: ExecutionPlanMetricsSet::new(), properties }
-    }
-
-    /// The same, for who holds all rows until the last has come: as one batch they need not be copied together.
-    #[must_use]
-    pub fn held(&self) -> Self {
-        Self { is_held: true, ..self.clone() }
+        let properties = single_partition(arrow_schema(&columns));
+        Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
 
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
@@ -220,8 +207,7 @@ pub fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
 
 impl DisplayAs for RegistryScan {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let held = if self.is_held { ", held" } else { "" };
-        write!(f, "RegistryScan{held}: {}", self.sql)
+        write!(f, "RegistryScan: {}", self.sql)
     }
 }
 
@@ -278,13 +264,11 @@ impl ExecutionPlan for RegistryScan {
             rows.add(batch.as_ref().map_or(0, RecordBatch::num_rows));
         };
         if !self.columns.is_empty() {
-            let gather = Gather::new(&self.columns);
-            let gather = if self.is_held { gather.by(HELD) } else { gather };
-            let batches = self.conn.gathered(self.sql.clone(), gather).inspect(counted);
+            let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(counted);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
         // Only the number of rows is wanted.
-        let batches = self.conn.query(self.sql.clone(), &[Scanned::plain("one", Kind::Int)]).inspect(counted);
+        let batches = self.conn.query(self.sql.clone(), vec![Scanned::plain("one", Kind::Int)]).inspect(counted);
         let empty = Arc::clone(&schema);
         let counted = batches.map(move |batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));

@@ -31,7 +31,6 @@ use super::durations::Durations;
 use super::files::{is_file_name, with_files};
 use super::planner::Planner;
 use super::relation::Functions;
-use super::scan::HELD;
 use super::settings::Settings;
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Parsed, at, is_blank, parse, tokenize};
@@ -47,6 +46,9 @@ use crate::repo::Access;
 
 /// Rows that are gathered before a part of a Parquet file is written.
 const ROW_GROUP: usize = 128 * 1024;
+
+/// Rows of the smaller side of a join that is not parted among threads.
+const SMALLER: usize = 1 << 20;
 
 /// A SQL session over one repository.
 pub struct Session {
@@ -101,8 +103,8 @@ impl Session {
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
-        // Sides of joins are held as one batch (`scan::held`) up to so many rows.
-        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = HELD;
+        // Parting both sides of a join costs more than one thread that makes the table of the smaller.
+        config.options_mut().optimizer.hash_join_single_partition_threshold_rows = SMALLER;
         // The order of a verb's rows means something.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();

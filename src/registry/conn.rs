@@ -11,7 +11,6 @@ use tokio::task::JoinHandle;
 
 use super::dialect::Dialect;
 use super::postgres::decoded;
-use super::rows::Gather;
 use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
 use super::tx::Tx;
 use super::{ints, sqlite, texts};
@@ -126,16 +125,11 @@ impl Conn {
     }
 
     /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
-    pub fn query(&self, sql: String, columns: &[Scanned]) -> Batches {
-        self.gathered(sql, Gather::new(columns))
-    }
-
-    /// The same, where who gathers the cells tells how many rows a batch has.
-    pub fn gathered(&self, sql: String, gather: Gather) -> Batches {
+    pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
-            Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, gather),
-            Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, gather),
+            Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, columns),
+            Self::Postgres(pool, _) => query_postgres(pool.clone(), sql, columns),
         }
     }
 
@@ -145,7 +139,7 @@ impl Conn {
     /// What the database says.
     pub async fn rows(&self, sql: String, columns: Vec<Scanned>) -> Result<RecordBatch> {
         let schema = arrow_schema(&columns);
-        let batches: Vec<_> = self.query(sql, &columns).try_collect().await?;
+        let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
         Ok(concat_batches(&schema, &batches)?)
     }
 
@@ -217,7 +211,7 @@ fn sent(receiver: Receiver<Result<RecordBatch>>, task: JoinHandle<()>) -> impl S
     batches.chain(stream::once(lost).filter_map(std::future::ready))
 }
 
-fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
+fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let runtime = tokio::runtime::Handle::current();
@@ -230,7 +224,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
                 handle
                     .set_progress_handler(STEPS, move || listener.upgrade().is_some_and(|sender| !sender.is_closed()));
                 let done =
-                    sqlite::read(&mut handle, &sql, gather, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
+                    sqlite::read(&mut handle, &sql, &columns, &mut |batch| sender.blocking_send(Ok(batch)).is_ok());
                 handle.remove_progress_handler();
                 done
             };
@@ -244,7 +238,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, gather: Gather) -> Batches {
     stream::once(start).flatten().boxed()
 }
 
-fn query_postgres(pool: PgPool, sql: String, gather: Gather) -> Batches {
+fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let task = tokio::spawn(async move {
@@ -254,7 +248,7 @@ fn query_postgres(pool: PgPool, sql: String, gather: Gather) -> Batches {
             };
             let work = async {
                 let pieces = conn.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
-                let mut batches = decoded(pieces, gather);
+                let mut batches = decoded(pieces, columns);
                 while let Some(batch) = batches.try_next().await? {
                     if sender.send(Ok(batch)).await.is_err() {
                         return Ok(false);

@@ -7,8 +7,8 @@ use arrow::array::RecordBatch;
 use bytes::{Buf, BytesMut};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::rows::{Cell, Gather, Value, encode_bytes, give};
-use super::schema::{Kind, Table};
+use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
+use super::schema::{Kind, Scanned, Table};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::time;
 
@@ -19,9 +19,9 @@ const EPOCH: i64 = 946_684_800_000_000;
 /// Pieces of a COPY stream as batches.
 pub fn decoded<'a>(
     pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
-    gather: Gather,
+    columns: Vec<Scanned>,
 ) -> BoxStream<'a, Result<RecordBatch>> {
-    let state = (pieces, Some(Decoder::new(gather)));
+    let state = (pieces, Some(Decoder::new(&columns)));
     futures::stream::try_unfold(state, |(mut pieces, decoder)| async move {
         let Some(mut decoder) = decoder else { return Ok(None) };
         match pieces.next().await {
@@ -45,9 +45,9 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For what gathers its cells.
-    pub fn new(gather: Gather) -> Self {
-        Self { gather, rest: BytesMut::new(), begun: false }
+    /// For these columns.
+    pub fn new(columns: &[Scanned]) -> Self {
+        Self { gather: Gather::new(columns), rest: BytesMut::new(), begun: false }
     }
 
     /// Takes the next piece and hands out the batches that are full.
@@ -61,7 +61,7 @@ impl Decoder {
             return Ok(full);
         }
         while self.row()? {
-            if self.gather.is_full() {
+            if self.gather.rows() == BATCH {
                 full.push(self.gather.take()?);
             }
         }
@@ -255,7 +255,7 @@ mod tests {
         let stream = encode(&table, &batch).unwrap();
         let columns: Vec<_> = table.scanned().into_iter().filter(|c| batch.column_by_name(&c.name).is_some()).collect();
         for piece in [1, 7, 1000] {
-            let mut decoder = Decoder::new(Gather::new(&columns));
+            let mut decoder = Decoder::new(&columns);
             for part in stream.chunks(piece) {
                 assert!(decoder.feed(part).unwrap().is_empty());
             }

@@ -17,20 +17,13 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::time;
 
 /// Rows per batch of a scan.
-const BATCH: usize = 8192;
-
-/// A column of Arrow holds 2 GiB of texts or bytes; from this length on a batch is full.
-const LONG: usize = 1 << 30;
-
-/// After so many rows it is looked at.
-const LOOK: usize = 256;
+pub const BATCH: usize = 8192;
 
 /// Gathers cells of a scan into a batch.
 pub struct Gather {
     schema: SchemaRef,
     columns: Vec<Cell>,
     rows: usize,
-    full: usize,
 }
 
 /// The cells of one column.
@@ -52,13 +45,7 @@ impl Gather {
     /// For these columns.
     pub fn new(columns: &[Scanned]) -> Self {
         let cell = |c: &Scanned| Cell { kind: c.kind(), builder: Builder::new(c.kind()) };
-        Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0, full: BATCH }
-    }
-
-    /// The same, with so many rows per batch.
-    #[must_use]
-    pub fn by(self, full: usize) -> Self {
-        Self { full, ..self }
+        Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
     }
 
     /// The columns, to be given one cell each before [`Self::end_row`].
@@ -74,11 +61,6 @@ impl Gather {
     /// Rows gathered since the last batch.
     pub fn rows(&self) -> usize {
         self.rows
-    }
-
-    /// Whether a batch should be taken now.
-    pub fn is_full(&self) -> bool {
-        self.rows >= self.full || self.rows.is_multiple_of(LOOK) && self.columns.iter().any(Cell::is_long)
     }
 
     /// What was gathered, as a batch.
@@ -118,14 +100,6 @@ impl Builder {
 }
 
 impl Cell {
-    fn is_long(&self) -> bool {
-        match &self.builder {
-            Builder::Text(texts) => texts.values_slice().len() > LONG,
-            Builder::Bytes(bytes) => bytes.values_slice().len() > LONG,
-            _ => false,
-        }
-    }
-
     /// What the column holds.
     pub fn kind(&self) -> Kind {
         self.kind

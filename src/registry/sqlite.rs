@@ -11,8 +11,8 @@ use arrow::array::RecordBatch;
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::LockedSqliteHandle;
 
-use super::rows::{Cell, Gather, Value, encode_bytes, give};
-use super::schema::{Kind, Table};
+use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
+use super::schema::{Kind, Scanned, Table};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Runs a query, handing out batches until there are no more rows or `emit` says stop.
@@ -22,16 +22,17 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 pub fn read(
     handle: &mut LockedSqliteHandle<'_>,
     sql: &str,
-    mut gather: Gather,
+    columns: &[Scanned],
     emit: &mut dyn FnMut(RecordBatch) -> bool,
 ) -> Result<()> {
     let mut statement = Statement::prepare(handle, sql)?;
+    let mut gather = Gather::new(columns);
     while statement.step()? {
         for (i, cell) in (0..).zip(gather.cells()) {
             statement.read(i, cell)?;
         }
         gather.end_row();
-        if gather.is_full() && !emit(gather.take()?) {
+        if gather.rows() == BATCH && !emit(gather.take()?) {
             return Ok(());
         }
     }

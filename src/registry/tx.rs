@@ -8,7 +8,6 @@ use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 use super::dialect::Dialect;
 use super::insert::Insert;
 use super::postgres::{decoded, encode};
-use super::rows::Gather;
 use super::schema::{Scanned, Table, arrow_schema};
 use super::sqlite;
 use crate::error::{Error, Kind, Result};
@@ -86,14 +85,14 @@ impl Tx {
         match self {
             Self::Sqlite(tx) => {
                 let mut handle = tx.lock_handle().await?;
-                sqlite::read(&mut handle, &sql, Gather::new(columns), &mut |batch| {
+                sqlite::read(&mut handle, &sql, columns, &mut |batch| {
                     batches.push(batch);
                     true
                 })?;
             }
             Self::Postgres(tx, _) => {
                 let sql = format!("COPY ({sql}) TO STDOUT (FORMAT binary)");
-                batches = decoded(tx.copy_out_raw(&sql).await?, Gather::new(columns)).try_collect().await?;
+                batches = decoded(tx.copy_out_raw(&sql).await?, columns.to_vec()).try_collect().await?;
             }
         }
         Ok(concat_batches(&schema, &batches)?)

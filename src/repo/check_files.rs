@@ -141,8 +141,8 @@ impl Check {
             let text = ColumnKind::Text(None);
             let columns = [("dataset_id", ColumnKind::Uuid), ("dataset_type", text), ("path", text)];
             let numbers = [("file_size", ColumnKind::Int), ("wanted", ColumnKind::Int)];
-            let columns = columns.into_iter().chain(numbers).map(|(name, kind)| Scanned::plain(name, kind));
-            conn.query(sql, &columns.collect::<Vec<_>>())
+            let columns = columns.into_iter().chain(numbers).map(|(name, kind)| Scanned::plain(name, kind)).collect();
+            conn.query(sql, columns)
         } else {
             stream::empty().boxed()
         };

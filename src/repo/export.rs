@@ -119,7 +119,7 @@ impl Export {
             let mut seen = HashSet::new();
             for (from, alias, only) in parts {
                 let (sql, columns) = query(repo, &record, has_files, &from, alias, &only);
-                let mut batches = registry.conn.query(sql, &columns);
+                let mut batches = registry.conn.query(sql, columns);
                 while let Some(batch) = batches.try_next().await? {
                     let ids = texts(&batch, 0);
                     let batch = pick(&batch, ids.into_iter().map(|id| seen.insert(id)))?;

@@ -11,7 +11,7 @@ use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets;
 use crate::registry::layout::tags_table;
-use crate::registry::rows::Gather;
+use crate::registry::rows::{BATCH, Gather};
 use crate::registry::schema::{Kind, Scanned};
 use crate::repo::Repo;
 use crate::repo::arrivals::{Arrivals, Taking};
@@ -90,7 +90,7 @@ impl<'a> Datasets<'a> {
             group.push(id, data_id, file.line)?;
             group.files.push((place.clone(), Arc::clone(&formatter)));
         }
-        if group.gather.is_full() {
+        if group.gather.rows() >= BATCH {
             group.flush(self.repo, self.taking, records).await?;
         }
         Ok(())

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::export_blocks::{region, timespan};
 use crate::format::yaml_nodes::Node;
 use crate::registry::dimensions::table;
-use crate::registry::rows::{Cell, Gather};
+use crate::registry::rows::{BATCH, Cell, Gather};
 use crate::registry::schema::{Kind, Scanned, Table};
 use crate::repo::Repo;
 use crate::repo::change::{Change, Outcome};
@@ -62,7 +62,7 @@ impl<'a> Records<'a> {
         }
         let Some(element) = self.elements.get_mut(name) else { return Ok(()) };
         element.push(name, line, fields)?;
-        if element.gather.is_full() {
+        if element.gather.rows() == BATCH {
             element.flush(name, self.repo, self.refuse_differences).await?;
         }
         Ok(())
