@@ -30,6 +30,10 @@ pub fn pieces(text: &str) -> Result<Vec<Piece>> {
         if line.starts_with('\\') && is_complete(&pending) {
             statements(&pending, first, &mut all)?;
             all.push(Piece::Command(line.trim_end().to_owned(), number));
+            if line.trim_end() == "\\q" {
+                // What follows need not be SQL.
+                return Ok(all);
+            }
             pending.clear();
             first = number + 1;
         } else {

@@ -1,18 +1,21 @@
-//! Parts of a length of time. DataFusion 55 counts those of a Duration (a difference of two times) in 32 bits, and so
-//! loses the fractions of seconds from 2.2 s on; those of an Interval are right, but for parts of seconds.
+//! Parts of a length of time, as in PostgreSQL: days, hours of a day, minutes of an hour, seconds of a minute, and all as
+//! seconds (`epoch`). DataFusion 55 counts those of a Duration (a difference of two times) in 32 bits, and so loses the
+//! fractions of seconds from 2.2 s on, and those of seconds of an Interval altogether.
 
-use datafusion::arrow::compute::kernels::cast_utils::IntervalUnit::{Microsecond, Millisecond, Nanosecond};
-use datafusion::arrow::datatypes::{DataType, IntervalUnit as Interval};
+use datafusion::arrow::compute::kernels::cast_utils::IntervalUnit;
+use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
-use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
 
 use crate::error::{Error, Kind};
 
-/// Has `date_part` and `extract` look at intervals.
+const SECOND: i64 = 1_000_000_000;
+
+/// Has `date_part` and `extract` of lengths of time be right, or refused.
 #[derive(Debug)]
 pub struct Durations;
 
@@ -22,23 +25,41 @@ impl FunctionRewrite for Durations {
     }
 
     fn rewrite(&self, expr: Expr, schema: &DFSchema, _config: &ConfigOptions) -> Result<Transformed<Expr>> {
-        match expr {
-            Expr::ScalarFunction(mut call) if call.name() == "date_part" && call.args.len() == 2 => {
-                let kind = call.args[1].get_type(schema)?;
-                if !matches!(kind, DataType::Duration(_) | DataType::Interval(_)) {
-                    return Ok(Transformed::no(Expr::ScalarFunction(call)));
-                }
-                if let Expr::Literal(ScalarValue::Utf8(Some(part)), _) = &call.args[0]
-                    && let Ok(Millisecond | Microsecond | Nanosecond) = part.parse()
-                {
-                    let said = format!("'{part}' of a length of time is not understood; epoch is its seconds");
-                    return Err(Error::new(Kind::Unsupported, said).into());
-                }
-                let length = cast(call.args.remove(1), DataType::Interval(Interval::MonthDayNano));
-                call.args.push(length);
-                Ok(Transformed::yes(Expr::ScalarFunction(call)))
+        let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+        let ("date_part", [Expr::Literal(ScalarValue::Utf8(Some(part)), _), length]) = (call.name(), &call.args[..])
+        else {
+            return Ok(Transformed::no(expr));
+        };
+        let unit = part.parse();
+        match length.get_type(schema)? {
+            DataType::Duration(_) => {}
+            DataType::Interval(_)
+                if !matches!(
+                    unit,
+                    Ok(IntervalUnit::Millisecond | IntervalUnit::Microsecond | IntervalUnit::Nanosecond)
+                ) =>
+            {
+                return Ok(Transformed::no(expr));
             }
-            other => Ok(Transformed::no(other)),
+            DataType::Interval(_) => return Err(refused(part)),
+            _ => return Ok(Transformed::no(expr)),
         }
+        let count = cast(cast(length.clone(), DataType::Duration(TimeUnit::Nanosecond)), DataType::Int64);
+        let whole = match unit {
+            _ if part.eq_ignore_ascii_case("epoch") => {
+                return Ok(Transformed::yes(cast(count, DataType::Float64) / lit(1e9)));
+            }
+            Ok(IntervalUnit::Day) => count / lit(86_400 * SECOND),
+            Ok(IntervalUnit::Hour) => count / lit(3_600 * SECOND) % lit(24_i64),
+            Ok(IntervalUnit::Minute) => count / lit(60 * SECOND) % lit(60_i64),
+            Ok(IntervalUnit::Second) => count / lit(SECOND) % lit(60_i64),
+            _ => return Err(refused(part)),
+        };
+        Ok(Transformed::yes(cast(whole, DataType::Int32)))
     }
+}
+
+fn refused(part: &str) -> datafusion::error::DataFusionError {
+    let said = format!("'{part}' of a length of time is not understood; epoch is its seconds");
+    Error::new(Kind::Unsupported, said).into()
 }

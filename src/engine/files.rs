@@ -15,7 +15,7 @@ use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::copy::target::NULLS;
@@ -66,15 +66,22 @@ impl UrlTableFactory for Files {
         let state = self.0.state()?;
         let url = ListingTableUrl::parse(name)?;
         let store = state.runtime_env().object_store(&url)?;
-        let first = url.list_all_files(&state, &store, "").await?.next().await.transpose()?;
+        let all: Vec<ObjectMeta> = match url.get_glob() {
+            None if url.is_collection() => store.list(Some(url.prefix())).try_collect().await?,
+            _ => url.list_all_files(&state, &store, "").await?.try_collect().await?,
+        };
         // `World::unknown_table` tells of a file that is not there; the name may be one that is being made.
-        let Some(first) = first else { return Ok(None) };
-        let found = first.location.as_ref();
-        let Some((end, format)) = FORMATS.iter().find(|format| format.0 == end(found)) else {
-            let known: Vec<_> = FORMATS.iter().chain(&READERS).map(|format| format.0).collect();
-            let said = format!("no table is known in '{name}': names of table files end in {}", known.join(", "));
+        if all.is_empty() {
+            return Ok(None);
+        }
+        let format = |file: &ObjectMeta| FORMATS.iter().find(|format| format.0 == end(file.location.as_ref()));
+        let first = all.iter().filter(|file| !is_hidden(&url, file)).find_map(|file| Some((file, format(file)?)));
+        let Some((first, (end, format))) = first else {
+            let known = FORMATS.map(|format| format.0).join(", ");
+            let said = format!("no table is known in '{name}': names of table files end in {known}");
             return Err(Error::new(Kind::Unsupported, said).into());
         };
+        let found = first.location.as_ref();
         let mut options = HashMap::new();
         if ["csv", "json"].contains(format) {
             // A column is what all its values are, not the first: else later ones become NULL without a word.
@@ -83,7 +90,7 @@ impl UrlTableFactory for Files {
         if *end == "tsv" {
             options.insert("format.delimiter".to_owned(), "\t".to_owned());
         }
-        if *format == "json" && is_array(&store, &first).await? {
+        if *format == "json" && is_array(&store, first).await? {
             options.insert("format.newline_delimited".to_owned(), "false".to_owned());
         }
         let factory = state.get_file_format_factory(format);
@@ -94,13 +101,9 @@ impl UrlTableFactory for Files {
         let config = config.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
         let files = Arc::new(ListingTable::try_new(config)?);
         let parts = Parts::of(url.clone(), files.options());
-        let all: Vec<ObjectMeta> = match url.get_glob() {
-            None if url.is_collection() => store.list(Some(url.prefix())).try_collect().await?,
-            _ => url.list_all_files(&state, &store, "").await?.try_collect().await?,
-        };
-        if let Some(left) = all.iter().find(|file| parts.values(file).is_none() && parts.is_table(file)) {
-            let said = format!("'{}' would not be read with the others in '{name}'", left.location);
-            return Err(Error::new(Kind::Unsupported, format!("{said}: they differ in place or format")).into());
+        if let Some((file, why)) = all.iter().find_map(|file| Some((file, parts.trouble(file)?))) {
+            let said = format!("'{}' {why} the others in '{name}'", file.location);
+            return Err(Error::new(Kind::Unsupported, said).into());
         }
         if parts.names.is_empty() {
             return Ok(Some(files));
@@ -130,12 +133,15 @@ impl Parts {
         (is_read && values.len() == self.names.len()).then(|| values.into_iter().map(String::from).collect())
     }
 
-    /// Whether a file is meant for a table, of whatever format.
-    fn is_table(&self, file: &ObjectMeta) -> bool {
-        let hidden = |mut folders: _| Iterator::any(&mut folders, |name: &str| name.starts_with(['.', '_']));
+    /// What is wrong with a file: one that would not be read, though meant to be, or would, though not meant to be.
+    fn trouble(&self, file: &ObjectMeta) -> Option<&'static str> {
         let end = end(file.location.as_ref());
-        let known = FORMATS.iter().chain(&READERS).any(|format| format.0 == end);
-        known && self.url.strip_prefix(&file.location).is_some_and(|folders| !hidden(folders))
+        let is_table = FORMATS.iter().chain(&READERS).any(|format| format.0 == end);
+        match (self.values(file).is_some(), is_hidden(&self.url, file)) {
+            (true, true) => Some("is hidden, but would be read with"),
+            (false, false) if is_table => Some("differs in place or format, and would not be read with"),
+            _ => None,
+        }
     }
 
     /// The files, with the values of each folder as what all of them are, and without that of NULL's folder.
@@ -155,13 +161,20 @@ impl Parts {
     }
 }
 
-/// The first type that says all values as they are written. Letters are no number, though NaN could be.
+/// Whether a file, or a folder of those below the one that is read, has a name that begins with a point or a line.
+fn is_hidden(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
+    // Names of columns may begin with a line.
+    let hidden = |name: &str| name.starts_with('.') || name.starts_with('_') && !name.contains('=');
+    url.is_collection() && url.strip_prefix(&file.location).is_some_and(|mut names| names.any(hidden))
+}
+
+/// The first type that says all values as they are written. What has no digit is no number, though NaN could be.
 fn type_of(values: &BTreeSet<&str>) -> Result<DataType> {
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(values));
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);
-    let has_letters = values.iter().any(|value| value.contains(char::is_alphabetic));
+    let has_words = values.iter().any(|value| !value.contains(|c: char| c.is_ascii_digit()));
     let mut kinds = vec![DataType::Boolean, DataType::Date32, time];
-    if !has_letters {
+    if !has_words {
         kinds.splice(..0, [DataType::Int64, DataType::Float64]);
     }
     for kind in kinds {

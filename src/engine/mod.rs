@@ -3,6 +3,7 @@
 mod aggregate;
 mod allowed;
 pub mod arguments;
+mod capitals;
 mod catalog;
 mod comparable;
 pub mod copy;

@@ -119,7 +119,7 @@ fn join(join: &ast::Join) -> ControlFlow<&'static str> {
         | LeftAnti(JoinConstraint::None)
         | RightAnti(JoinConstraint::None)
         | StraightJoin(JoinConstraint::None) => {
-            ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN pairs all rows with all")
+            ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN, or a comma, pairs all rows with all")
         }
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)

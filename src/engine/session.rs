@@ -19,7 +19,7 @@ use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, ObjectNamePart, Spanned, visit_relations};
+use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::aggregate::{self, AggregateFace};
@@ -33,12 +33,12 @@ use super::planner::Planner;
 use super::relation::Functions;
 use super::settings::Settings;
 use super::sky::OneIsTrue;
-use super::statement::{Assertion, Parsed, at, is_blank, parse, tokenize};
+use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
 use super::stores::Stores;
 use super::tables::VIEWS;
 use super::verb::Link;
 use super::world::World;
-use super::{allowed, functions};
+use super::{allowed, capitals, functions};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
@@ -192,7 +192,9 @@ impl Session {
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
-        self.check_capitals(&statement)?;
+        if let Ok(known) = self.world.snapshot() {
+            capitals::check(&statement, &known)?;
+        }
         let state = self.context.state();
         let error = match state.statement_to_plan(statement.clone()).await {
             Ok(plan) => return Ok(plan),
@@ -215,24 +217,6 @@ impl Session {
             error
         };
         Err(locate(error, &statement))
-    }
-
-    /// Refuses the name of a dataset type without its quotes where in small letters it names a dimension: `skyMap`.
-    fn check_capitals(&self, statement: &Statement) -> Result<()> {
-        let (Ok(known), Statement::Statement(ast)) = (self.world.snapshot(), statement) else { return Ok(()) };
-        let mut meant = Ok(());
-        let _ = visit_relations(ast, |name| {
-            let [ObjectNamePart::Identifier(ident)] = name.0.as_slice() else { return ControlFlow::Continue(()) };
-            let (written, read) = (&ident.value, ident.value.to_lowercase());
-            let is_type = *written != read && known.types.iter().any(|t| t.dataset_type.name == *written);
-            if ident.quote_style.is_some() || !is_type || known.repo.registry.universe.element(&read).is_err() {
-                return ControlFlow::Continue(());
-            }
-            let said = format!("{written} without quotes is dimension '{read}'; the dataset type is \"{written}\"");
-            meant = Err(Error::invalid(said).at(Some(at(ident.span.start))));
-            ControlFlow::Break(())
-        });
-        meant
     }
 
     /// The view that has a column which an element in the statement has not: `exposures` of `exposure`.
@@ -272,6 +256,9 @@ impl Session {
     }
 
     async fn assert(&self, assertion: Assertion) -> Result<Answer> {
+        if let Ok(known) = self.world.snapshot() {
+            capitals::check_names(&assertion.condition, &known)?;
+        }
         // As a filter, for that is where EXISTS may stand.
         let query = format!("SELECT 1 WHERE ({})", assertion.condition);
         let holds = async { self.context.sql(&query).await?.count().await };

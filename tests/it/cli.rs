@@ -147,11 +147,23 @@ fn files_hold_what_was_copied() {
     ));
     assert!(kept.code == 1 && kept.err.contains("keep_partition_by_columns is not understood"), "{}", kept.err);
     let again = rows(&parted);
-    assert!(again.code == 1 && again.err.contains("is not empty; COPY would add to what is there"), "{}", again.err);
+    assert!(again.code == 1 && again.err.contains("COPY would add to what is there"), "{}", again.err);
     std::fs::write(format!("{folder}/zz.PARQUET"), "").expect("written");
     std::fs::write(format!("{folder}/.hidden.csv"), "").expect("written");
     let left = rows(&format!("SELECT * FROM '{folder}'"));
-    assert!(left.code == 1 && left.err.contains("zz.PARQUET' would not be read with the others"), "{}", left.err);
+    assert!(
+        left.code == 1
+            && left.err.contains("zz.PARQUET' differs in place or format, and would not be read with the others"),
+        "{}",
+        left.err
+    );
+    std::fs::remove_file(format!("{folder}/zz.PARQUET")).expect("removed");
+    std::fs::write(format!("{folder}/_SUCCESS"), "").expect("written");
+    rows(&format!("SELECT * FROM '{folder}'")).ok();
+    let folder = home.at("parted/");
+    std::fs::write(format!("{folder}/part=1/._x.parquet"), "").expect("written");
+    let hidden = rows(&format!("SELECT * FROM '{folder}'"));
+    assert!(hidden.code == 1 && hidden.err.contains("is hidden, but would be read"), "{}", hidden.err);
     let external = format!("CREATE EXTERNAL TABLE t (a INT) STORED AS CSV LOCATION '{}/new/'", home.repo());
     let insert = with(&home, &["-c", &external, "-c", "INSERT INTO t VALUES (1)"]);
     assert!(insert.code == 1 && insert.err.contains("lies in the repository, which verbs change"), "{}", insert.err);
@@ -200,7 +212,7 @@ fn variables_are_values_and_tokens() {
 #[test]
 fn scripts_stop_at_the_first_error_with_its_place() {
     let home = home();
-    std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n\\q\nSELECT 33;\n").expect("written");
+    std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n\\q\nit's 33\n").expect("written");
     std::fs::write(
         home.at("outer.sql"),
         "\\echo hello\n\\i inner.sql\nSELECT 2;\nSELECT *\n FROM nowhere;\nSELECT 3;\n",

@@ -56,11 +56,14 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
         }
         check_outside(url, access).await?;
         if let Some(path) = local(url)?.filter(|path| path.exists() && !path.is_file()) {
-            let said = match std::fs::read_dir(&path).map(|mut entries| entries.next().is_none()) {
+            let said = match std::fs::read_dir(&path).map(|mut entries| entries.next().transpose().ok().flatten()) {
                 Err(_) => format!("'{url}' is neither a file nor a folder that can be read"),
-                Ok(true) => continue,
-                Ok(false) => {
-                    format!("folder '{url}' is not empty; COPY would add to what is there: remove it, or name another")
+                Ok(None) => continue,
+                Ok(Some(first)) => {
+                    let first = first.file_name().display().to_string();
+                    format!(
+                        "folder '{url}' holds '{first}'; COPY would add to what is there: remove it, or name another"
+                    )
                 }
             };
             return Err(Error::invalid(said));
@@ -115,7 +118,9 @@ static BEGUN: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
 
 /// Removes all that is not whole, before the program ends: a COPY that was interrupted may still compute.
 pub fn clear() {
-    begun().drain(..).for_each(remove);
+    // None other ends the program meanwhile.
+    let mut begun = begun();
+    begun.drain(..).for_each(remove);
 }
 
 fn begun() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
@@ -175,7 +180,8 @@ impl Target {
         target.beside = Some(Beside { place, whole: whole.clone(), partial });
         made.map_err(|e| target.unwritten(&e))?;
         let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
-            let said = format!("'{}' cannot be written: *, ? or [ is in the name of a folder around it", target.url);
+            let said =
+                format!("'{}' cannot be written: a folder around it has *, ? or [ in its name, or no text", target.url);
             return Err(Error::invalid(said));
         };
         copy.output_url = if is_file { url.to_owned() } else { format!("{url}/") };
@@ -216,8 +222,10 @@ impl Target {
 impl Beside {
     fn take_place(&self) -> std::io::Result<()> {
         if !self.place.is_dir() {
-            if let Ok(old) = self.place.metadata() {
-                std::fs::set_permissions(&self.whole, old.permissions())?;
+            let permissions = self.whole.metadata()?.permissions();
+            if let Some(old) = self.place.metadata().map(|old| old.permissions()).ok().filter(|old| *old != permissions)
+            {
+                std::fs::set_permissions(&self.whole, old)?;
             }
             return std::fs::rename(&self.whole, &self.place);
         }
@@ -237,8 +245,9 @@ impl Beside {
 impl Drop for Target {
     fn drop(&mut self) {
         let Some(Beside { partial, .. }) = &self.beside else { return };
-        let own = begun().extract_if(.., |begun| begun.0 == *partial).next();
-        own.into_iter().for_each(remove);
+        // Held to the end, for `clear` waits.
+        let mut begun = begun();
+        begun.extract_if(.., |begun| begun.0 == *partial).for_each(remove);
     }
 }
 
