@@ -161,9 +161,9 @@ impl Parts {
     }
 }
 
-/// Whether a file, or a folder of those below the one that is read, has a name that begins with a point or a line.
+/// Whether a file, or a folder of those below the one that is read, has a name that begins with a point or an underscore.
 fn is_hidden(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
-    // Names of columns may begin with a line.
+    // Names of columns may begin with an underscore.
     let hidden = |name: &str| name.starts_with('.') || name.starts_with('_') && !name.contains('=');
     url.is_collection() && url.strip_prefix(&file.location).is_some_and(|mut names| names.any(hidden))
 }
