@@ -255,6 +255,10 @@ fn plainer(said: &str) -> String {
         let kind = rest.trim_end_matches(" type");
         return format!("the text '{value}' cannot be read as {kind}");
     }
+    if let Some((named, _)) = between(said, "require unique expression names but the expression \"", "\" at position") {
+        let name = named.rsplit(" AS ").next().unwrap_or(named);
+        return format!("two columns have the name '{name}'; AS gives another");
+    }
     if let Some((name, _)) = between(said, "Function '", "' failed to match any signature") {
         return format!("{name} does not take values of this type");
     }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Fetch, Ident, JoinConstraint, JoinOperator, LimitClause, Query, Select, SelectFlavor, SelectItem, SetExpr,
-    TableFactor, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    Expr, Fetch, Ident, JoinConstraint, JoinOperator, LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor,
+    SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 
 use super::refused;
@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 /// # Errors
 /// What is refused.
 pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+    let _ = VisitMut::visit(what, &mut NamedAsWritten);
     let _ = VisitMut::visit(what, &mut PairsAsArguments);
     let _ = VisitMut::visit(what, &mut UsingInWhere);
     refused::check(what)
@@ -47,6 +48,52 @@ pub fn plain(query: &mut Query) -> Result<()> {
         query.fetch = None;
     }
     Ok(())
+}
+
+/// Names columns as they are written, as DuckDB does: `sum(seq_num)`, not `sum(exposure.seq_num)`; 1, not `Int64(1)`.
+/// Where rows are made distinct, ORDER BY takes these names for what it repeats, which DataFusion 55 does not find.
+struct NamedAsWritten;
+
+impl VisitorMut for NamedAsWritten {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let mut named = HashMap::new();
+        let is_distinct = name(&mut query.body, &mut named);
+        if is_distinct && let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by {
+            for ordered in order {
+                if let Some(alias) = named.get(&ordered.expr) {
+                    ordered.expr = Expr::Identifier(alias.clone());
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Names the columns of the first SELECT; whether rows are made distinct, or of several queries.
+fn name(body: &mut SetExpr, named: &mut HashMap<Expr, Ident>) -> bool {
+    match body {
+        SetExpr::SetOperation { left, .. } => {
+            name(left, named);
+            true
+        }
+        SetExpr::Select(select) => {
+            for item in &mut select.projection {
+                if let SelectItem::UnnamedExpr(expr) = item
+                    && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+                {
+                    let alias = Ident::with_quote('"', expr.to_string());
+                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+                }
+                if let SelectItem::ExprWithAlias { expr, alias } = item {
+                    named.insert(expr.clone(), alias.clone());
+                }
+            }
+            select.distinct.is_some()
+        }
+        _ => false,
+    }
 }
 
 /// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.

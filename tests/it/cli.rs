@@ -170,6 +170,27 @@ fn files_hold_what_was_copied() {
 }
 
 #[test]
+fn columns_are_named_as_they_are_written() {
+    let home = home();
+    let rows = |sql: &str| with(&home, &["--format", "csv", "-c", sql]).ok();
+    assert_eq!(
+        rows("SELECT 1, sum(detector), d.detector FROM detector d GROUP BY d.detector ORDER BY 2 LIMIT 1"),
+        "1,sum(detector),detector\n1,0,0\n"
+    );
+    for query in [
+        "SELECT DISTINCT upper(full_name) FROM detector ORDER BY upper(full_name) LIMIT 1",
+        "SELECT upper(full_name) FROM detector GROUP BY upper(full_name) HAVING count(*) = 1 ORDER BY upper(full_name) LIMIT 1",
+        "SELECT upper(full_name) FROM detector UNION SELECT 'Z' ORDER BY upper(full_name) LIMIT 1",
+        "SELECT \"upper(full_name)\" FROM (SELECT upper(full_name) FROM detector) ORDER BY 1 LIMIT 1",
+        "SELECT upper(full_name) FROM detector ORDER BY sum(detector) OVER (ORDER BY full_name) LIMIT 1",
+        "SELECT upper(full_name) FROM detector QUALIFY row_number() OVER (ORDER BY full_name) = 1",
+    ] {
+        assert_eq!(rows(query), "upper(full_name)\nR22_S00\n", "{query}");
+    }
+    assert_eq!(rows("SELECT CAST(1 AS INT), CAST(1 AS TEXT), (SELECT 2), (SELECT 3)").lines().nth(1), Some("1,1,2,3"));
+}
+
+#[test]
 fn data_goes_to_stdout_and_everything_else_to_stderr() {
     let home = home();
     let ran = with(&home, &["--format", "csv", "-c", "SELECT 1 AS x", "-c", "SELECT nope"]);

@@ -53,7 +53,7 @@ fn slips_of_the_pen() {
         ),
         (
             "SELECT * FROM exposure WHERE day_obs IN (SELECT CAST(timespan_begin AS DATE) FROM visit)",
-            "exposure.day_obs is a number and visit.timespan_begin is a date or time",
+            "exposure.day_obs is a number and CAST(timespan_begin AS DATE) is a date or time",
             "1:30",
         ),
         (
@@ -122,6 +122,7 @@ fn slips_of_the_pen() {
         ("ASSERT (SELECT count(*) FROM skyMap) = 1", "skyMap without quotes is dimension 'skymap'", "1:30"),
         ("SELECT * FROM skyMap", "skyMap without quotes is dimension 'skymap'; the dataset type is \"skyMap\"", "1:15"),
         ("SELECT x.exposure FROM exposure e", "no column named 'x.exposure'; did you mean 'e.exposure'?", "1:8"),
+        ("SELECT count(*), count(*) FROM exposure", "two columns have the name 'count(*)'; AS gives another", "1:1"),
         ("SELECT row_number() FROM exposure", "row_number counts over rows in an order: row_number(…) OVER", "1:8"),
         ("SELECT * FROM exposure WHERE obs_id ~ '('", "no regular expression: unclosed group", "1:1"),
         ("SELECT avg(timespan_begin) FROM exposure", "avg does not take values of this type", "1:"),
