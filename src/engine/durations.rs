@@ -1,5 +1,5 @@
-//! Parts of a length of time, as in PostgreSQL: days, hours of a day, minutes of an hour, seconds of a minute, and all as
-//! seconds (`epoch`). DataFusion 55 counts those of a Duration (a difference of two times) in 32 bits, and so loses the
+//! Parts of a length of time: days, hours of a day, minutes of an hour, whole seconds of a minute, and all as seconds
+//! (`epoch`). DataFusion 55 counts those of a Duration (a difference of two times) in 32 bits, and so loses the
 //! fractions of seconds from 2.2 s on, and those of seconds of an Interval altogether.
 
 use datafusion::arrow::compute::kernels::cast_utils::IntervalUnit;

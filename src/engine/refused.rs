@@ -105,20 +105,10 @@ fn join(join: &ast::Join) -> ControlFlow<&'static str> {
         Semi, StraightJoin,
     };
     match &join.join_operator {
-        Join(JoinConstraint::None)
-        | Inner(JoinConstraint::None)
-        | Left(JoinConstraint::None)
-        | LeftOuter(JoinConstraint::None)
-        | Right(JoinConstraint::None)
-        | RightOuter(JoinConstraint::None)
-        | FullOuter(JoinConstraint::None)
-        | Semi(JoinConstraint::None)
-        | LeftSemi(JoinConstraint::None)
-        | RightSemi(JoinConstraint::None)
-        | Anti(JoinConstraint::None)
-        | LeftAnti(JoinConstraint::None)
-        | RightAnti(JoinConstraint::None)
-        | StraightJoin(JoinConstraint::None) => {
+        Join(on) | Inner(on) | Left(on) | LeftOuter(on) | Right(on) | RightOuter(on) | FullOuter(on) | Semi(on)
+        | LeftSemi(on) | RightSemi(on) | Anti(on) | LeftAnti(on) | RightAnti(on) | StraightJoin(on)
+            if *on == JoinConstraint::None =>
+        {
             ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN, or a comma, pairs all rows with all")
         }
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)

@@ -58,12 +58,24 @@ impl VisitorMut for NamedAsWritten {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let mut named = HashMap::new();
-        let is_distinct = name(&mut query.body, &mut named);
+        let Some((select, is_distinct)) = first(&mut query.body) else { return ControlFlow::Continue(()) };
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) = item
+                && !is_column(expr)
+            {
+                let alias = Ident::with_quote('"', expr.to_string());
+                *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+            }
+        }
         if is_distinct && let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by {
-            for ordered in order {
-                if let Some(alias) = named.get(&ordered.expr) {
-                    ordered.expr = Expr::Identifier(alias.clone());
+            // A name alone is that of a column of the answer, a number its place.
+            for ordered in order.iter_mut().filter(|o| !is_column(&o.expr) && !matches!(o.expr, Expr::Value(_))) {
+                let same = select.projection.iter().find_map(|item| match item {
+                    SelectItem::ExprWithAlias { expr, alias } if *expr == ordered.expr => Some(alias.clone()),
+                    _ => None,
+                });
+                if let Some(alias) = same {
+                    ordered.expr = Expr::Identifier(alias);
                 }
             }
         }
@@ -71,28 +83,19 @@ impl VisitorMut for NamedAsWritten {
     }
 }
 
-/// Names the columns of the first SELECT; whether rows are made distinct, or of several queries.
-fn name(body: &mut SetExpr, named: &mut HashMap<Expr, Ident>) -> bool {
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
+
+/// The SELECT that names the columns; whether rows are made distinct, or of several queries.
+fn first(body: &mut SetExpr) -> Option<(&mut Select, bool)> {
     match body {
-        SetExpr::SetOperation { left, .. } => {
-            name(left, named);
-            true
-        }
+        SetExpr::SetOperation { left, .. } => Some((first(left)?.0, true)),
         SetExpr::Select(select) => {
-            for item in &mut select.projection {
-                if let SelectItem::UnnamedExpr(expr) = item
-                    && !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
-                {
-                    let alias = Ident::with_quote('"', expr.to_string());
-                    *item = SelectItem::ExprWithAlias { expr: expr.clone(), alias };
-                }
-                if let SelectItem::ExprWithAlias { expr, alias } = item {
-                    named.insert(expr.clone(), alias.clone());
-                }
-            }
-            select.distinct.is_some()
+            let is_distinct = select.distinct.is_some();
+            Some((select, is_distinct))
         }
-        _ => false,
+        _ => None,
     }
 }
 

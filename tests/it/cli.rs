@@ -187,6 +187,13 @@ fn columns_are_named_as_they_are_written() {
     ] {
         assert_eq!(rows(query), "upper(full_name)\nR22_S00\n", "{query}");
     }
+    // In ORDER BY a number is a place, and a name one of the answer, whatever it stands for elsewhere.
+    for query in [
+        "SELECT detector, 1 FROM detector UNION SELECT 9, 0 ORDER BY 1 DESC",
+        "SELECT DISTINCT detector AS b, 9 - detector AS detector FROM detector UNION SELECT 9, 0 ORDER BY detector",
+    ] {
+        assert_eq!(rows(query).lines().nth(1), Some("9,0"), "{query}");
+    }
     assert_eq!(rows("SELECT CAST(1 AS INT), CAST(1 AS TEXT), (SELECT 2), (SELECT 3)").lines().nth(1), Some("1,1,2,3"));
 }
 
