@@ -60,7 +60,9 @@ impl Demo {
         ]);
         let named = repository.display().to_string();
         let mut runner = Runner::new(&named, true, false, Format::Table, variables)?;
-        runner.file(&scripts.join("campaign.sql")).await?;
+        let done = runner.file(&scripts.join("campaign.sql")).await;
+        runner.end().await;
+        done?;
         println!("Try next:");
         println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY 1, 2\"");
         println!("  butlersql {named}");

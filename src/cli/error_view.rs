@@ -2,7 +2,12 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::visible::{shortened, visible};
 use crate::error::Error;
+
+/// Characters of a message, and of a line of a script, that are shown at most.
+const MESSAGE: usize = 2000;
+const LINE: usize = 160;
 
 /// The text an error is about.
 #[derive(Debug, Clone, Copy)]
@@ -40,7 +45,7 @@ fn is_closed(error: &Error) -> bool {
 
 /// An error as text.
 pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
-    let said = format!("error: {}", error.said());
+    let said = format!("error: {}", visible(&shortened(error.said(), MESSAGE)));
     let (Some(source), Some(place)) = (source, error.place()) else {
         return match source {
             Some(source) => format!("{said}\n --> {}", source.name),
@@ -53,8 +58,19 @@ pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
     let number = place.line.to_string();
     let margin = " ".repeat(number.len());
     let before = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
-    let indent: String = line.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-    format!("{place_said}\n {margin} |\n {number} | {line}\n {margin} | {indent}^")
+    let (line, indent) = window(line, before);
+    format!("{place_said}\n {margin} |\n {number} | {}\n {margin} | {indent}^", visible(&line))
+}
+
+/// The part of a line around the character at an index, and blanks as wide as what is before it.
+fn window(line: &str, before: usize) -> (String, String) {
+    let first = if line.chars().count() > LINE { before.saturating_sub(LINE / 2) } else { 0 };
+    let shown: String = line.chars().skip(first).take(LINE).collect();
+    let blank = |c: char| if c == '\t' { '\t' } else { ' ' };
+    let blanks = line.chars().skip(first).take(before - first).map(blank);
+    let (head, tail) = (first > 0, line.chars().count() > first + LINE);
+    let dots = |cut: bool| if cut { "…" } else { "" };
+    (format!("{}{shown}{}", dots(head), dots(tail)), if head { " " } else { "" }.chars().chain(blanks).collect())
 }
 
 #[cfg(test)]
@@ -69,5 +85,21 @@ mod tests {
         let want = "error: no table named 'rw'\n --> a.sql:2:6\n   |\n 2 | FROM rw\n   |      ^";
         assert_eq!(view(&error, Some(source)), want);
         assert_eq!(view(&error, None), "error: no table named 'rw'");
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_place() {
+        let error = Error::invalid("x".repeat(9_999)).at(Some(Place { line: 1, column: 5_001 }));
+        let text = format!("{}here{}", "a".repeat(5_000), "b".repeat(5_000));
+        let view = view(&error, Some(Source { name: "-c", text: &text }));
+        assert!(view.len() < 3_000, "{}", view.len());
+        let lines: Vec<_> = view.lines().rev().take(2).collect();
+        let column = |line: &str, c: char| line.chars().position(|at| at == c);
+        assert_eq!(column(lines[1], 'h'), column(lines[0], '^'));
+    }
+
+    #[test]
+    fn messages_hold_no_escapes() {
+        assert_eq!(view(&Error::invalid("no '\u{1b}]0;x\u{7}'"), None), "error: no '\\x1B]0;x\\x07'");
     }
 }

@@ -1,8 +1,8 @@
 //! Signals, heard by a thread of its own: all workers of the runtime may be busy computing.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,8 +13,28 @@ use crate::engine::copy::target::clear;
 /// How long an interrupted statement may take to clean up.
 pub const LEAVE: Duration = Duration::from_millis(100);
 
+/// How long an ending program may take to roll its transactions back.
+const END: Duration = Duration::from_secs(60);
+
 static HEARD: OnceLock<Sender<()>> = OnceLock::new();
 static CODE: AtomicU8 = AtomicU8::new(130);
+static IN_SHELL: AtomicBool = AtomicBool::new(false);
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// The program ends now: signals do not interrupt it any more, for a transaction may have to be rolled back.
+pub fn end() {
+    ENDING.store(true, Ordering::SeqCst);
+}
+
+/// Whether the program ends.
+pub fn is_ending() -> bool {
+    ENDING.load(Ordering::SeqCst)
+}
+
+/// Whether the program goes on after the signal that was heard: after Ctrl-C in the shell.
+pub fn is_survived() -> bool {
+    IN_SHELL.load(Ordering::SeqCst) && code() == 130
+}
 
 /// The code that an interrupted program ends with.
 pub fn code() -> u8 {
@@ -30,6 +50,7 @@ fn leave() -> ! {
 /// Begins to listen; a Ctrl-C that nobody takes ends the program, or in the shell does nothing. SIGTERM, and SIGHUP where
 /// nohup does not say otherwise, end it when the statement that runs has cleaned up.
 pub fn listen(in_shell: bool) {
+    IN_SHELL.store(in_shell, Ordering::SeqCst);
     let sender = HEARD.get_or_init(|| channel(1).0);
     std::thread::spawn(move || {
         // Without a runtime or a handler, signals end the program as they do by themselves.
@@ -38,12 +59,14 @@ pub fn listen(in_shell: bool) {
             let Ok(mut signals) = signal(SignalKind::interrupt()) else { return };
             let Ok(mut terminations) = signal(SignalKind::terminate()) else { return };
             let mut hangups = hears_hangup().then(|| signal(SignalKind::hangup()).ok()).flatten();
+            let mut first = None;
             loop {
                 tokio::select! {
                     _ = signals.recv() => {
                         // The one before may wait for a statement that looks at nothing.
                         let is_unheard = !sender.is_empty();
-                        if (sender.send(()).is_err() || is_unheard) && !in_shell {
+                        let is_stuck = sender.send(()).is_err() || is_unheard;
+                        if is_stuck && !in_shell && !is_ending() {
                             leave();
                         }
                     }
@@ -52,8 +75,13 @@ pub fn listen(in_shell: bool) {
                         if sender.send(()).is_ok() {
                             tokio::time::sleep(2 * LEAVE).await;
                         }
-                        leave();
+                        if !is_ending() {
+                            leave();
+                        }
                     }
+                }
+                if is_ending() && first.get_or_insert_with(Instant::now).elapsed() > END {
+                    leave();
                 }
             }
         });

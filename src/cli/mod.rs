@@ -11,6 +11,8 @@ mod runner;
 mod sample;
 mod script;
 mod shell;
+mod table;
+mod visible;
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -68,6 +70,9 @@ struct Query {
     quiet: bool,
 }
 
+/// Bytes of the stack of each thread.
+const STACK: usize = 256 << 20;
+
 /// One piece of work from the command line, in the order given.
 enum Work {
     Text(String),
@@ -87,7 +92,11 @@ pub fn main() -> ExitCode {
     };
     let in_shell = command.sub.is_none() && order.is_empty() && std::io::stdin().is_terminal();
     interrupt::listen(in_shell);
+    // A panic becomes an error of its statement.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let mut builder = tokio::runtime::Builder::new_multi_thread();
+    // Pages of a stack that are not used cost nothing, and long statements are deep.
+    builder.thread_stack_size(STACK);
     if in_shell {
         // A query that was interrupted may compute on; others should find workers.
         builder.worker_threads(2 * std::thread::available_parallelism().map_or(1, usize::from));
@@ -99,26 +108,43 @@ pub fn main() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let code = runtime.block_on(async {
-        let done = match command.sub {
-            Some(Sub::Demo(demo)) => demo.run().await,
-            Some(Sub::Sample(sample)) => sample.run(),
-            None => query(command.query, order, in_shell).await,
-        };
-        match done {
-            Ok(()) => 0,
-            Err(Failed::Told(kind)) => exit_code(kind),
-            Err(Failed::Untold(error)) => {
-                error_view::print(&error, None);
-                exit_code(error.kind())
-            }
-        }
+    let work = || runtime.block_on(run_command(command, order, in_shell));
+    let done = std::thread::scope(|scope| {
+        std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join)
     });
+    let code = match done {
+        Ok(Ok(code)) => code,
+        Ok(Err(_)) => {
+            error_view::print(&Error::bug("the program gave up; BUTLERSQL_LOG=error tells where"), None);
+            1
+        }
+        Err(error) => {
+            error_view::print(&Error::from(error), None);
+            1
+        }
+    };
     // Blocking reads of a cancelled query must not hold the program back.
     runtime.shutdown_background();
     clear();
     // At once, before one that still computes writes on.
     std::process::exit(code.into())
+}
+
+/// Does what the command line asks for; returns the exit code.
+async fn run_command(command: Command, order: Vec<Work>, in_shell: bool) -> u8 {
+    let done = match command.sub {
+        Some(Sub::Demo(demo)) => demo.run().await,
+        Some(Sub::Sample(sample)) => sample.run(),
+        None => query(command.query, order, in_shell).await,
+    };
+    match done {
+        Ok(()) => 0,
+        Err(Failed::Told(kind)) => exit_code(kind),
+        Err(Failed::Untold(error)) => {
+            error_view::print(&error, None);
+            exit_code(error.kind())
+        }
+    }
 }
 
 /// What went wrong, and whether the user has seen it.
@@ -165,20 +191,26 @@ async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Fail
     };
     let write = query.write || work.iter().any(|w| matches!(w, Work::File(_)));
     let mut runner = Runner::new(&repository, write, query.quiet, query.format, variables)?;
-    if !work.is_empty() {
-        for part in work {
-            match part {
-                Work::Text(text) => runner.text("-c", &text).await?,
-                Work::File(file) if file == Path::new("-") => runner.standard_input().await?,
-                Work::File(file) => runner.file(&file).await?,
-            }
-        }
-        return Ok(());
-    }
+    let done = run(&mut runner, work, in_shell).await;
+    runner.end().await;
+    done
+}
+
+async fn run(runner: &mut Runner, work: Vec<Work>, in_shell: bool) -> Result<(), Failed> {
     if in_shell {
         return shell::run(runner).await;
     }
-    runner.standard_input().await
+    if work.is_empty() {
+        return runner.standard_input().await;
+    }
+    for part in work {
+        match part {
+            Work::Text(text) => runner.text("-c", &text).await?,
+            Work::File(file) if file == Path::new("-") => runner.standard_input().await?,
+            Work::File(file) => runner.file(&file).await?,
+        }
+    }
+    Ok(())
 }
 
 /// The variables of `-v`, or what is wrong with one.

@@ -4,15 +4,18 @@ use std::io::{BufWriter, Stdout, Write};
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::csv::WriterBuilder;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::csv::{QuoteStyle, WriterBuilder};
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::arrow::ipc::writer::StreamWriter;
 use datafusion::arrow::json::{ArrayWriter, LineDelimitedWriter, WriterBuilder as JsonBuilder};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
-use datafusion::arrow::util::pretty::pretty_format_batches_with_options;
 use datafusion::parquet::arrow::ArrowWriter;
+use unicode_width::UnicodeWidthStr;
 
+use super::table;
+use super::visible::visible;
+use crate::engine::copy::delimited;
 use crate::engine::copy::target::check_names;
 use crate::error::{Error, Result};
 
@@ -58,7 +61,8 @@ pub struct Output {
 pub enum Sink {
     /// Gathered, for widths are known only at the end.
     Table(Box<Gathered>),
-    Csv(Box<datafusion::arrow::csv::Writer<Out>>),
+    /// With the schema of what is written, and what separates values.
+    Csv(Box<datafusion::arrow::csv::Writer<Out>>, SchemaRef, char),
     Json(Box<ArrayWriter<Out>>),
     Jsonl(Box<LineDelimitedWriter<Out>>),
     Parquet(Box<ArrowWriter<Out>>),
@@ -90,7 +94,11 @@ impl Gathered {
         let batches = std::mem::take(&mut self.batches);
         match self.expanded {
             true => blocks(&batches, &self.schema, self.shown)?,
-            false => table(batches, &self.schema)?,
+            false => {
+                let mut out = BufWriter::new(std::io::stdout());
+                table::draw(&mut out, &self.schema, &batches, &options())?;
+                out.flush()?;
+            }
         }
         self.shown += std::mem::take(&mut self.held);
         Ok(())
@@ -124,7 +132,6 @@ impl Output {
             return Err(Error::invalid(said.to_lowercase()));
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
-        let flat = flat_schema(schema);
         if matches!(self.format, Format::Json | Format::Jsonl | Format::Parquet) {
             check_names(schema)?;
         }
@@ -137,10 +144,13 @@ impl Output {
                 shown: 0,
             })),
             Format::Csv | Format::Tsv => {
-                let delimiter = if self.format == Format::Csv { b',' } else { b'\t' };
-                let mut writer = WriterBuilder::new().with_header(true).with_delimiter(delimiter).build(out);
-                writer.write(&RecordBatch::new_empty(flat))?;
-                Sink::Csv(Box::new(writer))
+                let delimiter = if self.format == Format::Csv { ',' } else { '\t' };
+                let schema = delimited::schema(schema, delimiter);
+                // What needs quotes has them.
+                let builder = WriterBuilder::new().with_header(true).with_quote_style(QuoteStyle::Never);
+                let mut writer = builder.with_delimiter(delimiter as u8).build(out);
+                writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
+                Sink::Csv(Box::new(writer), schema, delimiter)
             }
             Format::Json => Sink::Json(Box::new(json().build(out))),
             Format::Jsonl => Sink::Jsonl(Box::new(json().build(out))),
@@ -165,7 +175,7 @@ impl Sink {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Self::Table(gathered) => gathered.push(batch)?,
-            Self::Csv(writer) => writer.write(&flat(batch)?)?,
+            Self::Csv(writer, schema, delimiter) => writer.write(&delimited::batch(batch, schema, *delimiter)?)?,
             Self::Json(writer) => writer.write(batch)?,
             Self::Jsonl(writer) => writer.write(batch)?,
             Self::Parquet(writer) => writer.write(batch).map_err(|e| Error::invalid(e.to_string()))?,
@@ -181,7 +191,7 @@ impl Sink {
     pub fn finish(self) -> Result<()> {
         match self {
             Self::Table(gathered) => gathered.finish(),
-            Self::Csv(writer) => Ok(writer.into_inner().flush()?),
+            Self::Csv(writer, ..) => Ok(writer.into_inner().flush()?),
             Self::Json(mut writer) => {
                 writer.finish()?;
                 let mut out = writer.into_inner();
@@ -208,16 +218,11 @@ fn options() -> FormatOptions<'static> {
     FormatOptions::default().with_null("").with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f")).with_types_info(false)
 }
 
-fn table(mut batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<()> {
-    if batches.is_empty() {
-        batches.push(RecordBatch::new_empty(Arc::clone(schema)));
-    }
-    Ok(writeln!(std::io::stdout(), "{}", pretty_format_batches_with_options(&batches, &options())?)?)
-}
-
 /// Each row as a block: a line of its number, then a line a column.
 fn blocks(batches: &[RecordBatch], schema: &SchemaRef, shown: usize) -> Result<()> {
-    let width = schema.fields().iter().map(|f| f.name().chars().count()).max().unwrap_or(0);
+    let mut names: Vec<String> = schema.fields().iter().map(|field| visible(field.name()).into_owned()).collect();
+    let width = names.iter().map(|name| name.width()).max().unwrap_or(0);
+    names.iter_mut().for_each(|name| name.push_str(&" ".repeat(width - name.width())));
     let mut out = BufWriter::new(std::io::stdout());
     let mut number = shown;
     let options = options();
@@ -230,40 +235,10 @@ fn blocks(batches: &[RecordBatch], schema: &SchemaRef, shown: usize) -> Result<(
         for row in 0..batch.num_rows() {
             number += 1;
             writeln!(out, "-[ row {number} ]-")?;
-            for (field, cell) in schema.fields().iter().zip(&cells) {
-                writeln!(out, "{:<width$} | {}", field.name(), cell.value(row))?;
+            for (name, cell) in names.iter().zip(&cells) {
+                writeln!(out, "{name} | {}", visible(&cell.value(row).try_to_string()?))?;
             }
         }
     }
     Ok(out.flush()?)
-}
-
-/// The schema with bytes as hexadecimal text and lists as text, for formats of plain text.
-fn flat_schema(schema: &SchemaRef) -> SchemaRef {
-    let fields = schema.fields().iter().map(|f| match f.data_type() {
-        t if is_flat(t) => f.as_ref().clone(),
-        _ => Field::new(f.name(), DataType::Utf8, f.is_nullable()),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-}
-
-fn is_flat(kind: &DataType) -> bool {
-    !kind.is_nested() && !matches!(kind, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
-}
-
-fn flat(batch: &RecordBatch) -> Result<RecordBatch> {
-    let columns = batch.columns().iter().map(|column| -> Result<ArrayRef> {
-        if is_flat(column.data_type()) {
-            return Ok(Arc::clone(column));
-        }
-        if let Some(bytes) = column.as_binary_opt::<i32>() {
-            let hex = |b: &[u8]| b.iter().map(|b| format!("{b:02x}")).collect::<String>();
-            return Ok(Arc::new(bytes.iter().map(|b| b.map(hex)).collect::<StringArray>()));
-        }
-        let options = options();
-        let cells = ArrayFormatter::try_new(column, &options)?;
-        Ok(Arc::new((0..column.len()).map(|i| Some(cells.value(i).to_string())).collect::<StringArray>()))
-    });
-    let columns = columns.collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(flat_schema(&batch.schema()), columns)?)
 }

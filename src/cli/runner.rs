@@ -1,18 +1,20 @@
 //! Runs statements and commands one after the other, and stops at the first that fails.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::commands::{self, Then};
 use super::error_view::{self, Source};
-use super::interrupt::{LEAVE, interrupts};
+use super::interrupt::{self, LEAVE, interrupts};
 use super::output::{Format, Output, Sink};
 use super::script::{Piece, bind, first_place, pieces};
 use super::{Failed, progress};
@@ -49,6 +51,12 @@ impl Runner {
     ) -> Result<Self> {
         let session = Session::with(repository, write, progress::display(quiet))?;
         Ok(Self { session, variables, output: Output::new(format), timing: false, running: Vec::new() })
+    }
+
+    /// Ends the session before the program ends: transactions that are open are rolled back.
+    pub async fn end(&self) {
+        interrupt::end();
+        self.session.end().await;
     }
 
     /// Runs the script that comes from standard input.
@@ -94,6 +102,8 @@ impl Runner {
     /// # Errors
     /// The first piece that fails.
     pub async fn text(&mut self, name: &str, text: &str) -> Result<(), Failed> {
+        // Editors on Windows write a mark of the byte order.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source { name, text };
         let tell = |error: Error| {
             error_view::print(&error, Some(source));
@@ -139,7 +149,7 @@ impl Runner {
         let (session, output) = (&self.session, &mut self.output);
         let mut making = None;
         let work = async {
-            let answer = session.run(tokens).await?;
+            let answer = AssertUnwindSafe(session.run(tokens)).catch_unwind().await.map_err(fault)??;
             let (mut rows, task) = apart(answer.rows);
             making = Some(task);
             let mut sink = (!answer.schema.fields().is_empty()).then(|| output.begin(&answer.schema)).transpose()?;
@@ -153,7 +163,7 @@ impl Runner {
                 && let Err(e) = task.await
                 && e.is_panic()
             {
-                std::panic::resume_unwind(e.into_panic());
+                return Err(fault(e.into_panic()));
             }
             sink.map_or(Ok(()), Sink::finish)?;
             match session.take_failures() {
@@ -164,6 +174,9 @@ impl Runner {
         let done = tokio::select! {
             done = work => done,
             _ = interrupts.recv() => {
+                if !interrupt::is_survived() {
+                    interrupt::end();
+                }
                 session.cancel();
                 drop(making);
                 // What a COPY had begun to write is removed as its tasks are dropped; mostly that is done by then. Not
@@ -178,6 +191,13 @@ impl Runner {
         // What goes wrong while running has no place of its own.
         done.map_err(|e: Error| e.at(place))
     }
+}
+
+/// A panic of the engine on one statement, which others survive.
+#[expect(clippy::needless_pass_by_value, reason = "a panic comes as a box")]
+fn fault(panic: Box<dyn Any + Send>) -> Error {
+    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    Error::bug(format!("the engine gave up on this statement: {}", said.unwrap_or("it does not say why")))
 }
 
 /// Makes rows beside those who wait for them, who so can hear Ctrl-C while a query computes without a pause.

@@ -79,9 +79,12 @@ pub fn first_place(tokens: &[TokenWithSpan]) -> Option<Place> {
 /// # Errors
 /// A variable that is not set, at its place.
 pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) -> Result<Vec<TokenWithSpan>> {
+    let mut before = Token::EOF;
     tokens
         .into_iter()
         .map(|mut token| {
+            let before =
+                if is_blank(&token.token) { Token::EOF } else { std::mem::replace(&mut before, token.token.clone()) };
             if let Token::SingleQuotedString(text) = &token.token {
                 check_quoted(text, variables).map_err(|e| {
                     let start = token.span.start;
@@ -98,10 +101,20 @@ pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) ->
                 let start = token.span.start;
                 return Err(Error::new(Kind::NotFound, said).at(Some(Place { line: start.line, column: start.column })));
             };
-            token.token = Token::SingleQuotedString(value.clone());
+            token.token = match is_before_number(&before) && value.parse::<u64>().is_ok() {
+                true => Token::Number(value.clone(), false),
+                false => Token::SingleQuotedString(value.clone()),
+            };
             Ok(token)
         })
         .collect()
+}
+
+/// Whether only a number can follow: LIMIT takes no text.
+fn is_before_number(token: &Token) -> bool {
+    let Token::Word(word) = token else { return false };
+    let word = word.value.to_uppercase();
+    ["LIMIT", "OFFSET", "FIRST", "NEXT"].contains(&word.as_str())
 }
 
 /// Refuses a quoted text that names a variable which is set: inside quotes it would stay as it is.
@@ -157,6 +170,12 @@ mod tests {
         let tokens: Vec<_> = bound.iter().map(|t| &t.token).filter(|t| !is_blank(t)).collect();
         assert_eq!(tokens[1], &Token::SingleQuotedString("it's; --".into()));
         assert_eq!(tokens.last(), Some(&&Token::Placeholder("$1".into())));
+        let Piece::Statement(tokens) = pieces("SELECT $N LIMIT\n $N OFFSET $X").unwrap()[0].clone() else {
+            panic!("a statement")
+        };
+        let bound = bind(tokens, &BTreeMap::from([("N".into(), "2".into()), ("X".into(), "x".into())])).unwrap();
+        let shown: Vec<_> = bound.iter().filter(|t| !is_blank(&t.token)).map(|t| t.token.to_string()).collect();
+        assert_eq!(shown.join(" "), "SELECT '2' LIMIT 2 OFFSET 'x'");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::Failed;
 use super::commands::{self, Then};
 use super::complete::Assistant;
 use super::error_view;
-use super::interrupt::interrupts;
+use super::interrupt::{self, interrupts};
 use super::runner::Runner;
 use crate::error::{Error, Kind};
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 ///
 /// # Errors
 /// The terminal cannot be used, or the repository exists and cannot be opened.
-pub async fn run(mut runner: Runner) -> Result<(), Failed> {
+pub async fn run(runner: &mut Runner) -> Result<(), Failed> {
     let broken = |e: ReadlineError| Failed::Untold(Error::new(Kind::Failed, e.to_string()));
     let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor: Editor<Assistant, DefaultHistory> = Editor::with_config(config).map_err(broken)?;
@@ -33,7 +33,7 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
         {
             let mut heard = interrupts();
             tokio::select! {
-                () = learn(&runner, editor.helper_mut()) => {}
+                () = learn(runner, editor.helper_mut()) => {}
                 _ = heard.recv() => {}
             }
         }
@@ -44,7 +44,7 @@ pub async fn run(mut runner: Runner) -> Result<(), Failed> {
                     // Not being able to keep the history is no failure of the work.
                     let _ = editor.append_history(file);
                 }
-                if one(&mut runner, &line).await == Then::Quit {
+                if one(runner, &line).await == Then::Quit || interrupt::is_ending() {
                     break;
                 }
             }

@@ -131,7 +131,7 @@ impl SchemaProvider for Tables {
         let Ok(known) = self.world.snapshot() else { return Ok(None) };
         match self.which {
             Which::Public => self.public(name, &known).await,
-            Which::Registry => Ok(physical(name, &known)),
+            Which::Registry => Ok(physical(name, &known)?),
             Which::Dataset => Ok(dataset_table(name, &known)),
             Which::Collection => self.collection(name, &known).await.map(Some),
         }
@@ -204,14 +204,17 @@ impl Tables {
     }
 }
 
-fn physical(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
+fn physical(name: &str, known: &Snapshot) -> crate::error::Result<Option<Arc<dyn TableProvider>>> {
     let registry = &known.repo.registry;
-    let table = registry.tables(&known.types).into_iter().find(|t| t.name == name)?;
+    let Some(table) = registry.tables(&known.types).into_iter().find(|t| t.name == name) else { return Ok(None) };
+    if table.name == registry.file_records.name {
+        registry.check_files()?;
+    }
     if !known.has_files && table.name == registry.file_records.name {
         let schema = crate::registry::schema::arrow_schema(&table.scanned());
-        return MemTable::try_new(schema, vec![vec![]]).ok().map(|t| Arc::new(t) as Arc<dyn TableProvider>);
+        return Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![]])?)));
     }
-    Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table)))
+    Ok(Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table))))
 }
 
 /// One row for each dataset of a type.

@@ -1,5 +1,10 @@
 //! Files as tables (`FROM 'x.csv'`): how a file is read is told by the end of its name.
 
+mod arrow;
+mod csv;
+mod json;
+mod uuids;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -16,7 +21,7 @@ use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::nullif;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
 use futures::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::ObjectMeta;
 
 use super::copy::target::NULLS;
 use super::relation::READERS;
@@ -33,9 +38,6 @@ pub const FORMATS: [(&str, &str); 7] = [
     ("parquet", "parquet"),
     ("arrow", "arrow"),
 ];
-
-/// So much of a JSON file is looked at to tell whether it is an array.
-const HEAD: u64 = 1024;
 
 /// Makes tables of files.
 #[derive(Debug)]
@@ -56,6 +58,10 @@ pub fn end(name: &str) -> String {
     name.rsplit_once('.').map_or_else(String::new, |(_, end)| end.to_lowercase())
 }
 
+fn end_of(file: &ObjectMeta) -> String {
+    end(file.location.as_ref())
+}
+
 #[async_trait]
 impl UrlTableFactory for Files {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
@@ -74,7 +80,7 @@ impl UrlTableFactory for Files {
         if all.is_empty() {
             return Ok(None);
         }
-        let format = |file: &ObjectMeta| FORMATS.iter().find(|format| format.0 == end(file.location.as_ref()));
+        let format = |file: &ObjectMeta| FORMATS.iter().find(|format| format.0 == end_of(file));
         let first = all.iter().filter(|file| !is_hidden(&url, file)).find_map(|file| Some((file, format(file)?)));
         let Some((first, (end, format))) = first else {
             let known = FORMATS.map(|format| format.0).join(", ");
@@ -90,25 +96,46 @@ impl UrlTableFactory for Files {
         if *end == "tsv" {
             options.insert("format.delimiter".to_owned(), "\t".to_owned());
         }
-        if *format == "json" && is_array(&store, first).await? {
+        if *format == "json" && json::is_array(&store, first).await? {
             options.insert("format.newline_delimited".to_owned(), "false".to_owned());
+        }
+        let mut schema = None;
+        let read: Vec<_> = all.iter().filter(|file| end_of(file) == *end).collect();
+        match *format {
+            "arrow" => {
+                for file in &read {
+                    arrow::check(&store, file).await?;
+                }
+            }
+            "json" => {
+                for file in &read {
+                    json::check_numbers(&store, file).await?;
+                }
+            }
+            "csv" => schema = csv::renamed(&store, &read, if *end == "tsv" { b'\t' } else { b',' }).await?,
+            _ => {}
         }
         let factory = state.get_file_format_factory(format);
         let factory = factory.ok_or_else(|| Error::bug(format!("DataFusion does not know {format}")))?;
         let listing = ListingOptions::new(factory.create(&state, &options)?);
         let listing = listing.with_file_extension(&found[found.len() - end.len() - 1..]);
         let config = ListingTableConfig::new(url.clone()).with_listing_options(listing);
-        let config = config.infer_partitions_from_path(&state).await?.infer_schema(&state).await?;
+        let config = config.infer_partitions_from_path(&state).await?;
+        let config = match schema {
+            Some(schema) => config.with_schema(schema),
+            None => config.infer_schema(&state).await?,
+        };
         let files = Arc::new(ListingTable::try_new(config)?);
+        let uuids = uuids::columns(&store, first, *format == "parquet", &files.schema()).await?;
         let parts = Parts::of(url.clone(), files.options());
         if let Some((file, why)) = all.iter().find_map(|file| Some((file, parts.trouble(file)?))) {
             let said = format!("'{}' {why} the others in '{name}'", file.location);
             return Err(Error::new(Kind::Unsupported, said).into());
         }
-        if parts.names.is_empty() {
+        if parts.names.is_empty() && uuids.is_empty() {
             return Ok(Some(files));
         }
-        Ok(Some(Arc::new(parts.typed(name, files, &all)?)))
+        Ok(Some(Arc::new(parts.typed(name, files, &all, &uuids)?)))
     }
 }
 
@@ -144,12 +171,23 @@ impl Parts {
         }
     }
 
-    /// The files, with the values of each folder as what all of them are, and without that of NULL's folder.
-    fn typed(&self, name: &str, files: Arc<ListingTable>, all: &[ObjectMeta]) -> Result<ViewTable> {
+    /// The files, with the values of each folder as what all of them are, and without that of NULL's folder; UUIDs as
+    /// texts.
+    fn typed(
+        &self,
+        name: &str,
+        files: Arc<ListingTable>,
+        all: &[ObjectMeta],
+        uuids: &BTreeSet<String>,
+    ) -> Result<ViewTable> {
+        let uuid_text = uuids::text();
         let schema = files.schema();
         let values: Vec<_> = all.iter().filter_map(|file| self.values(file)).collect();
         let columns = schema.fields().iter().map(|field| {
             let column = Expr::Column(Column::from_name(field.name()));
+            if uuids.contains(field.name()) {
+                return Ok(uuid_text.call(vec![column]).alias(field.name()));
+            }
             let Some(i) = self.names.iter().position(|part| part == field.name()) else { return Ok(column) };
             let known = values.iter().map(|values| values[i].as_str()).filter(|value| *value != NULLS);
             let value = nullif(cast(column, DataType::Utf8), lit(NULLS));
@@ -184,13 +222,4 @@ fn type_of(values: &BTreeSet<&str>) -> Result<DataType> {
         }
     }
     Ok(DataType::Utf8)
-}
-
-/// Whether a JSON file is one array, not a value a line.
-async fn is_array(store: &Arc<dyn ObjectStore>, file: &ObjectMeta) -> Result<bool> {
-    if file.size == 0 {
-        return Ok(false);
-    }
-    let head = store.get_range(&file.location, 0..HEAD.min(file.size)).await?;
-    Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }

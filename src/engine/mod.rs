@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod allowed;
+mod analyzer;
 pub mod arguments;
 mod capitals;
 mod catalog;
@@ -10,6 +11,7 @@ pub mod copy;
 mod durations;
 mod files;
 pub mod functions;
+mod names;
 mod planner;
 mod pushdown;
 pub mod reference;

@@ -72,6 +72,13 @@ impl Visitor for Refused {
                 ControlFlow::Break(SAMPLE)
             }
             TableFactor::NestedJoin { table_with_joins, .. } => table_with_joins.joins.iter().try_for_each(join),
+            TableFactor::Pivot { .. } => ControlFlow::Break(
+                "PIVOT is not supported; an aggregate a column is: count(*) FILTER (WHERE band = 'r') AS r",
+            ),
+            TableFactor::Unpivot { .. } => {
+                ControlFlow::Break("UNPIVOT is not supported; UNION ALL of a SELECT a column is")
+            }
+            TableFactor::MatchRecognize { .. } => ControlFlow::Break("MATCH_RECOGNIZE is not supported"),
             _ => ControlFlow::Continue(()),
         }
     }
@@ -111,6 +118,10 @@ fn join(join: &ast::Join) -> ControlFlow<&'static str> {
         {
             ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN, or a comma, pairs all rows with all")
         }
+        JoinOperator::AsOf { .. } => ControlFlow::Break(
+            "ASOF JOIN is not supported; find_first takes validity ranges into account, and row_number() OVER (PARTITION \
+             BY … ORDER BY …) finds the last row before another",
+        ),
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => ControlFlow::Break(

@@ -72,22 +72,6 @@ fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Optio
     Some((ObjectName::from(vec![Ident::with_span(*span, reader)]), args, alias.clone()))
 }
 
-/// The table in a file.
-fn table_file(name: &str) -> TableFactor {
-    TableFactor::Table {
-        name: ObjectName(vec![ObjectNamePart::Identifier(Ident::with_quote('\'', name))]),
-        alias: None,
-        args: None,
-        with_hints: Vec::new(),
-        version: None,
-        with_ordinality: false,
-        partitions: Vec::new(),
-        json_path: None,
-        sample: None,
-        index_hints: Vec::new(),
-    }
-}
-
 /// A function that is not ours, if DataFusion has it.
 fn other(
     name: ObjectName,
@@ -149,10 +133,6 @@ impl Functions {
                     given.set_rows(function, argument)?;
                     let derived = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
                     input = Some(context.plan(derived)?);
-                }
-                (Takes::Rows(_), Expr::Value(value)) if value.value.clone().into_string().is_some() => {
-                    given.set_rows(function, argument)?;
-                    input = Some(context.plan(table_file(&value.value.into_string().unwrap_or_default()))?);
                 }
                 (Takes::Rows(columns), _) => {
                     let said = format!(

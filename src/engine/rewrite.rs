@@ -4,13 +4,17 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Fetch, Ident, JoinConstraint, JoinOperator, LimitClause, OrderBy, OrderByKind, Query, Select, SelectFlavor,
-    SelectItem, SetExpr, TableFactor, Value, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    Expr, Fetch, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
+    VisitorMut, WildcardAdditionalOptions,
 };
+use datafusion::sql::sqlparser::parser::Parser;
 
-use super::refused;
+use super::analyzer::check_depth;
+use super::arguments::Takes;
 use super::sky::PairsAsArguments;
-use super::statement::simple_name;
+use super::statement::{DIALECT, simple_name};
+use super::{functions, refused};
 use crate::error::{Error, Result};
 
 /// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
@@ -18,8 +22,10 @@ use crate::error::{Error, Result};
 /// # Errors
 /// What is refused.
 pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+    check_depth(what)?;
     let _ = VisitMut::visit(what, &mut NamedAsWritten);
     let _ = VisitMut::visit(what, &mut PairsAsArguments);
+    let _ = VisitMut::visit(what, &mut RowsFromFiles);
     let _ = VisitMut::visit(what, &mut UsingInWhere);
     refused::check(what)
 }
@@ -129,6 +135,55 @@ impl VisitorMut for UsingInWhere {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Reads the table file that a function is given for its rows: DataFusion looks for files in FROM only.
+struct RowsFromFiles;
+
+impl VisitorMut for RowsFromFiles {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, table: &mut TableFactor) -> ControlFlow<()> {
+        match table {
+            TableFactor::Function { name, args, .. } => rows_from_file(name, args),
+            TableFactor::Table { name, args: Some(args), .. } => rows_from_file(name, &mut args.args),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Makes a subquery of the name of a table file, where a function of ours takes rows.
+pub fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
+    let Some(function) = simple_name(function).and_then(|name| functions::find(&name)) else { return };
+    for (position, arg) in args.iter_mut().enumerate() {
+        let (name, expr) = match arg {
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(expr), .. }
+            | FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(expr), .. } => {
+                (Some(name.value.as_str()), expr)
+            }
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (None, expr),
+            _ => continue,
+        };
+        let takes_rows = function.argument(position, name).is_ok_and(|a| matches!(a.takes, Takes::Rows(_)));
+        if let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(file), span }) = expr
+            && takes_rows
+            && let Some(query) = all_of(Ident { span: *span, ..Ident::with_quote('\'', file.as_str()) })
+        {
+            *expr = Expr::Subquery(Box::new(query));
+        }
+    }
+}
+
+/// `SELECT * FROM` a table.
+fn all_of(table: Ident) -> Option<Query> {
+    let mut query = Parser::new(&DIALECT).try_with_sql("SELECT * FROM x").ok()?.parse_query().ok()?;
+    if let SetExpr::Select(select) = query.body.as_mut()
+        && let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation)
+    {
+        *name = ObjectName::from(vec![table]);
+    }
+    Some(*query)
 }
 
 /// By what name a relation's columns are qualified.

@@ -8,12 +8,15 @@ use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -23,7 +26,6 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use super::pushdown::predicate;
-use crate::error::Error;
 use crate::registry::conn::Conn;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 
@@ -84,6 +86,12 @@ impl RegistryTable {
         self
     }
 
+    /// A filter as the database takes it, if it does.
+    fn said(&self, filter: &Expr) -> Option<String> {
+        let dialect = self.conn.dialect();
+        predicate(dialect, &self.columns, filter).ok().filter(|text| dialect.beyond(text, 1).is_none())
+    }
+
     /// The table's name, or a subquery in parentheses, that has the wanted columns and those of filters.
     pub fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
         let Some((column, without)) = &self.without else { return &self.from };
@@ -104,24 +112,35 @@ impl TableProvider for RegistryTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let dialect = self.conn.dialect();
+        let is_said = |filter: &&Expr| self.said(filter).is_some();
         Ok(filters
             .iter()
-            .map(|filter| match predicate(dialect, &self.columns, filter) {
-                Ok(_) => TableProviderFilterPushDown::Exact,
-                Err(_) => TableProviderFilterPushDown::Unsupported,
+            .map(|filter| match is_said(filter) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Unsupported,
             })
             .collect())
     }
 
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let dialect = self.conn.dialect();
+        let said: Vec<(&Expr, Option<String>)> = filters.iter().map(|filter| (filter, self.said(filter))).collect();
+        // Filters may have changed since they were accepted: what the database does not take is done here.
+        let unsaid: Vec<Expr> = said.iter().filter(|(_, text)| text.is_none()).map(|(f, _)| (*f).clone()).collect();
+        if let Some(filter) = conjunction(unsaid) {
+            let others: Vec<Expr> = said.iter().filter(|(_, text)| text.is_some()).map(|(f, _)| (*f).clone()).collect();
+            let rows = self.scan(state, None, &others, None).await?;
+            let schema = DFSchema::try_from(self.schema())?;
+            let filter = state.create_physical_expr(normalized(filter)?, &schema)?;
+            let rows = FilterExecBuilder::new(filter, rows).apply_projection(projection.cloned())?.with_fetch(limit);
+            return Ok(Arc::new(rows.build()?));
+        }
         let columns: Vec<Scanned> = match projection {
             Some(wanted) => wanted.iter().map(|i| self.columns[*i].clone()).collect(),
             None => self.columns.clone(),
@@ -130,11 +149,7 @@ impl TableProvider for RegistryTable {
             columns.iter().map(|c| format!("{} AS {}", dialect.reads(c, ""), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
         let mut sql = format!("SELECT {select} FROM {} AS t", self.from(projection, filters));
-        let said = |filter| {
-            predicate(dialect, &self.columns, filter)
-                .map_err(|said| Error::bug(format!("a filter that was accepted cannot be said: {said}")))
-        };
-        let predicates: Vec<_> = filters.iter().map(said).collect::<std::result::Result<_, _>>()?;
+        let predicates: Vec<String> = said.into_iter().filter_map(|(_, text)| text).collect();
         if !predicates.is_empty() {
             sql.push_str(&format!(" WHERE {}", predicates.join(" AND ")));
         }
@@ -144,6 +159,15 @@ impl TableProvider for RegistryTable {
         let estimate = Estimate { table: self.counted.clone(), rows: limit };
         Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, estimate).estimated().await))
     }
+}
+
+/// A filter whose columns have no table before their names.
+fn normalized(filter: Expr) -> Result<Expr> {
+    let plain = |expr| match expr {
+        Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
+        other => Transformed::no(other),
+    };
+    Ok(filter.transform(|expr| Ok(plain(expr)))?.data)
 }
 
 /// About how many rows come.

@@ -1,6 +1,7 @@
 //! A session: statements in, Arrow batches out. It knows nothing of a terminal.
 
 mod explain;
+mod memory;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -38,7 +39,7 @@ use super::stores::Stores;
 use super::tables::VIEWS;
 use super::verb::Link;
 use super::world::World;
-use super::{allowed, capitals, functions};
+use super::{allowed, analyzer, capitals, functions, names};
 use crate::error::{Error, Kind, Place, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
@@ -109,12 +110,15 @@ impl Session {
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
-        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<Stores>::default()).build()?;
+        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<Stores>::default());
+        let runtime = runtime.with_memory_limit(memory::limit(), 1.0).build()?;
         let catalog = Arc::new(Catalog::new(&world));
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog("butler".to_owned(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
-        let mut rules = Analyzer::new().rules;
-        rules.insert(0, Arc::new(Comparable));
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Comparable)];
+        rules.extend(analyzer::before_types());
+        rules.extend(Analyzer::new().rules);
+        rules.extend(analyzer::after_types());
         rules.push(Arc::new(AggregateFace(Arc::clone(&world.access))));
         let mut state = builder
             .with_catalog_list(with_files(Arc::new(catalogs), &world))
@@ -128,6 +132,7 @@ impl Session {
         let state = context.state_weak_ref();
         world.attach(move || state.upgrade().map(|s| s.read().clone()));
         aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
+        context.register_udaf(analyzer::sum::sum());
         for function in functions::all() {
             if let Does::Scalar(udf) = &function.does {
                 context.register_udf(udf.clone());
@@ -144,6 +149,13 @@ impl Session {
     /// Stops the verbs that run; what they have applied stays.
     pub fn cancel(&self) {
         self.link.cancel();
+    }
+
+    /// Stops the verbs that run and waits until what they had not committed is rolled back; the session cannot write any
+    /// more. A program that ends without this may leave a transaction that only another writer can roll back.
+    pub async fn end(&self) {
+        self.cancel();
+        self.world.access.end_writing().await;
     }
 
     /// How many things verbs could not do (rows with outcome `failed`) since this was last asked.
@@ -196,9 +208,19 @@ impl Session {
             capitals::check(&statement, &known)?;
         }
         let state = self.context.state();
-        let error = match state.statement_to_plan(statement.clone()).await {
-            Ok(plan) => return Ok(plan),
-            Err(error) => Error::from(error),
+        let mut tried = statement.clone();
+        let mut first = None;
+        // As often as there are queries in it whose names need mending.
+        let error = loop {
+            let error = match state.statement_to_plan(tried.clone()).await {
+                Ok(plan) => return Ok(plan),
+                Err(error) => error,
+            };
+            match names::meant(&tried, &error).filter(|meant| *meant != tried) {
+                Some(meant) => tried = meant,
+                None => break first.unwrap_or_else(|| Error::from(error)),
+            }
+            first.get_or_insert_with(|| Error::from(error));
         };
         let named = |before: &str, after: &str| {
             let said = error.said().strip_prefix(before)?;

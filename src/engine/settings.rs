@@ -19,6 +19,11 @@ impl Default for Settings {
     }
 }
 
+/// The default of a setting of this engine.
+pub fn default(name: &str) -> Option<String> {
+    Settings::default().entries().into_iter().find(|entry| entry.key == name)?.value
+}
+
 impl ConfigExtension for Settings {
     const PREFIX: &'static str = "butler";
 }

@@ -1,7 +1,7 @@
 //! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs.
 
 use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{CopyToSource, DFParserBuilder, Statement};
+use datafusion::sql::parser::{CopyToSource, DFParserBuilder, ResetStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
     Spanned, Statement as Ast, TableFactor,
@@ -11,8 +11,8 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 
 use super::arguments::Does;
 use super::copy::spelling;
-use super::functions;
-use super::rewrite::{plain, understand};
+use super::rewrite::{plain, rows_from_file, understand};
+use super::{functions, settings};
 use crate::error::{Error, Kind, Place, Result, hint};
 
 /// The dialect all SQL is read in.
@@ -129,8 +129,20 @@ fn sort(mut statement: Statement) -> Result<Parsed> {
             }
             _ => Err(Error::invalid("only queries and verbs can be explained")),
         },
+        Statement::Reset(ResetStatement::Variable(name)) => Ok(Parsed::Query(reset(name)?)),
         other => Ok(Parsed::Query(other)),
     }
+}
+
+/// `RESET butler.…` as SET to the default, for DataFusion resets its own settings only.
+fn reset(name: ObjectName) -> Result<Statement> {
+    let written = name.to_string().to_lowercase();
+    let Some(default) = settings::default(&written) else {
+        return Ok(Statement::Reset(ResetStatement::Variable(name)));
+    };
+    let text = format!("SET {written} = '{default}'");
+    let statement = DFParserBuilder::new(text.as_str()).with_dialect(&DIALECT).build()?.parse_statements()?.pop_front();
+    statement.ok_or_else(|| Error::bug("SET did not parse"))
 }
 
 fn is_comparison(op: &BinaryOperator) -> bool {
@@ -159,6 +171,8 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
     };
     let place = spot(&call.name);
     let name = simple_name(&call.name).unwrap_or_default();
+    let mut args = args;
+    rows_from_file(&call.name, &mut args);
     if functions::find(&name).is_none() {
         let verbs = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
         return Err(Error::not_found("function", &call.name.to_string(), verbs).at(place));

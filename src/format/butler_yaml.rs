@@ -28,7 +28,7 @@ impl Config {
     /// Text that is no YAML mapping.
     pub fn parse(text: &str) -> Result<Self> {
         match serde_yaml::from_str(text) {
-            Ok(Value::Mapping(map)) => Ok(Self(map)),
+            Ok(Value::Mapping(map)) => Ok(Self(undoubled(map))),
             Ok(Value::Null) => Ok(Self::default()),
             Ok(_) => Err(Error::invalid("the configuration is not a mapping of keys to values")),
             Err(e) => Err(Error::invalid(format!("the configuration is not YAML: {e}")).because(e)),
@@ -87,23 +87,27 @@ impl Config {
         self.value(&["datastore", "checksum"]).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Refuses kinds of repository that are not a registry with a file datastore.
+    /// Refuses kinds of repository whose registry cannot be read.
     ///
     /// # Errors
-    /// A remote Butler, another datastore, or a configuration that includes others.
+    /// A remote Butler, or a configuration that includes others.
     pub fn check_supported(&self) -> Result<()> {
         if self.0.values().any(includes) || self.0.contains_key("includeConfigs") {
             let said = "the configuration includes other files (!include or includeConfigs), which is not supported";
             return Err(Error::new(Kind::Unsupported, said));
         }
-        let refuse = |what: &str, class: &str| {
-            Err(Error::new(Kind::Unsupported, format!("{what} {class} is not supported, only direct repositories are")))
-        };
-        match (self.text(&["cls"]), self.text(&["datastore", "cls"])) {
-            (Some(class), _) if class.ends_with("RemoteButler") => refuse("the Butler class", class),
-            (_, Some(class)) if !class.ends_with(".FileDatastore") => refuse("the datastore class", class),
+        match self.text(&["cls"]) {
+            Some(class) if class.ends_with("RemoteButler") => {
+                let said = format!("the Butler class {class} is not supported, only direct repositories are");
+                Err(Error::new(Kind::Unsupported, said))
+            }
             _ => Ok(()),
         }
+    }
+
+    /// The class of its datastore, if that is not the one that keeps files in one place.
+    pub fn other_datastore(&self) -> Option<&str> {
+        self.text(&["datastore", "cls"]).filter(|class| !class.ends_with(".FileDatastore"))
     }
 
     /// Refuses managers that a new repository does not get here.
@@ -122,6 +126,10 @@ impl Config {
                 let said = format!("repositories with a chosen schema_version of the {name} manager are not made here");
                 return Err(Error::new(Kind::Unsupported, said));
             }
+        }
+        if let Some(class) = self.other_datastore() {
+            let said = format!("repositories with the datastore class {class} are not made here");
+            return Err(Error::new(Kind::Unsupported, said));
         }
         match self.manager("obscore") {
             None => Ok(()),
@@ -157,6 +165,17 @@ impl Config {
     pub fn to_yaml(&self) -> String {
         yaml::write(&sorted(&Value::Mapping(self.0.clone())))
     }
+}
+
+/// Sections that hold themselves once more, as a file has them that `!include` brings in: the inner one counts, and it
+/// alone, as in the Butler.
+fn undoubled(mut map: Mapping) -> Mapping {
+    for (name, section) in &mut map {
+        if let Some(inner) = section.get(name).filter(|inner| inner.is_mapping()) {
+            *section = inner.clone();
+        }
+    }
+    map
 }
 
 /// The mapping under a key, made when absent.
@@ -215,6 +234,14 @@ mod tests {
             (replaced.datastore_name().as_str(), kept.text(&["registry", "namespace"])),
             ("ccms1", Some("ccms1"))
         );
+    }
+
+    #[test]
+    fn of_doubled_sections_the_inner_one_counts() {
+        let doubled = "datastore: {name: outer, datastore: {root: <butlerRoot>/inner}}\nregistry: {registry: 3, db: x}";
+        let config = Config::parse(doubled).unwrap();
+        assert_eq!((config.datastore_root(), config.text(&["datastore", "name"])), ("<butlerRoot>/inner", None));
+        assert_eq!(config.registry_db(), "x");
     }
 
     #[test]

@@ -152,7 +152,7 @@ impl Block {
                 // Old files have begin and end beside the ids.
                 let timespan = match (span, begin, end) {
                     (Some(span), ..) => span,
-                    (None, Some(begin), Some(end)) => Timespan::new(begin, end),
+                    (None, Some(begin), Some(end)) => checked(line, begin, end)?,
                     _ => {
                         let said = format!("line {line}: this validity range has no key 'timespan'");
                         return Err(Error::invalid(said));
@@ -182,8 +182,20 @@ fn dataset_id(node: &Node) -> Result<Uuid> {
     found.ok_or_else(|| node.wrong("there should be a dataset id tagged !uuid"))
 }
 
-fn instant(node: &Node) -> Result<Option<i64>> {
+/// An instant; null is an open bound.
+///
+/// # Errors
+/// Another value.
+pub fn instant(node: &Node) -> Result<Option<i64>> {
     if node.is_null() { Ok(None) } else { node.time().map(Some) }
+}
+
+/// A timespan that stands in some line.
+///
+/// # Errors
+/// One that cannot be stored.
+pub fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Timespan> {
+    Timespan::checked(begin, end).map_err(|e| e.context(format_args!("line {line}")))
 }
 
 /// A validity range tagged `!lsst.daf.butler.Timespan`: `{begin, end}`, or the word `EMPTY`.
@@ -206,7 +218,7 @@ pub fn timespan(node: Node) -> Result<Timespan> {
         }
     }
     match (begin, end) {
-        (Some(begin), Some(end)) => Ok(Timespan::new(begin, end)),
+        (Some(begin), Some(end)) => checked(line, begin, end),
         _ => Err(Error::invalid(format!("line {line}: a timespan has begin and end"))),
     }
 }

@@ -32,8 +32,8 @@ pub enum Scalar {
     Time(i64),
 }
 
-/// An export file being written.
-pub struct Writer<W: Write>(W);
+/// An export file being written, and whether it holds a block yet.
+pub struct Writer<W: Write>(W, bool);
 
 impl<W: Write> Writer<W> {
     /// Begins a file of a dimension universe.
@@ -44,9 +44,17 @@ impl<W: Write> Writer<W> {
         writeln!(
             out,
             "description: Butler Data Repository Export\nversion: {VERSION}\nuniverse_version: {universe_version}\n\
-             universe_namespace: {universe}\ndata:"
+             universe_namespace: {universe}"
         )?;
-        Ok(Self(out))
+        Ok(Self(out, false))
+    }
+
+    /// Where a block is written.
+    fn block(&mut self) -> Result<&mut W> {
+        if !std::mem::replace(&mut self.1, true) {
+            writeln!(self.0, "data:")?;
+        }
+        Ok(&mut self.0)
     }
 
     /// Begins a block of dimension records.
@@ -54,7 +62,7 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the file system says.
     pub fn dimension(&mut self, element: &str) -> Result<()> {
-        Ok(writeln!(self.0, "- type: dimension\n  element: {element}\n  records:")?)
+        Ok(writeln!(self.block()?, "- type: dimension\n  element: {element}\n  records:")?)
     }
 
     /// A record of the block.
@@ -79,7 +87,7 @@ impl<W: Write> Writer<W> {
         doc: Option<&str>,
         children: &[String],
     ) -> Result<()> {
-        writeln!(self.0, "- type: collection\n  collection_type: {kind}\n  name: {}", scalar(name))?;
+        writeln!(self.block()?, "- type: collection\n  collection_type: {kind}\n  name: {}", scalar(name))?;
         if let Some(doc) = doc {
             writeln!(self.0, "  doc: {}", scalar(doc))?;
         }
@@ -103,7 +111,7 @@ impl<W: Write> Writer<W> {
     /// What the file system says.
     pub fn datasets(&mut self, dataset_type: &DatasetType, dimensions: &[String], run: &str) -> Result<()> {
         let DatasetType { name, storage_class, is_calibration, .. } = dataset_type;
-        writeln!(self.0, "- type: dataset_type\n  name: {name}")?;
+        writeln!(self.block()?, "- type: dataset_type\n  name: {name}")?;
         if dimensions.is_empty() {
             writeln!(self.0, "  dimensions: []")?;
         } else {
@@ -138,7 +146,10 @@ impl<W: Write> Writer<W> {
     pub fn associations(&mut self, collection: &str, kind: CollectionType) -> Result<()> {
         let items = if kind == CollectionType::Calibration { "validity_ranges" } else { "dataset_ids" };
         let name = scalar(collection);
-        Ok(writeln!(self.0, "- type: associations\n  collection: {name}\n  collection_type: {kind}\n  {items}:")?)
+        Ok(writeln!(
+            self.block()?,
+            "- type: associations\n  collection: {name}\n  collection_type: {kind}\n  {items}:"
+        )?)
     }
 
     /// A dataset of a TAGGED collection.
@@ -175,6 +186,9 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the file system says.
     pub fn finish(mut self) -> Result<W> {
+        if !self.1 {
+            writeln!(self.0, "data: []")?;
+        }
         self.0.flush()?;
         Ok(self.0)
     }

@@ -15,6 +15,13 @@ use crate::model::time::Timespan;
 /// One thing that the file holds.
 #[derive(Debug)]
 pub enum Item {
+    /// The universe of all that follows.
+    Universe {
+        /// Namespace.
+        namespace: String,
+        /// Version; files that name none are older than all.
+        version: i64,
+    },
     /// A dataset type to be registered; its dimensions required and implied.
     DatasetType {
         /// Name.
@@ -90,6 +97,8 @@ pub struct Export<R: Read> {
     ready: VecDeque<Item>,
     /// Keys of the document so far.
     seen: Vec<String>,
+    /// Namespace and version of the universe.
+    universe: (String, i64),
 }
 
 enum State {
@@ -106,7 +115,8 @@ enum State {
 impl<R: Read + 'static> Export<R> {
     /// Of a text.
     pub fn new(reader: R) -> Self {
-        Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), seen: Vec::new() }
+        let universe = ("daf_butler".to_owned(), 0);
+        Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), seen: Vec::new(), universe }
     }
 
     /// The next item; nothing after the last.
@@ -157,10 +167,17 @@ impl<R: Read + 'static> Export<R> {
         self.seen.push(key.clone());
         match key.as_str() {
             "version" => check_version(&self.nodes.node()?)?,
+            "universe_version" | "universe_namespace" if self.seen.iter().any(|seen| seen == "data") => {
+                return Err(Error::invalid(format!("line {line}: '{key}' stands after 'data', which needs it")));
+            }
+            "universe_version" => self.universe.1 = self.nodes.node()?.int()?,
+            "universe_namespace" => self.nodes.node()?.text()?.clone_into(&mut self.universe.0),
             "data" => {
                 if !matches!(self.nodes.step()?.0, Event::SequenceStart(..)) {
                     return Err(Error::invalid(format!("line {line}: 'data' should be a list of blocks")));
                 }
+                let (namespace, version) = self.universe.clone();
+                self.ready.push_back(Item::Universe { namespace, version });
                 self.state = State::Blocks;
                 return Ok(());
             }
@@ -287,8 +304,8 @@ mod tests {
         let text = "data:\n- records: [{dataset_id: 3, data_id: {htm7: 200000}, path: a.fits}]\n  run: r\n  type: dataset\n  \
                     dataset_type: cat\n- {type: run, name: r}\nversion: 1.0.0\n";
         let items = all(text).unwrap();
-        let Item::File(file) = &items[0] else { panic!("{items:?}") };
-        assert_eq!((file.run.as_str(), file.datasets.len(), items.len()), ("r", 1, 2));
+        let Item::File(file) = &items[1] else { panic!("{items:?}") };
+        assert_eq!((file.run.as_str(), file.datasets.len(), items.len()), ("r", 1, 3));
         assert_eq!(file.datasets[0].0.get_version_num(), 3);
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
+use crate::model::python_json;
 
 /// The most bytes an index or sidecar is read with.
 pub const LIMIT: u64 = 64 << 20;
@@ -60,7 +61,7 @@ pub fn parse_sidecar(bytes: &[u8]) -> Result<(Content, Object)> {
 }
 
 fn object(bytes: &[u8]) -> Result<Object> {
-    serde_json::from_slice(bytes).map_err(|e| Error::invalid(format!("not a JSON object: {e}")).because(e))
+    python_json::parse(bytes).map_err(|e| Error::invalid(format!("not a JSON object: {e}")).because(e))
 }
 
 fn content(values: &mut Object) -> Result<Option<Content>> {
@@ -88,6 +89,8 @@ mod tests {
             let error = parse_index(text.as_bytes()).unwrap_err();
             assert!(error.said().contains(said), "{text}: {error}");
         }
+        // No number, and no constant of Python.
+        assert!(parse_index(br#"{"__COMMON__": {"a": nan}}"#).is_err());
         let deep = "[".repeat(1 << 20);
         assert!(parse_index(deep.as_bytes()).is_err());
     }

@@ -15,8 +15,8 @@ pub enum Value {
     Float(f64),
     /// A text.
     Text(String),
-    /// A list or tuple of whole numbers.
-    List(Vec<i64>),
+    /// A list or tuple of literals.
+    List(Vec<Value>),
 }
 
 /// Statements with their lines: comments and line ends inside brackets are gone.
@@ -110,12 +110,31 @@ pub fn parse_value(text: &str) -> Result<Value> {
     let list = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
     let tuple = text.strip_prefix('(').and_then(|t| t.strip_suffix(')')).filter(|t| t.contains(','));
     if let Some(items) = list.or(tuple) {
-        let items = items.split(',').map(str::trim).filter(|item| !item.is_empty());
-        return items.map(|item| item.parse().map_err(|_| wrong())).collect::<Result<_>>().map(Value::List);
+        let items = split(items).into_iter().map(str::trim).filter(|item| !item.is_empty());
+        return items.map(parse_value).collect::<Result<_>>().map(Value::List).map_err(|_| wrong());
     }
     let mut parser = Arithmetic { rest: text, depth: 0 };
     let value = parser.sum().filter(|_| parser.rest.trim().is_empty());
     value.ok_or_else(wrong)
+}
+
+/// The items of a list: text between the commas that are in no quotes and no brackets.
+fn split(items: &str) -> Vec<&str> {
+    let (mut quote, mut depth) = (None, 0_i32);
+    items
+        .split(|c: char| {
+            match (quote, c) {
+                (Some(open), c) if open == c => quote = None,
+                (Some(_), _) => {}
+                (None, '"' | '\'') => quote = Some(c),
+                (None, '[' | '(') => depth += 1,
+                (None, ']' | ')') => depth -= 1,
+                (None, ',') => return depth == 0,
+                _ => {}
+            }
+            false
+        })
+        .collect()
 }
 
 /// `+ - * /` and parentheses, as Python computes them.

@@ -308,7 +308,7 @@ impl Settings {
     fn pair(&self, key: &str, default: [i32; 2]) -> Result<[i32; 2]> {
         match self.fields.get(key) {
             Some((Value::List(list), line)) => match list[..] {
-                [a, b] => Ok([a, b].map(|v| i32::try_from(v).unwrap_or(0))),
+                [Value::Int(a), Value::Int(b)] => Ok([a, b].map(|v| i32::try_from(v).unwrap_or(0))),
                 _ => Err(at(Error::invalid(format!("'{key}' takes two whole numbers")), *line)),
             },
             Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two whole numbers")), *line)),
@@ -346,6 +346,10 @@ mod tests {
         assert_eq!((map.name.as_str(), hex.as_str()), ("lsst_cells_v1", "e2736e41244df00bbdb93aecac0ae4b2d19dda91"));
         assert_eq!(SkyMap::parse(TEXT, &["name=other".to_owned()]).unwrap().name, "other");
         assert!(map.pickle().starts_with(b"\x80\x05\x95") && map.pickle().ends_with(b"\x94R\x94."));
+        // Fields of sky maps that are not chosen may hold any literal.
+        let others = "config.skyMap['discrete'].raList = [5.5, -10.7]\nconfig.skyMap['healpix'].log2NSide = 5\n\
+                      config.skyMap['equat'].names = ['a, b', ('c', [1])]\n";
+        assert_eq!(SkyMap::parse(&format!("{TEXT}{others}"), &[]).unwrap(), map);
     }
 
     #[test]
@@ -358,6 +362,7 @@ mod tests {
             ("config.name", "name", "line 2: only assignments"),
             ("120", "120.0", "line 4: 'numRings' takes a whole number"),
             ("1.0 / 60", "[1", "a bracket is not closed"),
+            ("120", "[120, x]", "line 4: only assignments of literals"),
             ("'rings'\r", "'dodeca'\r", "'dodeca' are not made here"),
             ("config.name = \"lsst_cells_v1\"", "for i in range(3): pass", "line 2: only assignments"),
         ] {

@@ -72,7 +72,8 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let delimiter =
         u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter should be one character"))?;
     let first = rest.lines().next().unwrap_or_default();
-    let given: Vec<&str> = first.split(header.delimiter).map(|name| name.trim_matches('"')).collect();
+    let mut line = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(first.as_bytes());
+    let given = line.records().next().and_then(std::result::Result::ok).unwrap_or_default();
     if given != names {
         let said = format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
         return Err(Error::invalid(said));
@@ -155,6 +156,8 @@ mod tests {
         let rows = parse_ecsv(TABLE.as_bytes()).unwrap();
         let shown = arrow::util::pretty::pretty_format_batches(&[rows]).unwrap().to_string();
         assert!(shown.contains("| a b.fits | 131072 |") && shown.contains("| b.fits   |        |"), "{shown}");
+        let quoted = TABLE.replace("name: htm7", "name: 'my \"col\"'").replace(" htm7\n", " \"my \"\"col\"\"\"\n");
+        assert_eq!(parse_ecsv(quoted.as_bytes()).unwrap().schema().field(1).name(), "my \"col\"");
     }
 
     #[test]
@@ -163,6 +166,7 @@ mod tests {
             ("%ECSV", "ECSV", "line 1: an ECSV file begins with '# %ECSV'"),
             ("int64", "int65", "no ECSV datatype named 'int65'"),
             ("filename htm7", "filename htm8", "line 7: the column names are 'filename htm8'"),
+            ("filename htm7", "\"file name\" htm7", "line 7: the column names are '\"file name\" htm7'"),
             ("131072", "x", "line 8"),
             ("datatype:", "datatyp:", "does not describe the columns"),
         ] {

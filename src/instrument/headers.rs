@@ -16,7 +16,7 @@ use crate::model::time;
 #[serde(deny_unknown_fields)]
 pub struct Rules {
     /// Seconds from midnight TAI at which an observing day begins.
-    observing_day_offset: i64,
+    pub(super) observing_day_offset: i64,
     /// Days before this one turned over at another hour and are refused.
     first_day_obs: i64,
     /// UTC time from which exposures are of the mountain, not the laboratory.

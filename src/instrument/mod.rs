@@ -150,6 +150,11 @@ impl Instrument {
         }
     }
 
+    /// Seconds from midnight, TAI, to the begin of an observing day, where that is known.
+    pub fn observing_day_offset(&self) -> Option<i64> {
+        Some(self.headers.rules.as_ref()?.observing_day_offset)
+    }
+
     /// The id of the detector with this name.
     fn detector(&self, full_name: &str) -> Option<i64> {
         self.detectors.iter().find(|d| d.1 == full_name).map(|d| d.0)

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Object;
 use crate::error::{Error, Result};
+use crate::model::python_json::constant;
 use crate::model::time;
 
 /// The metadata of one file: its own values under those common to the whole index, which win.
@@ -145,13 +146,18 @@ pub fn check_properties(object: &Object) -> Result<()> {
 
 fn fits(form: Form, value: &Value) -> bool {
     match form {
-        Form::Text => value.is_string(),
+        Form::Text => value.is_string() && constant(value).is_none(),
         Form::Int => value.is_i64() || value.is_u64(),
         Form::Bool => value.is_boolean(),
-        Form::Number => value.is_number(),
-        Form::Float => value.is_f64(),
-        Form::Numbers(n) => value.as_array().is_some_and(|a| a.len() == n && a.iter().all(Value::is_number)),
+        Form::Number => number(value).is_some(),
+        Form::Float => value.is_f64() || constant(value).is_some(),
+        Form::Numbers(n) => value.as_array().is_some_and(|a| a.len() == n && a.iter().all(|v| number(v).is_some())),
     }
+}
+
+/// A number, or a constant of Python that stands for one.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| constant(value))
 }
 
 /// The start of a value's text, for an error message.
@@ -171,7 +177,7 @@ impl<'a> Entry<'a> {
 
     /// A text value.
     pub fn text(&self, key: &str) -> Option<&'a str> {
-        self.value(key)?.as_str()
+        self.value(key).filter(|value| constant(value).is_none())?.as_str()
     }
 
     /// A whole number, also one written as text.
@@ -182,15 +188,15 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A finite number.
+    /// A number; NaN and infinities as Python writes them.
     pub fn number(&self, key: &str) -> Option<f64> {
-        self.value(key)?.as_f64().filter(|f| f.is_finite())
+        number(self.value(key)?)
     }
 
     /// Two numbers.
     fn pair(&self, key: &str) -> Option<(f64, f64)> {
         match self.value(key)?.as_array()?.as_slice() {
-            [a, b] => Some((a.as_f64()?, b.as_f64()?)),
+            [a, b] => Some((number(a)?, number(b)?)),
             _ => None,
         }
     }

@@ -202,7 +202,8 @@ impl Collections {
         }
         for child in given {
             self.get(child).map_err(|e| e.context(format_args!("chain '{parent}'")))?;
-            if self.reaches(child, parent) {
+            // Taking a child out makes no cycle, and is how one is mended.
+            if edit != ChainEdit::Remove && self.reaches(child, parent) {
                 return Err(Error::new(
                     Kind::Conflict,
                     format!("chain '{parent}' would search itself through '{child}'"),
@@ -349,6 +350,7 @@ mod tests {
         assert_eq!(edit(&["0", "-1"], ChainEdit::Pop).unwrap(), ["inner"]);
         assert_eq!(edit(&["99"], ChainEdit::Pop).unwrap_err().kind(), Kind::Invalid);
         assert_eq!(w.edit_chain("inner", &["outer".into()], ChainEdit::Extend).unwrap_err().kind(), Kind::Conflict);
+        assert_eq!(w.edit_chain("inner", &["outer".into()], ChainEdit::Remove).unwrap(), ["a", "b"]);
         assert_eq!(w.edit_chain("inner", &["inner".into()], ChainEdit::Extend).unwrap_err().kind(), Kind::Conflict);
     }
 }

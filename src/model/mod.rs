@@ -4,4 +4,5 @@ pub mod collection;
 pub mod dataset;
 pub mod glob;
 pub mod leap_seconds;
+pub mod python_json;
 pub mod time;

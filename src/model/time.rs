@@ -3,6 +3,7 @@
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
 
 use super::leap_seconds;
+use crate::error::{Error, Result};
 
 /// Nanoseconds of a day.
 pub const DAY: i64 = 86_400_000_000_000;
@@ -33,6 +34,30 @@ impl Timespan {
             std::cmp::Ordering::Equal => Self { begin, end: begin + 1 },
             std::cmp::Ordering::Greater => Self::EMPTY,
         }
+    }
+
+    /// A range as the Butler's constructor takes it: one that lies wholly before or after the times that the registry
+    /// can hold is refused, because both of its bounds would be stored as the same end of time.
+    ///
+    /// # Errors
+    /// Such a range.
+    pub fn checked(begin: Option<i64>, end: Option<i64>) -> Result<Self> {
+        let span = Self::new(begin, end);
+        if span.end > MAX || span.end == MAX && span.begin == MAX - 1 {
+            let begin = begin.map_or_else(|| "unbounded".to_owned(), format);
+            return Err(Error::invalid(format!(
+                "a timespan from {begin} on cannot be stored: the times of the registry end at 2100-01-01"
+            )));
+        }
+        if begin.unwrap_or(0) <= 0
+            && let Some(end) = end.filter(|end| *end <= 0)
+        {
+            return Err(Error::invalid(format!(
+                "a timespan up to {} cannot be stored: the times of the registry begin at 1970-01-01",
+                format(end)
+            )));
+        }
+        Ok(span)
     }
 
     /// What is left of it outside another range.
@@ -198,6 +223,16 @@ mod tests {
         assert_eq!(Timespan::new(Some(5), Some(5)), Timespan { begin: 5, end: 6 });
         assert_eq!(Timespan::new(Some(6), Some(5)), Timespan::EMPTY);
         assert_eq!(Timespan::new(None, None), Timespan::ALL);
+        // The real Butler refuses the same ones.
+        for (begin, end) in [(None, Some(0)), (Some(-9), Some(-5)), (Some(0), Some(-5)), (Some(MAX), None)] {
+            assert!(Timespan::checked(begin, end).is_err(), "{begin:?} {end:?}");
+        }
+        for (begin, end) in [(Some(MAX + 1), Some(MAX + 2)), (Some(MAX - 1), Some(MAX - 1)), (Some(MAX), Some(MAX))] {
+            assert!(Timespan::checked(begin, end).is_err(), "{begin:?} {end:?}");
+        }
+        assert_eq!(Timespan::checked(Some(-5), Some(MAX + 7)).unwrap(), Timespan::ALL);
+        assert_eq!(Timespan::checked(Some(5), Some(-7)).unwrap(), Timespan::EMPTY);
+        assert_eq!(Timespan::checked(Some(MAX + 5), Some(7)).unwrap(), Timespan::EMPTY);
     }
 
     #[test]

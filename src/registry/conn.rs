@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
-use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
-use tokio::sync::mpsc::Receiver;
+use sqlx::{AssertSqlSafe, SqlitePool, Transaction};
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinHandle;
 
 use super::dialect::Dialect;
+use super::pool::Pool;
 use super::postgres::decoded;
 use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
+use super::spool::Rows;
 use super::tx::Tx;
 use super::{ints, sqlite, texts};
 use crate::error::{Error, Kind, Result};
@@ -33,7 +35,7 @@ pub enum Conn {
         writer: SqlitePool,
     },
     /// A server, and the schema ("namespace") that was configured.
-    Postgres(PgPool, Option<String>),
+    Postgres(Pool, Option<String>),
 }
 
 /// Where a small question goes: to the database as it is, or as a transaction sees it.
@@ -97,7 +99,7 @@ impl Conn {
                 std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
             }
             (Self::Postgres(own, _), Self::Postgres(other, _)) => {
-                std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
+                std::sync::Arc::ptr_eq(&own.connections().connect_options(), &other.connections().connect_options())
             }
             _ => false,
         }
@@ -169,7 +171,8 @@ impl Conn {
         );
         let names = texts(&self.rows(sql, vec![Scanned::plain("name", ColumnKind::Text(None))]).await?, 0);
         if !names.is_empty() {
-            sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", names.join(", ")))).execute(pool).await?;
+            let mut conn = pool.acquire().await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", names.join(", ")))).execute(&mut *conn).await?;
         }
         Ok(())
     }
@@ -180,7 +183,7 @@ impl Conn {
     /// What the database says: another writer holding the lock too long.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await.map_err(|e| {
+            Self::Sqlite { writer, .. } => Tx::Sqlite(begin_sqlite(writer).await.map_err(|e| {
                 let file = writer.connect_options().get_filename().display().to_string();
                 let error = match e {
                     sqlx::Error::PoolTimedOut => Error::new(Kind::Busy, "another statement is still writing"),
@@ -188,19 +191,40 @@ impl Conn {
                 };
                 error.context(format_args!("writing to the registry database '{file}'"))
             })?),
-            Self::Postgres(pool, schema) => Tx::Postgres(pool.begin().await?, schema.clone()),
+            Self::Postgres(pool, schema) => {
+                Tx::Postgres(Transaction::begin(pool.acquire().await?, None).await?, schema.clone())
+            }
         })
     }
 
     /// Lets go of all connections.
     pub async fn close(&self) {
+        self.end_writing().await;
         match self {
-            Self::Sqlite { readers, writer } => {
-                writer.close().await;
-                readers.close().await;
-            }
-            Self::Postgres(pool, _) => pool.close().await,
+            Self::Sqlite { readers, .. } => readers.close().await,
+            Self::Postgres(pool, _) => pool.connections().close().await,
         }
+    }
+
+    /// Waits until no transaction is open: those that were given up are rolled back. None can begin from then on. A server
+    /// rolls back by itself.
+    pub async fn end_writing(&self) {
+        if let Self::Sqlite { writer, .. } = self {
+            writer.close().await;
+        }
+    }
+}
+
+/// Begins a transaction on the connection that writes. Where SQLite has rolled one back by itself (the disk was full), the
+/// connection counts it as open: another takes its place.
+async fn begin_sqlite(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, sqlx::Sqlite>> {
+    const BEGIN: &str = "BEGIN IMMEDIATE";
+    match writer.begin_with(BEGIN).await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {
+            drop(writer.acquire().await?.detach());
+            writer.begin_with(BEGIN).await
+        }
+        begun => begun,
     }
 }
 
@@ -238,32 +262,30 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
     stream::once(start).flatten().boxed()
 }
 
-fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
+fn query_postgres(pool: Pool, sql: String, columns: Vec<Scanned>) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let task = tokio::spawn(async move {
             let mut conn = match pool.acquire().await {
                 Ok(conn) => conn,
-                Err(error) => return drop(sender.send(Err(error.into())).await),
+                Err(error) => return drop(sender.send(Err(error)).await),
             };
             let work = async {
                 let pieces = conn.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
-                let mut batches = decoded(pieces, columns);
-                while let Some(batch) = batches.try_next().await? {
-                    if sender.send(Ok(batch)).await.is_err() {
-                        return Ok(false);
-                    }
-                }
-                Ok::<_, Error>(true)
+                hand_out(decoded(pieces, columns), &pool, &sender).await
             };
             let done = tokio::select! {
                 done = work => done,
-                () = sender.closed() => Ok(false),
+                () = sender.closed() => Ok(HandedOut::Unwanted),
             };
             match done {
-                Ok(true) => {}
+                Ok(HandedOut::All) => {}
+                Ok(HandedOut::Rest(rows)) => {
+                    drop(conn);
+                    send_rest(&rows, &sender).await;
+                }
                 // Nobody waits any more: without its connection the server stops.
-                Ok(false) => drop(conn.detach()),
+                Ok(HandedOut::Unwanted) => drop(conn.detach()),
                 // What the server has still to say is not for the next query.
                 Err(error) => {
                     drop(conn.detach());
@@ -274,4 +296,51 @@ fn query_postgres(pool: PgPool, sql: String, columns: Vec<Scanned>) -> Batches {
         sent(receiver, task)
     };
     stream::once(start).flatten().boxed()
+}
+
+/// How far the rows of a query were handed out.
+enum HandedOut {
+    /// To the end.
+    All,
+    /// Up to these, which were read so that the connection could be given back.
+    Rest(Rows),
+    /// Nobody takes them any more.
+    Unwanted,
+}
+
+/// Hands out rows as they are taken; when another query of the session waits for a connection, the rest is read at once.
+async fn hand_out(
+    mut batches: BoxStream<'_, Result<RecordBatch>>,
+    pool: &Pool,
+    sender: &Sender<Result<RecordBatch>>,
+) -> Result<HandedOut> {
+    while let Some(batch) = batches.try_next().await? {
+        tokio::select! {
+            biased;
+            room = sender.reserve() => match room {
+                Ok(room) => room.send(Ok(batch)),
+                Err(_) => return Ok(HandedOut::Unwanted),
+            },
+            () = pool.wanted() => {
+                let mut rest = Rows::from(batch);
+                while let Some(batch) = batches.try_next().await? {
+                    rest.push(batch)?;
+                }
+                return Ok(HandedOut::Rest(rest));
+            }
+        }
+    }
+    Ok(HandedOut::All)
+}
+
+async fn send_rest(rows: &Rows, sender: &Sender<Result<RecordBatch>>) {
+    let batches = match rows.batches() {
+        Ok(batches) => batches,
+        Err(error) => return drop(sender.send(Err(error)).await),
+    };
+    for batch in batches {
+        if sender.send(batch).await.is_err() {
+            return;
+        }
+    }
 }

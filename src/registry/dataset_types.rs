@@ -6,8 +6,8 @@ use super::conn::Source;
 use super::dialect::Dialect;
 use super::layout::{calibs_table, tags_table};
 use super::schema::{Kind, Scanned, Table};
-use super::tx::{OnConflict, Tx};
-use super::{Registry, create_table, ints, next_number, optional_texts, tables, texts};
+use super::tx::OnConflict;
+use super::{Registry, create_table, ddl, ints, next_number, optional_texts, tables, texts};
 use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::dataset::DatasetType;
 
@@ -123,23 +123,44 @@ pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
     Err(Error::new(ErrorKind::Conflict, format!("dataset type '{}' is registered with {differs}", wanted.name)))
 }
 
-/// Registers a dataset type unless it is there; returns whether it did. Several short transactions, as the
-/// Butler makes them, each harmless to repeat.
+/// What was made for a dataset type, for [`take_back`].
+#[derive(Debug)]
+pub struct Registered {
+    /// Its name.
+    pub name: String,
+    /// Whether it is new itself.
+    is_new: bool,
+    /// The key of its dimension group, if that is new.
+    key: Option<i64>,
+    /// Its tables that are new.
+    tables: Vec<Table>,
+}
+
+impl Registered {
+    /// Nothing yet.
+    pub fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), is_new: false, key: None, tables: Vec::new() }
+    }
+}
+
+/// Registers a dataset type unless it is there; returns whether it did, and notes what was `made`. Several short
+/// transactions, as the Butler makes them, each harmless to repeat.
 ///
 /// # Errors
 /// Another definition under this name, or what the database says.
-pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool> {
+pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Registered) -> Result<bool> {
     if let Some(there) = load(registry).await?.iter().find(|t| t.dataset_type.name == wanted.name) {
         check_same(wanted, &there.dataset_type)?;
         // A Butler that lost a race may have left a type without its tables.
-        return make_tables(registry, std::iter::once(&there.tags).chain(&there.calibs)).await.map(|()| false);
+        let missing = std::iter::once(&there.tags).chain(&there.calibs);
+        return make_tables(registry, missing, &mut Registered::new(&wanted.name)).await.map(|()| false);
     }
-    let key = dimensions_key(registry, &wanted.dimensions).await?;
+    let key = dimensions_key(registry, &wanted.dimensions, made).await?;
     let tags = tags_table(&registry.universe, registry.shape, &format!("dataset_tags_{key:08}"), &wanted.dimensions);
     let calibs = wanted.is_calibration.then(|| {
         calibs_table(&registry.universe, registry.shape, &format!("dataset_calibs_{key:08}"), &wanted.dimensions)
     });
-    make_tables(registry, [Some(&tags), calibs.as_ref()].into_iter().flatten()).await?;
+    make_tables(registry, [Some(&tags), calibs.as_ref()].into_iter().flatten(), made).await?;
     let mut tx = registry.conn.begin().await?;
     let dialect = tx.dialect();
     let target = tx.table("dataset_type");
@@ -149,7 +170,7 @@ pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool>
     let next = next_number(&tx, "dataset_type", "id");
     let id = next.as_ref().map_or("", |_| "id, ");
     let next = next.map_or_else(String::new, |n| format!("{n}, "));
-    let made = tx
+    let inserted = tx
         .execute(format!(
             "INSERT INTO {target} ({id}name, storage_class, dimensions_key, tag_association_table, \
              calibration_association_table) VALUES ({next}{name}, {class}, {key}, {tags}, {calibs}) \
@@ -157,24 +178,48 @@ pub async fn register(registry: &Registry, wanted: &DatasetType) -> Result<bool>
         ))
         .await?;
     tx.commit().await?;
+    made.is_new |= inserted > 0;
     // Another writer may have been quicker, with another definition.
     check_same(wanted, &get(registry, &wanted.name).await?.dataset_type)?;
-    Ok(made > 0)
+    Ok(inserted > 0)
 }
 
-/// Takes back a dataset type that was registered for nothing; one that is used stays.
+/// Takes back a dataset type that was registered for nothing, with the tables and the key of the dimension group that
+/// were made for it; what is used by now stays.
 ///
 /// # Errors
 /// What the database says.
-pub async fn take_back(registry: &Registry, name: &str) -> Result<()> {
+pub async fn take_back(registry: &Registry, made: &Registered) -> Result<()> {
     let mut tx = registry.conn.begin().await?;
-    let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("dataset_type"), tx.dialect().text(name));
-    tx.execute(sql).await?;
+    let (dialect, types) = (tx.dialect(), tx.table("dataset_type"));
+    if made.is_new {
+        tx.execute(format!("DELETE FROM {types} WHERE name = {}", dialect.text(&made.name))).await?;
+    }
+    let used = |column: &str, value: &str| format!("SELECT name FROM {types} WHERE {column} = {value}");
+    let name = [Scanned::plain("name", TEXT)];
+    for table in &made.tables {
+        let table_name = dialect.text(&table.name);
+        let by_tags = used("tag_association_table", &table_name);
+        let by_calibs = used("calibration_association_table", &table_name);
+        if tx.rows(by_tags, &name).await?.num_rows() + tx.rows(by_calibs, &name).await?.num_rows() == 0 {
+            let schema = tx.schema().map(str::to_owned);
+            for statement in ddl::drop(dialect, schema.as_deref(), table) {
+                tx.execute(statement).await?;
+            }
+        }
+    }
+    if let Some(key) = made.key
+        && tx.rows(used("dimensions_key", &key.to_string()), &name).await?.num_rows() == 0
+    {
+        let (definitions, keys) = (tx.table("dimension_graph_definition"), tx.table("dimension_graph_key"));
+        tx.execute(format!("DELETE FROM {definitions} WHERE dimension_graph_id = {key}")).await?;
+        tx.execute(format!("DELETE FROM {keys} WHERE id = {key}")).await?;
+    }
     tx.commit().await
 }
 
 /// The key of a dimension group, made when new; 0 for the group of no dimensions.
-async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i64> {
+async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut Registered) -> Result<i64> {
     if dimensions.is_empty() {
         return Ok(0);
     }
@@ -204,6 +249,7 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String]) -> Result<i6
     ])?;
     tx.insert(table, &rows, OnConflict::Fail).await?;
     tx.commit().await?;
+    made.key = Some(key);
     Ok(key)
 }
 
@@ -217,7 +263,11 @@ pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool
 }
 
 /// Makes tables that are missing; one that another writer makes at the same moment is as good.
-async fn make_tables(registry: &Registry, wanted: impl Iterator<Item = &Table>) -> Result<()> {
+async fn make_tables(
+    registry: &Registry,
+    wanted: impl Iterator<Item = &Table>,
+    registered: &mut Registered,
+) -> Result<()> {
     for table in wanted {
         let mut tx = registry.conn.begin().await?;
         if tables(&mut Source::Tx(&mut tx)).await?.contains(&table.name) {
@@ -230,10 +280,14 @@ async fn make_tables(registry: &Registry, wanted: impl Iterator<Item = &Table>) 
                 Err(error)
             }
         };
-        if let Err(error) = made {
-            let mut tx: Tx = registry.conn.begin().await?;
-            if !tables(&mut Source::Tx(&mut tx)).await?.contains(&table.name) {
-                return Err(error);
+        match made {
+            Ok(()) => registered.tables.push(table.clone()),
+            Err(error) => {
+                // The first error is the one to report.
+                let there = tables(&mut Source::Conn(&registry.conn)).await;
+                if !there.is_ok_and(|there| there.contains(&table.name)) {
+                    return Err(error);
+                }
             }
         }
     }

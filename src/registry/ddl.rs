@@ -14,6 +14,14 @@ pub fn create(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<Stri
     statements
 }
 
+/// The statements that remove a table that [`create`] made.
+pub fn drop(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<String> {
+    let writer = Writer { dialect, schema, table };
+    let mut statements = vec![format!("DROP TABLE {}", writer.qualified(&table.name))];
+    statements.extend(writer.sequence().map(|name| format!("DROP SEQUENCE {name}")));
+    statements
+}
+
 /// The sequence that numbers a table's rows on PostgreSQL, qualified.
 pub fn sequence(schema: Option<&str>, table: &Table) -> Option<String> {
     Writer { dialect: Dialect::Postgres, schema, table }.sequence()

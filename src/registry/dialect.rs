@@ -133,6 +133,22 @@ impl Dialect {
         self == Self::Postgres
     }
 
+    /// Why a statement is beyond what the database takes, if it is: SQLite joins 64 tables, and an expression of it has a
+    /// thousand levels, which parentheses count well enough; a statement for PostgreSQL has room in one of its buffers.
+    pub fn beyond(self, sql: &str, tables: usize) -> Option<&'static str> {
+        let (length, joined, depth) = match self {
+            Self::Sqlite => (900_000_000, 60, 900),
+            Self::Postgres => (500_000_000, usize::MAX, 2000),
+        };
+        if sql.len() > length {
+            return Some("the statement is too long for the database");
+        }
+        if tables > joined {
+            return Some("these are too many tables for a join in the database");
+        }
+        (nesting(sql) > depth).then_some("the expression is too deep for the database")
+    }
+
     /// The type of a column, as written in `CREATE TABLE`.
     pub fn column_type(self, kind: Kind, auto: bool) -> String {
         match (self, kind) {
@@ -190,6 +206,23 @@ impl Dialect {
     }
 }
 
+/// How deep the parentheses of a statement are nested, outside its texts.
+fn nesting(sql: &str) -> usize {
+    let (mut depth, mut deepest, mut is_text) = (0_usize, 0, false);
+    for byte in sql.bytes() {
+        match byte {
+            b'\'' => is_text = !is_text,
+            b'(' if !is_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b')' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// A character of a LIKE pattern as GLOB takes it.
 fn globbed(c: char) -> String {
     match c {
@@ -212,6 +245,15 @@ mod tests {
             "fkey_visit_physical_filter_instrument_name_instrument__daee087b"
         );
         assert_eq!(Dialect::Sqlite.constraint(full), full);
+    }
+
+    #[test]
+    fn limits_are_known() {
+        let deep = |levels: usize| format!("{}1{}", "(".repeat(levels), ")".repeat(levels));
+        assert_eq!(Dialect::Sqlite.beyond(&deep(800), 2), None);
+        assert!(Dialect::Sqlite.beyond(&deep(1000), 2).is_some() && Dialect::Sqlite.beyond("1", 65).is_some());
+        assert_eq!(Dialect::Sqlite.beyond(&format!("'{}'", "(".repeat(1000)), 2), None);
+        assert_eq!(Dialect::Postgres.beyond(&deep(1000), 100), None);
     }
 
     #[test]

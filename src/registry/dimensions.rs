@@ -161,6 +161,23 @@ pub async fn keyed_values(
     Ok(concat_batches(&arrow_schema(&columns), &found)?)
 }
 
+/// Which values of a union such as `band` no record of its element has.
+///
+/// # Errors
+/// What the database says.
+pub async fn unknown_values(
+    registry: &Registry,
+    element: &str,
+    column: &str,
+    values: &[String],
+) -> Result<Vec<String>> {
+    let (conn, dialect) = (&registry.conn, registry.conn.dialect());
+    let (quoted, list) = (dialect.quote(column), values.iter().map(|v| dialect.text(v)).collect::<Vec<_>>());
+    let sql = format!("SELECT DISTINCT {quoted} FROM {} WHERE {quoted} IN ({})", conn.table(element), list.join(", "));
+    let known = super::texts(&conn.rows(sql, vec![Scanned::plain(column, super::schema::Kind::Text(None))]).await?, 0);
+    Ok(values.iter().filter(|value| !known.contains(value)).cloned().collect())
+}
+
 /// Some columns of the records of an element, of one instrument or of all.
 ///
 /// # Errors

@@ -15,10 +15,12 @@ pub mod dimensions;
 mod insert;
 pub mod layout;
 pub mod open;
+mod pool;
 mod postgres;
 pub mod rows;
 pub mod schema;
 pub mod search;
+pub mod spool;
 mod sqlite;
 pub mod storing;
 pub mod tx;
@@ -48,6 +50,8 @@ pub struct Registry {
     pub file_records: Table,
     /// Why it must not be written, if so.
     pub read_only: Option<String>,
+    /// Why its file records are not those of all files, if so.
+    pub partial_files: Option<String>,
 }
 
 impl Registry {
@@ -59,7 +63,8 @@ impl Registry {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
         let file_records = layout::file_records(file_records);
-        Ok(Self { conn, universe, shape: found.shape, file_records, read_only: found.read_only })
+        let read_only = found.read_only;
+        Ok(Self { conn, universe, shape: found.shape, file_records, read_only, partial_files: None })
     }
 
     /// Makes all tables of a new registry in one transaction, unless they are there; returns whether it did.
@@ -97,18 +102,23 @@ impl Registry {
         Ok(self.conn.rows(sql, vec![table]).await?.num_rows() > 0)
     }
 
-    /// Makes the table of file records, as the first writer of a new repository does.
+    /// Makes the table of file records unless it is there, as the first writer of a new repository does.
     ///
     /// # Errors
     /// What the database says.
-    pub async fn make_file_records(&self) -> Result<()> {
-        let mut tx = self.conn.begin().await?;
-        if !tables(&mut Source::Tx(&mut tx)).await?.contains(&self.file_records.name) {
-            create_table(&mut tx, &self.file_records).await?;
+    pub async fn make_file_records(&self, tx: &mut Tx) -> Result<()> {
+        let name = tx.dialect().text(&self.file_records.name);
+        let column = Scanned::plain("table_name", Kind::Text(None));
+        let known = format!("SELECT table_name FROM {} WHERE table_name = {name}", tx.table("opaque_meta"));
+        if tx.rows(known, &[column]).await?.num_rows() > 0 {
+            return Ok(());
         }
-        let (target, name) = (tx.table("opaque_meta"), tx.dialect().text(&self.file_records.name));
+        if !tables(&mut Source::Tx(tx)).await?.contains(&self.file_records.name) {
+            create_table(tx, &self.file_records).await?;
+        }
+        let target = tx.table("opaque_meta");
         tx.execute(format!("INSERT INTO {target} (table_name) VALUES ({name}) ON CONFLICT DO NOTHING")).await?;
-        tx.commit().await
+        Ok(())
     }
 
     /// Begins a transaction that writes rows.
@@ -134,6 +144,17 @@ impl Registry {
     pub fn check_writable(&self) -> Result<()> {
         match &self.read_only {
             Some(reason) => Err(Error::new(ErrorKind::Unsupported, format!("this repository is only read: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses to tell of files where the records do not name all of them.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn check_files(&self) -> Result<()> {
+        match &self.partial_files {
+            Some(reason) => Err(Error::new(ErrorKind::Unsupported, format!("files are not listed: {reason}"))),
             None => Ok(()),
         }
     }

@@ -1,21 +1,27 @@
 //! From the URL of a configuration to connections.
 
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use url::Url;
 
 use super::conn::Conn;
-use super::credentials;
+use super::pool::{Pool, is_full};
+use super::{credentials, sqlite};
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// How long SQLite waits for another writer, as the Butler does.
 const BUSY: Duration = Duration::from_secs(300);
 /// How long a connection is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server is waited for that has no connection to give.
+const FULL: Duration = Duration::from_secs(300);
+/// After which time a connection that nobody uses is closed: others may need it more.
+const IDLE: Duration = Duration::from_secs(5);
 /// Connections kept to a server.
 const CONNECTIONS: u32 = 32;
 /// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
@@ -49,9 +55,15 @@ pub struct Database {
 }
 
 impl Database {
-    /// The URL without its password.
+    /// The URL without its passwords.
     pub fn shown(&self) -> String {
-        Url::parse(&self.url).map_or_else(|_| self.url.clone(), |url| redacted(&url))
+        redacted(&self.url)
+    }
+
+    /// The file of an SQLite database.
+    pub fn file(&self) -> Option<PathBuf> {
+        let (scheme, rest) = self.url.split_once(':')?;
+        scheme.starts_with("sqlite").then(|| rest.strip_prefix("///").map(PathBuf::from)).flatten()
     }
 }
 
@@ -65,7 +77,7 @@ impl Conn {
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {
                 Some(path) => open_sqlite(path, mode).await,
-                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.url))),
+                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.shown()))),
             },
             ("sqlite", Some(name)) => {
                 Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
@@ -90,13 +102,39 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .command_buffer_size(COMMANDS);
+    if mode == Mode::Read {
+        recover(path, &options).await;
+    }
     let limits = SqlitePoolOptions::new().acquire_timeout(BUSY);
     let reading = options.clone().pragma("cache_size", READING);
     let readers = limits.clone().max_connections(CONNECTIONS).connect_with(reading).await;
-    let readers =
-        readers.map_err(|e| Error::from(e).context(format_args!("opening the registry database '{path}'")))?;
-    let writer = limits.max_connections(1).connect_lazy_with(options.pragma("cache_size", WRITING));
+    let readers = readers.map_err(|e| match Error::from(e) {
+        error if error.kind() == ErrorKind::Denied && sqlite::has_journal(path) => {
+            Error::new(ErrorKind::Denied, sqlite::left_journal(path)).because(error)
+        }
+        error => error.context(format_args!("opening the registry database '{path}'")),
+    })?;
+    // That a transaction was committed outlasts a power cut: the folder is synced when the journal has gone.
+    let writing = options.synchronous(SqliteSynchronous::Extra).pragma("cache_size", WRITING);
+    let writer = limits.max_connections(1).connect_lazy_with(writing);
     Ok(Conn::Sqlite { readers, writer })
+}
+
+/// Rolls back what a writer left half-done that was killed: connections that only read cannot. Best effort: who may not
+/// write is told when a query fails.
+async fn recover(path: &str, options: &SqliteConnectOptions) {
+    if !sqlite::has_journal(path) {
+        return;
+    }
+    let recovered = async {
+        let mut writing = options.clone().read_only(false).connect().await?;
+        // Looking at a table is enough, and does nothing while a writer is at work.
+        writing.execute("SELECT count(*) FROM sqlite_master").await?;
+        writing.close().await
+    };
+    if let Err(error) = recovered.await {
+        tracing::info!("the journal of '{path}' stays: {error}");
+    }
 }
 
 async fn open_postgres(database: &Database) -> Result<Conn> {
@@ -110,7 +148,8 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).after_connect(|conn, _| {
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).idle_timeout(IDLE);
+    let pool = pool.after_connect(|conn, _| {
         // Texts in statements are meant as they stand. A server that can (from 14 on) sees that a client has gone while
         // it works; milliseconds.
         let watch = "SET standard_conforming_strings = on; SELECT set_config(name, '500', false) FROM pg_settings \
@@ -126,18 +165,33 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     let connecting = pool.clone().connect_with(options.clone());
     let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {
         Ok(opened) => opened,
-        Err(_) => match PgConnection::connect_with(&options).await {
-            Ok(_) => pool.connect_with(options).await,
+        Err(_) => match connected(&options).await {
+            Ok(()) => Ok(pool.connect_lazy_with(options)),
             Err(error) => Err(error),
         },
     };
     let opened = opened.map_err(|e| {
         let said = Error::from(e);
         let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
-        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(&parsed), said.said()))
+        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(parsed.as_str()), said.said()))
             .because(said)
     })?;
-    Ok(Conn::Postgres(opened, database.namespace.clone()))
+    Ok(Conn::Postgres(Pool::new(opened), database.namespace.clone()))
+}
+
+/// Tries one connection, again and again while the server has none to give.
+async fn connected(options: &PgConnectOptions) -> sqlx::Result<()> {
+    let begun = Instant::now();
+    let mut pause = Duration::from_millis(50);
+    loop {
+        match PgConnection::connect_with(options).await {
+            Ok(connection) => return connection.close().await,
+            Err(error) if is_full(&error) && begun.elapsed() < FULL => {}
+            Err(error) => return Err(error),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
 }
 
 /// Fills what a URL leaves open.
@@ -161,9 +215,46 @@ fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
     Some(())
 }
 
-/// A URL without its password.
-fn redacted(url: &Url) -> String {
-    let mut shown = url.clone();
-    let _ = shown.set_password(None);
-    shown.to_string()
+/// A URL, or what was meant for one, without its passwords: after the user's name, and in parameters.
+fn redacted(url: &str) -> String {
+    let (address, parameters) = url.split_once('?').map_or((url, None), |(address, after)| (address, Some(after)));
+    let (scheme, rest) = address.split_once(':').unwrap_or(("", address));
+    let (slashes, rest) = rest.split_at(rest.len() - rest.trim_start_matches('/').len());
+    let mut shown = match rest.rsplit_once('@') {
+        Some((user, place)) => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}:{slashes}{name}@{place}")
+        }
+        None => address.to_owned(),
+    };
+    if let Some(parameters) = parameters {
+        let hidden = |parameter: &str| match parameter.split_once('=') {
+            Some((name, _)) if name.to_lowercase().contains("pass") => format!("{name}=***"),
+            _ => parameter.to_owned(),
+        };
+        shown.push('?');
+        shown.push_str(&parameters.split('&').map(hidden).collect::<Vec<_>>().join("&"));
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_not_shown() {
+        for (url, shown) in [
+            ("postgresql://me:S3cret@h:5432/d", "postgresql://me@h:5432/d"),
+            ("postgresql://me:S3@cret@h/d", "postgresql://me@h/d"),
+            ("postgresql:/u:S3cret@h/d", "postgresql:/u@h/d"),
+            ("postgresql+psycopg2:me:S3cret@h/d", "postgresql+psycopg2:me@h/d"),
+            ("postgresql://me@h/d?password=S3cret&x=1", "postgresql://me@h/d?password=***&x=1"),
+            ("postgresql://h/d?sslPassword=S3cret", "postgresql://h/d?sslPassword=***"),
+            ("postgresql://me@h/d?options=a@b:c", "postgresql://me@h/d?options=a@b:c"),
+            ("sqlite:////data/gen3.sqlite3", "sqlite:////data/gen3.sqlite3"),
+        ] {
+            assert_eq!(redacted(url), shown);
+        }
+    }
 }

@@ -84,6 +84,9 @@ pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String
     )
 }
 
+/// So many terms of UNION stand together: SQLite takes 500.
+const TERMS: usize = 400;
+
 /// The columns of [`memberships`].
 pub fn membership_columns() -> Vec<Scanned> {
     let text = |name: &str| named(name, Kind::Text(None));
@@ -124,7 +127,15 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     let none = "SELECT '' AS collection, '' AS dataset_type, id AS dataset_id, CAST(NULL AS BIGINT) AS timespan_begin, \
          CAST(NULL AS BIGINT) AS timespan_end FROM ";
     let none = format!("{none}{} WHERE 1 = 0", conn.table("dataset"));
-    format!("({})", std::iter::once(none).chain(parts).collect::<Vec<_>>().join(" UNION ALL "))
+    let parts: Vec<String> = std::iter::once(none).chain(parts).collect();
+    let groups: Vec<String> = parts.chunks(TERMS).map(|group| group.join(" UNION ALL ")).collect();
+    match groups.as_slice() {
+        [all] => format!("({all})"),
+        _ => {
+            let groups = groups.iter().map(|group| format!("SELECT * FROM ({group}) AS some"));
+            format!("({})", groups.collect::<Vec<_>>().join(" UNION ALL "))
+        }
+    }
 }
 
 /// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.

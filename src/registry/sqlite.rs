@@ -69,6 +69,19 @@ pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &Table, bat
     Ok(changed)
 }
 
+/// Whether a writer is at work on a database file, or was killed at it.
+pub fn has_journal(path: &str) -> bool {
+    std::fs::metadata(format!("{path}-journal")).is_ok_and(|journal| journal.len() > 0)
+}
+
+/// What to say where a database cannot be read for such a journal.
+pub fn left_journal(path: &str) -> String {
+    format!(
+        "an interrupted writer left the journal '{path}-journal', which a session that only reads cannot roll back: run a \
+         statement with --write, as a user who may write there"
+    )
+}
+
 struct Statement<'h> {
     db: NonNull<ffi::sqlite3>,
     raw: NonNull<ffi::sqlite3_stmt>,
@@ -187,7 +200,12 @@ impl Drop for Statement<'_> {
 /// What SQLite says about the last call on a connection.
 fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
     // SAFETY: the connection is locked; the message is valid until the next call and copied at once.
-    let said = unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(db.as_ptr())) }.to_string_lossy().into_owned();
+    let mut said = unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(db.as_ptr())) }.to_string_lossy().into_owned();
+    // SAFETY: as above; the file has a name as long as the connection is open.
+    let file = unsafe { CStr::from_ptr(ffi::sqlite3_db_filename(db.as_ptr(), c"main".as_ptr())) }.to_string_lossy();
+    if matches!(code & 0xff, ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN) && has_journal(&file) {
+        said = left_journal(&file);
+    }
     let kind = match code & 0xff {
         ffi::SQLITE_CONSTRAINT => ErrorKind::Conflict,
         ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::Unreachable,

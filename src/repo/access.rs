@@ -49,6 +49,15 @@ impl Access {
         }
     }
 
+    /// Waits until no transaction of the open repository is open; no other can begin.
+    pub async fn end_writing(&self) {
+        // One that is being opened has none.
+        let open = self.open.try_read().ok().and_then(|open| open.clone());
+        if let Some(repo) = open {
+            repo.registry.conn.end_writing().await;
+        }
+    }
+
     /// The repository, opened if need be.
     ///
     /// # Errors
@@ -77,7 +86,11 @@ impl Access {
         let conn = Conn::open(&database, mode).await?;
         let named = |e: Error| e.context(format_args!("registry database {}", database.shown()));
         let mut registry = Registry::open(conn, config.records_table()).await.map_err(named)?;
-        if config.manager("obscore").is_some() {
+        if let Some(class) = config.other_datastore() {
+            let reason = format!("its datastore is a {class}, only FileDatastore is supported");
+            registry.partial_files = Some(reason.clone());
+            registry.read_only = Some(reason);
+        } else if config.manager("obscore").is_some() {
             registry.read_only = Some("it has an obscore table, which is not maintained here".to_owned());
         } else if config.keeps_checksums() {
             registry.read_only = Some("its datastore keeps checksums, which are not computed here".to_owned());

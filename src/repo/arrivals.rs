@@ -13,8 +13,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Source;
 use crate::registry::datasets::{self, Present};
-use crate::registry::rows::batch;
-use crate::store::transfer::{Content, Mode, Transfer};
+use crate::registry::dimensions;
+use crate::registry::rows::{batch, column, distinct_texts};
+use crate::store::transfer::{Content, Mode, Transfer, unfinished};
 use crate::store::{Place, Seen, placement};
 
 /// How files are taken in.
@@ -54,6 +55,8 @@ pub struct Sorted {
     pub moved: RecordBatch,
     /// How the files of the new get in.
     pub transfers: Vec<Transfer>,
+    /// Moves of stored files whose sources are still there.
+    pub sources: Vec<Transfer>,
     /// How many are there as asked.
     pub same: u64,
 }
@@ -80,6 +83,7 @@ impl Arrivals<'_> {
                 }
             }
         }
+        self.check_unions(repo, planned).await?;
         let elsewhere = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &unknown).await?;
         if let Some(id) = elsewhere.values().flatten().next() {
             // Or another writer stored it since the run was asked: then it is found when all is looked at again.
@@ -93,12 +97,13 @@ impl Arrivals<'_> {
         if taking.without_datastore {
             let same = is_new.iter().filter(|new| !**new).count() as u64;
             let new = pick(&self.rows, is_new.into_iter())?;
-            return Ok(Sorted { moved: new.slice(0, 0), new, transfers: Vec::new(), same });
+            return Ok(Sorted { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
         }
         // What is stored stays as it is; only `direct` names another file, as in the Butler.
         let looked_at: Vec<bool> = is_new.iter().map(|new| *new || taking.transfer == Mode::Direct).collect();
         let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
         let kept = |i: &usize| looked_at[*i];
+        let sources = self.sources(repo, taking, &looked_at).await?;
         let rows = pick(&self.rows, looked_at.iter().copied())?;
         let files: Vec<_> = (0..ids.len()).filter(kept).map(|i| self.files[i].clone()).collect();
         let (paths, transfers) = self.place(repo, taking, &rows, &files, planned).await?;
@@ -131,7 +136,44 @@ impl Arrivals<'_> {
                 return Err(Error::new(Kind::Conflict, said));
             }
         }
-        Ok(Sorted { new: pick(&rows, fresh.into_iter())?, moved: pick(&rows, moved.into_iter())?, transfers, same })
+        let (new, moved) = (pick(&rows, fresh.into_iter())?, pick(&rows, moved.into_iter())?);
+        Ok(Sorted { new, moved, transfers, sources, same })
+    }
+
+    /// Dimensions such as `band` have no table that the database could check: a record of another element must have each
+    /// value, or the Butler could not expand the data ID.
+    async fn check_unions(&self, repo: &Repo, planned: &Planned<'_>) -> Result<()> {
+        let universe = &repo.registry.universe;
+        for dimension in &self.dataset_type.dimensions {
+            let Some(source) = universe.find(dimension).and_then(|element| element.union_of.as_deref()) else {
+                continue;
+            };
+            let values = distinct_texts(&column(&self.rows, dimension)?)?;
+            let mut unknown = dimensions::unknown_values(&repo.registry, source, dimension, &values).await?;
+            for batch in planned.get(source).map(|rows| rows.batches()).transpose()?.into_iter().flatten() {
+                let planned = distinct_texts(&column(&batch?, dimension)?)?;
+                unknown.retain(|value| !planned.contains(value));
+            }
+            if let Some(value) = unknown.first() {
+                let said = format!("no record of '{source}' has the {dimension} '{value}' of a data ID");
+                return Err(Error::new(Kind::Conflict, said));
+            }
+        }
+        Ok(())
+    }
+
+    /// The moves of files that are stored, which an earlier run did not finish.
+    async fn sources(&self, repo: &Repo, taking: Taking, looked_at: &[bool]) -> Result<Vec<Transfer>> {
+        if taking.transfer != Mode::Move {
+            return Ok(Vec::new());
+        }
+        let root = Place::parse(&repo.datastore_root())?;
+        let stored = |i: usize| self.there.get(&self.keys[i]).and_then(|present| present.file.as_ref());
+        let moved = (0..self.keys.len()).filter(|i| !looked_at[*i]).filter_map(|i| {
+            let (path, _) = stored(i).filter(|(path, _)| !path.contains("://"))?;
+            Some(Transfer { from: Content::File(self.files[i].0.clone()), to: root.child(path), mode: Mode::Move })
+        });
+        unfinished(moved.collect()).await
     }
 
     /// The path each file is known by, and how it gets there.

@@ -33,9 +33,16 @@ const FILE: &str = "export.yaml";
 pub async fn find(folder: &str) -> Result<Vec<Found>> {
     let mut waiting = vec![Place::parse(folder)?];
     let mut files = Vec::new();
+    // Links may lead back.
+    let mut linked = BTreeSet::new();
     while let Some(place) = waiting.pop() {
         let listing = place.list().await?;
         waiting.extend(listing.folders.iter().map(|name| place.child(name)));
+        for link in listing.links.iter().map(|name| place.child(name)) {
+            if linked.insert(link.local()?.canonicalize()?) {
+                waiting.push(link);
+            }
+        }
         files.extend(listing.files.iter().filter(|(name, _)| name == FILE).map(|(name, _)| place.child(name)));
     }
     files.sort_by_key(Place::shown);

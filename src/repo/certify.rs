@@ -12,7 +12,6 @@ use super::change::{Change, Outcome};
 use super::collections::{check, wanted};
 use super::hand::Hand;
 use super::records::all;
-use super::spool::Rows;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
@@ -20,6 +19,7 @@ use crate::model::time::Timespan;
 use crate::registry::conn::{Batches, Source};
 use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::{Kind as ColumnKind, arrow_type};
+use crate::registry::spool::Rows;
 use crate::registry::{certifications, collections, dataset_types, datasets};
 
 /// Certifies datasets in a CALIBRATION collection, made when absent.
@@ -74,8 +74,8 @@ impl Certify {
         }
         let begins = instants(rows, "timespan_begin", self.timespan.begin)?;
         let ends = instants(rows, "timespan_end", self.timespan.end)?;
-        let spans: Vec<Timespan> =
-            begins.into_iter().zip(ends).map(|(begin, end)| Timespan::new(Some(begin), Some(end))).collect();
+        let spans = begins.into_iter().zip(ends).map(|(begin, end)| Timespan::checked(Some(begin), Some(end)));
+        let spans = spans.collect::<Result<Vec<_>>>()?;
         if let Some(row) = spans.iter().position(|span| span.is_empty()) {
             let id = ids.as_string::<i32>().value(row);
             return Err(Error::invalid(format!("the validity of dataset {id} ends before it begins")));

@@ -2,10 +2,10 @@
 
 use arrow::array::RecordBatch;
 
-use super::spool::Rows;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::Timespan;
+use crate::registry::spool::Rows;
 use crate::store::transfer::Transfer;
 
 /// One change; those of a plan are applied together.
@@ -23,6 +23,8 @@ pub enum Change {
     Replace(String, Rows),
     /// Files to be brought into the datastore.
     Files(Vec<Transfer>),
+    /// Moves whose files are in the datastore, as an earlier run left them: their sources to be removed.
+    RemoveSources(Vec<Transfer>),
     /// Datasets of a type to be stored in a run.
     Datasets(String, String, Rows),
     /// File records of datasets of a type to be replaced.
@@ -57,7 +59,7 @@ impl Change {
     /// How many things it changes.
     pub(super) fn size(&self) -> u64 {
         match self {
-            Self::Files(files) => files.len() as u64,
+            Self::Files(files) | Self::RemoveSources(files) => files.len() as u64,
             Self::Disassociate(_, _, ids) => ids.len() as u64,
             Self::Decertify(.., hit) => *hit,
             other => other.rows().map_or(1, |rows| rows.len() as u64),

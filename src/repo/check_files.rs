@@ -24,6 +24,9 @@ use crate::store::{Folder, Place};
 /// How many folders are listed at the same time, and files of one read.
 const AT_ONCE: usize = 16;
 
+/// What stands between the path of an archive and the name of a part of it.
+const MEMBER: &str = "#zip-path=";
+
 /// How many folders' files are looked up together.
 const FOLDERS: usize = 64;
 
@@ -44,6 +47,8 @@ struct Record {
     place: Place,
     /// Bytes; negative when it was not recorded.
     size: i64,
+    /// The name of the part of an archive that it is.
+    member: Option<String>,
     wanted: bool,
 }
 
@@ -77,6 +82,7 @@ pub fn schema() -> SchemaRef {
 pub fn check_files(access: Arc<Access>, check: Check) -> Batches {
     let begin = async move {
         let repo = access.repo().await?;
+        repo.registry.check_files()?;
         let root = Place::parse(&repo.datastore_root())?;
         let read = check.read;
         let recorded = check.records(&repo).await?;
@@ -158,10 +164,13 @@ fn of_rows(rows: &RecordBatch, root: &Place) -> Result<Vec<Record>> {
         .zip(types)
         .zip(paths.into_iter().zip(numbers))
         .map(|((dataset_id, dataset_type), (path, (size, wanted)))| {
-            // A part of an archive is named behind `#`.
-            let path = path.split('#').next().unwrap_or_default();
+            // Names of runs may have a '#', too.
+            let (path, member) = match path.rsplit_once(MEMBER) {
+                Some((archive, member)) => (archive, Some(member.to_owned())),
+                None => (path.as_str(), None),
+            };
             let place = if path.contains("://") { Place::parse(path)? } else { root.child(path) };
-            Ok(Record { dataset_id, dataset_type, place, size, wanted: wanted == 1 })
+            Ok(Record { dataset_id, dataset_type, place, size, member, wanted: wanted == 1 })
         })
         .collect()
 }
@@ -227,8 +236,12 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
     let Some(size) = entry.size.and_then(|size| i64::try_from(size).ok()) else {
         return Checked { state: "unreadable", detail: Some("it is still being written".to_owned()), ..row };
     };
-    let row = Checked { size: Some(size), ..row };
-    if row.expected.is_some_and(|expected| expected != size) {
+    // The size that is recorded of a part of an archive is not that of the archive.
+    let row = match &record.member {
+        Some(member) => Checked { detail: Some(format!("'{member}' in an archive, which was not opened")), ..row },
+        None => Checked { size: Some(size), ..row },
+    };
+    if record.member.is_none() && row.expected.is_some_and(|expected| expected != size) {
         return Checked { state: "other size", ..row };
     }
     if read

@@ -1,5 +1,7 @@
 //! `create_repository`: an empty repository where the session looks for one.
 
+use std::path::{Path, PathBuf};
+
 use async_trait::async_trait;
 
 use super::change::Outcome;
@@ -48,6 +50,8 @@ impl Verb for CreateRepository {
         access.check_writes()?;
         access.forget().await;
         let database = super::database(&config, &located.root(&config))?;
+        let before = Before::of(&located, &database);
+        let _ = located.file.parent().sweep().await;
         let written = there.is_none() && write_new(&located, &text).await?;
         match make(&database, &universe).await {
             Ok(made) => {
@@ -57,8 +61,9 @@ impl Verb for CreateRepository {
             }
             Err(error) => {
                 if written {
-                    // Nothing half-made stays; the first error is the one to tell.
+                    // Nothing half-made stays; the first error is the one to report.
                     let _ = located.file.remove().await;
+                    before.restore();
                 }
                 Err(error)
             }
@@ -84,6 +89,32 @@ impl CreateRepository {
         let text = value.to_string();
         Universe::parse(&text).map_err(named)?;
         Ok(text)
+    }
+}
+
+/// What is not there before a repository is made: folders, innermost first, and the file of its database.
+struct Before {
+    folders: Vec<PathBuf>,
+    database: Option<PathBuf>,
+}
+
+impl Before {
+    fn of(located: &Located, database: &Database) -> Self {
+        let folder = located.file.parent().local();
+        let missing =
+            |folder: PathBuf| folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+        Self {
+            folders: folder.map(missing).unwrap_or_default(),
+            database: database.file().filter(|file| !file.exists()),
+        }
+    }
+
+    /// Removes what is there now, as far as it is empty or was made by this.
+    fn restore(&self) {
+        if let Some(database) = &self.database {
+            let _ = std::fs::remove_file(database);
+        }
+        self.folders.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
     }
 }
 

@@ -85,7 +85,7 @@ impl Verb for WriteCurated {
         }
         hand.begin("write_curated_calibrations", None);
         let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
-        let there = folder.list().await?.folders;
+        let there = all_folders(&folder).await?;
         for line in TYPES.lines().skip(1) {
             let [name, class, by_detector, by_filter] = line.split(',').collect::<Vec<_>>()[..] else {
                 return Err(Error::bug(format!("curated.csv: {line}")));
@@ -394,11 +394,19 @@ fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {
 
 type Folder = (Place, Option<i64>, Option<String>);
 
+/// The folders in a folder, links to folders among them.
+async fn all_folders(folder: &Place) -> Result<Vec<String>> {
+    let mut listing = folder.list().await?;
+    listing.folders.append(&mut listing.links);
+    listing.folders.sort();
+    Ok(listing.folders)
+}
+
 /// The folders in folders.
 async fn below(folders: Vec<Folder>) -> Result<Vec<Folder>> {
     let mut all = Vec::new();
     for (folder, detector, filter) in folders {
-        for name in folder.list().await?.folders {
+        for name in all_folders(&folder).await? {
             all.push((folder.child(&name), detector, filter.clone()));
         }
     }

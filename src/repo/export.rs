@@ -13,7 +13,6 @@ use super::hand::Hand;
 use super::placing::{Planned, paths};
 use super::records::all_texts;
 use super::search::ranks;
-use super::spool::Rows;
 use super::sync::pick;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
@@ -26,9 +25,10 @@ use crate::registry::datasets::NO_COMPONENT;
 use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Kind as ColumnKind, Scanned};
 use crate::registry::search::{self, columns};
+use crate::registry::spool::Rows;
 use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
 use crate::store::transfer::{Content, Mode, Transfer, bring, take_back};
-use crate::store::{Place, placement};
+use crate::store::{Place, placement, temporary};
 
 /// Exports datasets.
 #[derive(Debug)]
@@ -53,6 +53,7 @@ struct Selected {
 impl Verb for Export {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
+        repo.registry.check_files()?;
         let known = collections::load(&repo.registry).await?;
         let selected = self.select(&repo, rows).await?;
         for one in &selected {
@@ -67,10 +68,8 @@ impl Verb for Export {
         let folder = target.local()?;
         let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", folder.display()));
         std::fs::create_dir_all(&folder).map_err(named)?;
-        let beside = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(&folder)
-            .map_err(named)?;
+        let _ = target.sweep().await;
+        let beside = temporary::create(&folder).map_err(named)?;
         let universe = &repo.registry.universe;
         let file = BufWriter::new(beside.reopen().map_err(named)?);
         let mut writer = Writer::begin(file, &universe.namespace, universe.version)?;
@@ -87,8 +86,9 @@ impl Verb for Export {
             take_back(&made).await;
             return Err(error);
         }
+        beside.as_file().sync_all().map_err(named)?;
         beside.persist(folder.join(&self.export_file)).map_err(|e| named(e.error))?;
-        Ok(())
+        temporary::sync_folder(&folder).map_err(named)
     }
 }
 
@@ -205,6 +205,9 @@ impl Export {
                     match (column.name.as_str(), &value) {
                         ("timespan_begin", Scalar::Null) => fields.push(("timespan", Scalar::Null)),
                         ("timespan_end", Scalar::Null) => {}
+                        // An open bound.
+                        ("timespan_begin", Scalar::Time(0)) => fields.push(("datetime_begin", Scalar::Null)),
+                        ("timespan_end", Scalar::Time(time::MAX)) => fields.push(("datetime_end", Scalar::Null)),
                         ("timespan_begin", _) => fields.push(("datetime_begin", value)),
                         ("timespan_end", _) => fields.push(("datetime_end", value)),
                         (name, _) => fields.push((name, value)),

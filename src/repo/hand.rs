@@ -7,14 +7,14 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 
 use super::change::{Change, Line, Outcome};
-use super::spool::Rows;
 use super::{Access, Repo};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time;
 use crate::progress::{Progress, Step as Ticker};
-use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::dataset_types::{self, Registered, TypeRecord};
+use crate::registry::spool::Rows;
 use crate::registry::storing::{self, Part, Stored};
 use crate::registry::tx::{OnConflict, Tx};
 use crate::registry::{certifications, collections, datasets, dimensions};
@@ -152,9 +152,11 @@ impl<'a> Hand<'a> {
         if let Err(error) = &done
             && error.kind() != Kind::Unreachable
         {
-            for name in registered {
-                // Best effort: the first error is the one to tell, and another writer may use the type by now.
-                let _ = dataset_types::take_back(&repo.registry, &name).await;
+            for made in registered.iter().rev() {
+                // Best effort: the first error is the one to report, and another writer may use the type by now.
+                if let Err(error) = dataset_types::take_back(&repo.registry, made).await {
+                    tracing::debug!("dataset type '{}' stays: {error}", made.name);
+                }
             }
         }
         done
@@ -170,16 +172,12 @@ impl<'a> Hand<'a> {
 
     /// Makes what a plan asks for, noting the dataset types that are new. When a server is lost nobody knows what it has
     /// written, so files stay; files without rows do no harm, and are taken up when the same is done again.
-    async fn make(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<String>) -> Result<()> {
+    async fn make(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<Registered>) -> Result<()> {
         for change in plan {
             if let Change::DatasetType(wanted) = change {
-                let new = register(repo, wanted).await?;
-                self.count(change, u64::from(new));
-                registered.extend(new.then(|| wanted.name.clone()));
+                let is_new = register(repo, wanted, registered).await?;
+                self.count(change, u64::from(is_new));
             }
-        }
-        if plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..))) {
-            make_file_records(repo).await?;
         }
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
@@ -196,17 +194,27 @@ impl<'a> Hand<'a> {
             Ok(written) => written,
             Err(error) => {
                 if !lost {
-                    take_back(&orphans(repo, made).await?).await;
+                    match orphans(repo, made).await {
+                        Ok(orphans) => take_back(&orphans).await,
+                        Err(other) => tracing::warn!("files that no record names stay in the datastore: {other}"),
+                    }
                 }
                 return Err(error);
             }
         };
         for (change, count) in plan.iter().zip(written) {
-            if !matches!(change, Change::DatasetType(_)) {
+            if !matches!(change, Change::DatasetType(_) | Change::RemoveSources(_)) {
                 self.count(change, count);
             }
         }
-        finish(&files, &made).await
+        finish(&files, &made).await?;
+        for change in plan {
+            if let Change::RemoveSources(moves) = change {
+                let removed = finish(moves, &[]).await?;
+                self.count(change, removed);
+            }
+        }
+        Ok(())
     }
 
     fn count(&mut self, change: &Change, count: u64) {
@@ -217,6 +225,7 @@ impl<'a> Hand<'a> {
             Change::Insert(element, _) => (element.as_str(), Outcome::Inserted, String::new()),
             Change::Replace(element, _) => (element.as_str(), Outcome::Updated, String::new()),
             Change::Files(_) => ("file", Outcome::Inserted, String::new()),
+            Change::RemoveSources(_) => ("source file", Outcome::Removed, String::new()),
             Change::Datasets(name, ..) => ("dataset", Outcome::Inserted, name.clone()),
             Change::ReplaceFiles(name, _) => ("file record", Outcome::Updated, name.clone()),
             Change::Associate(_, name, _) => ("membership", Outcome::Inserted, name.clone()),
@@ -267,27 +276,18 @@ async fn orphans(repo: &Repo, files: Vec<Place>) -> Result<Vec<Place>> {
     Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }
 
-/// Registers a dataset type, patiently.
-async fn register(repo: &Repo, wanted: &DatasetType) -> Result<bool> {
+/// Registers a dataset type, patiently; notes what was made for it. Returns whether it is new.
+async fn register(repo: &Repo, wanted: &DatasetType, registered: &mut Vec<Registered>) -> Result<bool> {
     let mut patience = Patience::default();
-    loop {
-        match dataset_types::register(&repo.registry, wanted).await {
+    let mut made = Registered::new(&wanted.name);
+    let done = loop {
+        match dataset_types::register(&repo.registry, wanted, &mut made).await {
             Err(error) if patience.again(&error).await => {}
-            done => return done,
+            done => break done,
         }
-    }
-}
-
-/// Makes the table of file records unless it is there, patiently.
-async fn make_file_records(repo: &Repo) -> Result<()> {
-    let mut patience = Patience::default();
-    while !repo.registry.has_file_records().await? {
-        match repo.registry.make_file_records().await {
-            Err(error) if patience.again(&error).await => {}
-            done => return done,
-        }
-    }
-    Ok(())
+    };
+    registered.push(made);
+    done
 }
 
 /// Writes the rows of a plan, patiently.
@@ -305,6 +305,9 @@ async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
 async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
     let mut tx = repo.registry.begin().await?;
+    if plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..))) {
+        repo.registry.make_file_records(&mut tx).await?;
+    }
     let mut writer = Writer { tx: &mut tx, repo, types: &types, now: time::now() };
     let mut written = Vec::new();
     for change in plan {

@@ -14,7 +14,6 @@ use super::arrivals::{Arrivals, Taking};
 use super::change::{Change, Outcome};
 use super::hand::Hand;
 use super::placing::Planned;
-use super::spool::Rows;
 use super::{Access, Repo, Verb, collections};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
@@ -24,6 +23,7 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, Present};
 use crate::registry::rows::{batch, strict_cast};
 use crate::registry::schema::arrow_type;
+use crate::registry::spool::Rows;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Place;
 
@@ -59,7 +59,8 @@ impl Verb for IngestFiles {
         let mut plan = Vec::new();
         plan.extend(collections::wanted(&repo, &self.run, CollectionType::Run).await?);
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
-        let (mut new, mut moved, mut transfers, mut same) = (Rows::default(), Rows::default(), Vec::new(), 0);
+        let (mut new, mut moved, mut same) = (Rows::default(), Rows::default(), 0);
+        let (mut transfers, mut sources) = (Vec::new(), Vec::new());
         let mut seen: HashMap<String, String> = HashMap::new();
         hand.begin("ingest_files", None);
         while let Some(rows) = given.try_next().await? {
@@ -83,6 +84,7 @@ impl Verb for IngestFiles {
             let mut sorted = arrivals.sort(&repo, self.taking, &Planned::new()).await?;
             same += sorted.same;
             transfers.append(&mut sorted.transfers);
+            sources.append(&mut sorted.sources);
             for (spool, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
                 if rows.num_rows() > 0 {
                     spool.push(rows)?;
@@ -98,6 +100,9 @@ impl Verb for IngestFiles {
         }
         if !moved.is_empty() {
             plan.push(Change::ReplaceFiles(self.dataset_type.clone(), moved));
+        }
+        if !sources.is_empty() {
+            plan.push(Change::RemoveSources(sources));
         }
         hand.apply(plan).await
     }

@@ -1,6 +1,9 @@
 //! From what a user writes for a repository to its configuration.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use crate::error::{Error, Kind, Result, hint};
 use crate::format::butler_yaml::Config;
@@ -8,6 +11,9 @@ use crate::store::{Place, Seen, local_path};
 
 /// The most bytes a configuration is read with.
 const LIMIT: u64 = 4 << 20;
+
+/// What an SQLite database begins with.
+const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where the configuration of a repository is: a file in the folder that is `<butlerRoot>` unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +30,13 @@ impl Located {
     pub async fn find(given: &str) -> Result<Self> {
         // As in the Butler, an index that cannot be read leaves paths as they are.
         let labels = labels().await.unwrap_or_default();
-        let place = Place::parse(labels.get(given).map_or(given, String::as_str))?;
+        let given = labels.get(given).map_or(given, String::as_str);
+        if given.starts_with("postgresql:") || given.starts_with("postgresql+") || given.starts_with("sqlite:") {
+            let said =
+                "a repository is named by its folder or its butler.yaml, not by the URL of its registry database";
+            return Err(Error::invalid(said));
+        }
+        let place = Place::parse(given)?;
         let named = [".yaml", ".yml"].iter().any(|end| place.name().ends_with(end));
         let is_file = match place.is_local() {
             true => matches!(place.look().await, Ok(Seen::File(_))) || named && place.look().await? != Seen::Folder,
@@ -39,6 +51,14 @@ impl Located {
     /// A file that cannot be read or is no configuration.
     pub async fn read(&self) -> Result<Option<Config>> {
         let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.shown()));
+        if self.file.local().is_ok_and(|path| is_sqlite(&path)) {
+            let said = format!(
+                "'{}' is an SQLite database, perhaps of a registry; a repository is named by its folder: '{}'",
+                self.file.shown(),
+                self.file.parent().shown()
+            );
+            return Err(Error::invalid(said));
+        }
         let bytes = match self.file.read(LIMIT).await {
             Err(e) if e.kind() == Kind::NotFound => return Ok(None),
             read => read.map_err(named)?,
@@ -63,6 +83,12 @@ impl Located {
         });
         told.map_or_else(|| self.file.parent().shown(), |root| root.trim_end_matches('/').to_owned())
     }
+}
+
+fn is_sqlite(path: &Path) -> bool {
+    let mut head = [0; SQLITE.len()];
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    is_file && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *SQLITE
 }
 
 /// The labels of the repository index, when there is exactly one index.

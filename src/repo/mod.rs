@@ -25,7 +25,6 @@ mod placing;
 mod records;
 pub mod search;
 mod skymap;
-mod spool;
 mod sync;
 mod visits;
 
@@ -49,7 +48,6 @@ pub use self::instrument::RegisterInstrument;
 pub use self::locate::Located;
 pub use self::records::InsertRecords;
 pub use self::skymap::RegisterSkymap;
-use self::spool::Rows;
 pub use self::visits::DefineVisits;
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
@@ -57,6 +55,7 @@ use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::Registry;
 use crate::registry::conn::Batches;
 use crate::registry::open::Database;
+use crate::registry::spool::Rows;
 
 /// An open repository.
 #[derive(Debug)]

@@ -7,12 +7,12 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
 use super::Repo;
-use super::spool::Rows;
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
 use crate::registry::layout::element_table;
 use crate::registry::rows::{batch, column, keyed};
 use crate::registry::schema::{Scanned, Table};
+use crate::registry::spool::Rows;
 use crate::store::placement;
 use crate::universe::Element;
 
@@ -25,7 +25,7 @@ type Field = Vec<Option<String>>;
 /// The template for a dataset type: by its name, its dimensions or its storage class, else the Butler's own.
 ///
 /// # Errors
-/// Dimensions the universe does not know.
+/// Dimensions the universe does not know, or a template that the Butler refuses.
 pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Option<&str>) -> Result<&'a str> {
     let universe = &repo.registry.universe;
     // Dimensions may be named in any order, with or without those that others bring along.
@@ -37,21 +37,23 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
     let own = own.as_ref().map(|own| vec!["datastore", "templates", own.as_str()]);
     let sections = own.into_iter().chain([vec!["datastore", "templates"]]);
     let sections: Vec<_> = sections.filter_map(|path| repo.config.value(&path)?.as_mapping()).collect();
-    for section in &sections {
-        let template = |value: &'a serde_yaml::Value| value.as_str().or_else(|| value.get("template")?.as_str());
-        let named = |name: &str| section.get(name).and_then(template);
-        let by_dimensions =
-            || section.iter().find(|(k, _)| k.as_str().is_some_and(is_ours)).and_then(|(_, v)| template(v));
-        let by_name = named(&dataset_type.name).or_else(by_dimensions);
-        if let Some(found) = by_name.or_else(|| named(&dataset_type.storage_class)) {
-            return Ok(found);
-        }
-    }
-    if let Some(found) = sections.iter().find_map(|section| section.get("default")?.as_str()) {
-        return Ok(found);
-    }
-    let is_raw = is_ours("physical_filter+detector+exposure");
-    Ok(if is_raw { placement::RAW } else { placement::DEFAULT })
+    let template = |value: &'a serde_yaml::Value| value.as_str().or_else(|| value.get("template")?.as_str());
+    let by_dimensions = |section: &'a serde_yaml::Mapping| {
+        section.iter().find(|(key, _)| key.as_str().is_some_and(is_ours)).and_then(|(_, value)| template(value))
+    };
+    // A configuration is merged with the Butler's own, which has a template for raws.
+    let raw = is_ours("physical_filter+detector+exposure").then_some(placement::RAW);
+    let (name, class) = (&dataset_type.name, &dataset_type.storage_class);
+    let chosen = sections.iter().enumerate().find_map(|(at, section)| {
+        let is_last = at + 1 == sections.len();
+        let by_name = section.get(name.as_str()).and_then(template);
+        let by_dimensions = by_name.or_else(|| by_dimensions(section)).or(raw.filter(|_| is_last));
+        by_dimensions.or_else(|| section.get(class.as_str()).and_then(template))
+    });
+    let default = || sections.iter().find_map(|section| section.get("default")?.as_str());
+    let found = chosen.or(raw).or_else(default).unwrap_or(placement::DEFAULT);
+    placement::check(found)?;
+    Ok(found)
 }
 
 /// The paths of datasets of one type and run, below the root of the datastore and without extension; rows hold

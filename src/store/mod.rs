@@ -1,6 +1,7 @@
 //! Files: from a URI to an object store, walking folders, and where a datastore puts what it takes in.
 
 pub mod placement;
+pub mod temporary;
 pub mod transfer;
 pub mod walk;
 pub mod webdav;
@@ -9,8 +10,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::ObjectStore;
-use object_store::local::LocalFileSystem;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use tokio::io::AsyncReadExt;
 use url::Url;
@@ -51,6 +50,31 @@ pub struct Folder {
     pub files: Vec<(String, u64)>,
     /// Folders by name.
     pub folders: Vec<String>,
+    /// Symbolic links to folders, by name. Like the Butler, [`walk`] does not follow them: they may lead back.
+    pub links: Vec<String>,
+    /// What cannot be read as a file or folder, by name, and why: links to nothing, names that are no text, pipes.
+    pub others: Vec<(String, &'static str)>,
+}
+
+impl Folder {
+    /// Adds an entry of a local folder.
+    fn add(&mut self, entry: &std::fs::DirEntry) {
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => return self.others.push((name.to_string_lossy().into_owned(), "its name is not UTF-8")),
+        };
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        match std::fs::metadata(entry.path()) {
+            Ok(found) if found.is_dir() && is_link => self.links.push(name),
+            Ok(found) if found.is_dir() => self.folders.push(name),
+            Ok(found) if found.is_file() => self.files.push((name, found.len())),
+            Ok(_) => self.others.push((name, "it is neither a file nor a folder")),
+            Err(_) if is_link => self.others.push((name, "it is a symbolic link to nothing")),
+            // It has gone since the folder was opened.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => self.others.push((name, "it cannot be looked at")),
+        }
+    }
 }
 
 impl PartialEq for Place {
@@ -138,12 +162,15 @@ impl Place {
         let mut folder = Folder::default();
         match &self.root {
             Root::Local => {
-                let named = |e: object_store::Error| Error::from(e).context(format_args!("folder '{}'", self.path));
-                let path = object_store::path::Path::from_absolute_path(&self.path).map_err(|e| named(e.into()))?;
-                let found = LocalFileSystem::new().list_with_delimiter(Some(&path)).await.map_err(named)?;
-                let last = |path: &object_store::path::Path| path.filename().unwrap_or_default().to_owned();
-                folder.files = found.objects.iter().map(|o| (last(&o.location), o.size)).collect();
-                folder.folders = found.common_prefixes.iter().map(last).collect();
+                let path = self.path.clone();
+                let read = move || -> std::io::Result<Folder> {
+                    let mut folder = Folder::default();
+                    std::fs::read_dir(path)?.try_for_each(|entry| entry.map(|entry| folder.add(&entry)))?;
+                    Ok(folder)
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                folder =
+                    read.map_err(|e| Error::bug(format!("listing a folder: {e}")))?.map_err(|e| self.no_folder(e))?;
             }
             Root::Dav(client) => {
                 for entry in client.list(&self.path).await? {
@@ -158,7 +185,42 @@ impl Place {
         }
         folder.files.sort();
         folder.folders.sort();
+        folder.links.sort();
+        folder.others.sort();
         Ok(folder)
+    }
+
+    fn no_folder(&self, error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::new(Kind::NotFound, format!("folder '{}' does not exist", self.path))
+            }
+            std::io::ErrorKind::NotADirectory => Error::invalid(format!("'{}' is not a folder", self.path)),
+            _ => Error::from(error).context(format_args!("folder '{}'", self.path)),
+        }
+    }
+
+    /// Removes the temporary files in a folder that processes left which have ended.
+    ///
+    /// # Errors
+    /// What a server reports; a folder that does not exist holds none.
+    pub async fn sweep(&self) -> Result<()> {
+        let Root::Dav(client) = &self.root else {
+            let path = PathBuf::from(&self.path);
+            let swept = tokio::task::spawn_blocking(move || temporary::sweep(&path)).await;
+            return swept.map_err(|e| Error::bug(format!("sweeping a folder: {e}")));
+        };
+        let entries = match client.list(&self.path).await {
+            Err(e) if e.kind() == Kind::NotFound => return Ok(()),
+            listed => listed?,
+        };
+        for entry in entries.iter().filter(|entry| !entry.is_directory) {
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            if temporary::is_left(name, || entry.modified.map(Into::into)) {
+                client.remove(&entry.path).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What a folder holds, in name order, with all that the store says.
@@ -170,11 +232,13 @@ impl Place {
             Root::Dav(client) if checksums => client.list_with_checksums(&self.path).await?,
             Root::Dav(client) => client.list(&self.path).await?,
             Root::Local => {
-                let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", self.path));
                 let mut found = Vec::new();
-                for entry in std::fs::read_dir(&self.path).map_err(named)? {
-                    let entry = entry.map_err(named)?;
+                for entry in std::fs::read_dir(&self.path).map_err(|e| self.no_folder(e))? {
+                    let entry = entry.map_err(|e| self.no_folder(e))?;
                     let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
+                    if !meta.is_dir() && !meta.is_file() {
+                        continue;
+                    }
                     found.push(Entry {
                         path: entry.path().to_string_lossy().into_owned(),
                         is_directory: meta.is_dir(),
@@ -303,6 +367,7 @@ impl Place {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 Error::new(Kind::NotFound, format!("file '{}' does not exist", self.path))
             }
+            std::io::ErrorKind::IsADirectory => Error::invalid(format!("'{}' is a folder, not a file", self.path)),
             _ => Error::from(error).context(format_args!("file '{}'", self.path)),
         }
     }
@@ -321,7 +386,8 @@ impl Place {
         }
         match tokio::fs::metadata(&self.path).await {
             Ok(found) if found.is_dir() => Ok(Seen::Folder),
-            Ok(found) => Ok(Seen::File(found.len())),
+            Ok(found) if found.is_file() => Ok(Seen::File(found.len())),
+            Ok(_) => Err(Error::invalid(format!("'{}' is neither a file nor a folder", self.path))),
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
                 Ok(Seen::Nothing)
             }
@@ -394,6 +460,32 @@ mod tests {
             assert_eq!(below.files, [("f.fits".to_owned(), 1)], "{name}");
             assert_eq!(&top.child(&name).child("f.fits").read(9).await.unwrap()[..], b"x");
         }
+    }
+
+    #[tokio::test]
+    async fn one_odd_entry_does_not_spoil_a_folder() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("f.fits"), "x").unwrap();
+        std::fs::create_dir(at("below")).unwrap();
+        for (target, name) in [(".", "loop"), ("gone", "dangling"), ("self", "self"), ("f.fits", "link.fits")] {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.fits")), "x").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        let place = Place::parse(dir.path().to_str().unwrap()).unwrap();
+        let folder = place.list().await.unwrap();
+        assert_eq!(folder.files, [("f.fits".to_owned(), 1), ("link.fits".to_owned(), 1)]);
+        assert_eq!((folder.folders, folder.links), (vec!["below".to_owned()], vec!["loop".to_owned()]));
+        let others: Vec<_> = folder.others.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(others, ["caf\u{fffd}.fits", "dangling", "pipe", "self"]);
+        assert!(place.child("pipe").look().await.unwrap_err().said().contains("neither a file nor a folder"));
+        let error = place.child("nothing").list().await.unwrap_err();
+        assert!(error.kind() == Kind::NotFound && error.said().contains("nothing' does not exist"), "{error}");
+        use futures::StreamExt;
+        let walked: Vec<_> = walk::walk(place, 4).map(|(place, _)| place.name()).collect().await;
+        assert_eq!(walked[1..], ["below"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! File name templates of a datastore, as the Butler fills them.
 
+use percent_encoding::percent_decode_str;
+
 use crate::error::{Error, Kind, Result};
 
 /// The Butler's template for raws, chosen by their dimensions.
@@ -44,11 +46,73 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
         }
     }
     out.push_str(rest);
-    let path = normal(&out);
+    let path = normal(&unescaped(&out)?);
     if path.split('/').any(|part| part == "..") {
         return Err(Error::invalid(format!("the file would lie outside the datastore: '{path}'")));
     }
     Ok(path)
+}
+
+/// Refuses templates that the Butler refuses: files of two datasets could have one name.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(template: &str) -> Result<()> {
+    let refuse = |why: &str| Err(Error::invalid(format!("file template '{template}' {why}, so the Butler refuses it")));
+    let (fields, special) = (fields(template), ["run", "id", "datasetType", "component"]);
+    if fields.contains(&"collection") {
+        return refuse("names 'collection', for which 'run' stands");
+    }
+    if !fields.contains(&"run") && !fields.contains(&"id") {
+        return refuse("has neither {run} nor {id}");
+    }
+    if !fields.contains(&"id") && fields.iter().all(|field| special.contains(field)) {
+        return refuse("names no dimension");
+    }
+    if template.contains("../") {
+        return refuse("leads out of the datastore");
+    }
+    if fields.contains(&"id") && !template.rsplit('/').next().is_some_and(|name| name.contains("{id}")) {
+        return refuse("has {id} elsewhere than in the name of the file");
+    }
+    Ok(())
+}
+
+/// The path that the Butler makes of what fills a template, which it takes for a URI: `%20` stands for a blank. What it
+/// would not find again, or only in the same environment, is refused.
+fn unescaped(path: &str) -> Result<String> {
+    const ESCAPED: &str = "it takes '%' and two digits for a character";
+    let refuse = |why: &str| {
+        let path = normal(path);
+        let said = format!("the Butler does not find files at '{path}': {why}; give the run another name");
+        Err(Error::new(Kind::Unsupported, said))
+    };
+    if path.starts_with('~') {
+        return refuse("it takes '~' for a home directory");
+    }
+    if path.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphanumeric()))
+    {
+        return refuse("it takes '$' for an environment variable");
+    }
+    if !is_escaped(path) {
+        // It reads `%2e` for a point, but does not write it so.
+        return if is_escaped(&path.to_uppercase()) { refuse(ESCAPED) } else { Ok(path.to_owned()) };
+    }
+    let plain = percent_decode_str(path).decode_utf8_lossy();
+    if path.contains(['#', '?'])
+        || is_escaped(&plain.to_uppercase())
+        || plain.starts_with(['/', '~'])
+        || plain.contains(['$', '\0'])
+    {
+        return refuse(ESCAPED);
+    }
+    Ok(plain.into_owned())
+}
+
+/// Whether a path holds what the Butler takes for an escaped character.
+fn is_escaped(path: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
+    path.split('%').skip(1).any(|rest| is_digit(rest.as_bytes().first()) && is_digit(rest.as_bytes().get(1)))
 }
 
 /// The fields that a template names.
@@ -129,6 +193,33 @@ mod tests {
         assert_eq!(filled("{run}/{detector:03d}", &[("run", "r"), ("detector", "7")]), "r/007");
         assert!(fill("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().said().contains("'>9'"));
         assert!(fill(RAW, &|_| None).unwrap_err().said().contains("'run'"));
+    }
+
+    #[test]
+    fn paths_are_those_that_the_butler_finds() {
+        let filled = |run: &str| {
+            fill("{run:/}/x_{detector}", &|name| match name {
+                "run" => Some(run.to_owned()),
+                _ => Some("1".to_owned()),
+            })
+        };
+        for (run, path) in [("a%20b", "a b/x_1"), ("a%b", "a%b/x_1"), ("a#b", "a#b/x_1")] {
+            assert_eq!(filled(run).unwrap(), path);
+        }
+        for run in ["~/x", "a$HOME", "${x}", "a%2520b", "a%20#b", "a%2eb", "%2E%2E/b", "%7Ex", "%2Fetc"] {
+            assert!(filled(run).is_err(), "{run}");
+        }
+        assert!(filled("a$/b~").is_ok());
+    }
+
+    #[test]
+    fn templates_that_the_butler_refuses_are_refused() {
+        for template in ["{datasetType}/x_{detector}", "{run:/}/{datasetType}", "{run}/../{detector}", "{id}/x"] {
+            assert!(check(template).is_err(), "{template}");
+        }
+        for template in [RAW, DEFAULT, "{datasetType}/{id}", "{run}/{visit|exposure:?}"] {
+            check(template).unwrap();
+        }
     }
 
     #[test]

@@ -1,14 +1,17 @@
 //! Bringing files into a datastore.
 
-use std::collections::HashSet;
-use std::io::ErrorKind as Io;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{ErrorKind as Io, Read};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::join_all;
 
 use super::webdav::digest;
-use super::{Place, Seen};
+use super::{Place, Seen, temporary};
 use crate::error::{Error, Kind, Result};
 
 /// How a file gets into the datastore.
@@ -86,16 +89,22 @@ pub struct Transfer {
 /// So many files are brought at the same time.
 const AT_ONCE: usize = 16;
 
+/// Folders whose entries have changed, to be synced to disk.
+type Changed = Arc<Mutex<BTreeSet<PathBuf>>>;
+
 /// Brings files in, and adds what was made to `made`, which is for the caller to take back when something fails; files
-/// that are there with the same content are kept. The source of a move stays until [`finish`].
+/// that are there with the same content are kept. The source of a move stays until [`finish`]. When this returns, local
+/// files and folders are on disk: what refers to them may be written.
 ///
 /// # Errors
-/// What the file system or a door says, naming the file.
+/// What the file system or a server reports, naming the file.
 pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> {
+    sweep(transfers).await;
+    let changed = Changed::default();
     for some in transfers.chunks(AT_ONCE) {
         // All are waited for, so that none is left half-way when one fails.
         let mut failed = None;
-        for (transfer, done) in some.iter().zip(join_all(some.iter().map(one)).await) {
+        for (transfer, done) in some.iter().zip(join_all(some.iter().map(|t| one(t, &changed))).await) {
             match done {
                 Ok(true) => made.push(transfer.to.clone()),
                 Ok(false) => {}
@@ -106,7 +115,20 @@ pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> 
             return Err(error.context(format_args!("bringing {} to '{}'", transfer.from, transfer.to.shown())));
         }
     }
-    Ok(())
+    let folders = std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
+    blocking(move || folders.iter().try_for_each(|folder| temporary::sync_folder(folder))).await
+}
+
+/// Removes what killed processes left in the folders that files are brought to. Best effort: leftovers are in nobody's
+/// way.
+async fn sweep(transfers: &[Transfer]) {
+    let mut seen = HashSet::new();
+    let folders = transfers.iter().map(|transfer| transfer.to.parent()).filter(|folder| seen.insert(folder.shown()));
+    for folder in folders {
+        if let Err(error) = folder.sweep().await {
+            tracing::warn!("leftovers of killed processes stay in '{}': {error}", folder.shown());
+        }
+    }
 }
 
 /// Undoes transfers that were made: no source has gone yet. As far as a door lets us: the first error is the one to tell.
@@ -121,49 +143,100 @@ pub async fn take_back(made: &[Place]) {
     }
 }
 
-/// Ends moves once the registry knows the files: their sources go. With a door, a source goes only when this run has
-/// `made` its target, since a file may have two names there.
+/// Ends moves once the registry knows the files: their sources are removed; returns how many. A source is removed only
+/// when the target is a file of its own with the same bytes. On a server, where one file may have two names, that is known
+/// only of targets that this run has `made`.
 ///
 /// # Errors
-/// What the file system or a door says, naming the file.
-pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<()> {
+/// What the file system or a server reports, naming the file.
+pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<u64> {
     let made: HashSet<String> = made.iter().map(Place::shown).collect();
+    let mut removed = 0;
     for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
         let Content::File(from) = &transfer.from else { continue };
-        // A file that lies at its place already has not moved.
-        let stays = match (from.local(), transfer.to.local()) {
-            (Ok(from), Ok(to)) => same_place(&from, &to),
-            _ => !made.contains(&transfer.to.shown()),
+        let is_made = made.contains(&transfer.to.shown());
+        let is_safe = match (from.local(), transfer.to.local()) {
+            (Ok(from), Ok(to)) => blocking(move || is_spare(&from, &to, is_made)).await,
+            _ => Ok(is_made),
         };
-        if stays {
-            continue;
-        }
-        match from.remove().await {
-            Err(e) if e.kind() != Kind::NotFound => return Err(e.context(format_args!("removing '{}'", from.shown()))),
-            _ => {}
+        let done = match is_safe {
+            Ok(true) => from.remove().await.map(|()| true),
+            other => other,
+        };
+        match done {
+            Ok(done) => removed += u64::from(done),
+            // It was removed before.
+            Err(e) if e.kind() == Kind::NotFound => {}
+            Err(e) => return Err(e.context(format_args!("removing '{}'", from.shown()))),
         }
     }
-    Ok(())
+    Ok(removed)
+}
+
+/// The moves of files that an earlier run brought in, but whose sources it did not get to remove.
+///
+/// # Errors
+/// What the file system reports, naming the file.
+pub async fn unfinished(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
+    blocking(move || {
+        moves.retain(|transfer| match (&transfer.from, transfer.to.local()) {
+            (Content::File(from), Ok(to)) => from.local().is_ok_and(|from| from.exists() && !same_place(&from, &to)),
+            _ => false,
+        });
+        Ok(moves)
+    })
+    .await
+}
+
+/// Whether the source of a move can be removed without loss: the target is a file of its own, not a link to the source or
+/// the source itself under another path, and has the same bytes.
+fn is_spare(from: &Path, to: &Path, is_made: bool) -> std::io::Result<bool> {
+    let (source, target) = (from.metadata()?, to.symlink_metadata()?);
+    if !target.is_file() || same_place(from, to) {
+        return Ok(false);
+    }
+    let one_inode = source.ino() == target.ino();
+    if one_inode && source.dev() == target.dev() {
+        return Ok(target.nlink() > 1);
+    }
+    // A server may be mounted twice.
+    if one_inode && source.len() == target.len() && source.mtime() == target.mtime() {
+        return Ok(false);
+    }
+    Ok(is_made || same(from, to)?)
 }
 
 /// Brings one file in; returns whether it was this that made it.
-async fn one(transfer: &Transfer) -> Result<bool> {
+async fn one(transfer: &Transfer, changed: &Changed) -> Result<bool> {
     let Transfer { from, to, mode } = transfer;
+    let changed = Arc::clone(changed);
     match (from, to.local()) {
         (Content::Bytes(bytes), Ok(to)) => {
             let bytes = bytes.clone();
-            apart(move || written(&bytes, &to)).await
+            blocking(move || noted(&to, &changed, || written(&bytes, &to))).await
         }
         (Content::File(from), Ok(to)) if from.is_local() => {
             let (from, mode) = (from.local()?, *mode);
-            apart(move || placed(&from, &to, mode)).await
+            blocking(move || noted(&to, &changed, || placed(&from, &to, mode))).await
         }
         _ => remote(from, to, *mode).await,
     }
 }
 
+/// Makes the folder of a local target, then the target, and notes the folders that have new entries.
+fn noted(to: &Path, changed: &Changed, make: impl FnOnce() -> std::io::Result<bool>) -> std::io::Result<bool> {
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let new = temporary::make_folder(folder)?;
+    let changed = || changed.lock().unwrap_or_else(PoisonError::into_inner);
+    changed().extend(new.iter().filter_map(|folder| folder.parent()).map(Path::to_owned));
+    let made = make()?;
+    // Also of a file that was there: the run that made it may have been killed before this.
+    changed().insert(folder.to_owned());
+    Ok(made)
+}
+
 /// Does what keeps a thread waiting.
-async fn apart(work: impl FnOnce() -> std::io::Result<bool> + Send + 'static) -> Result<bool> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
         Err(e) => std::panic::resume_unwind(e.into_panic()),
@@ -209,37 +282,64 @@ fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     if to.exists() {
         return kept(std::fs::read(to)? == bytes[..]);
     }
-    make_folder(to)?;
     beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))
 }
 
 /// Makes a local file where none is.
 pub(super) fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
-    make_folder(to)?;
-    beside(to, write, |_| Ok(false)).map(drop)
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let new = temporary::make_folder(folder)?;
+    beside(to, write, |_| Ok(false))?;
+    new.iter().filter_map(|folder| folder.parent()).chain([folder]).try_for_each(temporary::sync_folder)
 }
 
 /// Brings a local file to a local place.
 fn placed(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
-    let there = to.exists();
-    if there && same_place(from, to) {
+    if mode == Mode::Direct || same_place(from, to) {
         return Ok(false);
     }
     // A link to a link would dangle when the first one goes.
     let from = &from.canonicalize()?;
-    if there {
-        return kept(same(from, to)?);
+    let is_link_to_stay = matches!(mode, Mode::Symlink | Mode::Relsymlink | Mode::Link | Mode::Auto);
+    match to.symlink_metadata() {
+        Err(e) if e.kind() == Io::NotFound => {}
+        Err(e) => return Err(e),
+        Ok(there) if !there.is_symlink() => return kept(same(from, to)?),
+        Ok(_) if to.exists() && (is_link_to_stay || !same(from, to)?) => return kept(same(from, to)?),
+        // A link to the source, where a file of its own should be; or one to what is gone.
+        Ok(_) => return replaced(from, to, mode),
     }
-    make_folder(to)?;
-    match mode {
-        Mode::Copy => return copy(from, to),
+    let made = match mode {
+        Mode::Copy | Mode::Direct => return copy(from, to),
         Mode::Move => return std::fs::hard_link(from, to).map(|()| true).or_else(|_| copy(from, to)),
-        Mode::Hardlink => std::fs::hard_link(from, to)?,
-        Mode::Symlink => std::os::unix::fs::symlink(from, to)?,
-        Mode::Relsymlink => std::os::unix::fs::symlink(relative(from, to), to)?,
-        Mode::Link | Mode::Auto => std::fs::hard_link(from, to).or_else(|_| std::os::unix::fs::symlink(from, to))?,
-        Mode::Direct => return Ok(false),
+        Mode::Hardlink => std::fs::hard_link(from, to),
+        Mode::Symlink => symlink(from, to),
+        Mode::Relsymlink => symlink(relative(from, to), to),
+        Mode::Link | Mode::Auto => std::fs::hard_link(from, to).or_else(|_| symlink(from, to)),
+    };
+    match made {
+        // Another writer brought the same file meanwhile.
+        Err(e) if e.kind() == Io::AlreadyExists => kept(same(from, to)?),
+        made => made.map(|()| true),
     }
+}
+
+/// Puts a file in the place of a link in one step, so that a reader finds the one or the other.
+fn replaced(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
+    let folder = to.parent().unwrap_or(Path::new("/"));
+    let whole = |file: &Path| {
+        std::fs::copy(from, file)?;
+        File::open(file)?.sync_all()
+    };
+    let entry = temporary::create_by(folder, |file| match mode {
+        Mode::Symlink => symlink(from, file),
+        Mode::Relsymlink => symlink(relative(from, to), file),
+        Mode::Hardlink => std::fs::hard_link(from, file),
+        Mode::Link | Mode::Auto => std::fs::hard_link(from, file).or_else(|_| symlink(from, file)),
+        Mode::Move => std::fs::hard_link(from, file).or_else(|_| whole(file)),
+        Mode::Copy | Mode::Direct => whole(file),
+    })?;
+    entry.persist(to).map_err(|e| e.error)?;
     Ok(true)
 }
 
@@ -256,16 +356,40 @@ fn same_place(a: &Path, b: &Path) -> bool {
 
 /// Whether two files are one, or hold the same bytes.
 fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
-    use std::os::unix::fs::MetadataExt;
     let (left, right) = (a.metadata()?, b.metadata()?);
     if (left.dev(), left.ino()) == (right.dev(), right.ino()) {
         return Ok(true);
     }
-    Ok(left.len() == right.len() && std::fs::read(a)? == std::fs::read(b)?)
+    if left.len() != right.len() {
+        return Ok(false);
+    }
+    let [mut left, mut right] = [File::open(a)?, File::open(b)?];
+    let mut pieces = [vec![0; PIECE], vec![0; PIECE]];
+    loop {
+        let [one, other] = &mut pieces;
+        let read = fill(&mut left, one)?;
+        if read != fill(&mut right, other)? || one[..read] != other[..read] {
+            return Ok(false);
+        }
+        if read < PIECE {
+            return Ok(true);
+        }
+    }
 }
 
-fn make_folder(file: &Path) -> std::io::Result<()> {
-    file.parent().map_or(Ok(()), std::fs::create_dir_all)
+/// How many bytes are compared at once.
+const PIECE: usize = 1 << 20;
+
+/// Reads as much as there is, up to the size of the buffer.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut read = 0;
+    while read < buffer.len() {
+        match file.read(&mut buffer[read..])? {
+            0 => break,
+            more => read += more,
+        }
+    }
+    Ok(read)
 }
 
 /// Copies a file; returns whether it was this that made it.
@@ -273,17 +397,17 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<bool> {
     beside(to, |file| std::fs::copy(from, file).map(|_| ()), |to| same(from, to))
 }
 
-/// Writes beside the target and renames, so that no half-written file ever has the name; returns whether it was this that
-/// made it.
+/// Writes to a temporary file in the same folder, syncs it and renames it, so that no half-written file ever has the name;
+/// returns whether it was this that made it.
 fn beside(
     to: &Path,
     write: impl Fn(&Path) -> std::io::Result<()>,
     same: impl Fn(&Path) -> std::io::Result<bool>,
 ) -> std::io::Result<bool> {
     let folder = to.parent().unwrap_or(Path::new("."));
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    let beside = tempfile::Builder::new().permissions(mode).tempfile_in(folder)?;
+    let beside = temporary::create(folder)?;
     write(beside.path())?;
+    beside.as_file().sync_all()?;
     match beside.persist_noclobber(to) {
         Ok(_) => Ok(true),
         // Another writer brought the same file meanwhile.
@@ -333,9 +457,75 @@ mod tests {
             assert_eq!(brought(std::slice::from_ref(&transfer)).await.unwrap().len(), 1, "{name}");
             assert_eq!(std::fs::read_to_string(transfer.to.local().unwrap()).unwrap(), name);
             assert!(brought(std::slice::from_ref(&transfer)).await.unwrap().is_empty(), "{name}");
-            finish(std::slice::from_ref(&transfer), &[]).await.unwrap();
+            let gone = u64::from(mode == Mode::Move);
+            assert_eq!(finish(std::slice::from_ref(&transfer), &[]).await.unwrap(), gone);
             assert_eq!(dir.path().join(name).exists(), mode != Mode::Move, "{name}");
         }
+    }
+
+    /// What an interrupted run left, then another mode: no file is lost, and each mode leaves what it promises.
+    #[tokio::test]
+    async fn every_mode_follows_every_other_without_loss() {
+        let modes = || Mode::ALL.into_iter().filter(|(_, mode)| *mode != Mode::Direct);
+        for ((before, first), (after, second)) in modes().flat_map(|one| modes().map(move |other| (one, other))) {
+            let dir = tempfile::tempdir().unwrap();
+            let (source, to) = (dir.path().join("a"), dir.path().join("in/a"));
+            std::fs::write(&source, "bytes").unwrap();
+            let transfer = |mode| [Transfer { from: Content::File(place(&source)), to: place(&to), mode }];
+            brought(&transfer(first)).await.unwrap();
+            let made = brought(&transfer(second)).await.unwrap();
+            finish(&transfer(second), &made).await.unwrap();
+            let named = format!("{before}, then {after}");
+            assert_eq!(std::fs::read_to_string(&to).unwrap(), "bytes", "{named}");
+            assert_eq!(source.exists(), second != Mode::Move, "{named}");
+            let is_own = matches!(second, Mode::Copy | Mode::Move | Mode::Hardlink);
+            assert!(!is_own || !to.is_symlink(), "{named}");
+            let left: Vec<_> = std::fs::read_dir(dir.path().join("in")).unwrap().collect();
+            assert_eq!(left.len(), 1, "{named}: {left:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn links_to_what_is_gone_are_replaced_and_those_to_others_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("a"), "a").unwrap();
+        std::fs::write(at("b"), "b").unwrap();
+        for (name, mode) in Mode::ALL.into_iter().filter(|(_, mode)| *mode != Mode::Direct && *mode != Mode::Move) {
+            let to = at(&format!("to_{name}"));
+            let transfer = [Transfer { from: Content::File(place(at("a"))), to: place(&to), mode }];
+            symlink(at("gone"), &to).unwrap();
+            assert_eq!(brought(&transfer).await.unwrap().len(), 1, "{name}");
+            assert_eq!(std::fs::read_to_string(&to).unwrap(), "a");
+            std::fs::remove_file(&to).unwrap();
+            symlink(at("b"), &to).unwrap();
+            assert!(brought(&transfer).await.unwrap_err().said().contains("another file is there"), "{name}");
+            assert_eq!(std::fs::read_to_string(&to).unwrap(), "b");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_move_that_was_not_finished_is_finished_only_where_nothing_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["link", "other", "copy", "hard", "gone"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        std::fs::create_dir(at("in")).unwrap();
+        symlink(at("link"), at("in/link")).unwrap();
+        std::fs::write(at("in/other"), "OTHER").unwrap();
+        std::fs::copy(at("copy"), at("in/copy")).unwrap();
+        std::fs::hard_link(at("hard"), at("in/hard")).unwrap();
+        std::fs::remove_file(at("gone")).unwrap();
+        let moves = ["link", "other", "copy", "hard", "gone"].map(|name| Transfer {
+            from: Content::File(place(at(name))),
+            to: place(at("in").join(name)),
+            mode: Mode::Move,
+        });
+        let left = unfinished(moves.to_vec()).await.unwrap();
+        assert_eq!(left.len(), 4);
+        assert_eq!(finish(&left, &[]).await.unwrap(), 2);
+        assert!(at("link").exists() && at("other").exists() && !at("copy").exists() && !at("hard").exists());
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
 //! COPY to files.
 
+pub mod delimited;
 pub mod spelling;
 pub mod target;

@@ -20,9 +20,10 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit}
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
+use super::delimited;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Access, Repo};
-use crate::store::{Place, local_path};
+use crate::store::{Place, local_path, temporary};
 
 /// The value of the folder for rows without one, as in Hive and DuckDB.
 pub const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -56,7 +57,8 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
         }
         check_outside(url, access).await?;
         if let Some(path) = local(url)?.filter(|path| path.exists() && !path.is_file()) {
-            let said = match std::fs::read_dir(&path).map(|mut entries| entries.next().transpose().ok().flatten()) {
+            let first = |entries: std::fs::ReadDir| entries.flatten().find(|entry| !is_left(entry));
+            let said = match std::fs::read_dir(&path).map(first) {
                 Err(_) => format!("'{url}' is neither a file nor a folder that can be read"),
                 Ok(None) => continue,
                 Ok(Some(first)) => {
@@ -70,6 +72,12 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
         }
     }
     Ok(())
+}
+
+/// Whether an entry of a folder was left by a process that has ended; COPY removes it.
+fn is_left(entry: &std::fs::DirEntry) -> bool {
+    let changed = || entry.metadata().and_then(|found| found.modified()).ok();
+    entry.file_name().to_str().is_some_and(|name| temporary::is_left(name, changed))
 }
 
 /// Refuses to write into the repository.
@@ -129,7 +137,7 @@ fn begun() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
 
 fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
     // A writer that still computes finds a file in its place, in which it can make none.
-    let gone = partial.with_extension("gone");
+    let gone = partial.with_extension("gone.tmp");
     if std::fs::rename(&partial, &gone).is_ok() {
         let _ = File::create_new(&partial);
         let _ = std::fs::remove_dir_all(gone);
@@ -152,6 +160,7 @@ impl Target {
             _ => return Ok(None),
         };
         name_nulls(copy)?;
+        delimited::quote(copy)?;
         let mut target = Self { url: copy.output_url.clone(), beside: None };
         let Some(place) = local(&target.url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
         let is_file = copy.partition_by.is_empty() && !target.url.ends_with('/') && !place.is_dir();
@@ -169,8 +178,8 @@ impl Target {
             return Err(target.unwritten(&ErrorKind::NotADirectory.into()));
         }
         let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
-        let partial = std::fs::create_dir_all(folder)
-            .and_then(|()| tempfile::Builder::new().prefix(".").suffix(".partial").tempdir_in(folder));
+        temporary::sweep(folder);
+        let partial = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
         // DataFusion would not tell why it cannot.
         let partial = partial.map_err(|e| target.unwritten(&e))?.keep();
         begun().push((partial.clone(), made));

@@ -86,6 +86,6 @@ fn timespan(given: &Given) -> Result<Timespan> {
     let (begin, end) = (end("begin_date")?, end("end_date")?);
     match (begin, end) {
         (Some(begin), Some(end)) if begin >= end => Err(Error::invalid("begin_date is not before end_date")),
-        _ => Ok(Timespan::new(begin, end)),
+        _ => Timespan::checked(begin, end),
     }
 }

@@ -111,6 +111,9 @@ impl Block {
         }
         let names: Vec<_> = columns.iter().map(|c| c.name.clone()).collect();
         let (sql, estimate) = (self.select(&names), self.estimate());
+        if let Some(why) = self.dialect().beyond(&sql, sql.matches(" AS t").count()) {
+            return Err(why.to_owned());
+        }
         Ok(RegistryScan::new(self.conn, sql, columns, estimate))
     }
 

@@ -110,14 +110,16 @@ impl Writer<'_> {
     /// A condition.
     pub fn truth(&self, expr: &Expr) -> Said<String> {
         match expr {
-            Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::And | Operator::Or), right }) => {
-                Ok(format!("({} {op} {})", self.truth(left)?, self.truth(right)?))
+            Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
+                let said = chain(expr, *op).into_iter().map(|part| self.truth(part)).collect::<Said<Vec<_>>>()?;
+                Ok(joined(&said, *op))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
             // What is left of a predicate that the planner could decide.
             Expr::Literal(ScalarValue::Boolean(Some(value)), _) => {
                 Ok(if *value { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
             }
+            Expr::Literal(ScalarValue::Boolean(None), _) => Ok("(1 = NULL)".to_owned()),
             Expr::Not(inner) => Ok(format!("(NOT {})", self.truth(inner)?)),
             Expr::IsNull(inner) => Ok(format!("({} IS NULL)", self.value(inner)?.text)),
             Expr::IsNotNull(inner) => Ok(format!("({} IS NOT NULL)", self.value(inner)?.text)),
@@ -277,6 +279,32 @@ impl Writer<'_> {
     }
 }
 
+/// The operands of an operator, however it is nested; without going down a level for each.
+fn chain(expr: &Expr, wanted: Operator) -> Vec<&Expr> {
+    let (mut waiting, mut operands) = (vec![expr], Vec::new());
+    while let Some(expr) = waiting.pop() {
+        match expr {
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) if *op == wanted => {
+                waiting.extend([right.as_ref(), left.as_ref()])
+            }
+            operand => operands.push(operand),
+        }
+    }
+    operands
+}
+
+/// Operands with the operator between them, in parentheses of little depth: SQLite takes a thousand levels.
+fn joined(operands: &[String], op: Operator) -> String {
+    match operands {
+        [] => String::new(),
+        [one] => one.clone(),
+        many => {
+            let (left, right) = many.split_at(many.len().div_ceil(2));
+            format!("({} {op} {})", joined(left, op), joined(right, op))
+        }
+    }
+}
+
 /// That two values are equal.
 pub fn equal(one: &Cell, other: &Cell) -> Said<String> {
     if class(one.kind) != class(other.kind) || one.kind == Kind::UtcTime {
@@ -326,6 +354,20 @@ mod tests {
     }
 
     #[test]
+    fn long_conditions_have_little_depth() {
+        let conditions = (0..5000_i64).map(|i| col("exposure").eq(lit(i)).and(col("obs_id").eq(lit("x"))));
+        let text = pushed(Dialect::Sqlite, conditions.reduce(Expr::or).unwrap()).unwrap();
+        let (mut depth, mut deepest) = (0, 0);
+        for c in text.chars() {
+            depth += i32::from(c == '(') - i32::from(c == ')');
+            deepest = deepest.max(depth);
+        }
+        assert!(depth == 0 && deepest < 20, "{deepest}");
+        let unknown = col("can_see_sky").or(lit(ScalarValue::Boolean(None))).is_null();
+        assert_eq!(pushed(Dialect::Postgres, unknown).as_deref(), Some("((\"can_see_sky\" OR (1 = NULL)) IS NULL)"));
+    }
+
+    #[test]
     fn keeps_back_what_does_not() {
         for expr in [
             col("obs_id").ilike(lit("a%")),
@@ -336,7 +378,6 @@ mod tests {
             col("exposure").eq(lit(7.5)),
             col("exposure").eq(lit(ScalarValue::Int64(None))),
             (col("exposure") / lit(2_i64)).eq(lit(1_i64)),
-            col("can_see_sky").or(lit(ScalarValue::Boolean(None))).is_null(),
         ] {
             assert_eq!(pushed(Dialect::Sqlite, expr.clone()), None, "{expr}");
         }

@@ -13,12 +13,12 @@ use crate::registry::datasets;
 use crate::registry::layout::tags_table;
 use crate::registry::rows::{BATCH, Gather};
 use crate::registry::schema::{Kind, Scanned};
+use crate::registry::spool::Rows;
 use crate::repo::Repo;
 use crate::repo::arrivals::{Arrivals, Taking};
 use crate::repo::change::{Change, Outcome};
 use crate::repo::hand::Hand;
 use crate::repo::placing::Planned;
-use crate::repo::spool::Rows;
 use crate::store::Place;
 use crate::store::transfer::{Mode, Transfer};
 
@@ -50,6 +50,7 @@ struct Group {
     new: Rows,
     moved: Rows,
     transfers: Vec<Transfer>,
+    sources: Vec<Transfer>,
     same: u64,
 }
 
@@ -124,6 +125,9 @@ impl<'a> Datasets<'a> {
             if !group.moved.is_empty() {
                 plan.push(Change::ReplaceFiles(name, group.moved));
             }
+            if !group.sources.is_empty() {
+                plan.push(Change::RemoveSources(group.sources));
+            }
         }
     }
 }
@@ -145,6 +149,7 @@ impl Group {
             new: Rows::default(),
             moved: Rows::default(),
             transfers: Vec::new(),
+            sources: Vec::new(),
             same: 0,
         }
     }
@@ -185,8 +190,11 @@ impl Group {
         if self.gather.rows() == 0 {
             return Ok(());
         }
+        // Templates need them, and dimensions without a table.
+        let unions = |dimension: &String| repo.registry.universe.find(dimension).is_some_and(|e| e.union_of.is_some());
         let in_store = taking.transfer != Mode::Direct && !taking.without_datastore;
-        let planned = if in_store { records.planned().await? } else { Planned::new() };
+        let is_needed = in_store || self.dataset_type.dimensions.iter().any(unions);
+        let planned = if is_needed { records.planned().await? } else { Planned::new() };
         let rows = self.gather.take()?;
         let (keys, there) = match &self.record {
             Some(record) => {
@@ -200,6 +208,7 @@ impl Group {
         let mut sorted = arrivals.sort(repo, taking, &planned).await?;
         self.same += sorted.same;
         self.transfers.append(&mut sorted.transfers);
+        self.sources.append(&mut sorted.sources);
         for (rows, batch) in [(&mut self.new, sorted.new), (&mut self.moved, sorted.moved)] {
             if batch.num_rows() > 0 {
                 rows.push(batch)?;

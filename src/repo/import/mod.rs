@@ -1,6 +1,7 @@
 //! `import`: what another repository exported becomes part of this one.
 
 mod datasets;
+mod migrate;
 mod records;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -8,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use async_trait::async_trait;
 
 use self::datasets::{Datasets, mark};
+use self::migrate::Migration;
 use self::records::Records;
 use super::change::{Change, Outcome};
 use super::collections::check;
 use super::dataset_types::{check_name, check_storage_class};
 use super::hand::Hand;
-use super::spool::Rows;
 use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::format::export_yaml::{Export, File, Item};
@@ -23,6 +24,7 @@ use crate::registry::collections;
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
 use crate::registry::rows::batch;
+use crate::registry::spool::Rows;
 use crate::store::transfer::Mode;
 use crate::store::{Place, Seen};
 
@@ -68,7 +70,7 @@ impl Verb for Import {
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.check_ids(&file).await?;
-        draft.finish(hand).await
+        draft.finish(hand).await.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))
     }
 }
 
@@ -120,6 +122,7 @@ struct Draft<'a> {
     task: &'a Import,
     repo: &'a Repo,
     there: Collections,
+    migration: Migration,
     registered: Vec<TypeRecord>,
     new_types: Vec<DatasetType>,
     same_types: BTreeSet<String>,
@@ -142,6 +145,7 @@ impl<'a> Draft<'a> {
             task,
             repo,
             there: collections::load(&repo.registry).await?,
+            migration: Migration::default(),
             registered: dataset_types::load(&repo.registry).await?,
             new_types: Vec::new(),
             same_types: BTreeSet::new(),
@@ -155,17 +159,22 @@ impl<'a> Draft<'a> {
     async fn take(&mut self, item: Item, file: &Place) -> Result<()> {
         let named = |e: Error| e.context(format_args!("export file '{}'", file.shown()));
         match item {
+            Item::Universe { namespace, version } => {
+                self.migration = Migration::new(self.repo, &namespace, version).await?;
+                Ok(())
+            }
             Item::DatasetType { name, dimensions, storage_class, is_calibration } => {
-                let dimensions = self.repo.registry.universe.group(&dimensions).map_err(named)?.required;
-                let wanted = DatasetType { name, dimensions, storage_class, is_calibration };
-                self.declare(wanted).map_err(named)
+                self.declare(DatasetType { name, dimensions, storage_class, is_calibration }).map_err(named)
             }
             Item::Collection { name, kind, doc, children } => self.collection(name, kind, doc, children).map_err(named),
             Item::Record { element, line, fields } => {
-                if self.task.skip_dimensions.contains(&element) {
-                    return Ok(());
+                let migrated = self.migration.records(&element, line, &fields).map_err(named)?;
+                for (element, fields) in migrated.unwrap_or_else(|| vec![(element, fields)]) {
+                    if !self.task.skip_dimensions.contains(&element) {
+                        self.records.take(&element, line, fields).await.map_err(named)?;
+                    }
                 }
-                self.records.take(&element, line, fields).await.map_err(named)
+                Ok(())
             }
             Item::Element { element, line } => {
                 let known = self.repo.registry.universe.element(&element).map(|_| ());
@@ -196,7 +205,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn declare(&mut self, wanted: DatasetType) -> Result<()> {
+    fn declare(&mut self, mut wanted: DatasetType) -> Result<()> {
+        let dimensions = self.migration.dimensions(wanted.dimensions);
+        wanted.dimensions = self.repo.registry.universe.group(&dimensions)?.required;
         check_name(&self.repo.registry.universe, &wanted.name)?;
         check_storage_class(self.repo, &wanted.storage_class)?;
         let registered = self.registered.iter().map(|t| &t.dataset_type);
@@ -249,8 +260,7 @@ impl<'a> Draft<'a> {
             }
             Ok(types)
         });
-        for mut wanted in types.await? {
-            wanted.dimensions = self.repo.registry.universe.group(&wanted.dimensions)?.required;
+        for wanted in types.await? {
             self.declare(wanted)?;
         }
         Ok(())

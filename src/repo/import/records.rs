@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::error::{Error, Result};
-use crate::format::export_blocks::{region, timespan};
+use crate::format::export_blocks::{checked, instant, region, timespan};
 use crate::format::yaml_nodes::Node;
 use crate::registry::dimensions::table;
 use crate::registry::rows::{BATCH, Cell, Gather};
 use crate::registry::schema::{Kind, Scanned, Table};
+use crate::registry::spool::Rows;
 use crate::repo::Repo;
 use crate::repo::change::{Change, Outcome};
 use crate::repo::hand::Hand;
 use crate::repo::placing::Planned;
-use crate::repo::spool::Rows;
 use crate::repo::sync::{Status, compare, conflict, select};
 
 /// The records of all elements.
@@ -113,10 +113,15 @@ impl Element {
             }
         }
         match ends {
-            [Some(begin), Some(end)] if !begin.is_null() && !end.is_null() => {
-                span = Some(crate::model::time::Timespan::new(Some(begin.time()?), Some(end.time()?)));
+            // A bound that is null is open; a timespan that is null is none.
+            [Some(begin), Some(end)] if span.is_none() => {
+                span = Some(checked(line, instant(&begin)?, instant(&end)?)?);
             }
-            [None, None] | [Some(_), Some(_)] => {}
+            [None, None] => {}
+            [Some(_), Some(_)] => {
+                let said = format!("line {line}: a record of '{name}' has both timespan and datetime_begin");
+                return Err(Error::invalid(said));
+            }
             _ => {
                 let said = format!("line {line}: a record of '{name}' has only one of datetime_begin and datetime_end");
                 return Err(Error::invalid(said));

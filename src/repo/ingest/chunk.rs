@@ -17,7 +17,7 @@ use crate::repo::hand::Hand;
 use crate::repo::sync::{Status, compare, conflict, pick, twins};
 use crate::repo::{Repo, collections};
 use crate::store::Place;
-use crate::store::transfer::{Content, Mode, Transfer};
+use crate::store::transfer::{Content, Mode, Transfer, unfinished};
 
 /// What is looked up once and used for every chunk.
 pub(super) struct Chunks<'a> {
@@ -256,7 +256,8 @@ impl<'a> Chunks<'a> {
             Some(record) => rows::stored(self.repo, record, instrument, run, exposures).await?,
             None => HashMap::new(),
         };
-        let (mut new, mut moved, mut files) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut new, mut moved, mut files, mut stored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let root = Place::parse(&self.repo.datastore_root())?;
         let mut same = 0;
         let mut seen = HashSet::new();
         for exposure in exposures {
@@ -285,6 +286,12 @@ impl<'a> Chunks<'a> {
                             || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
                     {
                         same += 1;
+                        if let (Mode::Move, Some(path)) = (self.task.transfer, path)
+                            && !path.contains("://")
+                        {
+                            let from = Content::File(file.place.clone());
+                            stored.push(Transfer { from, to: root.child(path), mode: Mode::Move });
+                        }
                     }
                     Some(_) => moved.push(row),
                 }
@@ -302,6 +309,10 @@ impl<'a> Chunks<'a> {
         }
         if !moved.is_empty() {
             draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
+        }
+        let sources = unfinished(stored).await?;
+        if !sources.is_empty() {
+            draft.changes.push(Change::RemoveSources(sources));
         }
         Ok(())
     }

@@ -166,6 +166,8 @@ impl Search {
     async fn folder(&self, place: &Place, folder: Folder) -> Group {
         let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
         let mut group = Group { folders: 1, ..Group::default() };
+        let others = folder.others.iter().filter(|(name, _)| name == INDEX || self.regex.is_match(name));
+        group.failures.extend(others.map(|(name, why)| (place.child(name).shown(), Error::invalid(*why))));
         if raws.is_empty() {
             return group;
         }

@@ -21,6 +21,7 @@ use tempfile::NamedTempFile;
 use super::write::{IN_MEMORY, whole};
 use super::{Body, Client, Entry};
 use crate::error::Kind;
+use crate::store::temporary;
 
 const STORE: &str = "WebDAV";
 /// So many folders are listed at the same time.
@@ -101,7 +102,7 @@ impl ObjectStore for DavStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let file = NamedTempFile::new().map_err(|e| told(location.as_ref(), e.into()))?;
+        let file = temporary::scratch().map_err(|e| told(location.as_ref(), e.into()))?;
         Ok(Box::new(Upload { store: self.clone(), location: location.clone(), file: Some(file), size: 0 }))
     }
 

@@ -9,6 +9,7 @@ use super::Client;
 use super::failure::{Again, Failure};
 use super::send::{Answer, Ask, redacted};
 use crate::error::{Error, Kind, Result};
+use crate::store::temporary;
 
 /// Where bytes go.
 enum Sink {
@@ -65,7 +66,7 @@ impl Client {
     pub async fn fetch(&self, path: &str) -> Result<(tempfile::NamedTempFile, u64)> {
         let work = || async {
             let lasting = |e: std::io::Error| Failure::lasting(&e.into());
-            let named = tempfile::NamedTempFile::new().map_err(lasting)?;
+            let named = temporary::scratch().map_err(lasting)?;
             let file = tokio::fs::File::from_std(named.reopen().map_err(lasting)?);
             match self.get(path, None, u64::MAX, Sink::File(file)).await? {
                 Sink::File(mut file) => {

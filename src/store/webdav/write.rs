@@ -11,6 +11,7 @@ use super::read::adler32;
 use super::send::{Ask, Body, LocalFile};
 use super::{Client, Entry, Server};
 use crate::error::{Error, Kind, Result};
+use crate::store::temporary;
 
 impl Client {
     /// Writes a file: under another name first, which it changes once size and checksum are right. Folders are made as
@@ -28,8 +29,8 @@ impl Client {
         }
         let checksum = checksum(&body).await?;
         let server = self.server().await?;
-        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let beside = format!("{folder}/.tmp.{}.{name}", uuid::Uuid::new_v4());
+        let folder = parent(path);
+        let beside = format!("{folder}/{}{}.tmp", temporary::prefix(), uuid::Uuid::new_v4().simple());
         let repeated = AtomicBool::new(false);
         let put = || async {
             if repeated.swap(true, Ordering::Relaxed) {

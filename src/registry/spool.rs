@@ -10,8 +10,8 @@ use arrow::ipc::writer::StreamWriter;
 
 use futures::{StreamExt, TryStreamExt};
 
+use super::conn::Batches;
 use crate::error::{Error, Result};
-use crate::registry::conn::Batches;
 
 /// How many bytes stay in memory.
 const LIMIT: usize = 8 << 20;

@@ -1,0 +1,139 @@
+//! Conditions that DataFusion 55 evaluates wrongly, or takes minutes to plan: lists that hold more than constants, and CASE
+//! of many branches.
+
+use datafusion::common::ScalarValue;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::{Case, InList};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::{balanced, rewrite};
+
+/// From how many branches on a CASE is taken apart here: DataFusion's work grows with their square.
+const MANY: usize = 8;
+/// Up to how often a CASE may change between true and false to be taken apart.
+const TURNS: usize = 8;
+
+/// Says lists with computed items as comparisons, and CASE of many branches as AND and OR.
+#[derive(Debug)]
+pub struct Conditions;
+
+impl AnalyzerRule for Conditions {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite(plan, &mut |expr, schema| expr.transform_up(|expr| said_plainly(expr, schema)))
+    }
+
+    fn name(&self) -> &str {
+        "conditions"
+    }
+}
+
+fn said_plainly(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let found = match &expr {
+        Expr::InList(listed) => compared(listed),
+        Expr::Case(case) if case.when_then_expr.len() > MANY => branches(case, schema)?,
+        Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Eq | Operator::NotEq), right }) => {
+            match (left.as_ref(), right.as_ref()) {
+                (Expr::Case(case), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Case(case))
+                    if case.when_then_expr.len() > MANY =>
+                {
+                    match equal(case, value, *op == Operator::Eq) {
+                        Some(case) => branches(&case, schema)?.or(Some(Expr::Case(case))),
+                        None => None,
+                    }
+                }
+                _ => None,
+            }
+        }
+        _ => None,
+    };
+    Ok(match found {
+        Some(found) => Transformed::yes(found),
+        None => Transformed::no(expr),
+    })
+}
+
+/// A list that holds more than constants, as comparisons: DataFusion evaluates it once, without rows, where that seems to
+/// work.
+fn compared(listed: &InList) -> Option<Expr> {
+    if listed.list.iter().all(is_constant) || listed.expr.is_volatile() {
+        return None;
+    }
+    let value = || listed.expr.as_ref().clone();
+    let items = listed.list.iter().cloned();
+    match listed.negated {
+        true => balanced(items.map(|item| value().not_eq(item)).collect(), &Expr::and),
+        false => balanced(items.map(|item| value().eq(item)).collect(), &Expr::or),
+    }
+}
+
+fn is_constant(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(..) => true,
+        Expr::Cast(cast) => is_constant(&cast.expr),
+        _ => false,
+    }
+}
+
+/// A comparison of a CASE of constants with a constant, as a CASE of truth values.
+fn equal(case: &Case, value: &ScalarValue, is_equal: bool) -> Option<Case> {
+    let compare = |then: &Expr| match then {
+        Expr::Literal(then, _) if !then.is_null() && !value.is_null() && then.data_type() == value.data_type() => {
+            Some(Box::new(lit((then == value) == is_equal)))
+        }
+        _ => None,
+    };
+    // Floats are equal otherwise than as constants.
+    if value.data_type().is_floating() {
+        return None;
+    }
+    Some(Case {
+        expr: case.expr.clone(),
+        when_then_expr: case
+            .when_then_expr
+            .iter()
+            .map(|(when, then)| Some((when.clone(), compare(then)?)))
+            .collect::<Option<_>>()?,
+        else_expr: match &case.else_expr {
+            Some(otherwise) => Some(compare(otherwise)?),
+            None => None,
+        },
+    })
+}
+
+/// A CASE of truth values that are constants: what branches with the same value ask is joined by OR.
+fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
+    let mut runs: Vec<(bool, Vec<Expr>)> = Vec::new();
+    for (when, then) in &case.when_then_expr {
+        let Expr::Literal(ScalarValue::Boolean(Some(then)), _) = then.as_ref() else { return Ok(None) };
+        let asked = match &case.expr {
+            Some(base) => base.as_ref().clone().eq(when.as_ref().clone()),
+            None => when.as_ref().clone(),
+        };
+        let asked = if nullable(&asked, schema)? { asked.is_true() } else { asked };
+        match runs.last_mut().filter(|run| run.0 == *then) {
+            Some(run) => run.1.push(asked),
+            None => runs.push((*then, vec![asked])),
+        }
+    }
+    if runs.len() > TURNS || case.expr.as_ref().is_some_and(|base| base.is_volatile()) {
+        return Ok(None);
+    }
+    let mut otherwise = match case.else_expr.as_deref() {
+        None => lit(ScalarValue::Boolean(None)),
+        Some(otherwise @ Expr::Literal(ScalarValue::Boolean(_), _)) => otherwise.clone(),
+        Some(_) => return Ok(None),
+    };
+    while let Some((then, asked)) = runs.pop() {
+        let Some(any) = balanced(asked, &Expr::or) else { return Ok(None) };
+        otherwise = if then { any.or(otherwise) } else { Expr::Not(Box::new(any)).and(otherwise) };
+    }
+    Ok(Some(otherwise))
+}
+
+fn nullable(expr: &Expr, schema: &dyn ExprSchema) -> Result<bool> {
+    expr.nullable(schema)
+}

@@ -1,0 +1,67 @@
+//! Rules over logical plans for what DataFusion 55 would answer wrongly: it is rewritten, or refused.
+
+mod conditions;
+mod far_times;
+mod limits;
+mod overflow;
+mod subqueries;
+pub mod sum;
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::Transformed;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+pub use self::limits::check_depth;
+
+type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
+
+/// The rules that come before DataFusion's own, which give both sides of an operator one type.
+pub fn before_types() -> Vec<Rule> {
+    vec![Arc::new(subqueries::Subqueries), Arc::new(far_times::FarTimes)]
+}
+
+/// The rules that come after DataFusion's own.
+pub fn after_types() -> Vec<Rule> {
+    vec![Arc::new(overflow::CheckedArithmetic), Arc::new(conditions::Conditions)]
+}
+
+/// Rewrites the expressions of all nodes of a plan, and of its subqueries; columns keep their names.
+fn rewrite(
+    plan: LogicalPlan,
+    expression: &mut dyn FnMut(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<LogicalPlan> {
+    let rewritten = plan.transform_up_with_subqueries(|node| {
+        let mut schema = merge_schema(&node.inputs());
+        schema.merge(node.schema());
+        let names = NamePreserver::new(&node);
+        let rewritten = node.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let rewritten = expression(expr, &schema)?;
+            Ok(if rewritten.transformed { rewritten.update_data(|expr| name.restore(expr)) } else { rewritten })
+        })?;
+        if rewritten.transformed { rewritten.map_data(LogicalPlan::recompute_schema) } else { Ok(rewritten) }
+    });
+    Ok(rewritten?.data)
+}
+
+/// Conditions joined by an operator as a tree of little depth, however many there are.
+fn balanced(mut conditions: Vec<Expr>, join: &dyn Fn(Expr, Expr) -> Expr) -> Option<Expr> {
+    while conditions.len() > 1 {
+        let mut pairs = conditions.into_iter();
+        let mut joined = Vec::new();
+        while let Some(left) = pairs.next() {
+            joined.push(match pairs.next() {
+                Some(right) => join(left, right),
+                None => left,
+            });
+        }
+        conditions = joined;
+    }
+    conditions.pop()
+}

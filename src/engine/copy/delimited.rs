@@ -1,0 +1,167 @@
+//! Delimited text (CSV) as psql and DuckDB write it: nothing is NULL, `""` is the empty text.
+//!
+//! The writer below us gives both no quotes. So texts are quoted here, and it quotes nothing.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use datafusion::common::{ExprSchema, exec_err};
+use datafusion::error::Result;
+use datafusion::logical_expr::dml::CopyTo;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+/// What separates values: none of them is found in a number or a time.
+const DELIMITERS: [&str; 4] = [",", ";", "\t", "|"];
+
+/// Options of who wants other quotes.
+const QUOTES: [&str; 4] = ["quote", "escape", "double_quote", "quote_style"];
+
+/// A text as it stands in a file where this text stands for NULL.
+fn quoted(text: &str, delimiter: char, null: &str) -> String {
+    let special = |c: char| c == delimiter || matches!(c, '"' | '\n' | '\r');
+    if text == null || text.is_empty() || text.contains(special) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
+    }
+    text.to_owned()
+}
+
+/// Texts, bytes as hexadecimal digits, and lists as text, each as it stands in a file; other columns as they are.
+///
+/// # Errors
+/// Values that have no text.
+fn column(values: &ArrayRef, delimiter: char, null: &str) -> Result<ArrayRef, ArrowError> {
+    let quote = |text: &str| quoted(text, delimiter, null);
+    Ok(match values.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Dictionary(..) => {
+            let texts = cast(values, &DataType::Utf8)?;
+            Arc::new(texts.as_string::<i32>().iter().map(|text| text.map(quote)).collect::<StringArray>())
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let bytes = cast(values, &DataType::Binary)?;
+            Arc::new(bytes.as_binary::<i32>().iter().map(|bytes| bytes.map(hex)).collect::<StringArray>())
+        }
+        kind if kind.is_nested() => {
+            let options = FormatOptions::default();
+            let cells = ArrayFormatter::try_new(values, &options)?;
+            let text = |i| (!values.is_null(i)).then(|| quote(&cells.value(i).to_string()));
+            Arc::new((0..values.len()).map(text).collect::<StringArray>())
+        }
+        _ => Arc::clone(values),
+    })
+}
+
+/// A batch as it stands in a file without quotes: see [`schema`].
+///
+/// # Errors
+/// Values that have no text.
+pub fn batch(batch: &RecordBatch, schema: &SchemaRef, delimiter: char) -> Result<RecordBatch, ArrowError> {
+    let columns = batch.columns().iter().map(|values| column(values, delimiter, ""));
+    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, _>>()?)
+}
+
+/// The schema of the batches, with its names as they stand in a file.
+pub fn schema(schema: &Schema, delimiter: char) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let kind = if is_text(field.data_type()) { DataType::Utf8 } else { field.data_type().clone() };
+        Field::new(quoted(field.name(), delimiter, ""), kind, true)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Whether values of a type become texts.
+fn is_text(kind: &DataType) -> bool {
+    use DataType as T;
+    let texts = matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Dictionary(..));
+    let bytes = matches!(kind, T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_));
+    texts || bytes || kind.is_nested()
+}
+
+/// Changes a COPY to a file of delimited text to quote its texts, unless its options speak of quotes.
+///
+/// # Errors
+/// None but faults of the engine.
+pub fn quote(copy: &mut CopyTo) -> Result<()> {
+    let option = |name: &str| copy.options.iter().find(|(key, _)| key.trim_start_matches("format.") == name);
+    let delimiter = option("delimiter").map_or(",", |(_, value)| value.as_str());
+    let is_other = QUOTES.into_iter().any(|name| option(name).is_some()) || !DELIMITERS.contains(&delimiter);
+    if copy.file_type.get_ext().trim_start_matches('.') != "csv" || is_other {
+        return Ok(());
+    }
+    let delimiter = delimiter.chars().next().unwrap_or(',');
+    let null = option("null_value").map_or_else(String::new, |(_, value)| value.clone());
+    let function =
+        Arc::new(ScalarUDF::from(Quoted { delimiter, null, signature: Signature::any(1, Volatility::Immutable) }));
+    let columns = copy.input.schema().columns().into_iter().map(|column| {
+        let name = column.name.clone();
+        let kind = copy.input.schema().field_from_column(&column)?.data_type().clone();
+        let value = Expr::Column(column);
+        if copy.partition_by.contains(&name) {
+            return Ok(value);
+        }
+        let value = if is_text(&kind) { function.call(vec![value]) } else { value };
+        Ok(value.alias(quoted(&name, delimiter, "")))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let input = LogicalPlanBuilder::new_from_arc(Arc::clone(&copy.input)).project(columns)?.build()?;
+    copy.input = Arc::new(input);
+    copy.options.insert("format.quote_style".to_owned(), "Never".to_owned());
+    Ok(())
+}
+
+/// Values as they stand in a file.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Quoted {
+    delimiter: char,
+    null: String,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Quoted {
+    fn name(&self) -> &'static str {
+        "quoted"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [values] = args.args.as_slice() else { return exec_err!("a value is quoted alone") };
+        let values = values.to_array(args.number_rows)?;
+        Ok(ColumnarValue::Array(column(&values, self.delimiter, &self.null)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_and_the_empty_text_differ() {
+        let texts: ArrayRef =
+            Arc::new(StringArray::from(vec![None, Some(""), Some("a,b"), Some("\"x\""), Some("N"), Some("b")]));
+        let written = |null: &str| {
+            let quoted = column(&texts, ',', null).unwrap();
+            quoted.as_string::<i32>().iter().map(|text| text.unwrap_or(null).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(written(""), ["", "\"\"", "\"a,b\"", "\"\"\"x\"\"\"", "N", "b"]);
+        assert_eq!(written("N"), ["N", "\"\"", "\"a,b\"", "\"\"\"x\"\"\"", "\"N\"", "b"]);
+    }
+
+    #[test]
+    fn a_column_of_bytes_is_hexadecimal() {
+        let bytes: ArrayRef = Arc::new(datafusion::arrow::array::BinaryArray::from(vec![&b"\x01\xff"[..]]));
+        assert_eq!(column(&bytes, ',', "").unwrap().as_string::<i32>().value(0), "01ff");
+    }
+}

@@ -1,0 +1,140 @@
+//! Arrow files looked at before they are read: the reader below us trusts each length, and a wrong one ends the program.
+
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::ipc::{Block, CompressionType, Message, RecordBatch, reader::read_footer_length};
+use datafusion::arrow::ipc::{root_as_footer, root_as_message};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use crate::error::{Error, Result};
+
+/// What stands at both ends of a file that is no stream.
+const MAGIC: &[u8] = b"ARROW1";
+/// Bytes at the end of a file: the length of its footer, and [`MAGIC`].
+const END: u64 = 10;
+/// A byte of a compressed buffer can mean so many: Zstandard packs best.
+const PACKED: i64 = 1 << 16;
+
+/// Looks at all lengths in a file.
+///
+/// # Errors
+/// A file that is not whole.
+pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
+    let head = store.get_range(&file.location, 0..file.size.min(8)).await?;
+    let checked = match head.starts_with(MAGIC) {
+        true => check_file(store, file).await,
+        false => check_stream(store, file).await,
+    };
+    checked.map_err(|e| Error::invalid(format!("'{}' is no whole Arrow file: {}", file.location, e.said())))
+}
+
+async fn check_file(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
+    let Some(body) = file.size.checked_sub(8 + END) else { return Err(wrong("it is too short")) };
+    let end = store.get_range(&file.location, file.size - END..file.size).await?;
+    let end: [u8; END as usize] = end.as_ref().try_into().map_err(|_| wrong("it is too short"))?;
+    let length = read_footer_length(end).map_err(|e| wrong(&e.to_string()))? as u64;
+    if length > body {
+        return Err(wrong("its footer is longer than it"));
+    }
+    let footer = store.get_range(&file.location, file.size - END - length..file.size - END).await?;
+    let footer = root_as_footer(&footer).map_err(|e| wrong(&e.to_string()))?;
+    if footer.schema().is_none() {
+        return Err(wrong("it has no schema"));
+    }
+    let blocks: Vec<&Block> =
+        footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten()).collect();
+    for block in blocks {
+        let place = |at: i64| u64::try_from(at).ok().filter(|at| *at <= file.size);
+        let [Some(start), Some(head), Some(body)] =
+            [block.offset(), block.metaDataLength().into(), block.bodyLength()].map(place)
+        else {
+            return Err(wrong("one of its blocks is not within it"));
+        };
+        if head < 8 || start + head + body > file.size {
+            return Err(wrong("one of its blocks is not within it"));
+        }
+        let bytes = store.get_range(&file.location, start..start + head).await?;
+        let skipped = if bytes.starts_with(&[0xff; 4]) { 8 } else { 4 };
+        let message = root_as_message(&bytes[skipped..]).map_err(|e| wrong(&e.to_string()))?;
+        check_message(store, file, &message, start + head, block.bodyLength()).await?;
+    }
+    Ok(())
+}
+
+async fn check_stream(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
+    let mut at = 0;
+    while at + 4 <= file.size {
+        let start = store.get_range(&file.location, at..(at + 8).min(file.size)).await?;
+        let marked = start.starts_with(&[0xff; 4]);
+        let length = start.get(if marked { 4..8 } else { 0..4 }).and_then(|bytes| bytes.try_into().ok());
+        let length = i32::from_le_bytes(length.ok_or_else(|| wrong("it ends within a message"))?);
+        let length = u64::try_from(length).map_err(|_| wrong("the length of a message is negative"))?;
+        at += if marked { 8 } else { 4 };
+        if length == 0 {
+            return Ok(());
+        }
+        if length > file.size - at {
+            return Err(wrong("it ends within a message"));
+        }
+        let bytes = store.get_range(&file.location, at..at + length).await?;
+        let message = root_as_message(&bytes).map_err(|e| wrong(&e.to_string()))?;
+        at += length;
+        let body = u64::try_from(message.bodyLength()).ok().filter(|body| *body <= file.size - at);
+        let body = body.ok_or_else(|| wrong("it ends within a message"))?;
+        check_message(store, file, &message, at, message.bodyLength()).await?;
+        at += body;
+    }
+    Ok(())
+}
+
+/// Looks at the lengths of a message whose body, of so many bytes, begins at a place.
+async fn check_message(
+    store: &dyn ObjectStore,
+    file: &ObjectMeta,
+    message: &Message<'_>,
+    start: u64,
+    length: i64,
+) -> Result<()> {
+    let dictionary = message.header_as_dictionary_batch().and_then(|dictionary| dictionary.data());
+    let Some(batch) = message.header_as_record_batch().or(dictionary) else { return Ok(()) };
+    check_rows(&batch)?;
+    let mut prefixes = Vec::new();
+    for buffer in batch.buffers().into_iter().flatten() {
+        let end = buffer.offset().checked_add(buffer.length());
+        if buffer.offset() < 0 || buffer.length() < 0 || end.is_none_or(|end| end > length) {
+            return Err(wrong("one of its buffers is not within its block"));
+        }
+        if batch.compression().is_some() && buffer.length() >= 8 {
+            let at = start + buffer.offset().unsigned_abs();
+            prefixes.push((at..at + 8, buffer.length()));
+        }
+    }
+    let known = [CompressionType::LZ4_FRAME, CompressionType::ZSTD];
+    if batch.compression().is_some_and(|packed| !known.contains(&packed.codec())) {
+        return Err(wrong("its compression is not known"));
+    }
+    let ranges: Vec<_> = prefixes.iter().map(|(range, _)| range.clone()).collect();
+    let read = if ranges.is_empty() { Vec::new() } else { store.get_ranges(&file.location, &ranges).await? };
+    for (bytes, (_, packed)) in read.iter().zip(&prefixes) {
+        // -1 means that it is not compressed.
+        let unpacked = bytes.as_ref().try_into().map_or(-1, i64::from_le_bytes);
+        if unpacked < -1 || unpacked > packed.saturating_mul(PACKED) {
+            return Err(wrong("the length of a compressed buffer cannot be right"));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a batch are those of its columns, the first of which is the first node.
+fn check_rows(batch: &RecordBatch<'_>) -> Result<()> {
+    let nodes = batch.nodes();
+    let counts = nodes.into_iter().flatten().all(|node| (0..=node.length()).contains(&node.null_count()));
+    let first = nodes.filter(|nodes| !nodes.is_empty()).map(|nodes| nodes.get(0).length());
+    if batch.length() < 0 || !counts || first.is_some_and(|rows| rows != batch.length()) {
+        return Err(wrong("its columns differ in their rows"));
+    }
+    Ok(())
+}
+
+fn wrong(said: &str) -> Error {
+    Error::from(ArrowError::IpcError(said.to_owned()))
+}

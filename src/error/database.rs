@@ -1,0 +1,48 @@
+//! Errors of SQLite and PostgreSQL.
+
+use super::{Error, Kind};
+
+/// What a result code of SQLite means; PostgreSQL's codes have five characters.
+fn sqlite_kind(code: &str) -> Kind {
+    match code.parse::<u32>().ok().filter(|_| code.len() < 5).map(|c| c & 0xff) {
+        // Another writer held the lock for all the time it was waited for.
+        Some(5 | 6) => Kind::Unreachable,
+        Some(3 | 8 | 14 | 23) => Kind::Denied,
+        _ => Kind::Failed,
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let kind = match &error {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => Kind::Unreachable,
+            // Two writers made the same table or schema.
+            sqlx::Error::Database(e) if e.constraint().is_some_and(|name| name.starts_with("pg_")) => Kind::Busy,
+            sqlx::Error::Database(e) if e.is_unique_violation() || e.is_foreign_key_violation() => Kind::Conflict,
+            sqlx::Error::Database(e) => match e.code().as_deref() {
+                // A value too long, absent, or outside what a constraint allows.
+                Some("22001" | "22003" | "23502" | "23514") => Kind::Invalid,
+                Some("28P01" | "28000" | "42501") => Kind::Denied,
+                Some("3D000" | "3F000") => Kind::NotFound,
+                Some("57P03" | "53300") => Kind::Unreachable,
+                Some("40001" | "40P01" | "42P07" | "42P06" | "42710") => Kind::Busy,
+                Some(code) => sqlite_kind(code),
+                None => Kind::Failed,
+            },
+            _ => Kind::Failed,
+        };
+        let said = match &error {
+            sqlx::Error::Database(e) if is_overflow(e.message()) => {
+                "a result is out of range for a whole number of 64 bits".to_owned()
+            }
+            sqlx::Error::Database(e) => e.message().to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(kind, said).because(error)
+    }
+}
+
+/// Whether SQLite or PostgreSQL says that a whole number has no room.
+fn is_overflow(message: &str) -> bool {
+    message == "integer overflow" || message == "bigint out of range"
+}

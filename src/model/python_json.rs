@@ -1,0 +1,65 @@
+//! JSON as Python writes it: floats may be `NaN`, `Infinity` and `-Infinity`, which JSON does not have.
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// Parses JSON text; [`constant`] gives the value of a constant for a float that JSON does not have.
+///
+/// # Errors
+/// Text that is neither JSON nor what Python writes for it.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(bytes).or_else(|e| match constants_quoted(bytes) {
+        Some(quoted) => serde_json::from_slice(&quoted),
+        None => Err(e),
+    })
+}
+
+/// What the text of a constant begins with where it stands for a number. JSON text from files can hold it only as an
+/// escape.
+const CONSTANT: char = '\0';
+
+/// The constants that Python writes for floats that JSON does not have.
+const CONSTANTS: [(&str, f64); 3] = [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
+
+/// The value of a constant for a float that JSON does not have.
+pub fn constant(value: &Value) -> Option<f64> {
+    let name = value.as_str()?.strip_prefix(CONSTANT)?;
+    CONSTANTS.iter().find(|known| known.0 == name).map(|known| known.1)
+}
+
+/// JSON text with these constants as text that [`constant`] knows; nothing if there are none.
+fn constants_quoted(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (mut out, mut at, mut in_text, mut found) = (Vec::with_capacity(bytes.len() + 64), 0, false, false);
+    while let Some(&byte) = bytes.get(at) {
+        let constant = CONSTANTS.iter().map(|known| known.0).find(|name| bytes[at..].starts_with(name.as_bytes()));
+        if let Some(name) = constant.filter(|_| !in_text) {
+            out.extend(format!("\"\\u0000{name}\"").bytes());
+            (at, found) = (at + name.len(), true);
+            continue;
+        }
+        in_text ^= byte == b'"';
+        out.push(byte);
+        if in_text && byte == b'\\' {
+            out.extend(bytes.get(at + 1));
+            at += 1;
+        }
+        at += 1;
+    }
+    found.then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_of_python_are_floats() {
+        let text = br#"{"__COMMON__": {"a": NaN, "b": [-Infinity, 1], "c": "NaN \\\" Infinity", "d": Infinity}}"#;
+        let value: Value = parse(text).unwrap();
+        let common = &value["__COMMON__"];
+        assert!(constant(&common["a"]).unwrap().is_nan());
+        assert_eq!(constant(&common["b"][0]), Some(f64::NEG_INFINITY));
+        assert_eq!((constant(&common["c"]), common["c"].as_str()), (None, Some("NaN \\\" Infinity")));
+        assert_eq!(constant(&common["d"]), Some(f64::INFINITY));
+    }
+}

@@ -1,0 +1,183 @@
+//! Local files that are being written: hidden beside the place they will take, with the process that writes them in
+//! their name, so that what a process left that was killed can be told from the work of one that runs.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use tempfile::{NamedTempFile, TempDir};
+
+/// What the names begin with.
+const PREFIX: &str = ".butlersql-";
+/// What the names end with.
+const SUFFIX: &str = ".tmp";
+/// When a file that a process of another machine writes counts as left.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+/// A process as the names have it: host, process id, and when it began.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    host: String,
+    process: u32,
+    begin: u64,
+}
+
+impl Owner {
+    /// This process.
+    fn own() -> &'static Self {
+        static OWN: OnceLock<Owner> = OnceLock::new();
+        OWN.get_or_init(|| {
+            let process = std::process::id();
+            Self { host: host(), process, begin: begin(process).unwrap_or(0) }
+        })
+    }
+
+    /// From the name of a file.
+    fn of(name: &str) -> Option<Self> {
+        let mut parts = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.splitn(4, '.');
+        let mut next = || parts.next();
+        Some(Self { host: next()?.to_owned(), process: next()?.parse().ok()?, begin: next()?.parse().ok()? })
+    }
+
+    /// Whether it has ended; of a process of another host that is not known.
+    fn has_ended(&self) -> Option<bool> {
+        (self.host == Self::own().host).then(|| begin(self.process) != Some(self.begin))
+    }
+}
+
+/// This host, and which processes it can see: containers share neither, or both. Without points, which part names.
+fn host() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    let name = read("/proc/sys/kernel/hostname");
+    let digest = sha1_smol::Sha1::from(format!("{name}{}", namespace.display())).digest().to_string();
+    let plain = name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    format!("{}-{}", plain.take(24).collect::<String>(), &digest[..8])
+}
+
+/// When a process began, in ticks since the machine did.
+fn begin(process: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in parentheses, may hold anything.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// What the name of a temporary file of this process begins with.
+pub fn prefix() -> String {
+    let Owner { host, process, begin } = Owner::own();
+    format!("{PREFIX}{host}.{process}.{begin}.")
+}
+
+/// A new file of this process in a folder.
+///
+/// # Errors
+/// What the file system says.
+pub fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).permissions(mode).tempfile_in(folder)
+}
+
+/// A new entry of this process in a folder, made by a function that fails where one is.
+///
+/// # Errors
+/// What the function says.
+pub fn create_by(folder: &Path, make: impl FnMut(&Path) -> std::io::Result<()>) -> std::io::Result<NamedTempFile<()>> {
+    tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).make_in(folder, make)
+}
+
+/// A new folder of this process in a folder.
+///
+/// # Errors
+/// What the file system says.
+pub fn create_folder(folder: &Path) -> std::io::Result<TempDir> {
+    tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).tempdir_in(folder)
+}
+
+/// A new file of this process in the folder for temporary files.
+///
+/// # Errors
+/// What the file system says.
+pub fn scratch() -> std::io::Result<NamedTempFile> {
+    static SWEPT: OnceLock<()> = OnceLock::new();
+    let folder = std::env::temp_dir();
+    SWEPT.get_or_init(|| sweep(&folder));
+    create(&folder)
+}
+
+/// Whether a name is that of a temporary file whose process has ended. Of processes of other machines that is not known:
+/// their files count as left some time after the last change.
+pub fn is_left(name: &str, changed: impl FnOnce() -> Option<SystemTime>) -> bool {
+    let is_old = || changed().and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > LEFT);
+    Owner::of(name).is_some_and(|owner| owner.has_ended().unwrap_or_else(is_old))
+}
+
+/// Removes from a folder what processes left in it that have ended. What cannot be looked at or removed stays: it is in
+/// nobody's way.
+pub fn sweep(folder: &Path) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let changed = || entry.metadata().and_then(|found| found.modified()).ok();
+        let remove = |path: PathBuf| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => std::fs::remove_dir_all(path),
+            _ => std::fs::remove_file(path),
+        };
+        if entry.file_name().to_str().is_some_and(|name| is_left(name, changed))
+            && let Err(error) = remove(entry.path())
+            && error.kind() != ErrorKind::NotFound
+        {
+            tracing::warn!("'{}' was left by a process that has ended: {error}", entry.path().display());
+        }
+    }
+}
+
+/// Makes a folder and those above it; returns those that were not there, the outermost last.
+///
+/// # Errors
+/// What the file system says.
+pub fn make_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+    std::fs::create_dir_all(folder)?;
+    Ok(missing)
+}
+
+/// Has the entries of a folder outlast a power cut. File systems that cannot are as good as they are.
+///
+/// # Errors
+/// What the file system says.
+pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+    match File::open(folder)?.sync_all() {
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_ended_processes_left_is_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = create(dir.path()).unwrap();
+        let Owner { host, process, begin } = Owner::own().clone();
+        assert_eq!(Owner::of(own.path().file_name().unwrap().to_str().unwrap()).as_ref(), Some(Owner::own()));
+        let name = |host: &str, process: u32, begin: u64| format!("{PREFIX}{host}.{process}.{begin}.x{SUFFIX}");
+        let ended = [name(&host, u32::MAX, begin), name(&host, process, begin + 1)];
+        let kept = [
+            name("other", u32::MAX, begin),
+            ".tmpabcdef".to_owned(),
+            "a.fits".to_owned(),
+            ".butlersql-x.tmp".to_owned(),
+        ];
+        ended.iter().chain(&kept).for_each(|name| std::fs::write(dir.path().join(name), "x").unwrap());
+        let old = File::options().write(true).open(dir.path().join(&kept[0])).unwrap();
+        sweep(dir.path());
+        assert!(ended.iter().all(|name| !dir.path().join(name).exists()));
+        assert!(own.path().exists() && kept.iter().all(|name| dir.path().join(name).exists()));
+        old.set_modified(SystemTime::now() - LEFT - Duration::from_secs(60)).unwrap();
+        sweep(dir.path());
+        assert!(!dir.path().join(&kept[0]).exists());
+    }
+}
