@@ -2,13 +2,16 @@
 //!
 //! Every room returns [`Error`]; the only crossings to and from other libraries' errors are here.
 
-mod database;
+pub mod database;
 mod engine;
 
 use std::fmt;
 
 /// The result of anything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What is said of subqueries that DataFusion cannot take apart.
+pub const NO_SUBQUERY: &str = "a subquery of this form is not supported here; a JOIN with it is";
 
 /// So many names are told all when none is near.
 const FEW: usize = 8;

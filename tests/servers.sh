@@ -5,9 +5,9 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import venv, ensurepip' 2>/dev/null ||
-    ! command -v c++ >/dev/null; then
+    ! command -v c++ >/dev/null || ! command -v strace >/dev/null; then
     as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ >/dev/null
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ strace >/dev/null
 fi
 
 # The real Butler, one environment a version, made anew when its list of packages changes.
@@ -22,6 +22,10 @@ for version in b29 b30; do
     fi
 done
 export BUTLERSQL_TEST_B29="$cache/oracle/b29/bin" BUTLERSQL_TEST_B30="$cache/oracle/b30/bin"
+
+# Programs are killed at system calls where that is allowed.
+export BUTLERSQL_TEST_STRACE=""
+if strace -f -qq -o /dev/null true 2>/dev/null; then BUTLERSQL_TEST_STRACE=yes; fi
 
 # A private PostgreSQL that forgets everything; the server refuses to run as root.
 bin="$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)")"

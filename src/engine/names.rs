@@ -4,8 +4,11 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr as Expression, ExprSchemable, LogicalPlan};
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Ident, ObjectName, ObjectNamePart, Query, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableAlias,
@@ -25,6 +28,30 @@ pub fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement
         return with_aliases(statement);
     }
     None
+}
+
+/// The statement with the names meant, if a plan of it takes fields of what has none: in a subquery DataFusion 55 looks at
+/// that late.
+///
+/// # Errors
+/// None but faults of the engine.
+pub fn meant_in_plan(statement: &Statement, plan: &LogicalPlan) -> Result<Option<Statement>, DataFusionError> {
+    let mut takes_field = false;
+    plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expression::ScalarFunction(function) = expr
+                    && function.name() == "get_field"
+                    && let Some(of) = function.args.first()
+                {
+                    takes_field |= of.get_type(&schema).is_ok_and(|kind| !kind.is_nested());
+                }
+                Ok(if takes_field { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    })?;
+    Ok(takes_field.then(|| with_aliases(statement)).flatten())
 }
 
 /// Visits what may hold names.

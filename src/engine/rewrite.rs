@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::analyzer::check_depth;
 use super::arguments::Takes;
+use super::distinct::AsWritten;
 use super::sky::PairsAsArguments;
 use super::statement::{DIALECT, simple_name};
 use super::{functions, refused};
@@ -23,6 +24,7 @@ use crate::error::{Error, Result};
 /// What is refused.
 pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     check_depth(what)?;
+    let _ = VisitMut::visit(what, &mut AsWritten);
     let _ = VisitMut::visit(what, &mut NamedAsWritten);
     let _ = VisitMut::visit(what, &mut PairsAsArguments);
     let _ = VisitMut::visit(what, &mut RowsFromFiles);

@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::pushdown::predicate;
+use super::pushdown::{all, predicate};
 use crate::registry::conn::Conn;
 use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
 
@@ -151,7 +151,7 @@ impl TableProvider for RegistryTable {
         let mut sql = format!("SELECT {select} FROM {} AS t", self.from(projection, filters));
         let predicates: Vec<String> = said.into_iter().filter_map(|(_, text)| text).collect();
         if !predicates.is_empty() {
-            sql.push_str(&format!(" WHERE {}", predicates.join(" AND ")));
+            sql.push_str(&format!(" WHERE {}", all(&predicates)));
         }
         if let Some(limit) = limit {
             sql.push_str(&format!(" LIMIT {limit}"));

@@ -2,6 +2,7 @@
 
 mod explain;
 mod memory;
+mod unplanned;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -11,9 +12,8 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
-use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Analyzer, AnalyzerRule};
@@ -22,7 +22,9 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use futures::TryStreamExt;
 
+use self::unplanned::{unknown_function, unplanned};
 use super::aggregate::{self, AggregateFace};
 use super::arguments::Does;
 use super::catalog::Catalog;
@@ -104,6 +106,8 @@ impl Session {
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
+        // Logical plans know more often than physical ones that a CASE is not NULL; nothing else differs.
+        config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         // Parting both sides of a join costs more than one thread that makes the table of the smaller.
         config.options_mut().optimizer.hash_join_single_partition_threshold_rows = SMALLER;
         // The order of a verb's rows means something.
@@ -173,7 +177,6 @@ impl Session {
     /// # Errors
     /// What is wrong with the statement, or went wrong running it.
     pub async fn sql(&self, text: &str) -> Result<Vec<RecordBatch>> {
-        use futures::TryStreamExt;
         let answer = self.run(tokenize(text)?).await?;
         Ok(answer.rows.try_collect().await?)
     }
@@ -212,15 +215,18 @@ impl Session {
         let mut first = None;
         // As often as there are queries in it whose names need mending.
         let error = loop {
-            let error = match state.statement_to_plan(tried.clone()).await {
-                Ok(plan) => return Ok(plan),
-                Err(error) => error,
+            let (meant, error) = match state.statement_to_plan(tried.clone()).await {
+                Ok(plan) => match names::meant_in_plan(&tried, &plan)? {
+                    Some(meant) => (Some(meant), None),
+                    None => return Ok(plan),
+                },
+                Err(error) => (names::meant(&tried, &error), Some(error)),
             };
-            match names::meant(&tried, &error).filter(|meant| *meant != tried) {
+            match meant.filter(|meant| *meant != tried) {
                 Some(meant) => tried = meant,
-                None => break first.unwrap_or_else(|| Error::from(error)),
+                None => break first.or(error.map(Error::from)).unwrap_or_else(|| Error::bug("names are not mended")),
             }
-            first.get_or_insert_with(|| Error::from(error));
+            first = first.or(error.map(Error::from));
         };
         let named = |before: &str, after: &str| {
             let said = error.said().strip_prefix(before)?;
@@ -269,7 +275,8 @@ impl Session {
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
-        let rows = frame.execute_stream().await.map_err(|e| locate(e.into(), &statement))?;
+        let plan = frame.logical_plan().clone();
+        let rows = frame.execute_stream().await.map_err(|e| locate(unplanned(e, plan, &self.context), &statement))?;
         let rows = match target {
             Some(target) => target.placed(rows),
             None => rows,
@@ -282,9 +289,8 @@ impl Session {
             capitals::check_names(&assertion.condition, &known)?;
         }
         // As a filter, for that is where EXISTS may stand.
-        let query = format!("SELECT 1 WHERE ({})", assertion.condition);
-        let holds = async { self.context.sql(&query).await?.count().await };
-        if holds.await.map_err(elsewhere)? == 1 {
+        let holds = self.rows_of(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?;
+        if holds.iter().any(|batch| batch.num_rows() > 0) {
             let schema = Arc::new(Schema::empty());
             return Ok(one(RecordBatch::new_empty(schema)));
         }
@@ -301,22 +307,24 @@ impl Session {
         Err(Error::new(Kind::Assertion, said).at(place))
     }
 
+    /// The answer to a query that is not the user's own text: places in it say nothing.
+    async fn rows_of(&self, query: &str) -> Result<Vec<RecordBatch>> {
+        let elsewhere = |error: Error| Error::new(error.kind(), error.said());
+        let Parsed::Query(statement) = parse(tokenize(query)?)? else {
+            return Err(Error::bug(format!("'{query}' is no query")));
+        };
+        let answer = self.query(statement).await.map_err(elsewhere)?;
+        answer.rows.try_collect().await.map_err(|e| elsewhere(e.into()))
+    }
+
     /// The single value of an expression.
     async fn value(&self, expr: &Expr) -> Result<ScalarValue> {
-        let query = format!("SELECT {expr}");
-        let rows = async { self.context.sql(&query).await?.collect().await };
-        let rows = rows.await.map_err(elsewhere)?;
+        let rows = self.rows_of(&format!("SELECT {expr}")).await?;
         match rows.iter().find(|b| b.num_rows() > 0) {
             Some(batch) => Ok(ScalarValue::try_from_array(batch.column(0), 0)?),
             None => Err(Error::invalid(format!("{expr} has no value"))),
         }
     }
-}
-
-/// An error about a text that is not the statement's own: its place says nothing.
-fn elsewhere(error: DataFusionError) -> Error {
-    let error = Error::from(error);
-    Error::new(error.kind(), error.said())
 }
 
 /// The names of files and where they stand.
@@ -328,18 +336,6 @@ fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, Place)> {
         _ => None,
     };
     tokens.iter().filter_map(text).collect()
-}
-
-/// The error for a function that stands where a value should.
-fn unknown_function(name: &str, state: &SessionState) -> Error {
-    if functions::find(name).is_some() {
-        return Error::invalid(format!("{name} yields rows, not a value: CALL {name}(…), or SELECT … FROM {name}(…)"));
-    }
-    let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
-    if state.window_functions().contains_key(name) {
-        return Error::invalid(format!("{name} counts over rows in an order: {name}(…) OVER (ORDER BY …)"));
-    }
-    Error::not_found("function", name, names.chain(state.window_functions().keys()).map(String::as_str))
 }
 
 /// An answer of one batch.

@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use super::arguments::Does;
 use super::copy::spelling;
 use super::rewrite::{plain, rows_from_file, understand};
-use super::{functions, settings};
+use super::{distinct, functions, lists, settings};
 use crate::error::{Error, Kind, Place, Result, hint};
 
 /// The dialect all SQL is read in.
@@ -57,7 +57,9 @@ pub struct Assertion {
 /// Text that is no statement, or one that is refused, at its place.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
-    let mut parser = DFParserBuilder::new(spelling::respell(tokens)?).with_dialect(&DIALECT).build()?;
+    let mut parser = DFParserBuilder::new(distinct::respell(lists::respell(spelling::respell(tokens)?)))
+        .with_dialect(&DIALECT)
+        .build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
@@ -138,6 +140,9 @@ fn sort(mut statement: Statement) -> Result<Parsed> {
 fn reset(name: ObjectName) -> Result<Statement> {
     let written = name.to_string().to_lowercase();
     let Some(default) = settings::default(&written) else {
+        if written.starts_with("butler.") {
+            return Err(Error::invalid(format!("there is no setting '{written}', only 'butler.pushdown'")));
+        }
         return Ok(Statement::Reset(ResetStatement::Variable(name)));
     };
     let text = format!("SET {written} = '{default}'");

@@ -32,17 +32,17 @@ impl From<sqlx::Error> for Error {
             _ => Kind::Failed,
         };
         let said = match &error {
-            sqlx::Error::Database(e) if is_overflow(e.message()) => {
-                "a result is out of range for a whole number of 64 bits".to_owned()
-            }
-            sqlx::Error::Database(e) => e.message().to_owned(),
+            sqlx::Error::Database(e) => plain(e.message()).to_owned(),
             other => other.to_string(),
         };
         Self::new(kind, said).because(error)
     }
 }
 
-/// Whether SQLite or PostgreSQL says that a whole number has no room.
-fn is_overflow(message: &str) -> bool {
-    message == "integer overflow" || message == "bigint out of range"
+/// What SQLite or PostgreSQL says, in the words that are used here.
+pub fn plain(said: &str) -> &str {
+    match said {
+        "integer overflow" | "bigint out of range" => "a result is out of range for a whole number of 64 bits",
+        said => said,
+    }
 }

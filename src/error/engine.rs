@@ -3,7 +3,7 @@
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
-use super::{Error, Kind, Place, nearest};
+use super::{Error, Kind, NO_SUBQUERY, Place, nearest};
 
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
@@ -48,8 +48,7 @@ impl From<DataFusionError> for Error {
         let mut lines = message.lines();
         let said = match lines.next().unwrap_or_default() {
             said if INTERNALS.iter().any(|word| message.contains(word) || said.contains(word)) => {
-                let said = "a subquery of this form is not supported here; a JOIN with it is";
-                return Self::new(Kind::Unsupported, said).at(at).because(error);
+                return Self::new(Kind::Unsupported, NO_SUBQUERY).at(at).because(error);
             }
             // What is wrong with it stands at the end.
             "regex parse error:" => {
@@ -70,7 +69,7 @@ impl From<DataFusionError> for Error {
 }
 
 /// Words of DataFusion's plans, and of ours, which nobody wrote.
-const INTERNALS: [&str; 10] = [
+const INTERNALS: [&str; 11] = [
     "__correlated_sq",
     "__scalar_sq",
     "__listed_",
@@ -81,6 +80,7 @@ const INTERNALS: [&str; 10] = [
     "outer_ref(",
     "InSubquery",
     "Physical plan does not support logical expression",
+    "Correlated scalar subquery can only be used in",
 ];
 
 /// What DataFusion says, in the words of those who ask.

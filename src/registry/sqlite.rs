@@ -13,6 +13,7 @@ use sqlx::sqlite::LockedSqliteHandle;
 
 use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
 use super::schema::{Kind, Scanned, Table};
+use crate::error::database::plain;
 use crate::error::{Error, Kind as ErrorKind, Result};
 
 /// Runs a query, handing out batches until there are no more rows or `emit` says stop.
@@ -213,5 +214,5 @@ fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
         ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         _ => ErrorKind::Failed,
     };
-    Error::new(kind, said)
+    Error::new(kind, plain(&said))
 }

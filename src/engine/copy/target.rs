@@ -56,6 +56,9 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
             return Err(Error::invalid(format!("'{url}' is a pattern; the name of what is written has no *, ? or [")));
         }
         check_outside(url, access).await?;
+        if let Some(folder) = local(url)?.as_deref().and_then(Path::parent) {
+            temporary::sweep(folder);
+        }
         if let Some(path) = local(url)?.filter(|path| path.exists() && !path.is_file()) {
             let first = |entries: std::fs::ReadDir| entries.flatten().find(|entry| !is_left(entry));
             let said = match std::fs::read_dir(&path).map(first) {

@@ -8,7 +8,7 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, TableScan};
 use datafusion::scalar::ScalarValue;
 
-use super::expressions::{Cell, Said, Writer};
+use super::expressions::{Cell, Said, Writer, all};
 use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
@@ -131,15 +131,15 @@ impl Block {
         let named: Vec<_> =
             self.cells.iter().zip(names).map(|(cell, name)| format!("{} AS {}", cell.text, quote(name))).collect();
         let mut sql = format!("SELECT {} FROM {}", listed(&named), self.from.join(" "));
-        let mut add = |word: &str, parts: &[String], between: &str| {
+        let mut add = |word: &str, parts: String| {
             if !parts.is_empty() {
-                sql.push_str(&format!(" {word} {}", parts.join(between)));
+                sql.push_str(&format!(" {word} {parts}"));
             }
         };
-        add("WHERE", &self.filters, " AND ");
-        add("GROUP BY", self.group.as_deref().unwrap_or_default(), ", ");
-        add("HAVING", &self.having, " AND ");
-        add("ORDER BY", &self.order, ", ");
+        add("WHERE", all(&self.filters));
+        add("GROUP BY", self.group.as_deref().unwrap_or_default().join(", "));
+        add("HAVING", all(&self.having));
+        add("ORDER BY", self.order.join(", "));
         sql.push_str(&self.dialect().limit(self.skip, self.fetch));
         sql
     }

@@ -305,6 +305,14 @@ fn joined(operands: &[String], op: Operator) -> String {
     }
 }
 
+/// So many conditions are still joined as people would write them.
+const FEW: usize = 100;
+
+/// Conditions that must all hold.
+pub fn all(conditions: &[String]) -> String {
+    if conditions.len() > FEW { joined(conditions, Operator::And) } else { conditions.join(" AND ") }
+}
+
 /// That two values are equal.
 pub fn equal(one: &Cell, other: &Cell) -> Said<String> {
     if class(one.kind) != class(other.kind) || one.kind == Kind::UtcTime {

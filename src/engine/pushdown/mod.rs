@@ -21,7 +21,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
 use self::block::Builder;
-pub use self::expressions::predicate;
+pub use self::expressions::{all, predicate};
 use super::scan::{RegistryScan, RegistryTable};
 use super::search::Search;
 

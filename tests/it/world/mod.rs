@@ -65,7 +65,7 @@ impl Ran {
 }
 
 /// The value of a variable that tells of a server; without it the test is skipped, or fails where it is required.
-fn server(variable: &str, word: &str) -> Option<String> {
+pub fn server(variable: &str, word: &str) -> Option<String> {
     let found = std::env::var(variable).ok().filter(|v| !v.is_empty());
     let required = std::env::var("BUTLERSQL_REQUIRE").unwrap_or_default();
     if found.is_none() {
@@ -127,6 +127,11 @@ impl Home {
 
     pub fn db(&self) -> Db {
         self.db
+    }
+
+    /// The URL of its PostgreSQL database.
+    pub fn database(&self) -> Option<&str> {
+        self.database.as_deref()
     }
 
     /// A path in the home.

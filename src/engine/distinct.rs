@@ -1,0 +1,59 @@
+//! `IS [NOT] DISTINCT FROM`, after which the parser below us takes all that comes, AND and OR too, for the right side.
+//! So it reads an operator of a name that nobody has, which binds as IS does.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, VisitorMut};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::statement::is_blank;
+
+/// The operators that stand for IS DISTINCT FROM and IS NOT DISTINCT FROM.
+const DISTINCT: &str = "__is_distinct_from";
+const SAME: &str = "__is_not_distinct_from";
+
+/// The tokens with these operators.
+pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    use Keyword as K;
+    let said: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
+    let is = |at: usize, wanted: K| {
+        let token = said.get(at).map(|i| &tokens[*i].token);
+        matches!(token, Some(Token::Word(word)) if word.keyword == wanted && word.quote_style.is_none())
+    };
+    let follows = |at: usize, words: &[K]| words.iter().enumerate().all(|(n, word)| is(at + n, *word));
+    let mut found = Vec::new();
+    for at in 0..said.len() {
+        if follows(at, &[K::IS, K::DISTINCT, K::FROM]) {
+            found.push((said[at], said[at + 2], DISTINCT));
+        } else if follows(at, &[K::IS, K::NOT, K::DISTINCT, K::FROM]) {
+            found.push((said[at], said[at + 3], SAME));
+        }
+    }
+    for (first, last, name) in found.into_iter().rev() {
+        let span = tokens[first].span;
+        let operator = [Token::make_keyword("OPERATOR"), Token::LParen, Token::make_word(name, None), Token::RParen];
+        tokens.splice(first..=last, operator.map(|token| TokenWithSpan { token, span }));
+    }
+    tokens
+}
+
+/// Puts IS DISTINCT FROM in the place of these operators.
+#[derive(Debug)]
+pub struct AsWritten;
+
+impl VisitorMut for AsWritten {
+    type Break = ();
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        if let Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } = expr {
+            let (left, right) = (left.clone(), right.clone());
+            match name.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                [DISTINCT] => *expr = Expr::IsDistinctFrom(left, right),
+                [SAME] => *expr = Expr::IsNotDistinctFrom(left, right),
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
