@@ -174,32 +174,42 @@ fn counts(dir: &Path) -> String {
     ask(&repo, &format!("SELECT {}, {}, {}", count("datasets"), count("files"), count("collections")))
 }
 
-/// Runs an operation in a folder, killed at the so-manieth call of a thread; returns whether it was.
-fn killed(work: &Work, dir: &Path, at: usize) -> bool {
-    let inject = format!("inject={CALLS}:signal=SIGKILL:when={at}");
+/// The command that runs an operation in a folder under strace.
+fn traced(work: &Work, dir: &Path, options: &[&str]) -> Command {
     let mut command = Command::new("strace");
-    command.args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "-e", &format!("trace={CALLS}"), "-e", &inject]);
-    command.arg(program().get_program()).args([format!("{}/repo", dir.display()).as_str(), "-q", "--write", "-c"]);
-    command.arg(work.sql.replace("DIR", &dir.display().to_string()));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let status = command.status().expect("strace");
+    command.args(["-f", "-qq"]).args(options).arg(program().get_program());
+    command.args([format!("{}/repo", dir.display()).as_str(), "-q", "--write", "-c"]);
+    command.arg(work.sql.replace("DIR", &dir.display().to_string())).stdin(Stdio::null());
+    command
+}
+
+/// Runs an operation in a folder, killed at the so-manieth call of a kind by one thread; returns whether it was.
+fn killed(work: &Work, dir: &Path, call: &str, at: usize) -> bool {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=SIGKILL:when={at}"));
+    let mut command = traced(work, dir, &["-o", "/dev/null", "-e", &trace, "-e", &inject]);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status().expect("strace");
     status.signal() == Some(9) || status.code() == Some(137)
 }
 
-/// So many of the calls one thread makes.
-fn calls(work: &Work, dir: &Path) -> usize {
-    let log = dir.with_extension("calls");
-    let mut command = Command::new("strace");
-    command.args(["-f", "--seccomp-bpf", "-qq", "-e", &format!("trace={CALLS}"), "-e", "signal=none", "-o"]).arg(&log);
-    command.arg(program().get_program()).args([format!("{}/repo", dir.display()).as_str(), "-q", "--write", "-c"]);
-    command.arg(work.sql.replace("DIR", &dir.display().to_string()));
-    let ran = run(command.stdin(Stdio::null()));
+/// Runs an operation to its end; returns how often one thread makes each kind of call.
+fn calls(work: &Work, dir: &Path) -> Vec<(String, usize)> {
+    let log = dir.with_extension("calls").display().to_string();
+    let ran = run(&mut traced(work, dir, &["-o", &log, "-e", &format!("trace={CALLS}"), "-e", "signal=none"]));
     assert_eq!(ran.code, 0, "{}: {}", work.name, ran.err);
-    let mut threads: BTreeMap<String, usize> = BTreeMap::new();
-    for line in std::fs::read_to_string(log).expect("a log").lines().filter(|line| line.contains('(')) {
-        *threads.entry(line.split_whitespace().next().unwrap_or_default().to_owned()).or_default() += 1;
+    let (mut threads, mut most) = (BTreeMap::new(), BTreeMap::new());
+    for line in std::fs::read_to_string(log).expect("a log").lines() {
+        // `1234  unlink("x") = 0`, not `<... unlink resumed>`.
+        let Some((thread, (call, _))) =
+            line.split_once(' ').and_then(|(t, rest)| Some((t, rest.trim().split_once('(')?)))
+        else {
+            continue;
+        };
+        let count: &mut usize = threads.entry((thread.to_owned(), call.to_owned())).or_default();
+        *count += 1;
+        let known: &mut usize = most.entry(call.to_owned()).or_default();
+        *known = (*known).max(*count);
     }
-    threads.into_values().max().unwrap_or(0)
+    most.into_iter().collect()
 }
 
 #[test]
@@ -209,7 +219,7 @@ fn what_is_killed_loses_nothing_and_leaves_nothing() {
     let bases = bases(&home);
     let kills = std::env::var("BUTLERSQL_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
     let mut points = 0;
-    for work in all_work() {
+    for (turn, work) in all_work().into_iter().enumerate() {
         let dir = PathBuf::from(home.at("run"));
         let fresh = || {
             let _ = std::fs::remove_dir_all(&dir);
@@ -218,16 +228,18 @@ fn what_is_killed_loses_nothing_and_leaves_nothing() {
         fresh();
         let kept = treasures(&dir);
         assert!(kept.len() > 9, "{}: only {} files to lose", work.name, kept.len());
-        let many = calls(&work, &dir);
+        let kinds = calls(&work, &dir);
         let (want, wanted) = (outcome(&dir), counts(&dir));
         // Nothing is lost, as far as an operation that succeeds can tell.
         assert!(kept.is_subset(&treasures(&dir)), "{}", work.name);
         for point in 0..kills {
-            // Not the same calls in each run of few.
-            let at = 1 + (many * (2 * point + 1) / (2 * kills)).min(many - 1);
+            // All kinds of calls, and of each those from its first to its last.
+            let (call, many) = &kinds[(point + turn) % kinds.len()];
+            let rounds = kills.div_ceil(kinds.len()).max(2);
+            let at = 1 + (many - 1) * (point / kinds.len()) / (rounds - 1);
             fresh();
-            points += usize::from(killed(&work, &dir, at));
-            let told = format!("{}, killed at call {at} of {many}", work.name);
+            points += usize::from(killed(&work, &dir, call, at));
+            let told = format!("{}, killed at {call} {at} of {many}", work.name);
             assert!(kept.is_subset(&treasures(&dir)), "{told}: a file is lost");
             let sql = work.sql.replace("DIR", &dir.display().to_string());
             let again = run(program().args([&format!("{}/repo", dir.display()), "-q", "--write", "-c", &sql]));
