@@ -303,7 +303,7 @@ enum HandedOut {
     /// To the end.
     All,
     /// Up to these, which were read so that the connection could be given back.
-    Rest(Rows),
+    Rest(Box<Rows>),
     /// Nobody takes them any more.
     Unwanted,
 }
@@ -326,7 +326,7 @@ async fn hand_out(
                 while let Some(batch) = batches.try_next().await? {
                     rest.push(batch)?;
                 }
-                return Ok(HandedOut::Rest(rest));
+                return Ok(HandedOut::Rest(Box::new(rest)));
             }
         }
     }
