@@ -1,0 +1,190 @@
+//! What is in a folder, whatever the names and kinds of its entries.
+
+use std::path::PathBuf;
+
+use super::webdav::Entry;
+use super::{Place, Root, temporary};
+use crate::error::{Error, Kind, Result};
+
+/// The contents of one folder, without what is in its folders.
+#[derive(Debug, Default)]
+pub struct Folder {
+    /// Files by name, with their sizes in bytes.
+    pub files: Vec<(String, u64)>,
+    /// Folders by name.
+    pub folders: Vec<String>,
+    /// Symbolic links to folders, by name. Like the Butler, [`walk`] does not follow them: they may lead back.
+    pub links: Vec<String>,
+    /// What cannot be read as a file or folder, by name, and why: links to nothing, names that are no text, pipes.
+    pub others: Vec<(String, &'static str)>,
+}
+
+impl Folder {
+    /// Adds an entry of a local folder.
+    fn add(&mut self, entry: &std::fs::DirEntry) {
+        let name = match entry.file_name().into_string() {
+            Ok(name) => name,
+            Err(name) => return self.others.push((name.to_string_lossy().into_owned(), "its name is not UTF-8")),
+        };
+        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+        match std::fs::metadata(entry.path()) {
+            Ok(found) if found.is_dir() && is_link => self.links.push(name),
+            Ok(found) if found.is_dir() => self.folders.push(name),
+            Ok(found) if found.is_file() => self.files.push((name, found.len())),
+            Ok(_) => self.others.push((name, "it is neither a file nor a folder")),
+            Err(_) if is_link => self.others.push((name, "it is a symbolic link to nothing")),
+            // It has gone since the folder was opened.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) => self.others.push((name, "it cannot be looked at")),
+        }
+    }
+}
+
+impl Place {
+    /// What a folder holds, in name order.
+    ///
+    /// # Errors
+    /// No such folder, or what the store says.
+    pub async fn list(&self) -> Result<Folder> {
+        let mut folder = Folder::default();
+        match &self.root {
+            Root::Local => {
+                let path = self.path.clone();
+                let read = move || -> std::io::Result<Folder> {
+                    let mut folder = Folder::default();
+                    std::fs::read_dir(path)?.try_for_each(|entry| entry.map(|entry| folder.add(&entry)))?;
+                    Ok(folder)
+                };
+                let read = tokio::task::spawn_blocking(read).await;
+                folder =
+                    read.map_err(|e| Error::bug(format!("listing a folder: {e}")))?.map_err(|e| self.no_folder(e))?;
+            }
+            Root::Dav(client) => {
+                for entry in client.list(&self.path).await? {
+                    let name = entry.path.rsplit('/').next().unwrap_or_default().to_owned();
+                    match (entry.is_directory, entry.size) {
+                        (true, _) => folder.folders.push(name),
+                        (false, Some(size)) => folder.files.push((name, size)),
+                        (false, None) => tracing::warn!("'{}' is still being written", client.uri(&entry.path)),
+                    }
+                }
+            }
+        }
+        folder.files.sort();
+        folder.folders.sort();
+        folder.links.sort();
+        folder.others.sort();
+        Ok(folder)
+    }
+
+    fn no_folder(&self, error: std::io::Error) -> Error {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::new(Kind::NotFound, format!("folder '{}' does not exist", self.path))
+            }
+            std::io::ErrorKind::NotADirectory => Error::invalid(format!("'{}' is not a folder", self.path)),
+            _ => Error::from(error).context(format_args!("folder '{}'", self.path)),
+        }
+    }
+
+    /// Removes the temporary files in a folder that processes left which have ended.
+    ///
+    /// # Errors
+    /// What a server reports; a folder that does not exist holds none.
+    pub async fn sweep(&self) -> Result<()> {
+        let Root::Dav(client) = &self.root else {
+            let path = PathBuf::from(&self.path);
+            let swept = tokio::task::spawn_blocking(move || temporary::sweep(&path)).await;
+            return swept.map_err(|e| Error::bug(format!("sweeping a folder: {e}")));
+        };
+        let entries = match client.list(&self.path).await {
+            Err(e) if e.kind() == Kind::NotFound => return Ok(()),
+            listed => listed?,
+        };
+        for entry in entries.iter().filter(|entry| !entry.is_directory) {
+            let name = entry.path.rsplit('/').next().unwrap_or_default();
+            if temporary::is_left(name, || entry.modified.map(Into::into)) {
+                client.remove(&entry.path).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a folder holds, in name order, with all that the store says.
+    ///
+    /// # Errors
+    /// As for [`Place::list`].
+    pub async fn entries(&self, checksums: bool) -> Result<Vec<Entry>> {
+        let mut entries = match &self.root {
+            Root::Dav(client) if checksums => client.list_with_checksums(&self.path).await?,
+            Root::Dav(client) => client.list(&self.path).await?,
+            Root::Local => {
+                let mut found = Vec::new();
+                for entry in std::fs::read_dir(&self.path).map_err(|e| self.no_folder(e))? {
+                    let entry = entry.map_err(|e| self.no_folder(e))?;
+                    let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
+                    if !meta.is_dir() && !meta.is_file() {
+                        continue;
+                    }
+                    found.push(Entry {
+                        path: entry.path().to_string_lossy().into_owned(),
+                        is_directory: meta.is_dir(),
+                        size: meta.is_file().then_some(meta.len()),
+                        modified: meta.modified().ok().map(Into::into),
+                        checksums: None,
+                    });
+                }
+                found
+            }
+        };
+        entries.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(entries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::walk;
+    use super::*;
+
+    #[tokio::test]
+    async fn folders_of_every_name_are_walked() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["a%20b", "é", "x[1]~{y}", "plain"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("f.fits"), "x").unwrap();
+        }
+        let top = Place::parse(dir.path().to_str().unwrap()).unwrap();
+        for name in top.list().await.unwrap().folders {
+            let below = top.child(&name).list().await.unwrap();
+            assert_eq!(below.files, [("f.fits".to_owned(), 1)], "{name}");
+            assert_eq!(&top.child(&name).child("f.fits").read(9).await.unwrap()[..], b"x");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_odd_entry_does_not_spoil_a_folder() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("f.fits"), "x").unwrap();
+        std::fs::create_dir(at("below")).unwrap();
+        for (target, name) in [(".", "loop"), ("gone", "dangling"), ("self", "self"), ("f.fits", "link.fits")] {
+            std::os::unix::fs::symlink(target, at(name)).unwrap();
+        }
+        std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.fits")), "x").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+        let place = Place::parse(dir.path().to_str().unwrap()).unwrap();
+        let folder = place.list().await.unwrap();
+        assert_eq!(folder.files, [("f.fits".to_owned(), 1), ("link.fits".to_owned(), 1)]);
+        assert_eq!((folder.folders, folder.links), (vec!["below".to_owned()], vec!["loop".to_owned()]));
+        let others: Vec<_> = folder.others.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(others, ["caf\u{fffd}.fits", "dangling", "pipe", "self"]);
+        assert!(place.child("pipe").look().await.unwrap_err().said().contains("neither a file nor a folder"));
+        let error = place.child("nothing").list().await.unwrap_err();
+        assert!(error.kind() == Kind::NotFound && error.said().contains("nothing' does not exist"), "{error}");
+        use futures::StreamExt;
+        let walked: Vec<_> = walk::walk(place, 4).map(|(place, _)| place.name()).collect().await;
+        assert_eq!(walked[1..], ["below"]);
+    }
+}
