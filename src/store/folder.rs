@@ -13,7 +13,7 @@ pub struct Folder {
     pub files: Vec<(String, u64)>,
     /// Folders by name.
     pub folders: Vec<String>,
-    /// Symbolic links to folders, by name. Like the Butler, [`walk`] does not follow them: they may lead back.
+    /// Symbolic links to folders, by name. Like the Butler, [`super::walk`] does not follow them: they may lead back.
     pub links: Vec<String>,
     /// What cannot be read as a file or folder, by name, and why: links to nothing, names that are no text, pipes.
     pub others: Vec<(String, &'static str)>,
