@@ -1,5 +1,5 @@
 //! `IS [NOT] DISTINCT FROM`, after which the parser below us takes all that comes, AND and OR too, for the right side.
-//! So it reads an operator of a name that nobody has, which binds as IS does.
+//! So it reads an operator of a name that nobody has, which binds as IS does: comparisons before, NOT, AND and OR after it.
 
 use std::ops::ControlFlow;
 
@@ -10,8 +10,8 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::statement::is_blank;
 
 /// The operators that stand for IS DISTINCT FROM and IS NOT DISTINCT FROM.
-const DISTINCT: &str = "__is_distinct_from";
-const SAME: &str = "__is_not_distinct_from";
+const DISTINCT: &str = "IS DISTINCT FROM";
+const SAME: &str = "IS NOT DISTINCT FROM";
 
 /// The tokens with these operators.
 pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -32,8 +32,8 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     }
     for (first, last, name) in found.into_iter().rev() {
         let span = tokens[first].span;
-        let operator = [Token::make_keyword("OPERATOR"), Token::LParen, Token::make_word(name, None), Token::RParen];
-        tokens.splice(first..=last, operator.map(|token| TokenWithSpan { token, span }));
+        let operator = TokenWithSpan { token: Token::CustomBinaryOperator(name.to_owned()), span };
+        tokens.splice(first..=last, [operator]);
     }
     tokens
 }
@@ -46,11 +46,11 @@ impl VisitorMut for AsWritten {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(name), right } = expr {
+        if let Expr::BinaryOp { left, op: BinaryOperator::Custom(name), right } = expr {
             let (left, right) = (left.clone(), right.clone());
-            match name.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                [DISTINCT] => *expr = Expr::IsDistinctFrom(left, right),
-                [SAME] => *expr = Expr::IsNotDistinctFrom(left, right),
+            match name.as_str() {
+                DISTINCT => *expr = Expr::IsDistinctFrom(left, right),
+                SAME => *expr = Expr::IsNotDistinctFrom(left, right),
                 _ => {}
             }
         }

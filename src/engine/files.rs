@@ -96,7 +96,8 @@ impl UrlTableFactory for Files {
         if *end == "tsv" {
             options.insert("format.delimiter".to_owned(), "\t".to_owned());
         }
-        if *format == "json" && json::is_array(&store, first).await? {
+        let is_array = *format == "json" && json::is_array(&store, first).await?;
+        if is_array {
             options.insert("format.newline_delimited".to_owned(), "false".to_owned());
         }
         let mut schema = None;
@@ -109,7 +110,7 @@ impl UrlTableFactory for Files {
             }
             "json" => {
                 for file in &read {
-                    json::check_numbers(&store, file).await?;
+                    json::check(&store, file, is_array).await?;
                 }
             }
             "csv" => schema = csv::renamed(&store, &read, if *end == "tsv" { b'\t' } else { b',' }).await?,

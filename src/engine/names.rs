@@ -185,6 +185,9 @@ fn with_aliases(statement: &Statement) -> Option<Statement> {
     Some(meant)
 }
 
+/// The end of these names.
+const AROUND: &str = " around";
+
 #[derive(Default)]
 struct Around {
     /// The tables of each query that is open, outermost first.
@@ -198,7 +201,7 @@ impl Around {
     fn renamed(&self, name: &str) -> Option<Ident> {
         let is_known = self.open.iter().any(|tables| tables.contains(name));
         (self.changes && is_known && self.named.contains(name))
-            .then(|| Ident::with_quote('"', format!("{name} around")))
+            .then(|| Ident::with_quote('"', format!("{name}{AROUND}")))
     }
 }
 
@@ -286,6 +289,7 @@ impl VisitorMut for Around {
         } else if !self.changes
             && let Some((own, around)) = self.open.split_last()
             && !own.contains(&name)
+            && !name.ends_with(AROUND)
             && around.iter().any(|tables| tables.contains(&name))
         {
             self.named.insert(name);

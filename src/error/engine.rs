@@ -115,6 +115,9 @@ fn plainer(said: &str) -> String {
     if let Some((column, _)) = between(said, "While expanding wildcard, column \"", "\" must appear in the GROUP BY") {
         return format!("column '{column}' is neither in GROUP BY nor within an aggregate function");
     }
+    if said.starts_with("Plan: [") {
+        return "no plan for this statement can be carried out; one in several steps may have one".to_owned();
+    }
     if let Some((_, operation)) = said.split_once("Overflow happened on: ") {
         return format!("out of range for a whole number of 64 bits: {operation}");
     }

@@ -217,7 +217,14 @@ fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
 
 /// A URL, or what was meant for one, without its passwords: after the user's name, and in parameters.
 fn redacted(url: &str) -> String {
-    let (address, parameters) = url.split_once('?').map_or((url, None), |(address, after)| (address, Some(after)));
+    let split = url.split_once('?').map_or((url, None), |(address, after)| (address, Some(after)));
+    let (address, parameters) = match split {
+        // The question mark is within a password.
+        (address, Some(after)) if !address.contains('@') && after.contains('@') && address.matches(':').count() > 1 => {
+            (url, None)
+        }
+        split => split,
+    };
     let (scheme, rest) = address.split_once(':').unwrap_or(("", address));
     let (slashes, rest) = rest.split_at(rest.len() - rest.trim_start_matches('/').len());
     let mut shown = match rest.rsplit_once('@') {
@@ -252,6 +259,7 @@ mod tests {
             ("postgresql://me@h/d?password=S3cret&x=1", "postgresql://me@h/d?password=***&x=1"),
             ("postgresql://h/d?sslPassword=S3cret", "postgresql://h/d?sslPassword=***"),
             ("postgresql://me@h/d?options=a@b:c", "postgresql://me@h/d?options=a@b:c"),
+            ("postgresql://me:12?cret@h/d", "postgresql://me@h/d"),
             ("sqlite:////data/gen3.sqlite3", "sqlite:////data/gen3.sqlite3"),
         ] {
             assert_eq!(redacted(url), shown);

@@ -207,6 +207,9 @@ impl<'a> Hand<'a> {
                 self.count(change, count);
             }
         }
+        // What is written stays, also where a source cannot be removed.
+        self.applied = true;
+        registered.clear();
         finish(&files, &made).await?;
         for change in plan {
             if let Change::RemoveSources(moves) = change {

@@ -15,6 +15,13 @@ pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     if to.exists() {
         return kept(std::fs::read(to)? == bytes[..]);
     }
+    if to.is_symlink() {
+        // To what is gone.
+        let file = temporary::create(to.parent().unwrap_or(Path::new("/")))?;
+        std::fs::write(file.path(), bytes)?;
+        file.persist(to).map_err(|e| e.error)?;
+        return Ok(true);
+    }
     beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))
 }
 

@@ -43,7 +43,14 @@ impl Owner {
 
     /// Whether it has ended; of a process of another host that is not known.
     fn has_ended(&self) -> Option<bool> {
-        (self.host == Self::own().host).then(|| begin(self.process) != Some(self.begin))
+        if self.host != Self::own().host {
+            return None;
+        }
+        match begin(self.process) {
+            Some(begin) => Some(begin != self.begin),
+            // Where those of other users are hidden, nothing is known; the first one is another user's.
+            None => begin(1).map(|_| true),
+        }
     }
 }
 
@@ -52,7 +59,8 @@ fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
     let name = read("/proc/sys/kernel/hostname");
-    let digest = sha1_smol::Sha1::from(format!("{name}{}", namespace.display())).digest().to_string();
+    let machine = read("/etc/machine-id");
+    let digest = sha1_smol::Sha1::from(format!("{name}{machine}{}", namespace.display())).digest().to_string();
     let plain = name.trim().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
     format!("{}-{}", plain.take(24).collect::<String>(), &digest[..8])
 }

@@ -151,6 +151,7 @@ fn long_statements_are_answered() {
         (ids, "0"),
         (format!("CASE {} ELSE true END", terms(&|n| format!("WHEN detector = {} THEN false", n + 1), " ")), "1"),
         (format!("detector NOT IN ({})", terms(&|n| (n + 2).to_string(), ", ")), "2"),
+        (format!("detector{} < 0", " - 1".repeat(490)), "9"),
         (format!("full_name <> {}", terms(&|n| format!("'{n}'"), " || ")), "9"),
     ] {
         for pushdown in [true, false] {

@@ -113,6 +113,9 @@ fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
             Some(base) => base.as_ref().clone().eq(when.as_ref().clone()),
             None => when.as_ref().clone(),
         };
+        if may_fail(&asked)? {
+            return Ok(None);
+        }
         let asked = if nullable(&asked, schema)? { asked.is_true() } else { asked };
         match runs.last_mut().filter(|run| run.0 == *then) {
             Some(run) => run.1.push(asked),
@@ -132,6 +135,23 @@ fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
         otherwise = if then { any.or(otherwise) } else { Expr::Not(Box::new(any)).and(otherwise) };
     }
     Ok(Some(otherwise))
+}
+
+/// Whether a condition may fail where a branch before it holds: AND and OR do not keep it from those rows.
+fn may_fail(condition: &Expr) -> Result<bool> {
+    condition.exists(|expr| {
+        Ok(match expr {
+            Expr::BinaryExpr(BinaryExpr { op, .. }) => {
+                use Operator as O;
+                !matches!(op, O::Eq | O::NotEq | O::Lt | O::LtEq | O::Gt | O::GtEq | O::And | O::Or)
+            }
+            Expr::Column(_) | Expr::Literal(..) | Expr::Not(_) | Expr::Between(_) | Expr::InList(_) | Expr::Like(_) => {
+                false
+            }
+            Expr::IsNull(_) | Expr::IsNotNull(_) | Expr::IsTrue(_) | Expr::IsFalse(_) => false,
+            _ => true,
+        })
+    })
 }
 
 fn nullable(expr: &Expr, schema: &dyn ExprSchema) -> Result<bool> {

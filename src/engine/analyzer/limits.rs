@@ -7,8 +7,9 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, Visit, VisitM
 
 use crate::error::{Error, Kind, Result};
 
-/// How many operators may follow each other that cannot be taken in another order, as in `a - b - c`.
-const DEPTH: usize = 2000;
+/// How many operators may follow each other that cannot be taken in another order, as in `a - b - c`: each takes a part of
+/// the stack of those who compute.
+const DEPTH: usize = 500;
 
 /// Balances chains of operators that can be taken in any order.
 ///

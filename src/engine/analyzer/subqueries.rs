@@ -16,7 +16,7 @@ use datafusion::logical_expr::expr::{Case, Exists, InSubquery, SetComparison, Se
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, expr_to_columns, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Distinct, Expr, ExprSchemable, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, lit,
+    Distinct, Expr, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
@@ -58,6 +58,13 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             if let Some(subquery) = subquery(expr) {
                 has_any = true;
                 check(subquery, &schema)?;
+                // DataFusion asks HAVING of rows that it adds where nothing matches, or of none.
+                if matches!(expr, Expr::ScalarSubquery(_))
+                    && !subquery.outer_ref_columns.is_empty()
+                    && ungrouped(&subquery.subquery).is_some_and(|known| known.having.is_some())
+                {
+                    return Err(refused("a correlated value with HAVING is not supported"));
+                }
             }
             Ok(TreeNodeRecursion::Continue)
         })
@@ -143,6 +150,11 @@ fn check(subquery: &Subquery, schema: &DFSchema) -> Result<()> {
     plan.apply(|node| {
         let is_before = match node {
             LogicalPlan::Window(window) => is_correlated(&window.input)?,
+            // It has a row where nothing matches, which is lost unless the aggregate is that of the whole subquery.
+            LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => {
+                is_correlated(&aggregate.input)?
+                    && !ungrouped(&subquery.subquery).is_some_and(|known| std::ptr::eq(known.aggregate, node))
+            }
             LogicalPlan::Limit(limit) => is_correlated(&limit.input)?,
             LogicalPlan::Distinct(Distinct::On(on)) => is_correlated(&on.input)?,
             LogicalPlan::Join(join) => {
@@ -157,7 +169,9 @@ fn check(subquery: &Subquery, schema: &DFSchema) -> Result<()> {
             _ => false,
         };
         match is_before {
-            true => Err(refused("a correlated subquery with a window, LIMIT or outer join inside is not supported")),
+            true => Err(refused(
+                "a correlated subquery with a window, LIMIT, outer join or inner aggregate is not supported",
+            )),
             false => Ok(TreeNodeRecursion::Continue),
         }
     })?;
@@ -193,7 +207,7 @@ fn condition_of(condition: Expr, schema: &DFSchema) -> Result<Vec<Expr>> {
             }
             // DataFusion knows NULL where a column is looked for in a subquery that stands for itself.
             let is_known = found.subquery.outer_ref_columns.is_empty() && matches!(*found.expr, Expr::Column(_));
-            if !found.negated || is_known || !may_be_null(&found, schema)? {
+            if !found.negated || is_known {
                 return Ok(vec![Expr::InSubquery(found)]);
             }
             let member = Member::of(&found, schema)?;
@@ -256,11 +270,6 @@ fn membership(found: InSubquery, schema: &DFSchema) -> Result<Expr> {
         }),
     };
     Ok(if found.negated { Expr::Not(Box::new(is_in)) } else { is_in })
-}
-
-fn may_be_null(found: &InSubquery, schema: &DFSchema) -> Result<bool> {
-    let listed = found.subquery.subquery.schema();
-    Ok(found.expr.nullable(schema)? || listed.fields().first().is_none_or(|field| field.is_nullable()))
 }
 
 /// A subquery that has one row whatever it reads is a value.

@@ -22,14 +22,19 @@ pub async fn is_array(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bool
     Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
-/// Looks at the whole numbers of a file.
+/// Looks at the whole numbers of a file, and for more than its array.
 ///
 /// # Errors
-/// One beyond 64 bits.
-pub async fn check_numbers(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
+/// A number beyond 64 bits, and what comes after an array: the reader below us leaves it out.
+pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -> Result<()> {
     let mut bytes = store.get(&file.location).await?.into_stream();
     let mut numbers = Numbers::default();
+    let mut array = Array::default();
     while let Some(bytes) = bytes.try_next().await? {
+        if is_array && array.has_more(&bytes) {
+            let said = format!("'{}' has more after its first array", file.location);
+            return Err(Error::invalid(said));
+        }
         if let Some(number) = numbers.beyond(&bytes) {
             let said = format!(
                 "'{}' holds the number {number}, which is beyond 64 bits and would be rounded: write it as a text",
@@ -73,6 +78,36 @@ impl Numbers {
     }
 }
 
+/// Where in a file that is an array the looking is.
+#[derive(Debug, Default)]
+struct Array {
+    in_text: bool,
+    escaped: bool,
+    depth: u32,
+    begun: bool,
+}
+
+impl Array {
+    /// Whether these bytes, which come after others, hold something after the array.
+    fn has_more(&mut self, bytes: &[u8]) -> bool {
+        bytes.iter().any(|byte| {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                _ if self.in_text => {}
+                b'[' | b'{' if self.depth > 0 || !self.begun => {
+                    self.depth += 1;
+                    self.begun = true;
+                }
+                b']' | b'}' => self.depth = self.depth.saturating_sub(1),
+                byte => return self.begun && self.depth == 0 && !byte.is_ascii_whitespace(),
+            }
+            self.begun && self.depth == 0 && self.in_text
+        })
+    }
+}
+
 fn is_whole(number: &str) -> bool {
     number.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -84,6 +119,18 @@ mod tests {
     fn beyond(parts: &[&str]) -> Option<String> {
         let mut numbers = Numbers::default();
         parts.iter().find_map(|part| numbers.beyond(part.as_bytes()))
+    }
+
+    #[test]
+    fn finds_more_than_an_array() {
+        let more = |parts: &[&str]| {
+            let mut array = Array::default();
+            parts.iter().any(|part| array.has_more(part.as_bytes()))
+        };
+        assert!(!more(&["[{\"a\": \"]\\\"\", \"b\": [1]},", " {}]\n "]));
+        for text in ["[{\"a\":1}]\n[{\"a\":2}]", "[1] x", "[1],\"lost\"", "[] \"x\"", "[[1]] 2"] {
+            assert!(more(&[text]), "{text}");
+        }
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub fn ungrouped(plan: &LogicalPlan) -> Option<Ungrouped<'_>> {
         LogicalPlan::SubqueryAlias(alias) => ungrouped(&alias.input),
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => ungrouped(&sort.input),
         LogicalPlan::Distinct(Distinct::All(input)) => ungrouped(input),
+        LogicalPlan::Limit(limit) => match (limit.get_skip_type(), limit.get_fetch_type()) {
+            (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(Some(1..)))) => ungrouped(&limit.input),
+            _ => None,
+        },
         LogicalPlan::Filter(filter) => match filter.input.as_ref() {
             aggregate @ LogicalPlan::Aggregate(Aggregate { group_expr, .. }) if group_expr.is_empty() => {
                 Some(Ungrouped { aggregate, having: Some(&filter.predicate) })

@@ -39,6 +39,15 @@ impl Member {
         if has_limit(listed)? {
             return Err(refused("IN over a correlated subquery with LIMIT is not supported"));
         }
+        // The names of the value's columns would be taken for those of the subquery.
+        let mut is_hidden = false;
+        listed.apply(|node| {
+            is_hidden |= found.expr.column_refs().iter().any(|column| node.schema().has_column(column));
+            Ok(if is_hidden { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+        })?;
+        if is_hidden && !found.subquery.outer_ref_columns.is_empty() {
+            return Err(refused("IN for a column that the correlated subquery has too is not supported"));
+        }
         let first = Column::from(listed.schema().qualified_field(0));
         let may_list_null = listed.schema().field(0).is_nullable();
         let name = fresh("listed");
