@@ -163,7 +163,9 @@ impl Column {
                 let cell = cell.split(|byte| *byte == 0).next().unwrap_or_default();
                 String::from_utf8_lossy(cell).trim_end().to_owned()
             };
-            return Ok(Arc::new(cells.map(|cell| Some(text(cell))).collect::<StringArray>()));
+            // As for astropy, no text is no value.
+            let texts = cells.map(|cell| Some(text(cell)).filter(|text| !text.is_empty()));
+            return Ok(Arc::new(texts.collect::<StringArray>()));
         }
         let parts = cells.flat_map(|cell| cell.chunks_exact(self.size()));
         let flat = self.numbers(parts);
