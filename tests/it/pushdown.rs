@@ -250,6 +250,7 @@ fn a_query_that_nobody_waits_for_ends_in_the_server() {
     });
     ended(&home);
     assert_eq!(runtime.block_on(session.sql("SELECT 1 FROM detector LIMIT 1")).expect("rows").len(), 1);
+    ended(&home);
     // Ctrl-C.
     let mut child = crate::world::program().args([&home.repo(), "-c", ENDLESS]).spawn().expect("the program");
     while !busy() {
