@@ -14,6 +14,7 @@ mod files;
 pub mod functions;
 mod lists;
 mod names;
+mod null_joins;
 mod planner;
 mod pushdown;
 pub mod reference;

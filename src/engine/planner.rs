@@ -12,6 +12,8 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
+use super::analyzer::without_no_keys;
+use super::null_joins::with_null_keys;
 use super::pushdown::{Pushed, divide};
 use super::settings::Settings;
 use super::verb::{Cell, DeedExec, DeedNode};
@@ -24,12 +26,13 @@ pub struct Planner;
 impl QueryPlanner for Planner {
     async fn create_physical_plan(&self, plan: &LogicalPlan, session: &dyn Session) -> Result<Arc<dyn ExecutionPlan>> {
         let settings = session.config().options().extensions.get::<Settings>();
+        let plan = with_null_keys(without_no_keys(plan.clone())?)?;
         let divided = match settings.is_none_or(|settings| settings.pushdown) {
-            true => &divide(plan.clone()).await?.plan,
+            true => divide(plan).await?.plan,
             false => plan,
         };
         let cells = Arc::new(Cells::default());
-        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(divided, session).await
+        DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(&divided, session).await
     }
 }
 

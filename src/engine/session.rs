@@ -16,7 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
@@ -32,6 +32,7 @@ use super::comparable::Comparable;
 use super::copy::target::Target;
 use super::durations::Durations;
 use super::files::{is_file_name, with_files};
+use super::null_joins::ExtractKeys;
 use super::planner::Planner;
 use super::relation::Functions;
 use super::settings::Settings;
@@ -124,11 +125,17 @@ impl Session {
         rules.extend(Analyzer::new().rules);
         rules.extend(analyzer::after_types());
         rules.push(Arc::new(AggregateFace(Arc::clone(&world.access))));
+        let optimizer_rules = Optimizer::new().rules.into_iter().map(|rule| match rule.name() {
+            "extract_equijoin_predicate" => Arc::new(ExtractKeys::default()),
+            _ => rule,
+        });
+        let optimizer_rules = optimizer_rules.collect();
         let mut state = builder
             .with_catalog_list(with_files(Arc::new(catalogs), &world))
             .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(Planner))
             .with_analyzer_rules(rules)
+            .with_optimizer_rules(optimizer_rules)
             .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
             .build();
         state.register_function_rewrite(Arc::new(Durations))?;

@@ -69,12 +69,14 @@ impl From<DataFusionError> for Error {
 }
 
 /// Words of DataFusion's plans, and of ours, which nobody wrote.
-const INTERNALS: [&str; 11] = [
+const INTERNALS: [&str; 13] = [
     "__correlated_sq",
     "__scalar_sq",
     "__listed_",
     "__value_",
-    "__having_",
+    "__domain_",
+    "__key_",
+    "__rank_",
     "__subquery_",
     "OuterReferenceColumn",
     "outer_ref(",

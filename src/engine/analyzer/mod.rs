@@ -1,6 +1,7 @@
 //! Rules over logical plans for what DataFusion 55 would answer wrongly: it is rewritten, or refused.
 
 mod conditions;
+mod dependencies;
 mod far_times;
 mod limits;
 mod overflow;
@@ -17,6 +18,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
+pub use self::dependencies::without_no_keys;
 pub use self::limits::check_depth;
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
@@ -28,7 +30,7 @@ pub fn before_types() -> Vec<Rule> {
 
 /// The rules that come after DataFusion's own.
 pub fn after_types() -> Vec<Rule> {
-    vec![Arc::new(overflow::CheckedArithmetic), Arc::new(conditions::Conditions)]
+    vec![Arc::new(overflow::CheckedArithmetic), Arc::new(conditions::Conditions), Arc::new(dependencies::Keys)]
 }
 
 /// Rewrites the expressions of all nodes of a plan, and of its subqueries; columns keep their names.

@@ -1,28 +1,31 @@
 //! Subqueries in conditions and values, with the three truth values of SQL. DataFusion 55 answers some of them wrongly
-//! (NOT IN where NULL is about, EXISTS over an aggregate, limits and windows in correlated subqueries) and does not know
-//! IN and EXISTS outside WHERE. Here they become forms that it has right; what cannot be is refused.
+//! (NOT IN with NULL, EXISTS over an aggregate, limits and windows in correlated subqueries) and does not know IN and
+//! EXISTS outside WHERE. What it answers rightly is left to it; all others become joins here.
 
+mod domain;
 mod existence;
 mod member;
+mod simple;
+mod single;
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue, Spans};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::{Case, Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::{conjunction, expr_to_columns, merge_schema, split_conjunction_owned};
-use datafusion::logical_expr::{
-    Distinct, Expr, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Subquery, lit,
-};
+use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
+use datafusion::logical_expr::{Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit};
 use datafusion::optimizer::AnalyzerRule;
-use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 
-use self::existence::{Ungrouped, existence, ungrouped};
+use self::domain::{Domain, outer_references};
+use self::existence::{existence, has_no_two_rows, has_single_row};
 use self::member::Member;
+use self::simple::{has_plain_rows, has_plain_value, is_correlated};
+use self::single::single;
 use crate::error::{Error, Kind};
 
 /// Rewrites subqueries, or refuses them.
@@ -51,59 +54,19 @@ fn fresh(what: &str) -> String {
 }
 
 fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let mut has_any = false;
-    let schema = merge_schema(&plan.inputs());
-    plan.apply_expressions(|expr| {
-        expr.apply(|expr| {
-            if let Some(subquery) = subquery(expr) {
-                has_any = true;
-                check(subquery, &schema)?;
-                // DataFusion asks HAVING of rows that it adds where nothing matches, or of none.
-                if matches!(expr, Expr::ScalarSubquery(_))
-                    && !subquery.outer_ref_columns.is_empty()
-                    && ungrouped(&subquery.subquery).is_some_and(|known| known.having.is_some())
-                {
-                    return Err(refused("a correlated value with HAVING is not supported"));
-                }
-            }
-            Ok(TreeNodeRecursion::Continue)
-        })
-    })?;
-    if !has_any {
+    if let LogicalPlan::Join(join) = plan {
+        return lateral(join);
+    }
+    if !has_subquery(&plan)? {
         return Ok(Transformed::no(plan));
     }
     match plan {
-        LogicalPlan::Filter(filter) => {
-            let mut conditions = Vec::new();
-            for condition in split_conjunction_owned(filter.predicate) {
-                conditions.extend(condition_of(condition, &schema)?);
-            }
-            let predicate = conjunction(conditions).unwrap_or_else(|| lit(true));
-            Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(predicate, filter.input)?)))
-        }
-        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => values_in(plan, &schema).map(Transformed::yes),
+        LogicalPlan::Filter(filter) => conditions(filter).map(Transformed::yes),
+        LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => values(plan).map(Transformed::yes),
         LogicalPlan::Sort(_) | LogicalPlan::Window(_) => {
             let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-            let rewritten = values_in(plan, &schema)?;
             // Without the columns that the subqueries brought.
-            Ok(Transformed::yes(LogicalPlanBuilder::from(rewritten).project(columns)?.build()?))
-        }
-        LogicalPlan::Join(_) => {
-            let mut is_plain = true;
-            plan.apply_expressions(|expr| {
-                expr.apply(|expr| {
-                    is_plain &= match expr {
-                        Expr::ScalarSubquery(subquery) => subquery.outer_ref_columns.is_empty(),
-                        other => subquery_of_condition(other).is_none(),
-                    };
-                    Ok(TreeNodeRecursion::Continue)
-                })
-            })?;
-            if is_plain {
-                return Ok(Transformed::no(plan));
-            }
-            let said = "a subquery in ON is not supported; put it into WHERE";
-            Err(Error::new(Kind::Unsupported, said).into())
+            Ok(Transformed::yes(LogicalPlanBuilder::from(values(plan)?).project(columns)?.build()?))
         }
         plan => Ok(Transformed::no(plan)),
     }
@@ -113,12 +76,6 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 fn subquery(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery) => Some(subquery),
-        other => subquery_of_condition(other),
-    }
-}
-
-fn subquery_of_condition(expr: &Expr) -> Option<&Subquery> {
-    match expr {
         Expr::Exists(exists) => Some(&exists.subquery),
         Expr::InSubquery(found) => Some(&found.subquery),
         Expr::SetComparison(found) => Some(&found.subquery),
@@ -126,114 +83,282 @@ fn subquery_of_condition(expr: &Expr) -> Option<&Subquery> {
     }
 }
 
-/// Refuses correlated subqueries that DataFusion would take apart wrongly: it puts the conditions that name columns of the
-/// query around above all else, also above what must come after them.
-fn check(subquery: &Subquery, schema: &DFSchema) -> Result<()> {
-    for outer in &subquery.outer_ref_columns {
-        if let Expr::OuterReferenceColumn(_, column) = outer
-            && !schema.has_column(column)
-        {
-            return Err(refused(&format!("a subquery names {column} of a query that is not the one around it")));
-        }
-    }
-    if subquery.outer_ref_columns.is_empty() {
-        return Ok(());
-    }
-    let mut plan = subquery.subquery.as_ref();
-    // LIMIT at the end of EXISTS only asks whether there is a row.
-    while let LogicalPlan::Limit(Limit { input, .. })
-    | LogicalPlan::Projection(Projection { input, .. })
-    | LogicalPlan::Sort(datafusion::logical_expr::Sort { input, .. }) = plan
-    {
-        plan = input.as_ref();
-    }
-    plan.apply(|node| {
-        let is_before = match node {
-            LogicalPlan::Window(window) => is_correlated(&window.input)?,
-            // It has a row where nothing matches, which is lost unless the aggregate is that of the whole subquery.
-            LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty() => {
-                is_correlated(&aggregate.input)?
-                    && !ungrouped(&subquery.subquery).is_some_and(|known| std::ptr::eq(known.aggregate, node))
-            }
-            LogicalPlan::Limit(limit) => is_correlated(&limit.input)?,
-            LogicalPlan::Distinct(Distinct::On(on)) => is_correlated(&on.input)?,
-            LogicalPlan::Join(join) => {
-                let (left, right) = (is_correlated(&join.left)?, is_correlated(&join.right)?);
-                match join.join_type {
-                    JoinType::Inner => false,
-                    JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => right,
-                    JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => left,
-                    _ => left || right,
-                }
-            }
-            _ => false,
-        };
-        match is_before {
-            true => Err(refused(
-                "a correlated subquery with a window, LIMIT, outer join or inner aggregate is not supported",
-            )),
-            false => Ok(TreeNodeRecursion::Continue),
-        }
-    })?;
-    Ok(())
-}
-
-/// Whether a plan names columns of a query around it.
-fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+fn has_subquery(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
-    plan.apply(|node| {
-        found |= node.contains_outer_reference();
-        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    plan.apply_expressions(|expr| {
+        found |= expr.exists(|expr| Ok(subquery(expr).is_some()))?;
+        Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(found)
 }
 
-/// What stands in WHERE, where unknown is as good as false: conditions, all of which must hold.
-fn condition_of(condition: Expr, schema: &DFSchema) -> Result<Vec<Expr>> {
-    let condition = match condition {
-        Expr::Not(inner) => match *inner {
-            Expr::InSubquery(found) => Expr::InSubquery(InSubquery { negated: !found.negated, ..found }),
-            Expr::Exists(exists) => Expr::Exists(Exists { negated: !exists.negated, ..exists }),
-            inner => Expr::Not(Box::new(inner)),
-        },
-        other => other,
-    };
-    match condition {
-        Expr::Exists(exists) => Ok(vec![existence(exists)?]),
-        Expr::SetComparison(found) => condition_of(Expr::InSubquery(any_of(found)?), schema),
-        Expr::InSubquery(found) => {
-            if let Some(compared) = with_single_row(&found)? {
-                return Ok(vec![compared]);
-            }
-            // DataFusion knows NULL where a column is looked for in a subquery that stands for itself.
-            let is_known = found.subquery.outer_ref_columns.is_empty() && matches!(*found.expr, Expr::Column(_));
-            if !found.negated || is_known {
-                return Ok(vec![Expr::InSubquery(found)]);
-            }
-            let member = Member::of(&found, schema)?;
-            let mut all = vec![member.exists(member.matching(), true)?];
-            if member.may_list_null {
-                all.push(member.exists(member.null_listed(), true)?);
-            }
-            if member.may_be_null {
-                all.push(found.expr.is_not_null().or(member.exists(None, true)?));
-            }
-            Ok(all)
+/// A subquery that knows which columns of outer queries it reads.
+fn correlated(plan: Arc<LogicalPlan>, spans: Spans) -> Subquery {
+    Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan, spans }
+}
+
+/// A join with a subquery in FROM that reads columns of what stands before it.
+fn lateral(join: Join) -> Result<Transformed<LogicalPlan>> {
+    let is_lateral = join.right.exists(|node| Ok(matches!(node, LogicalPlan::Subquery(_))))?;
+    if is_lateral && matches!(join.join_type, JoinType::Inner | JoinType::Left) && !has_subquery_in_on(&join)? {
+        let columns: Vec<Expr> = join.schema.columns().into_iter().map(Expr::Column).collect();
+        let domain = Domain::of(&join.left, &join.right)?;
+        let right = domain.each(&join.right)?;
+        let mut conditions = domain.ties(&right.keys);
+        conditions.extend(join.on.into_iter().map(|(left, right)| left.eq(right)));
+        conditions.extend(join.filter);
+        let condition = conjunction(conditions).unwrap_or_else(|| lit(true));
+        let joined = LogicalPlanBuilder::from(Arc::unwrap_or_clone(join.left));
+        let joined = joined.join_on(right.plan, join.join_type, Some(condition))?;
+        return Ok(Transformed::yes(joined.project(columns)?.build()?));
+    }
+    if has_subquery_in_on(&join)? {
+        let said = "a subquery in ON is not supported; put it into WHERE";
+        return Err(Error::new(Kind::Unsupported, said).into());
+    }
+    Ok(Transformed::no(LogicalPlan::Join(join)))
+}
+
+/// Whether the condition of a join has a subquery that is not a value of its own.
+fn has_subquery_in_on(join: &Join) -> Result<bool> {
+    let on = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
+    let mut found = false;
+    for condition in on {
+        found |= condition.exists(|expr| match expr {
+            Expr::ScalarSubquery(value) => is_correlated(&value.subquery),
+            other => Ok(subquery(other).is_some()),
+        })?;
+    }
+    Ok(found)
+}
+
+/// WHERE and HAVING, where unknown is as good as false.
+fn conditions(filter: Filter) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut attached = Attached::to(&filter.input, true, true);
+    let mut kept = Vec::new();
+    for condition in split_conjunction_owned(filter.predicate) {
+        for condition in attached.condition(condition)? {
+            kept.extend(attached.filter(condition)?);
         }
-        // DataFusion takes EXISTS anywhere in WHERE.
-        other => Ok(vec![values(other, schema)?]),
+    }
+    let is_wider = attached.joined.schema().fields().len() > columns.len();
+    let mut plan = attached.joined;
+    if let Some(predicate) = conjunction(kept) {
+        plan = LogicalPlan::Filter(Filter::try_new(predicate, Arc::new(plan))?);
+    }
+    if is_wider { LogicalPlanBuilder::from(plan).project(columns)?.build() } else { Ok(plan) }
+}
+
+/// Subqueries where values are computed.
+fn values(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let inputs = plan.inputs();
+    let [input] = inputs.as_slice() else { return Ok(plan) };
+    let names = NamePreserver::new(&plan);
+    let mut attached = Attached::to(input, false, matches!(plan, LogicalPlan::Projection(_)));
+    let expressions = plan.expressions().into_iter().map(|expr| {
+        let name = names.save(&expr);
+        Ok(name.restore(attached.placed(expr)?))
+    });
+    let expressions = expressions.collect::<Result<Vec<_>>>()?;
+    let input = attached.joined;
+    plan.with_new_exprs(expressions, vec![input])
+}
+
+/// The input of a node, to which subqueries of the node's expressions are joined.
+struct Attached<'a> {
+    input: &'a LogicalPlan,
+    joined: LogicalPlan,
+    /// Whether DataFusion takes EXISTS here, and correlated values.
+    takes_exists: bool,
+    takes_values: bool,
+}
+
+impl<'a> Attached<'a> {
+    fn to(input: &'a LogicalPlan, takes_exists: bool, takes_values: bool) -> Self {
+        Self { input, joined: input.clone(), takes_exists, takes_values }
+    }
+
+    fn schema(&self) -> &'a DFSchema {
+        self.input.schema()
+    }
+
+    /// What a condition asks for, all of which must hold.
+    fn condition(&mut self, condition: Expr) -> Result<Vec<Expr>> {
+        let condition = match condition {
+            Expr::Not(inner) => match *inner {
+                Expr::InSubquery(found) => Expr::InSubquery(InSubquery { negated: !found.negated, ..found }),
+                Expr::Exists(exists) => Expr::Exists(Exists { negated: !exists.negated, ..exists }),
+                inner => Expr::Not(Box::new(inner)),
+            },
+            other => other,
+        };
+        let found = match condition {
+            Expr::Exists(exists) => return Ok(vec![existence(exists)?]),
+            Expr::SetComparison(found) => any_of(found)?,
+            Expr::InSubquery(found) => found,
+            other => return Ok(vec![other]),
+        };
+        if self.is_left_to_datafusion(&found)? {
+            return Ok(vec![Expr::InSubquery(found)]);
+        }
+        let found = self.with_own_value(found)?;
+        let member = Member::of(&found, self.joined.schema())?;
+        if found.negated { member.is_not_listed() } else { Ok(vec![member.is_listed()?]) }
+    }
+
+    /// Whether DataFusion answers IN rightly, as a condition.
+    fn is_left_to_datafusion(&self, found: &InSubquery) -> Result<bool> {
+        let listed = &found.subquery.subquery;
+        if has_subquery_within(&found.expr)? || found.expr.contains_outer() {
+            return Ok(false);
+        }
+        if !is_correlated(listed)? {
+            // It knows NULL where a column is looked for.
+            return Ok(!found.negated || matches!(*found.expr, Expr::Column(_)));
+        }
+        // The names of the value's columns would be taken for those of the subquery.
+        let is_hidden =
+            listed.exists(|node| Ok(found.expr.column_refs().iter().any(|column| node.schema().has_column(column))))?;
+        Ok(!found.negated && !is_hidden && has_plain_rows(listed, self.schema())?)
+    }
+
+    /// A condition that is left for WHERE.
+    fn filter(&mut self, condition: Expr) -> Result<Option<Expr>> {
+        match condition {
+            Expr::InSubquery(found) => Ok(Some(Expr::InSubquery(found))),
+            Expr::Exists(exists) if !self.takes(&exists.subquery)? => {
+                let join_type = if exists.negated { JoinType::LeftAnti } else { JoinType::LeftSemi };
+                self.join_rows(&exists.subquery, join_type)?;
+                Ok(None)
+            }
+            other => self.placed(other).map(Some),
+        }
+    }
+
+    /// An expression whose subqueries are columns of the join, unless DataFusion takes them where they stand.
+    fn placed(&mut self, expr: Expr) -> Result<Expr> {
+        let placed = expr.transform_down(|expr| {
+            let placed = match expr {
+                Expr::Exists(exists) => match existence(exists)? {
+                    Expr::Exists(exists) if self.takes(&exists.subquery)? => Expr::Exists(exists),
+                    Expr::Exists(exists) => {
+                        let mark = Expr::Column(self.join_rows(&exists.subquery, JoinType::LeftMark)?);
+                        if exists.negated { Expr::Not(Box::new(mark)) } else { mark }
+                    }
+                    known => known,
+                },
+                Expr::InSubquery(found) => self.membership(found)?,
+                Expr::SetComparison(found) => self.membership(any_of(found)?)?,
+                Expr::ScalarSubquery(value) if self.takes_value(&value)? => Expr::ScalarSubquery(value_or_null(value)?),
+                Expr::ScalarSubquery(value) => Expr::Column(self.join_value(&value)?),
+                other => return Ok(Transformed::no(other)),
+            };
+            Ok(Transformed::new(placed, true, TreeNodeRecursion::Jump))
+        });
+        placed.data()
+    }
+
+    fn takes(&self, subquery: &Subquery) -> Result<bool> {
+        Ok(self.takes_exists && has_plain_rows(&subquery.subquery, self.schema())?)
+    }
+
+    fn takes_value(&self, value: &Subquery) -> Result<bool> {
+        let is_taken = self.takes_values && has_plain_value(&value.subquery, self.schema())?;
+        Ok(is_taken || !is_correlated(&value.subquery)?)
+    }
+
+    /// Whether a value is among those of a subquery: true, false or unknown.
+    fn membership(&mut self, found: InSubquery) -> Result<Expr> {
+        let found = self.with_own_value(found)?;
+        let member = Member::of(&found, self.joined.schema())?;
+        let matched = member.is_listed()?;
+        let is_in = match member.is_unknown()? {
+            None => matched,
+            Some(unknown) => Expr::Case(Case {
+                expr: None,
+                when_then_expr: vec![
+                    (Box::new(matched), Box::new(lit(true))),
+                    (Box::new(unknown), Box::new(lit(ScalarValue::Boolean(None)))),
+                ],
+                else_expr: Some(Box::new(lit(false))),
+            }),
+        };
+        self.placed(if found.negated { Expr::Not(Box::new(is_in)) } else { is_in })
+    }
+
+    /// IN for a value without subqueries: they become columns, for the value moves into the subquery.
+    fn with_own_value(&mut self, found: InSubquery) -> Result<InSubquery> {
+        let takes = (self.takes_exists, self.takes_values);
+        (self.takes_exists, self.takes_values) = (false, false);
+        let value = self.placed(*found.expr);
+        (self.takes_exists, self.takes_values) = takes;
+        Ok(InSubquery { expr: Box::new(value?), ..found })
+    }
+
+    /// The plan that has the columns which a subquery reads: the input, or the join so far.
+    fn read_by(&self, subquery: &Subquery) -> Result<LogicalPlan> {
+        let mut is_of_input = true;
+        outer_references(&subquery.subquery, &mut |column| {
+            is_of_input &= self.schema().has_column(column) || !self.joined.schema().has_column(column);
+        })?;
+        Ok(if is_of_input { self.input.clone() } else { self.joined.clone() })
+    }
+
+    /// Joins the rows of a subquery: the ones that have some, have none, or a mark for each.
+    fn join_rows(&mut self, subquery: &Subquery, join_type: JoinType) -> Result<Column> {
+        let outer = self.read_by(subquery)?;
+        let domain = Domain::of(&outer, &subquery.subquery)?;
+        let alias = fresh("subquery");
+        let rows = domain.each(&subquery.subquery)?;
+        let keys = rows.keys.iter().enumerate().map(|(at, key)| Expr::Column(key.clone()).alias(format!("tie{at}")));
+        // A join needs a column.
+        let columns = keys.chain([lit(true).alias("has_row")]).collect::<Vec<_>>();
+        let right = LogicalPlanBuilder::from(rows.plan).project(columns)?.alias(alias.clone())?;
+        // Of rows that are the same for all, one tells.
+        let right = if rows.keys.is_empty() { right.limit(0, Some(1))? } else { right }.build()?;
+        let named = |at| Column::new(Some(alias.clone()), format!("tie{at}"));
+        let keys: Vec<_> = (0..rows.keys.len()).map(named).collect();
+        let ties = conjunction(domain.ties(&keys)).unwrap_or_else(|| lit(true));
+        self.joined = LogicalPlanBuilder::from(self.joined.clone()).join_on(right, join_type, Some(ties))?.build()?;
+        Ok(Column::new(Some(alias), "mark"))
+    }
+
+    /// Joins the value of a subquery.
+    fn join_value(&mut self, value: &Subquery) -> Result<Column> {
+        let outer = self.read_by(value)?;
+        let domain = Domain::of(&outer, &value.subquery)?;
+        let column = Column::from(value.subquery.schema().qualified_field(0));
+        let rows = domain.each(&value.subquery)?;
+        let name = fresh("value");
+        let keys = rows.keys.iter().cloned().map(Expr::Column);
+        let right = LogicalPlanBuilder::from(rows.plan);
+        let right = match has_no_two_rows(&value.subquery) {
+            true => right.project(keys.chain([Expr::Column(column).alias(&name)]).collect::<Vec<_>>())?,
+            false => right.aggregate(keys, [single(Expr::Column(column)).alias(&name)])?,
+        };
+        let right = right.build()?;
+        let ties = conjunction(domain.ties(&rows.keys)).unwrap_or_else(|| lit(true));
+        self.joined =
+            LogicalPlanBuilder::from(self.joined.clone()).join_on(right, JoinType::Left, Some(ties))?.build()?;
+        Ok(Column::new_unqualified(name))
     }
 }
 
-/// IN, EXISTS and ANY in an expression, as true, false or unknown.
-fn values(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    expr.transform_up(|expr| match expr {
-        Expr::Exists(exists) => Ok(Transformed::yes(existence(exists)?)),
-        Expr::InSubquery(found) => membership(found, schema).map(Transformed::yes),
-        Expr::SetComparison(found) => membership(any_of(found)?, schema).map(Transformed::yes),
-        other => Ok(Transformed::no(other)),
-    })
-    .data()
+/// A value that may be NULL where its subquery may have no row. DataFusion takes it to be NULL only where the column is.
+fn value_or_null(value: Subquery) -> Result<Subquery> {
+    let plan = &value.subquery;
+    if is_correlated(plan)? || plan.schema().field(0).is_nullable() || has_single_row(plan) {
+        return Ok(value);
+    }
+    let column = Column::from(plan.schema().qualified_field(0));
+    let row = LogicalPlanBuilder::empty(true).join_on(plan.as_ref().clone(), JoinType::Left, Some(lit(true)))?;
+    let nullable = row.project([Expr::Column(column)])?.build()?;
+    Ok(Subquery { subquery: Arc::new(nullable), ..value })
+}
+
+fn has_subquery_within(expr: &Expr) -> Result<bool> {
+    expr.exists(|expr| Ok(subquery(expr).is_some()))
 }
 
 fn any_of(found: SetComparison) -> Result<InSubquery> {
@@ -242,112 +367,4 @@ fn any_of(found: SetComparison) -> Result<InSubquery> {
         (Operator::Eq, SetQuantifier::Any) => Ok(InSubquery { expr, subquery, negated: false }),
         _ => Err(Error::new(Kind::Unsupported, "ANY over a subquery is supported with = only").into()),
     }
-}
-
-/// Whether a value is among those of a subquery.
-fn membership(found: InSubquery, schema: &DFSchema) -> Result<Expr> {
-    if let Some(compared) = with_single_row(&found)? {
-        return Ok(compared);
-    }
-    let member = Member::of(&found, schema)?;
-    let matched = member.exists(member.matching(), false)?;
-    let mut unknown = Vec::new();
-    if member.may_list_null {
-        unknown.push(member.exists(member.null_listed(), false)?);
-    }
-    if member.may_be_null {
-        unknown.push(found.expr.as_ref().clone().is_null().and(member.exists(None, false)?));
-    }
-    let is_in = match unknown.into_iter().reduce(Expr::or) {
-        None => matched,
-        Some(unknown) => Expr::Case(Case {
-            expr: None,
-            when_then_expr: vec![
-                (Box::new(matched), Box::new(lit(true))),
-                (Box::new(unknown), Box::new(lit(ScalarValue::Boolean(None)))),
-            ],
-            else_expr: Some(Box::new(lit(false))),
-        }),
-    };
-    Ok(if found.negated { Expr::Not(Box::new(is_in)) } else { is_in })
-}
-
-/// A subquery that has one row whatever it reads is a value.
-fn with_single_row(found: &InSubquery) -> Result<Option<Expr>> {
-    let one = match ungrouped(&found.subquery.subquery) {
-        None => return Ok(None),
-        // Only of those that name columns of the query around does DataFusion lose the row.
-        Some(_) if found.subquery.outer_ref_columns.is_empty() => return Ok(None),
-        Some(Ungrouped { having: Some(_), .. }) => {
-            return Err(refused("IN over a correlated aggregate with HAVING is not supported"));
-        }
-        Some(Ungrouped { having: None, .. }) => Expr::ScalarSubquery(found.subquery.clone()),
-    };
-    let value = found.expr.as_ref().clone();
-    Ok(Some(if found.negated { value.not_eq(one) } else { value.eq(one) }))
-}
-
-/// Subqueries where values are computed: EXISTS becomes a column of a join, as DataFusion makes it in WHERE; a correlated
-/// value becomes a column before anything but SELECT uses it.
-fn values_in(plan: LogicalPlan, schema: &DFSchema) -> Result<LogicalPlan> {
-    let is_projection = matches!(plan, LogicalPlan::Projection(_));
-    let inputs = plan.inputs();
-    let [input] = inputs.as_slice() else { return Ok(plan) };
-    let mut input = (*input).clone();
-    let names = NamePreserver::new(&plan);
-    let mut computed = Vec::new();
-    let expressions = plan.expressions().into_iter().map(|expr| {
-        let name = names.save(&expr);
-        let expr = values(expr, schema)?.transform_up(|expr| match expr {
-            Expr::Exists(exists) => {
-                let (joined, mark) = marked(&input, &exists.subquery)?;
-                input = joined;
-                let mark = Expr::Column(mark);
-                Ok(Transformed::yes(if exists.negated { Expr::Not(Box::new(mark)) } else { mark }))
-            }
-            Expr::ScalarSubquery(subquery) if !is_projection && !subquery.outer_ref_columns.is_empty() => {
-                let name = fresh("value");
-                computed.push(Expr::ScalarSubquery(subquery).alias(&name));
-                Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
-            }
-            other => Ok(Transformed::no(other)),
-        });
-        Ok(name.restore(expr.data()?))
-    });
-    let expressions = expressions.collect::<Result<Vec<_>>>()?;
-    if !computed.is_empty() {
-        let columns = input.schema().columns().into_iter().map(Expr::Column).chain(computed);
-        input = LogicalPlanBuilder::from(input.clone()).project(columns.collect::<Vec<_>>())?.build()?;
-    }
-    plan.with_new_exprs(expressions, vec![input])
-}
-
-/// A plan with a column that tells of each row whether a subquery has one.
-fn marked(left: &LogicalPlan, subquery: &Subquery) -> Result<(LogicalPlan, Column)> {
-    let mut pull_up = PullUpCorrelatedExpr::new().with_exists_sub_query(true);
-    let pulled = subquery.subquery.as_ref().clone().rewrite(&mut pull_up).data()?;
-    if !pull_up.can_pull_up {
-        return Err(refused("a correlated subquery of this form is not supported"));
-    }
-    let alias = fresh("subquery");
-    let right = LogicalPlanBuilder::from(pulled).alias(alias.clone())?.build()?;
-    let inner: BTreeSet<Column> = pull_up.correlated_subquery_cols_map.into_values().flatten().collect();
-    let filter = conjunction(pull_up.join_filters).unwrap_or_else(|| lit(true));
-    let filter = filter.transform_up(|expr| match expr {
-        Expr::Column(column) if inner.contains(&column) => {
-            Ok(Transformed::yes(Expr::Column(Column::new(Some(alias.clone()), column.name))))
-        }
-        other => Ok(Transformed::no(other)),
-    });
-    let filter = filter.data()?;
-    let mut needed = std::collections::HashSet::new();
-    expr_to_columns(&filter, &mut needed)?;
-    let mut needed: Vec<Column> = needed.into_iter().filter(|column| right.schema().has_column(column)).collect();
-    needed.sort();
-    let right = match needed.is_empty() {
-        true => right,
-        false => LogicalPlanBuilder::from(right).project(needed.into_iter().map(Expr::Column))?.build()?,
-    };
-    let joined = LogicalPlanBuilder::from(left.clone()).join_on(right, JoinType::LeftMark, Some(filter))?.build()?;
-    Ok((joined, Column::new(Some(alias), "mark")))
 }

@@ -9,6 +9,7 @@ use datafusion::physical_plan::displayable;
 use datafusion::sql::parser::Statement;
 
 use super::{Answer, Session, one};
+use crate::engine::analyzer::without_no_keys;
 use crate::engine::pushdown::divide;
 use crate::engine::settings::Settings;
 use crate::engine::verb;
@@ -61,7 +62,7 @@ impl Session {
             lines.push(("physical_plan", shown));
             let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
             let reasons = match settings.is_none_or(|settings| settings.pushdown) {
-                true => divide(analyzed).await?.reasons,
+                true => divide(without_no_keys(analyzed)?).await?.reasons,
                 false => vec!["butler.pushdown is off".to_owned()],
             };
             for reason in reasons {

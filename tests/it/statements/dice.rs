@@ -99,9 +99,13 @@ impl Writer {
         }
     }
 
-    fn enter(&mut self) -> (String, String) {
-        let name = format!("x{}", self.names);
+    fn name(&mut self) -> String {
         self.names += 1;
+        format!("x{}", self.names)
+    }
+
+    fn enter(&mut self) -> (String, String) {
+        let name = self.name();
         let table = self.dice.pick(&TABLES);
         self.scope.push(name.clone());
         (format!("{table} {name}"), name)
@@ -114,6 +118,9 @@ impl Writer {
             let how = self.dice.pick(&["JOIN", "LEFT JOIN"]);
             let column = self.dice.pick(&["k", "n", "s", "g"]);
             from.push_str(&format!(" {how} {table} ON {first}.{column} = {second}.{column}"));
+            if self.dice.in_hundred(20) {
+                from.push_str(&format!(" AND {}", self.condition(0)));
+            }
         }
         from
     }
@@ -134,7 +141,7 @@ impl Writer {
         if depth == 0 {
             return if self.dice.in_hundred(70) { self.column(&["k", "n", "n"]) } else { self.literal() };
         }
-        match self.dice.below(14) {
+        match self.dice.below(15) {
             0..=5 => self.column(&["k", "n", "n"]),
             6 => self.literal(),
             7 => {
@@ -160,6 +167,14 @@ impl Writer {
             11 => {
                 self.computes = true;
                 format!("(- {})", self.number(depth - 1))
+            }
+            12 => {
+                let outside = self.scope.len();
+                let (from, number) = (self.from(), self.own(&["k", "n"]));
+                let filter = self.filter(depth - 1);
+                self.scope.truncate(outside);
+                let order = self.dice.pick(&["", " DESC"]);
+                format!("(SELECT {number} FROM {from}{filter} ORDER BY 1{order} NULLS LAST LIMIT 1)")
             }
             _ => self.scalar(depth, Self::aggregate),
         }
@@ -207,8 +222,12 @@ impl Writer {
         let from = self.from();
         let value = value(self);
         let filter = self.filter(depth - 1);
+        let having = match self.dice.below(10) {
+            0 => format!(" HAVING {} {} {}", self.aggregate(), self.comparison(), self.literal()),
+            _ => String::new(),
+        };
         self.scope.truncate(outside);
-        format!("(SELECT {value} FROM {from}{filter})")
+        format!("(SELECT {value} FROM {from}{filter}{having})")
     }
 
     fn filter(&mut self, depth: usize) -> String {
@@ -234,9 +253,21 @@ impl Writer {
                 format!("SELECT {number} FROM {from}{filter} UNION{all} SELECT n FROM {other}")
             }
             3 => format!("SELECT DISTINCT {number} FROM {from}{filter}"),
-            4 if outside == 1 => {
-                let number = self.own(&["k", "n"]);
-                format!("SELECT {number} FROM {from}{filter} ORDER BY 1 NULLS LAST LIMIT {}", self.dice.below(4))
+            4 => {
+                let offset = self.dice.pick(&["", "", " OFFSET 1"]);
+                let limit = self.dice.below(4);
+                format!("SELECT {number} FROM {from}{filter} ORDER BY 1 NULLS LAST LIMIT {limit}{offset}")
+            }
+            5 => {
+                let (derived, inner) = (self.name(), self.own(&["g", "s", "n"]));
+                let window = self.dice.pick(&["count(*)", "min(", "max("]);
+                let window = if window == "count(*)" { window.to_owned() } else { format!("{window}{number})") };
+                let sql =
+                    format!("SELECT {number} AS n, {window} OVER (PARTITION BY {inner}) AS k FROM {from}{filter}");
+                self.scope.truncate(outside);
+                self.scope.push(derived.clone());
+                let filter = format!("{} {} {}", self.own(&["k"]), self.comparison(), self.number(depth - 1));
+                format!("SELECT {derived}.n FROM ({sql}) {derived} WHERE {filter}")
             }
             _ => format!("SELECT {number} FROM {from}{filter}"),
         };
@@ -261,7 +292,10 @@ impl Writer {
             0 | 1 => format!("({} AND {})", self.condition(depth - 1), self.condition(depth - 1)),
             2 | 3 => format!("({} OR {})", self.condition(depth - 1), self.condition(depth - 1)),
             4 => format!("NOT ({})", self.condition(depth - 1)),
-            5..=7 => format!("{} {not}IN ({})", self.number(depth - 1), self.listed(depth)),
+            5..=7 => {
+                let value = if self.dice.in_hundred(15) { self.literal() } else { self.number(depth - 1) };
+                format!("{value} {not}IN ({})", self.listed(depth))
+            }
             8 | 9 => format!("{not}EXISTS ({})", self.listed(depth)),
             10 | 11 => {
                 let list: Vec<_> = (0..=self.dice.below(3)).map(|_| self.number(depth - 1)).collect();

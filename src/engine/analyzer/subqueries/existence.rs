@@ -1,80 +1,61 @@
-//! EXISTS, where whether there is a row is known, or only an aggregate's HAVING decides.
+//! EXISTS, without what does not change whether there is a row.
 
 use std::sync::Arc;
 
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Exists;
-use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, FetchType, LogicalPlan, Projection, SkipType, Subquery, lit,
-};
+use datafusion::logical_expr::{Distinct, Expr, FetchType, LogicalPlan, Projection, SkipType, lit};
 
-use super::{fresh, is_correlated, refused};
+use super::correlated;
 
-/// An aggregate of all rows, with what HAVING asks of it.
-pub struct Ungrouped<'a> {
-    pub aggregate: &'a LogicalPlan,
-    pub having: Option<&'a Expr>,
-}
-
-/// The aggregate without GROUP BY that a query is of, if nothing else changes how many rows there are.
-pub fn ungrouped(plan: &LogicalPlan) -> Option<Ungrouped<'_>> {
-    match plan {
-        LogicalPlan::Projection(Projection { input, .. }) => ungrouped(input),
-        LogicalPlan::SubqueryAlias(alias) => ungrouped(&alias.input),
-        LogicalPlan::Sort(sort) if sort.fetch.is_none() => ungrouped(&sort.input),
-        LogicalPlan::Distinct(Distinct::All(input)) => ungrouped(input),
-        LogicalPlan::Limit(limit) => match (limit.get_skip_type(), limit.get_fetch_type()) {
-            (Ok(SkipType::Literal(0)), Ok(FetchType::Literal(Some(1..)))) => ungrouped(&limit.input),
-            _ => None,
-        },
-        LogicalPlan::Filter(filter) => match filter.input.as_ref() {
-            aggregate @ LogicalPlan::Aggregate(Aggregate { group_expr, .. }) if group_expr.is_empty() => {
-                Some(Ungrouped { aggregate, having: Some(&filter.predicate) })
-            }
-            _ => None,
-        },
-        aggregate @ LogicalPlan::Aggregate(Aggregate { group_expr, .. }) if group_expr.is_empty() => {
-            Some(Ungrouped { aggregate, having: None })
-        }
-        _ => None,
-    }
-}
-
-/// EXISTS, decided where it can be.
+/// EXISTS, decided where it is known without asking.
 pub fn existence(exists: Exists) -> Result<Expr> {
     let Exists { subquery, negated } = exists;
-    let found = match known_existence(&subquery.subquery)? {
-        Some(there) => return Ok(lit(there != negated)),
-        None => ungrouped(&subquery.subquery),
-    };
-    match found {
-        Some(Ungrouped { having: Some(having), aggregate }) if !subquery.outer_ref_columns.is_empty() => {
-            let holds = having.clone().alias(fresh("having"));
-            let holds = LogicalPlan::Projection(Projection::try_new(vec![holds], Arc::new(aggregate.clone()))?);
-            let holds = Expr::ScalarSubquery(Subquery { subquery: Arc::new(holds), ..subquery }).is_true();
-            Ok(if negated { Expr::Not(Box::new(holds)) } else { holds })
+    let mut plan = &subquery.subquery;
+    loop {
+        plan = match plan.as_ref() {
+            LogicalPlan::Projection(Projection { input, .. }) => input,
+            LogicalPlan::SubqueryAlias(alias) => &alias.input,
+            LogicalPlan::Sort(sort) if sort.fetch != Some(0) => &sort.input,
+            LogicalPlan::Distinct(Distinct::All(input)) => input,
+            LogicalPlan::Limit(limit) => match (limit.get_skip_type()?, limit.get_fetch_type()?) {
+                (_, FetchType::Literal(Some(0))) => return Ok(lit(negated)),
+                (SkipType::Literal(0), FetchType::Literal(_)) => &limit.input,
+                (SkipType::Literal(_), FetchType::Literal(_)) if has_single_row(&limit.input) => {
+                    return Ok(lit(negated));
+                }
+                _ => break,
+            },
+            plan if has_single_row(plan) => return Ok(lit(!negated)),
+            _ => break,
         }
-        _ => Ok(Expr::Exists(Exists { subquery, negated })),
+    }
+    Ok(Expr::Exists(Exists { subquery: correlated(Arc::clone(plan), subquery.spans), negated }))
+}
+
+/// Whether a query has one row, whatever it reads.
+pub fn has_single_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(Projection { input, .. }) => has_single_row(input),
+        LogicalPlan::SubqueryAlias(alias) => has_single_row(&alias.input),
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() => has_single_row(&sort.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => has_single_row(input),
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(empty) => empty.produce_one_row,
+        _ => false,
     }
 }
 
-/// Whether a query has a row, where that is known without asking.
-fn known_existence(plan: &LogicalPlan) -> Result<Option<bool>> {
+/// Whether a query cannot have two rows.
+pub fn has_no_two_rows(plan: &LogicalPlan) -> bool {
     match plan {
-        LogicalPlan::Projection(Projection { input, .. }) => known_existence(input),
-        LogicalPlan::SubqueryAlias(alias) => known_existence(&alias.input),
-        LogicalPlan::Sort(sort) => known_existence(&sort.input),
-        LogicalPlan::Distinct(Distinct::All(input)) => known_existence(input),
-        LogicalPlan::Limit(limit) => match (limit.get_skip_type()?, limit.get_fetch_type()?) {
-            (_, FetchType::Literal(Some(0))) => Ok(Some(false)),
-            (SkipType::Literal(0), FetchType::Literal(_)) => known_existence(&limit.input),
-            // Of a single row none is left.
-            (SkipType::Literal(_), FetchType::Literal(_)) if known_existence(&limit.input)?.is_some() => {
-                Ok(Some(false))
-            }
-            _ if is_correlated(&limit.input)? => Err(refused("OFFSET in a correlated EXISTS is not supported")),
-            _ => Ok(None),
-        },
-        plan => Ok(ungrouped(plan).filter(|found| found.having.is_none()).map(|_| true)),
+        LogicalPlan::Projection(Projection { input, .. }) => has_no_two_rows(input),
+        LogicalPlan::Filter(filter) => has_no_two_rows(&filter.input),
+        LogicalPlan::SubqueryAlias(alias) => has_no_two_rows(&alias.input),
+        LogicalPlan::Sort(sort) => has_no_two_rows(&sort.input),
+        LogicalPlan::Limit(limit) => {
+            matches!(limit.get_fetch_type(), Ok(FetchType::Literal(Some(0 | 1)))) || has_no_two_rows(&limit.input)
+        }
+        plan => has_single_row(plan),
     }
 }

@@ -1,0 +1,84 @@
+//! Correlated subqueries that DataFusion 55 answers rightly by itself: conditions that compare with columns of the outer
+//! query stand in WHERE, and nothing that depends on the number or the order of rows comes after them.
+
+use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
+use datafusion::error::Result;
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Filter, LogicalPlan, Operator, Projection};
+
+use super::domain::outer_references;
+use super::subquery;
+
+/// Whether a plan reads columns of any outer query.
+pub fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    outer_references(plan, &mut |_| found = true)?;
+    Ok(found)
+}
+
+/// Whether conditions can be taken out of a subquery of EXISTS or IN.
+pub fn has_plain_rows(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
+    is_plain(plan, &|condition| may_be_taken_out(condition, outer))
+}
+
+/// The same of a subquery that is a value: an aggregate of all rows for which columns are equal.
+pub fn has_plain_value(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
+    match plan {
+        LogicalPlan::Projection(Projection { input, expr, .. }) => {
+            Ok(!expr.iter().any(reads_elsewhere) && has_plain_value(input, outer)?)
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let is_alone = aggregate.group_expr.is_empty() && !aggregate.aggr_expr.iter().any(reads_elsewhere);
+            let equal = |condition: &Expr| may_be_taken_out(condition, outer) && is_equality(condition);
+            Ok(is_alone && is_plain(&aggregate.input, &equal)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<bool> {
+    if !is_correlated(plan)? {
+        return Ok(true);
+    }
+    match plan {
+        LogicalPlan::Projection(Projection { input, expr, .. }) => {
+            Ok(expr.iter().all(is_column) && is_plain(input, is_taken_out)?)
+        }
+        LogicalPlan::Filter(Filter { input, predicate, .. }) => {
+            let mut conditions =
+                split_conjunction(predicate).into_iter().filter(|condition| condition.contains_outer());
+            Ok(conditions.all(is_taken_out) && is_plain(input, is_taken_out)?)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Alias(alias) => is_column(&alias.expr),
+        _ => false,
+    }
+}
+
+/// Whether a condition reads the query and the one around it only.
+fn may_be_taken_out(condition: &Expr, outer: &DFSchema) -> bool {
+    let is_of_neither = condition.exists(|expr| match expr {
+        Expr::OuterReferenceColumn(_, column) => Ok(!outer.has_column(column)),
+        other => Ok(subquery(other).is_some()),
+    });
+    !is_of_neither.unwrap_or(true)
+}
+
+fn is_equality(condition: &Expr) -> bool {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = condition else { return false };
+    matches!(
+        (left.as_ref(), right.as_ref()),
+        (Expr::Column(_), Expr::OuterReferenceColumn(..)) | (Expr::OuterReferenceColumn(..), Expr::Column(_))
+    )
+}
+
+fn reads_elsewhere(expr: &Expr) -> bool {
+    expr.contains_outer() || expr.exists(|expr| Ok(subquery(expr).is_some())).unwrap_or(true)
+}
