@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Fetch, FunctionArg, FunctionArgExpr, Ident, JoinConstraint, JoinOperator, LimitClause, ObjectName, OrderBy,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value, ValueWithSpan, Visit, VisitMut,
-    VisitorMut, WildcardAdditionalOptions,
+    Expr, Fetch, FunctionArg, FunctionArgExpr, GroupByExpr, Ident, JoinConstraint, JoinOperator, LimitClause,
+    ObjectName, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
+    ValueWithSpan, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -28,7 +28,7 @@ pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     let _ = VisitMut::visit(what, &mut NamedAsWritten);
     let _ = VisitMut::visit(what, &mut PairsAsArguments);
     let _ = VisitMut::visit(what, &mut RowsFromFiles);
-    let _ = VisitMut::visit(what, &mut UsingInWhere);
+    let _ = VisitMut::visit(what, &mut QualifiedUsing);
     refused::check(what)
 }
 
@@ -107,16 +107,15 @@ fn first(body: &mut SetExpr) -> Option<(&mut Select, bool)> {
     }
 }
 
-/// Qualifies the columns of `USING` where `WHERE` names them alone, which DataFusion 55 takes for ambiguous.
-struct UsingInWhere;
+/// Qualifies the columns of `USING` where a SELECT names them alone. DataFusion 55 takes them for ambiguous in WHERE, and in
+/// a subquery for columns of the outer query.
+struct QualifiedUsing;
 
-impl VisitorMut for UsingInWhere {
+impl VisitorMut for QualifiedUsing {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
-        let (Some(condition), [from]) = (&mut select.selection, select.from.as_slice()) else {
-            return ControlFlow::Continue(());
-        };
+        let [from] = select.from.as_slice() else { return ControlFlow::Continue(()) };
         let mut owners = HashMap::new();
         for join in &from.joins {
             let (JoinOperator::Join(constraint)
@@ -133,7 +132,16 @@ impl VisitorMut for UsingInWhere {
             }
         }
         if !owners.is_empty() {
-            qualify(condition, &owners);
+            let items = select.projection.iter_mut().filter_map(|item| match item {
+                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+                _ => None,
+            });
+            let groups = match &mut select.group_by {
+                GroupByExpr::Expressions(groups, _) => groups.as_mut_slice(),
+                GroupByExpr::All(_) => &mut [],
+            };
+            let conditions = select.selection.iter_mut().chain(&mut select.having);
+            items.chain(groups).chain(conditions).for_each(|expr| qualify(expr, &owners));
         }
         ControlFlow::Continue(())
     }
@@ -200,7 +208,7 @@ fn relation_name(relation: &TableFactor) -> Option<Ident> {
 }
 
 /// Writes the owner before each column of `USING` in a condition; subqueries have names of their own.
-fn qualify(condition: &mut Expr, owners: &HashMap<String, Ident>) {
+fn qualify(expr: &mut Expr, owners: &HashMap<String, Ident>) {
     struct Qualifier<'a>(&'a HashMap<String, Ident>, usize);
     impl VisitorMut for Qualifier<'_> {
         type Break = ();
@@ -222,5 +230,5 @@ fn qualify(condition: &mut Expr, owners: &HashMap<String, Ident>) {
             ControlFlow::Continue(())
         }
     }
-    let _ = condition.visit(&mut Qualifier(owners, 0));
+    let _ = expr.visit(&mut Qualifier(owners, 0));
 }

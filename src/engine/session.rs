@@ -288,6 +288,14 @@ impl Session {
             Some(target) => target.placed(rows),
             None => rows,
         };
+        // Types are those of the rows: the plan was not yet told which one a UNION or a CASE has.
+        let made = rows.schema();
+        if made.fields().len() != schema.fields().len() {
+            return Ok(Answer { schema, rows });
+        }
+        let fields = schema.fields().iter().zip(made.fields());
+        let fields = fields.map(|(named, made)| made.as_ref().clone().with_name(named.name()));
+        let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), made.metadata().clone()));
         Ok(Answer { schema, rows })
     }
 

@@ -104,6 +104,11 @@ fn copy_is_written_as_psql_and_duckdb_write_it_too() {
 fn files_hold_what_was_copied() {
     let home = home();
     let rows = |sql: &str| with(&home, &["-q", "--format", "csv", "-c", sql]);
+    // A column has the type of all its rows.
+    assert_eq!(rows("SELECT x FROM (SELECT 1 AS x UNION ALL SELECT 2.5) ORDER BY x").ok(), "x\n1.0\n2.5\n");
+    let parquet =
+        program().args([&home.repo(), "--format", "parquet", "-c", "SELECT 1 AS x UNION ALL SELECT 2.5"]).output();
+    assert!(parquet.expect("the program").status.success());
     // Of many rows only the last has a value, so that the first tell nothing of the column.
     let late = "SELECT a.detector + 9 * b.detector + 81 * c.detector + 729 * d.detector AS n, CASE WHEN a.detector * \
                 b.detector * c.detector * d.detector = 4096 THEN 0.5 END AS x FROM detector a, detector b, detector c, \

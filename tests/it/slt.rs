@@ -9,7 +9,7 @@ use butlersql::progress::Silent;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
-use crate::world::{Db, Home};
+use crate::world::{Db, Home, without_internals};
 
 struct Database(Session);
 
@@ -19,7 +19,7 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Self::Error> {
-        let batches = self.0.sql(sql).await?;
+        let batches = self.0.sql(sql).await.inspect_err(|error| without_internals(error.said()))?;
         let types = batches.first().map_or(0, |b| b.num_columns());
         let mut rows = Vec::new();
         let options = FormatOptions::default().with_null("NULL");

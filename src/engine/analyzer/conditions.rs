@@ -1,6 +1,7 @@
 //! Conditions that DataFusion 55 evaluates wrongly, or takes minutes to plan: lists that hold more than constants, and CASE
 //! of many branches.
 
+use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema};
@@ -34,7 +35,10 @@ impl AnalyzerRule for Conditions {
 fn said_plainly(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let found = match &expr {
         Expr::InList(listed) => compared(listed),
-        Expr::Case(case) if case.when_then_expr.len() > MANY => branches(case, schema)?,
+        Expr::Case(case) if case.when_then_expr.len() > MANY => {
+            branches(case, schema)?.or_else(|| in_order(case, schema))
+        }
+        Expr::Case(case) => in_order(case, schema),
         Expr::BinaryExpr(BinaryExpr { left, op: op @ (Operator::Eq | Operator::NotEq), right }) => {
             match (left.as_ref(), right.as_ref()) {
                 (Expr::Case(case), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Case(case))
@@ -76,6 +80,18 @@ fn is_constant(expr: &Expr) -> bool {
         Expr::Cast(cast) => is_constant(&cast.expr),
         _ => false,
     }
+}
+
+/// A CASE of which a branch may fail that others before it guard, in a form that DataFusion does not turn into AND and OR.
+fn in_order(case: &Case, schema: &DFSchema) -> Option<Expr> {
+    let outputs = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
+    let is_turned = outputs().all(|output| is_constant(output))
+        || outputs().all(|output| output.get_type(schema).is_ok_and(|kind| kind == DataType::Boolean));
+    let mut guarded = case.when_then_expr.iter().skip(1).map(|(when, _)| when).chain(outputs());
+    if case.expr.is_some() || !is_turned || !guarded.any(|expr| may_fail(expr).unwrap_or(true)) {
+        return None;
+    }
+    Some(Expr::Case(Case { expr: Some(Box::new(lit(true))), ..case.clone() }))
 }
 
 /// A comparison of a CASE of constants with a constant, as a CASE of truth values.

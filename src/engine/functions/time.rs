@@ -1,16 +1,18 @@
 //! Time scales: the registry's TAI and the clock's UTC.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, AsArray, TimestampNanosecondArray};
 use datafusion::arrow::datatypes::{DataType, TimeUnit, TimestampNanosecondType};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
 use crate::engine::arguments::{Function, Takes};
-use crate::model::time::{Timespan, tai_to_utc, utc_to_tai};
+use crate::error::Error;
+use crate::model::time::{DAY, Timespan, format, tai_to_utc, utc_to_tai};
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -30,6 +32,9 @@ pub fn functions() -> Vec<Function> {
             .example("SELECT tai('2024-11-21T03:10:00')"),
     ]
 }
+
+/// The times that are converted: before, UTC ran at other rates; after, there are no nanoseconds of 64 bits.
+const KNOWN: RangeInclusive<i64> = -699 * DAY..=i64::MAX - DAY;
 
 fn scale(name: &'static str, convert: fn(i64) -> i64) -> ScalarUDF {
     let signature = Signature::new(TypeSignature::Exact(vec![time()]), Volatility::Immutable);
@@ -81,7 +86,14 @@ impl ScalarUDFImpl for Scale {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let arrays = ColumnarValue::values_to_arrays(&args.args)?;
         let times = arrays[0].as_primitive::<TimestampNanosecondType>();
-        let converted: TimestampNanosecondArray = times.unary(self.convert);
+        let converted: TimestampNanosecondArray = times.try_unary(|time| match KNOWN.contains(&time) {
+            true => Ok((self.convert)(time)),
+            false => Err(DataFusionError::from(Error::invalid(format!(
+                "{}('{}') is out of range: UTC is known from 1968-02-02 to 2262-04-10",
+                self.name,
+                format(time)
+            )))),
+        })?;
         let array: ArrayRef = Arc::new(converted);
         Ok(ColumnarValue::Array(array))
     }

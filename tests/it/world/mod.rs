@@ -48,11 +48,35 @@ pub fn program() -> Command {
 /// Runs a command to its end.
 pub fn run(command: &mut Command) -> Ran {
     let done = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
-    Ran {
-        code: done.status.code().unwrap_or(-1),
-        out: String::from_utf8_lossy(&done.stdout).into_owned(),
-        err: String::from_utf8_lossy(&done.stderr).into_owned(),
-    }
+    let err = String::from_utf8_lossy(&done.stderr).into_owned();
+    err.lines().filter(|line| line.starts_with("error: ")).for_each(without_internals);
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    Ran { code: done.status.code().unwrap_or(-1), out, err }
+}
+
+/// What is in plans and in Rust, and not in the words of those who ask.
+const INTERNALS: [&str; 12] = [
+    "OuterReference",
+    "outer_ref",
+    "InSubquery",
+    "ScalarSubquery",
+    "Physical plan",
+    "internal error",
+    "Error {",
+    "Field {",
+    "Some(",
+    "Utf8(",
+    "Int64(",
+    "panicked",
+];
+
+/// Fails where an error says something that nobody wrote.
+#[track_caller]
+pub fn without_internals(said: &str) {
+    let found = INTERNALS.into_iter().find(|word| said.contains(word));
+    let is_made = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
+    assert!(!said.split("__").skip(1).any(is_made), "an error says a name that no one gave: {said}");
+    assert!(found.is_none(), "an error says '{}': {said}", found.unwrap_or_default());
 }
 
 impl Ran {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, JoinType, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -14,8 +14,8 @@ use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, SkipType, Union,
-    Window, WindowFrame, WindowFunctionDefinition, binary_expr, lit,
+    Aggregate, Distinct, Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, SkipType, Union, Window, WindowFrame, WindowFunctionDefinition, binary_expr, lit,
 };
 
 use super::{fresh, refused};
@@ -49,8 +49,11 @@ impl<'a> Domain<'a> {
                 columns.insert(column.clone());
             }
         })?;
-        if !columns.is_empty() && !is_stable(outer_query)? {
-            return Err(refused("a correlated subquery of this form over LIMIT or random values is not supported"));
+        if !columns.is_empty() && (!is_stable(outer_query)? || is_volatile(subquery)?) {
+            return Err(refused(
+                "a correlated subquery of this form with random values, or over rows that LIMIT, a window or the order of \
+                 rows decides, is not supported",
+            ));
         }
         Ok(Self { outer_query, columns: columns.into_iter().collect() })
     }
@@ -94,8 +97,8 @@ impl<'a> Domain<'a> {
             LogicalPlan::Window(window) => {
                 let Dependent { plan: input, keys, .. } = self.each(&window.input)?;
                 let expressions = self.all_bound(plan, &window.window_expr, &keys)?;
+                let names = NamePreserver::new(plan);
                 let partitioned = expressions.into_iter().map(|expr| {
-                    let names = NamePreserver::new(plan);
                     let name = names.save(&expr);
                     let partitioned = expr.transform_down(|expr| match expr {
                         Expr::WindowFunction(mut function) => {
@@ -179,12 +182,11 @@ impl<'a> Domain<'a> {
     }
 
     fn equal(&self, left: &[Column], right: &[Column]) -> Vec<Expr> {
-        use datafusion::logical_expr::Operator::{Eq, IsNotDistinctFrom};
         let schema = self.outer_query.schema();
         let pairs = self.columns.iter().zip(left.iter().zip(right));
         let equal = pairs.map(|(column, (left, right))| {
             let may_be_null = schema.qualified_field_from_column(column).is_ok_and(|(_, field)| field.is_nullable());
-            let operator = if may_be_null { IsNotDistinctFrom } else { Eq };
+            let operator = if may_be_null { Operator::IsNotDistinctFrom } else { Operator::Eq };
             binary_expr(Expr::Column(left.clone()), operator, Expr::Column(right.clone()))
         });
         equal.collect()
@@ -244,6 +246,7 @@ impl<'a> Domain<'a> {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (true, reads_right),
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (reads_left, true),
             JoinType::Full => (true, true),
+            _ if join.null_aware => return Err(refused("a correlated subquery with this join is not supported")),
             JoinType::RightMark => return Err(refused("a correlated subquery with this join is not supported")),
         };
         let side = |plan: &LogicalPlan, is_dependent: bool| match is_dependent {
@@ -257,7 +260,12 @@ impl<'a> Domain<'a> {
         let is_right_kept =
             !has_left || matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti);
         let keys = if is_right_kept { right.keys.clone() } else { left.keys.clone() };
-        let mut conditions: Vec<Expr> = join.on.iter().map(|(left, right)| left.clone().eq(right.clone())).collect();
+        let operator = match join.null_equality {
+            NullEquality::NullEqualsNothing => Operator::Eq,
+            NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
+        };
+        let pairs = join.on.iter().cloned();
+        let mut conditions: Vec<Expr> = pairs.map(|(left, right)| binary_expr(left, operator, right)).collect();
         if let Some(filter) = &join.filter {
             conditions.push(self.bound(filter.clone(), &keys)?);
         }
@@ -378,15 +386,41 @@ fn is_stable(plan: &LogicalPlan) -> Result<bool> {
     plan.apply_with_subqueries(|node| {
         is_stable &= match node {
             LogicalPlan::Limit(limit) => is_sorted_by_all(&limit.input),
-            LogicalPlan::Distinct(Distinct::On(_)) => false,
+            LogicalPlan::Distinct(Distinct::On(_)) | LogicalPlan::Window(_) => false,
             _ => true,
         };
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            let schema = aggregate.input.schema();
+            is_stable &= aggregate.aggr_expr.iter().all(|expr| depends_on_no_order(expr, schema));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(is_stable && !is_volatile(plan)?)
+}
+
+fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
+    let mut is_volatile = false;
+    plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
-            is_stable &= !expr.is_volatile();
+            is_volatile |= expr.is_volatile();
             Ok(TreeNodeRecursion::Continue)
         })
     })?;
-    Ok(is_stable)
+    Ok(is_volatile)
+}
+
+/// Whether an aggregate is the same for rows that come in another order.
+fn depends_on_no_order(expr: &Expr, schema: &DFSchema) -> bool {
+    let call = match expr {
+        Expr::Alias(alias) => return depends_on_no_order(&alias.expr, schema),
+        Expr::AggregateFunction(call) => call,
+        _ => return false,
+    };
+    match call.func.name() {
+        "count" | "min" | "max" | "bool_and" | "bool_or" | "bit_and" | "bit_or" | "bit_xor" => true,
+        "sum" => expr.get_type(schema).is_ok_and(|kind| !kind.is_floating()),
+        _ => false,
+    }
 }
 
 /// Whether rows that a plan may sort either way are the same.

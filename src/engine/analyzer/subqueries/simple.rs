@@ -1,6 +1,8 @@
 //! Correlated subqueries that DataFusion 55 answers rightly by itself: conditions that compare with columns of the outer
 //! query stand in WHERE, and nothing that depends on the number or the order of rows comes after them.
 
+use std::collections::BTreeSet;
+
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::error::Result;
@@ -48,7 +50,10 @@ fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<
         LogicalPlan::Filter(Filter { input, predicate, .. }) => {
             let mut conditions =
                 split_conjunction(predicate).into_iter().filter(|condition| condition.contains_outer());
-            Ok(conditions.all(is_taken_out) && is_plain(input, is_taken_out)?)
+            // Out of the subquery, all columns are those of one table: tables with a column of the same name get mixed up.
+            let names: BTreeSet<_> = input.schema().fields().iter().map(|field| field.name()).collect();
+            let is_clear = names.len() == input.schema().fields().len();
+            Ok(is_clear && conditions.all(is_taken_out) && is_plain(input, is_taken_out)?)
         }
         _ => Ok(false),
     }

@@ -10,7 +10,8 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr
 
 use crate::error::{Error, Kind};
 
-/// The value of the one row of a group; a second row is an error, as in PostgreSQL.
+/// The value of the one row of a group; a second row is an error, as in PostgreSQL, but also where a CASE does not ask for
+/// the value.
 pub fn single(value: Expr) -> Expr {
     AggregateUDF::from(Single { signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
 }
