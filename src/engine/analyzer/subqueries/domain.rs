@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue};
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::coalesce;
 use datafusion::functions_window::row_number::row_number_udwf;
@@ -14,9 +14,11 @@ use datafusion::logical_expr::expr::{WindowFunction, WindowFunctionParams};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, SkipType, Union, Window, WindowFrame, WindowFunctionDefinition, binary_expr, lit,
+    Aggregate, Distinct, Expr, ExprSchemable, FetchType, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Projection,
+    SkipType, Union, Window, WindowFrame, WindowFunctionDefinition, binary_expr, lit,
 };
+
+mod join;
 
 use super::{fresh, refused};
 
@@ -236,60 +238,6 @@ impl<'a> Domain<'a> {
         let named = columns.into_iter().zip(names).map(|(column, name)| renamed(Expr::Column(column), &name));
         let plan = LogicalPlanBuilder::from(united).project(named.collect::<Vec<_>>())?.build()?;
         Ok(Dependent { plan, keys, rank: None })
-    }
-
-    fn join(&self, node: &LogicalPlan, join: &Join) -> Result<Dependent> {
-        let (reads_left, reads_right) = (self.is_read_by(&join.left)?, self.is_read_by(&join.right)?);
-        // A side whose rows are kept where nothing matches has to know for which row of the domain.
-        let (has_left, has_right) = match join.join_type {
-            JoinType::Inner => (reads_left || !reads_right, reads_right),
-            JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (true, reads_right),
-            JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (reads_left, true),
-            JoinType::Full => (true, true),
-            _ if join.null_aware => return Err(refused("a correlated subquery with this join is not supported")),
-            JoinType::RightMark => return Err(refused("a correlated subquery with this join is not supported")),
-        };
-        let side = |plan: &LogicalPlan, is_dependent: bool| match is_dependent {
-            true => self.each(plan),
-            false => Ok(Dependent { plan: plan.clone(), keys: Vec::new(), rank: None }),
-        };
-        let (left, mut right) = (side(&join.left, has_left)?, side(&join.right, has_right)?);
-        if join.join_type == JoinType::LeftMark && has_right {
-            right = right.of_one_table(&join.right)?;
-        }
-        let is_right_kept =
-            !has_left || matches!(join.join_type, JoinType::Right | JoinType::RightSemi | JoinType::RightAnti);
-        let keys = if is_right_kept { right.keys.clone() } else { left.keys.clone() };
-        let operator = match join.null_equality {
-            NullEquality::NullEqualsNothing => Operator::Eq,
-            NullEquality::NullEqualsNull => Operator::IsNotDistinctFrom,
-        };
-        let pairs = join.on.iter().cloned();
-        let mut conditions: Vec<Expr> = pairs.map(|(left, right)| binary_expr(left, operator, right)).collect();
-        if let Some(filter) = &join.filter {
-            conditions.push(self.bound(filter.clone(), &keys)?);
-        }
-        if has_left && has_right {
-            conditions.extend(self.equal(&left.keys, &right.keys));
-        }
-        let condition = conjunction(conditions).unwrap_or_else(|| lit(true));
-        let joined = LogicalPlanBuilder::from(left.plan).join_on(right.plan, join.join_type, Some(condition))?;
-        let joined = joined.build()?;
-        let joined = Dependent { plan: joined, keys, rank: None };
-        match join.join_type {
-            JoinType::Full => {
-                let either = left.keys.iter().zip(&right.keys);
-                let either = either.map(|(left, right)| {
-                    let sides = [left, right].map(|column| Expr::Column(column.clone()));
-                    coalesce(sides.to_vec()).alias(fresh("key"))
-                });
-                let columns = node.schema().columns().into_iter().map(Expr::Column).chain(either).collect::<Vec<_>>();
-                let plan = LogicalPlanBuilder::from(joined.plan).project(columns)?.build()?;
-                let keys = plan.schema().columns().split_off(node.schema().fields().len());
-                Ok(Dependent { plan, keys, rank: None })
-            }
-            _ => Ok(joined),
-        }
     }
 }
 

@@ -28,7 +28,7 @@ pub fn has_plain_rows(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
 pub fn has_plain_value(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
     match plan {
         LogicalPlan::Projection(Projection { input, expr, .. }) => {
-            Ok(!expr.iter().any(reads_elsewhere) && has_plain_value(input, outer)?)
+            Ok(!expr.iter().any(reads_elsewhere) && names_are_new(expr, input)? && has_plain_value(input, outer)?)
         }
         LogicalPlan::Aggregate(aggregate) => {
             let is_alone = aggregate.group_expr.is_empty() && !aggregate.aggr_expr.iter().any(reads_elsewhere);
@@ -45,7 +45,7 @@ fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<
     }
     match plan {
         LogicalPlan::Projection(Projection { input, expr, .. }) => {
-            Ok(expr.iter().all(is_column) && is_plain(input, is_taken_out)?)
+            Ok(expr.iter().all(is_column) && names_are_new(expr, input)? && is_plain(input, is_taken_out)?)
         }
         LogicalPlan::Filter(Filter { input, predicate, .. }) => {
             let mut conditions =
@@ -57,6 +57,22 @@ fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<
         }
         _ => Ok(false),
     }
+}
+
+/// Whether no column is renamed to a name that a table beneath has: conditions taken out would read the renamed one.
+fn names_are_new(exprs: &[Expr], input: &LogicalPlan) -> Result<bool> {
+    let mut renamed = BTreeSet::new();
+    for expr in exprs {
+        if let Expr::Alias(alias) = expr {
+            let is_same = matches!(alias.expr.as_ref(), Expr::Column(column) if column.name == alias.name);
+            if !is_same {
+                renamed.insert(alias.name.as_str());
+            }
+        }
+    }
+    let is_taken =
+        input.exists(|plan| Ok(plan.schema().fields().iter().any(|field| renamed.contains(field.name().as_str()))))?;
+    Ok(!is_taken)
 }
 
 fn is_column(expr: &Expr) -> bool {
