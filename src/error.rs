@@ -52,7 +52,7 @@ pub enum Kind {
 
 /// A place in a script: line and column count from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct SourceLocation {
     /// Line in the text, from 1.
     pub line: u64,
     /// Column in the line, in characters, from 1.
@@ -64,25 +64,25 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: Kind,
-    said: String,
-    at: Option<Place>,
+    message: String,
+    location: Option<SourceLocation>,
     source: Option<Source>,
 }
 
 impl Error {
-    /// An error saying `said`, one sentence without a full stop.
-    pub fn new(kind: Kind, said: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, said: said.into(), at: None, source: None }))
+    /// An error saying `message`, one sentence without a full stop.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), location: None, source: None }))
     }
 
     /// A bad argument, file or statement.
-    pub fn invalid(said: impl Into<String>) -> Self {
-        Self::new(Kind::Invalid, said)
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, message)
     }
 
     /// A broken invariant of this program.
-    pub fn bug(said: impl Into<String>) -> Self {
-        Self::new(Kind::Bug, format!("internal error: {}", said.into()))
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self::new(Kind::Bug, format!("internal error: {}", message.into()))
     }
 
     /// No `what` (such as "collection") has the name; tells the nearest of the names that exist.
@@ -97,22 +97,22 @@ impl Error {
 
     /// The same error with the library error that caused it.
     #[must_use]
-    pub fn because(mut self, source: impl Into<Source>) -> Self {
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
     /// The same error at a place of the statement, unless it has one.
     #[must_use]
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.0.at = self.0.at.or(place);
+    pub fn with_location(mut self, location: Option<SourceLocation>) -> Self {
+        self.0.location = self.0.location.or(location);
         self
     }
 
     /// The same error, its sentence led by the thing being done (`reading x.yaml: …`).
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
-        self.0.said = format!("{doing}: {}", self.0.said);
+        self.0.message = format!("{doing}: {}", self.0.message);
         self
     }
 
@@ -122,36 +122,41 @@ impl Error {
     }
 
     /// The sentence.
-    pub fn said(&self) -> &str {
-        &self.0.said
+    pub fn message(&self) -> &str {
+        &self.0.message
     }
 
     /// Where in the statement, when known.
-    pub fn place(&self) -> Option<Place> {
-        self.0.at
+    pub fn location(&self) -> Option<SourceLocation> {
+        self.0.location
     }
 
     /// Whether a database says that a row refers to one that is not there.
-    pub fn is_dangling(&self) -> bool {
-        self.0.said.to_lowercase().contains("foreign key")
+    pub fn is_missing_reference(&self) -> bool {
+        self.0.message.to_lowercase().contains("foreign key")
     }
 
     /// A copy without the source, for the second reader of a shared result.
     #[must_use]
-    pub fn repeat(&self) -> Self {
-        Self(Box::new(Inner { kind: self.0.kind, said: self.0.said.clone(), at: self.0.at, source: None }))
+    pub fn clone_without_source(&self) -> Self {
+        Self(Box::new(Inner {
+            kind: self.0.kind,
+            message: self.0.message.clone(),
+            location: self.0.location,
+            source: None,
+        }))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.said)
+        f.write_str(&self.0.message)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {}", self.0.kind, self.0.said)?;
+        write!(f, "{:?}: {}", self.0.kind, self.0.message)?;
         match &self.0.source {
             Some(source) => write!(f, "\n  caused by {source:?}"),
             None => Ok(()),
@@ -189,7 +194,7 @@ impl From<std::io::Error> for Error {
             std::io::ErrorKind::AlreadyExists => Kind::Exists,
             _ => Kind::Failed,
         };
-        Self::new(kind, error.to_string()).because(error)
+        Self::new(kind, error.to_string()).with_source(error)
     }
 }
 
@@ -197,7 +202,7 @@ impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
         // Our own stores tell our own errors.
         if let Some(own) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Self>()) {
-            return own.repeat();
+            return own.clone_without_source();
         }
         let kind = match &error {
             object_store::Error::NotFound { .. } => Kind::NotFound,
@@ -206,7 +211,7 @@ impl From<object_store::Error> for Error {
             object_store::Error::NotSupported { .. } => Kind::Unsupported,
             _ => Kind::Failed,
         };
-        Self::new(kind, error.to_string()).because(error)
+        Self::new(kind, error.to_string()).with_source(error)
     }
 }
 
@@ -222,7 +227,7 @@ mod tests {
         assert_eq!(nearest("exposre", names), Some("exposure"));
         assert_eq!(nearest("nothing_like_it", names), None);
         assert_eq!(
-            Error::not_found("table", "detectr", names).said(),
+            Error::not_found("table", "detectr", names).message(),
             "no table named 'detectr'; did you mean 'detector'?"
         );
     }
@@ -231,6 +236,6 @@ mod tests {
     fn crosses_datafusion_and_back() {
         let there: DataFusionError = Error::new(Kind::Conflict, "exposure 7 differs").into();
         let back: Error = there.context("planning").into();
-        assert_eq!((back.kind(), back.said()), (Kind::Conflict, "exposure 7 differs"));
+        assert_eq!((back.kind(), back.message()), (Kind::Conflict, "exposure 7 differs"));
     }
 }

@@ -1,12 +1,12 @@
 //! Commands of the shell that are no SQL: `\d`, `\i`, `\timing` … This list is the only place they are named.
 
-use super::Failed;
+use super::Failure;
 use super::runner::Runner;
 use crate::error::{Error, hint};
 
 /// What the shell does after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
+pub enum ControlFlow {
     /// Goes on.
     Continue,
     /// Ends.
@@ -33,12 +33,12 @@ pub const COMMANDS: [(&str, &str, &str); 12] = [
 ///
 /// # Errors
 /// An unknown command with the nearest one, or what went wrong.
-pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
+pub async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure> {
     let line = line.trim().trim_end_matches(';').trim_end();
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();
     match name {
-        "\\q" => return Ok(Then::Quit),
+        "\\q" => return Ok(ControlFlow::Quit),
         "\\?" => {
             for (name, arguments, says) in COMMANDS {
                 println!("{:<22} {says}", format!("{name} {arguments}"));
@@ -82,7 +82,7 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<Then, Failed> {
             return Err(Error::invalid(format!("no command named '{other}'{near}")).into());
         }
     }
-    Ok(Then::Continue)
+    Ok(ControlFlow::Continue)
 }
 
 /// A pattern of names as ILIKE takes it; none is of all names.

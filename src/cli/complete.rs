@@ -61,7 +61,7 @@ const KEYWORDS: [&str; 40] = [
 
 /// The helper of the line editor.
 #[derive(Helper, Hinter)]
-pub struct Assistant {
+pub struct ShellHelper {
     /// Tables of the catalogue.
     pub tables: Vec<String>,
     /// Columns of the catalogue.
@@ -73,7 +73,7 @@ pub struct Assistant {
     files: FilenameCompleter,
 }
 
-impl Assistant {
+impl ShellHelper {
     /// Knows nothing of a repository yet.
     pub fn new() -> Self {
         let (tables, columns, collections) = Default::default();
@@ -117,7 +117,7 @@ fn open_call(before: &str) -> Option<&str> {
     None
 }
 
-impl Completer for Assistant {
+impl Completer for ShellHelper {
     type Candidate = Pair;
 
     fn complete(&self, line: &str, pos: usize, context: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
@@ -142,7 +142,7 @@ impl Completer for Assistant {
     }
 }
 
-impl Highlighter for Assistant {
+impl Highlighter for ShellHelper {
     fn highlight<'l>(&self, line: &'l str, _pos: usize) -> Cow<'l, str> {
         let Ok(tokens) = tokenize(line) else { return Cow::Borrowed(line) };
         let coloured: String = tokens
@@ -173,7 +173,7 @@ fn is_word(text: &str) -> bool {
     matches!(text.trim(), "exit" | "quit" | "help")
 }
 
-impl Validator for Assistant {
+impl Validator for ShellHelper {
     fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
         let text = context.input();
         let whole = text.trim().is_empty() || text.starts_with('\\') || is_word(text) || is_complete(text);
@@ -189,10 +189,10 @@ mod tests {
     fn arguments_of_the_open_call_come_first() {
         assert_eq!(open_call("SELECT * FROM chain('x', (SELECT count(*)"), None.or(Some("")));
         assert_eq!(open_call("CALL ingest_raws('x', "), Some("ingest_raws"));
-        let mut assistant = Assistant::new();
-        let words = assistant.words("CALL ingest_raws('x', ");
+        let mut helper = ShellHelper::new();
+        let words = helper.words("CALL ingest_raws('x', ");
         assert_eq!(words[0], "locations => ");
-        assistant.columns = vec!["exposure".to_owned()];
-        assert_eq!(assistant.words("SELECT e."), ["exposure"]);
+        helper.columns = vec!["exposure".to_owned()];
+        assert_eq!(helper.words("SELECT e."), ["exposure"]);
     }
 }

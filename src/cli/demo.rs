@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::Failed;
+use super::Failure;
 use super::output::Format;
 use super::runner::Runner;
 use super::sample::{Content, Sample};
@@ -45,7 +45,7 @@ impl Demo {
     ///
     /// # Errors
     /// What the file system says, or the first statement that fails.
-    pub async fn run(&self) -> Result<(), Failed> {
+    pub async fn run(&self) -> Result<(), Failure> {
         let (data, scripts, repository) = (self.dir.join("data"), self.dir.join("rtn103"), self.dir.join("repo"));
         let sample =
             Sample { dir: data.clone(), exposures: self.exposures, nights: 3, seed: 103, content: Content::Translated };

@@ -40,26 +40,26 @@ fn is_closed(error: &Error) -> bool {
         }
         cause = inner.source();
     }
-    error.said().contains("Broken pipe")
+    error.message().contains("Broken pipe")
 }
 
 /// An error as text.
 pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
-    let said = format!("error: {}", visible(&shortened(error.said(), MESSAGE)));
-    let (Some(source), Some(place)) = (source, error.place()) else {
+    let message = format!("error: {}", visible(&shortened(error.message(), MESSAGE)));
+    let (Some(source), Some(location)) = (source, error.location()) else {
         return match source {
-            Some(source) => format!("{said}\n --> {}", source.name),
-            None => said,
+            Some(source) => format!("{message}\n --> {}", source.name),
+            None => message,
         };
     };
-    let place_said = format!("{said}\n --> {}:{}:{}", source.name, place.line, place.column);
-    let index = usize::try_from(place.line).unwrap_or(0).saturating_sub(1);
-    let Some(line) = source.text.lines().nth(index) else { return place_said };
-    let number = place.line.to_string();
+    let message_at = format!("{message}\n --> {}:{}:{}", source.name, location.line, location.column);
+    let index = usize::try_from(location.line).unwrap_or(0).saturating_sub(1);
+    let Some(line) = source.text.lines().nth(index) else { return message_at };
+    let number = location.line.to_string();
     let margin = " ".repeat(number.len());
-    let before = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
+    let before = usize::try_from(location.column).unwrap_or(1).saturating_sub(1);
     let (line, indent) = window(line, before);
-    format!("{place_said}\n {margin} |\n {number} | {}\n {margin} | {indent}^", visible(&line))
+    format!("{message_at}\n {margin} |\n {number} | {}\n {margin} | {indent}^", visible(&line))
 }
 
 /// The part of a line around the character at an index, and blanks as wide as what is before it.
@@ -76,11 +76,11 @@ fn window(line: &str, before: usize) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Place;
+    use crate::error::SourceLocation;
 
     #[test]
     fn points_at_the_place() {
-        let error = Error::invalid("no table named 'rw'").at(Some(Place { line: 2, column: 6 }));
+        let error = Error::invalid("no table named 'rw'").with_location(Some(SourceLocation { line: 2, column: 6 }));
         let source = Source { name: "a.sql", text: "SELECT *\nFROM rw" };
         let want = "error: no table named 'rw'\n --> a.sql:2:6\n   |\n 2 | FROM rw\n   |      ^";
         assert_eq!(view(&error, Some(source)), want);
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_long_line_is_shown_around_the_place() {
-        let error = Error::invalid("x".repeat(9_999)).at(Some(Place { line: 1, column: 5_001 }));
+        let error = Error::invalid("x".repeat(9_999)).with_location(Some(SourceLocation { line: 1, column: 5_001 }));
         let text = format!("{}here{}", "a".repeat(5_000), "b".repeat(5_000));
         let view = view(&error, Some(Source { name: "-c", text: &text }));
         assert!(view.len() < 3_000, "{}", view.len());

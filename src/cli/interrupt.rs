@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 use crate::engine::copy::target::clear;
 
 /// How long an interrupted statement may take to clean up.
-pub const LEAVE: Duration = Duration::from_millis(100);
+pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);
 
 /// How long an ending program may take to roll its transactions back.
 const END: Duration = Duration::from_secs(60);
@@ -42,7 +42,7 @@ pub fn code() -> u8 {
 }
 
 /// Ends the program at once.
-fn leave() -> ! {
+fn exit_now() -> ! {
     clear();
     std::process::exit(code().into())
 }
@@ -67,21 +67,21 @@ pub fn listen(in_shell: bool) {
                         let is_unheard = !sender.is_empty();
                         let is_stuck = sender.send(()).is_err() || is_unheard;
                         if is_stuck && !in_shell && !is_ending() {
-                            leave();
+                            exit_now();
                         }
                     }
                     code = ends(&mut terminations, &mut hangups) => {
                         CODE.store(code, Ordering::Relaxed);
                         if sender.send(()).is_ok() {
-                            tokio::time::sleep(2 * LEAVE).await;
+                            tokio::time::sleep(2 * CLEANUP_GRACE).await;
                         }
                         if !is_ending() {
-                            leave();
+                            exit_now();
                         }
                     }
                 }
                 if is_ending() && first.get_or_insert_with(Instant::now).elapsed() > END {
-                    leave();
+                    exit_now();
                 }
             }
         });

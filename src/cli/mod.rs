@@ -138,8 +138,8 @@ async fn run_command(command: Command, order: Vec<Work>, in_shell: bool) -> u8 {
     };
     match done {
         Ok(()) => 0,
-        Err(Failed::Told(kind)) => exit_code(kind),
-        Err(Failed::Untold(error)) => {
+        Err(Failure::Reported(kind)) => exit_code(kind),
+        Err(Failure::Unreported(error)) => {
             error_view::print(&error, None);
             exit_code(error.kind())
         }
@@ -148,16 +148,16 @@ async fn run_command(command: Command, order: Vec<Work>, in_shell: bool) -> u8 {
 
 /// What went wrong, and whether the user has seen it.
 #[derive(Debug)]
-pub enum Failed {
+pub enum Failure {
     /// Printed with its place.
-    Told(Kind),
+    Reported(Kind),
     /// Not printed yet.
-    Untold(Error),
+    Unreported(Error),
 }
 
-impl From<Error> for Failed {
+impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Untold(error)
+        Self::Unreported(error)
     }
 }
 
@@ -182,11 +182,11 @@ fn order(matches: &clap::ArgMatches) -> Vec<Work> {
     all.into_values().collect()
 }
 
-async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Failed> {
+async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Failure> {
     let repository = query.repository.ok_or_else(|| Error::invalid("no repository is named"))?;
     let variables = match variables(&query.variable) {
         Ok(variables) => variables,
-        Err(said) => Command::command().error(ErrorKind::ValueValidation, said).exit(),
+        Err(message) => Command::command().error(ErrorKind::ValueValidation, message).exit(),
     };
     let write = query.write || work.iter().any(|w| matches!(w, Work::File(_)));
     let mut runner = Runner::new(&repository, write, query.quiet, query.format, variables)?;
@@ -195,7 +195,7 @@ async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Fail
     done
 }
 
-async fn run(runner: &mut Runner, work: Vec<Work>, in_shell: bool) -> Result<(), Failed> {
+async fn run(runner: &mut Runner, work: Vec<Work>, in_shell: bool) -> Result<(), Failure> {
     if in_shell {
         return shell::run(runner).await;
     }

@@ -60,7 +60,7 @@ pub struct Output {
 /// One answer being written.
 pub enum Sink {
     /// Gathered, for widths are known only at the end.
-    Table(Box<Gathered>),
+    Table(Box<TableBuffer>),
     /// With the schema of what is written, and what separates values.
     Csv(Box<datafusion::arrow::csv::Writer<Out>>, SchemaRef, char),
     Json(Box<ArrayWriter<Out>>),
@@ -71,7 +71,7 @@ pub enum Sink {
 
 /// Rows that are shown together; a large answer is shown a portion at a time, each with its own widths.
 #[derive(Debug)]
-pub struct Gathered {
+pub struct TableBuffer {
     schema: SchemaRef,
     expanded: bool,
     batches: Vec<RecordBatch>,
@@ -83,7 +83,7 @@ pub struct Gathered {
 /// So many rows are shown together at least.
 const PORTION: usize = 20_000;
 
-impl Gathered {
+impl TableBuffer {
     fn push(&mut self, batch: &RecordBatch) -> Result<()> {
         self.held += batch.num_rows();
         self.batches.push(batch.clone());
@@ -128,15 +128,15 @@ impl Output {
     pub fn begin(&mut self, schema: &SchemaRef) -> Result<Sink> {
         self.answers += 1;
         if self.answers > 1 && self.format.is_single() {
-            let said = format!("format {:?} holds one answer, and this is another", self.format);
-            return Err(Error::invalid(said.to_lowercase()));
+            let message = format!("format {:?} holds one answer, and this is another", self.format);
+            return Err(Error::invalid(message.to_lowercase()));
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
         if matches!(self.format, Format::Json | Format::Jsonl | Format::Parquet) {
             check_names(schema)?;
         }
         Ok(match self.format {
-            Format::Table => Sink::Table(Box::new(Gathered {
+            Format::Table => Sink::Table(Box::new(TableBuffer {
                 schema: Arc::clone(schema),
                 expanded: self.expanded,
                 batches: Vec::new(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::progress::{Progress, Silent, Step};
+use crate::progress::{Progress, ProgressTask, Silent};
 
 /// The display fit for where standard error goes.
 pub fn display(quiet: bool) -> Arc<dyn Progress> {
@@ -37,21 +37,21 @@ impl<S: Show> Running<S> {
         Box::new(Self { folders, files, bytes, shown })
     }
 
-    fn tell(&self) {
+    fn show_progress(&self) {
         self.shown.show([&self.folders, &self.files, &self.bytes].map(|n| n.load(Ordering::Relaxed)));
     }
 }
 
-impl<S: Show> Step for Running<S> {
+impl<S: Show> ProgressTask for Running<S> {
     fn add(&self, items: u64, bytes: u64) {
         self.files.fetch_add(items, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.tell();
+        self.show_progress();
     }
 
-    fn looked(&self, folders: u64) {
+    fn add_folders(&self, folders: u64) {
         self.folders.fetch_add(folders, Ordering::Relaxed);
-        self.tell();
+        self.show_progress();
     }
 }
 
@@ -60,7 +60,7 @@ struct Bars;
 struct Bar(ProgressBar);
 
 impl Progress for Bars {
-    fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn Step> {
+    fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn ProgressTask> {
         let bar = match total {
             Some(total) => ProgressBar::new(total),
             None => ProgressBar::new_spinner(),
@@ -101,23 +101,23 @@ struct Lines;
 struct Line {
     what: String,
     begun: Instant,
-    told: Mutex<Instant>,
+    shown_at: Mutex<Instant>,
 }
 
 impl Progress for Lines {
-    fn begin(&self, what: &str, _total: Option<u64>) -> Box<dyn Step> {
+    fn begin(&self, what: &str, _total: Option<u64>) -> Box<dyn ProgressTask> {
         let now = Instant::now();
-        Running::new(Line { what: what.to_owned(), begun: now, told: Mutex::new(now) })
+        Running::new(Line { what: what.to_owned(), begun: now, shown_at: Mutex::new(now) })
     }
 }
 
 impl Show for Line {
     fn show(&self, [folders, files, bytes]: [u64; 3]) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.elapsed() < Duration::from_secs(1) {
+        let mut shown_at = self.shown_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown_at.elapsed() < Duration::from_secs(1) {
             return;
         }
-        *told = Instant::now();
+        *shown_at = Instant::now();
         let seconds = self.begun.elapsed().as_secs_f64();
         let line = serde_json::json!({
             "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds as u64,

@@ -12,15 +12,15 @@ use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::commands::{self, Then};
+use super::commands::{self, ControlFlow};
 use super::error_view::{self, Source};
-use super::interrupt::{self, LEAVE, interrupts};
+use super::interrupt::{self, CLEANUP_GRACE, interrupts};
 use super::output::{Format, Output, Sink};
-use super::script::{Piece, bind, first_place, pieces};
-use super::{Failed, progress};
+use super::script::{ScriptItem, first_location, split_script, substitute_variables};
+use super::{Failure, progress};
 use crate::engine::session::Session;
 use crate::engine::statement::tokenize;
-use crate::error::{Error, Kind, Place, Result};
+use crate::error::{Error, Kind, Result, SourceLocation};
 
 /// A session with what a script or a user sets.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first piece that fails.
-    pub async fn standard_input(&mut self) -> Result<(), Failed> {
+    pub async fn standard_input(&mut self) -> Result<(), Failure> {
         let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
         self.text("standard input", &text).await
     }
@@ -72,8 +72,8 @@ impl Runner {
     ///
     /// # Errors
     /// The first piece that fails.
-    pub async fn file(&mut self, path: &Path) -> Result<(), Failed> {
-        let named = |e: Error| Failed::Untold(e.context(format_args!("script '{}'", path.display())));
+    pub async fn file(&mut self, path: &Path) -> Result<(), Failure> {
+        let named = |e: Error| Failure::Unreported(e.context(format_args!("script '{}'", path.display())));
         let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
         let whole = path.canonicalize().map_err(|e| named(e.into()))?;
         if self.running.contains(&whole) {
@@ -89,7 +89,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first piece that fails.
-    pub async fn include(&mut self, name: &str) -> Result<(), Failed> {
+    pub async fn include(&mut self, name: &str) -> Result<(), Failure> {
         let beside = self.running.last().and_then(|script| script.parent()).map(|folder| folder.join(name));
         match beside.filter(|path| path.exists()) {
             Some(path) => Box::pin(self.file(&path)).await,
@@ -101,26 +101,28 @@ impl Runner {
     ///
     /// # Errors
     /// The first piece that fails.
-    pub async fn text(&mut self, name: &str, text: &str) -> Result<(), Failed> {
+    pub async fn text(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         // Editors on Windows write a mark of the byte order.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source { name, text };
-        let tell = |error: Error| {
+        let report = |error: Error| {
             error_view::print(&error, Some(source));
-            Failed::Told(error.kind())
+            Failure::Reported(error.kind())
         };
-        for piece in pieces(text).map_err(tell)? {
-            match piece {
-                Piece::Statement(tokens) => {
-                    let bound = bind(tokens, &self.variables).map_err(tell)?;
-                    self.statement(bound).await.map_err(tell)?;
+        for item in split_script(text).map_err(report)? {
+            match item {
+                ScriptItem::Statement(tokens) => {
+                    let bound = substitute_variables(tokens, &self.variables).map_err(report)?;
+                    self.statement(bound).await.map_err(report)?;
                 }
-                Piece::Command(line, number) => match commands::run(self, &line).await {
-                    Ok(Then::Continue) => {}
+                ScriptItem::Command(line, number) => match commands::run(self, &line).await {
+                    Ok(ControlFlow::Continue) => {}
                     // As in psql, a script ends here, and who runs it goes on.
-                    Ok(Then::Quit) => return Ok(()),
-                    Err(Failed::Untold(error)) => return Err(tell(error.at(Some(Place { line: number, column: 1 })))),
-                    Err(told) => return Err(told),
+                    Ok(ControlFlow::Quit) => return Ok(()),
+                    Err(Failure::Unreported(error)) => {
+                        return Err(report(error.with_location(Some(SourceLocation { line: number, column: 1 }))));
+                    }
+                    Err(failure) => return Err(failure),
                 },
             }
         }
@@ -136,7 +138,7 @@ impl Runner {
             Ok(tokens) => self.statement(tokens).await,
             Err(error) => Err(error),
         };
-        done.map_err(|e| Error::new(e.kind(), e.said()))
+        done.map_err(|e| Error::new(e.kind(), e.message()))
     }
 
     /// Runs one statement and prints its answer; Ctrl-C stops it.
@@ -145,12 +147,12 @@ impl Runner {
         let mut interrupts = interrupts();
         // Of a statement before that ended otherwise.
         self.session.take_failures();
-        let place = first_place(&tokens);
+        let location = first_location(&tokens);
         let (session, output) = (&self.session, &mut self.output);
         let mut making = None;
         let work = async {
             let answer = AssertUnwindSafe(session.run(tokens)).catch_unwind().await.map_err(fault)??;
-            let (mut rows, task) = apart(answer.rows);
+            let (mut rows, task) = spawn_stream(answer.rows);
             making = Some(task);
             let mut sink = (!answer.schema.fields().is_empty()).then(|| output.begin(&answer.schema)).transpose()?;
             while let Some(batch) = rows.recv().await {
@@ -181,7 +183,7 @@ impl Runner {
                 drop(making);
                 // What a COPY had begun to write is removed as its tasks are dropped; mostly that is done by then. Not
                 // by a timer of the runtime, which may be busy.
-                std::thread::sleep(LEAVE);
+                std::thread::sleep(CLEANUP_GRACE);
                 Err(Error::new(Kind::Interrupted, "interrupted; what was applied before stays"))
             }
         };
@@ -189,19 +191,19 @@ impl Runner {
             eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
         }
         // What goes wrong while running has no place of its own.
-        done.map_err(|e: Error| e.at(place))
+        done.map_err(|e: Error| e.with_location(location))
     }
 }
 
 /// A panic of the engine on one statement, which others survive.
 #[expect(clippy::needless_pass_by_value, reason = "a panic comes as a box")]
 fn fault(panic: Box<dyn Any + Send>) -> Error {
-    let said = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    Error::bug(format!("the engine gave up on this statement: {}", said.unwrap_or("it does not say why")))
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
+    Error::bug(format!("the engine gave up on this statement: {}", message.unwrap_or("it does not say why")))
 }
 
 /// Makes rows beside those who wait for them, who so can hear Ctrl-C while a query computes without a pause.
-fn apart(mut rows: SendableRecordBatchStream) -> (Receiver<Result<RecordBatch>>, AbortOnDropHandle<()>) {
+fn spawn_stream(mut rows: SendableRecordBatchStream) -> (Receiver<Result<RecordBatch>>, AbortOnDropHandle<()>) {
     let (sender, receiver) = channel(2);
     let making = async move {
         while let Some(batch) = rows.next().await {

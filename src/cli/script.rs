@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::engine::statement::{is_blank, tokenize};
-use crate::error::{Error, Kind, Place, Result, hint};
+use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// A piece of a script.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Piece {
+pub enum ScriptItem {
     /// A statement without its semicolon.
     Statement(Vec<TokenWithSpan>),
     /// A command such as `\i file`, with its line.
@@ -22,14 +22,14 @@ pub enum Piece {
 ///
 /// # Errors
 /// Text that is no SQL, at its place.
-pub fn pieces(text: &str) -> Result<Vec<Piece>> {
+pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
     let mut all = Vec::new();
     let mut pending = String::new();
     let mut first = 1;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         if line.starts_with('\\') && is_complete(&pending) {
             statements(&pending, first, &mut all)?;
-            all.push(Piece::Command(line.trim_end().to_owned(), number));
+            all.push(ScriptItem::Command(line.trim_end().to_owned(), number));
             if line.trim_end() == "\\q" {
                 // What follows need not be SQL.
                 return Ok(all);
@@ -50,11 +50,11 @@ pub fn is_complete(text: &str) -> bool {
     tokens.iter().rev().find(|t| !is_blank(&t.token)).is_none_or(|t| t.token == Token::SemiColon)
 }
 
-fn statements(text: &str, first: u64, all: &mut Vec<Piece>) -> Result<()> {
-    let shift = |place: Place| Place { line: place.line + first - 1, ..place };
+fn statements(text: &str, first: u64, all: &mut Vec<ScriptItem>) -> Result<()> {
+    let shift = |location: SourceLocation| SourceLocation { line: location.line + first - 1, ..location };
     let mut tokens = tokenize(text).map_err(|e| {
-        let place = e.place().map(shift);
-        Error::new(e.kind(), e.said()).at(place)
+        let location = e.location().map(shift);
+        Error::new(e.kind(), e.message()).with_location(location)
     })?;
     for token in &mut tokens {
         token.span.start.line += first - 1;
@@ -62,23 +62,26 @@ fn statements(text: &str, first: u64, all: &mut Vec<Piece>) -> Result<()> {
     }
     for statement in tokens.split(|t| t.token == Token::SemiColon) {
         if statement.iter().any(|t| !is_blank(&t.token)) {
-            all.push(Piece::Statement(statement.to_vec()));
+            all.push(ScriptItem::Statement(statement.to_vec()));
         }
     }
     Ok(())
 }
 
 /// Where a statement begins.
-pub fn first_place(tokens: &[TokenWithSpan]) -> Option<Place> {
+pub fn first_location(tokens: &[TokenWithSpan]) -> Option<SourceLocation> {
     let first = tokens.iter().find(|t| !is_blank(&t.token))?;
-    Some(Place { line: first.span.start.line, column: first.span.start.column })
+    Some(SourceLocation { line: first.span.start.line, column: first.span.start.column })
 }
 
 /// Puts values in the place of `$NAME`; positional parameters (`$1`) stay.
 ///
 /// # Errors
 /// A variable that is not set, at its place.
-pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) -> Result<Vec<TokenWithSpan>> {
+pub fn substitute_variables(
+    tokens: Vec<TokenWithSpan>,
+    variables: &BTreeMap<String, String>,
+) -> Result<Vec<TokenWithSpan>> {
     let mut before = Token::EOF;
     tokens
         .into_iter()
@@ -88,7 +91,7 @@ pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) ->
             if let Token::SingleQuotedString(text) = &token.token {
                 check_quoted(text, variables).map_err(|e| {
                     let start = token.span.start;
-                    e.at(Some(Place { line: start.line, column: start.column }))
+                    e.with_location(Some(SourceLocation { line: start.line, column: start.column }))
                 })?;
             }
             let Token::Placeholder(name) = &token.token else { return Ok(token) };
@@ -97,9 +100,10 @@ pub fn bind(tokens: Vec<TokenWithSpan>, variables: &BTreeMap<String, String>) ->
             };
             let Some(value) = variables.get(name) else {
                 let near = hint(name, variables.keys().map(String::as_str));
-                let said = format!("variable ${name} is not set: give it with -v {name}=…{near}");
+                let message = format!("variable ${name} is not set: give it with -v {name}=…{near}");
                 let start = token.span.start;
-                return Err(Error::new(Kind::NotFound, said).at(Some(Place { line: start.line, column: start.column })));
+                return Err(Error::new(Kind::NotFound, message)
+                    .with_location(Some(SourceLocation { line: start.line, column: start.column })));
             };
             token.token = match is_before_number(&before) && value.parse::<u64>().is_ok() {
                 true => Token::Number(value.clone(), false),
@@ -122,8 +126,8 @@ fn check_quoted(text: &str, variables: &BTreeMap<String, String>) -> Result<()> 
     for rest in text.split('$').skip(1) {
         let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         if variables.contains_key(&name) {
-            let said = format!("${name} is not replaced inside quotes: write ${name} alone, or ${name} || '…'");
-            return Err(Error::invalid(said));
+            let message = format!("${name} is not replaced inside quotes: write ${name} alone, or ${name} || '…'");
+            return Err(Error::invalid(message));
         }
     }
     Ok(())
@@ -135,64 +139,65 @@ mod tests {
 
     use super::*;
 
-    fn shown(piece: &Piece) -> String {
-        match piece {
-            Piece::Statement(tokens) => {
+    fn shown(item: &ScriptItem) -> String {
+        match item {
+            ScriptItem::Statement(tokens) => {
                 tokens.iter().map(|t| t.token.to_string()).collect::<String>().trim().to_owned()
             }
-            Piece::Command(text, line) => format!("{line}:{text}"),
+            ScriptItem::Command(text, line) => format!("{line}:{text}"),
         }
     }
 
     #[test]
     fn splits_by_tokens() {
         let text = "SELECT ';' AS a; -- no; end\n\\echo hi\nSELECT\n\\ 1;\n/* ; */ SELECT 2";
-        let shown: Vec<_> = pieces(text).map(|all| all.iter().map(shown).collect()).unwrap_or_default();
+        let shown: Vec<_> = split_script(text).map(|all| all.iter().map(shown).collect()).unwrap_or_default();
         assert_eq!(shown[..2], ["SELECT ';' AS a".to_owned(), "2:\\echo hi".to_owned()]);
         assert_eq!(shown.len(), 4);
     }
 
     #[test]
     fn places_are_those_of_the_file() {
-        let all = pieces("SELECT 1;\n\\echo x\nSELECT\n  $DATA;").unwrap();
-        let Piece::Statement(tokens) = all[2].clone() else { panic!("a statement") };
-        let error = bind(tokens, &BTreeMap::from([("DATE".into(), "x".into())])).unwrap_err();
-        assert_eq!(error.said(), "variable $DATA is not set: give it with -v DATA=…; did you mean 'DATE'?");
-        assert_eq!(error.place(), Some(Place { line: 4, column: 3 }));
+        let all = split_script("SELECT 1;\n\\echo x\nSELECT\n  $DATA;").unwrap();
+        let ScriptItem::Statement(tokens) = all[2].clone() else { panic!("a statement") };
+        let error = substitute_variables(tokens, &BTreeMap::from([("DATE".into(), "x".into())])).unwrap_err();
+        assert_eq!(error.message(), "variable $DATA is not set: give it with -v DATA=…; did you mean 'DATE'?");
+        assert_eq!(error.location(), Some(SourceLocation { line: 4, column: 3 }));
     }
 
     #[test]
     fn values_are_tokens() {
-        let Piece::Statement(tokens) = pieces("SELECT $X || 'b', $1").unwrap()[0].clone() else {
+        let ScriptItem::Statement(tokens) = split_script("SELECT $X || 'b', $1").unwrap()[0].clone() else {
             panic!("a statement")
         };
-        let bound = bind(tokens, &BTreeMap::from([("X".into(), "it's; --".into())])).unwrap();
+        let bound = substitute_variables(tokens, &BTreeMap::from([("X".into(), "it's; --".into())])).unwrap();
         let tokens: Vec<_> = bound.iter().map(|t| &t.token).filter(|t| !is_blank(t)).collect();
         assert_eq!(tokens[1], &Token::SingleQuotedString("it's; --".into()));
         assert_eq!(tokens.last(), Some(&&Token::Placeholder("$1".into())));
-        let Piece::Statement(tokens) = pieces("SELECT $N LIMIT\n $N OFFSET $X").unwrap()[0].clone() else {
+        let ScriptItem::Statement(tokens) = split_script("SELECT $N LIMIT\n $N OFFSET $X").unwrap()[0].clone() else {
             panic!("a statement")
         };
-        let bound = bind(tokens, &BTreeMap::from([("N".into(), "2".into()), ("X".into(), "x".into())])).unwrap();
+        let bound = substitute_variables(tokens, &BTreeMap::from([("N".into(), "2".into()), ("X".into(), "x".into())]))
+            .unwrap();
         let shown: Vec<_> = bound.iter().filter(|t| !is_blank(&t.token)).map(|t| t.token.to_string()).collect();
         assert_eq!(shown.join(" "), "SELECT '2' LIMIT 2 OFFSET 'x'");
     }
 
     #[test]
     fn variables_in_quotes_are_a_slip() {
-        let Piece::Statement(tokens) = pieces("SELECT '$X/raw', '$Y'").unwrap()[0].clone() else {
+        let ScriptItem::Statement(tokens) = split_script("SELECT '$X/raw', '$Y'").unwrap()[0].clone() else {
             panic!("a statement")
         };
-        let error = bind(tokens, &BTreeMap::from([("X".into(), "x".into())])).unwrap_err();
-        assert_eq!(error.said(), "$X is not replaced inside quotes: write $X alone, or $X || '…'");
-        assert_eq!(error.place(), Some(Place { line: 1, column: 8 }));
+        let error = substitute_variables(tokens, &BTreeMap::from([("X".into(), "x".into())])).unwrap_err();
+        assert_eq!(error.message(), "$X is not replaced inside quotes: write $X alone, or $X || '…'");
+        assert_eq!(error.location(), Some(SourceLocation { line: 1, column: 8 }));
     }
 
     proptest! {
         #[test]
         fn joined_pieces_split_again(parts in proptest::collection::vec("[a-z]{1,5}( '[^'\\\\]{0,5}')?", 0..6)) {
             let text = parts.iter().map(|p| format!("SELECT {p}")).collect::<Vec<_>>();
-            let split = pieces(&text.join(";\n")).unwrap();
+            let split = split_script(&text.join(";\n")).unwrap();
             prop_assert_eq!(split.iter().map(shown).collect::<Vec<_>>(), text);
         }
     }

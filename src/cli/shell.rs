@@ -5,9 +5,9 @@ use rustyline::error::ReadlineError;
 use rustyline::history::DefaultHistory;
 use rustyline::{Config, Editor};
 
-use super::Failed;
-use super::commands::{self, Then};
-use super::complete::Assistant;
+use super::Failure;
+use super::commands::{self, ControlFlow};
+use super::complete::ShellHelper;
 use super::error_view;
 use super::interrupt::{self, interrupts};
 use super::runner::Runner;
@@ -17,12 +17,12 @@ use crate::error::{Error, Kind};
 ///
 /// # Errors
 /// The terminal cannot be used, or the repository exists and cannot be opened.
-pub async fn run(runner: &mut Runner) -> Result<(), Failed> {
-    let broken = |e: ReadlineError| Failed::Untold(Error::new(Kind::Failed, e.to_string()));
+pub async fn run(runner: &mut Runner) -> Result<(), Failure> {
+    let broken = |e: ReadlineError| Failure::Unreported(Error::new(Kind::Failed, e.to_string()));
     let config = Config::builder().completion_type(CompletionType::List).build();
-    let mut editor: Editor<Assistant, DefaultHistory> = Editor::with_config(config).map_err(broken)?;
+    let mut editor: Editor<ShellHelper, DefaultHistory> = Editor::with_config(config).map_err(broken)?;
     editor.set_auto_add_history(true);
-    editor.set_helper(Some(Assistant::new()));
+    editor.set_helper(Some(ShellHelper::new()));
     let history = std::env::home_dir().map(|home| home.join(".butlersql_history"));
     if let Some(file) = &history {
         // A first session has none.
@@ -33,7 +33,7 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failed> {
         {
             let mut heard = interrupts();
             tokio::select! {
-                () = learn(runner, editor.helper_mut()) => {}
+                () = refresh_completions(runner, editor.helper_mut()) => {}
                 _ = heard.recv() => {}
             }
         }
@@ -44,7 +44,7 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failed> {
                     // Not being able to keep the history is no failure of the work.
                     let _ = editor.append_history(file);
                 }
-                if one(runner, &line).await == Then::Quit || interrupt::is_ending() {
+                if one(runner, &line).await == ControlFlow::Quit || interrupt::is_ending() {
                     break;
                 }
             }
@@ -56,7 +56,7 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failed> {
     Ok(())
 }
 
-async fn one(runner: &mut Runner, line: &str) -> Then {
+async fn one(runner: &mut Runner, line: &str) -> ControlFlow {
     let line = match line.trim().trim_end_matches(';') {
         "exit" | "quit" => "\\q",
         "help" => "\\?",
@@ -65,27 +65,27 @@ async fn one(runner: &mut Runner, line: &str) -> Then {
     if line.starts_with('\\') {
         return match commands::run(runner, line).await {
             Ok(then) => then,
-            Err(Failed::Untold(error)) => {
+            Err(Failure::Unreported(error)) => {
                 error_view::print(&error, None);
-                Then::Continue
+                ControlFlow::Continue
             }
-            Err(Failed::Told(_)) => Then::Continue,
+            Err(Failure::Reported(_)) => ControlFlow::Continue,
         };
     }
     // The error was printed with its place.
     let _ = runner.text("shell", line).await;
-    Then::Continue
+    ControlFlow::Continue
 }
 
 /// Tells the assistant what there is to complete.
-async fn learn(runner: &Runner, assistant: Option<&mut Assistant>) {
-    let Some(assistant) = assistant else { return };
+async fn refresh_completions(runner: &Runner, helper: Option<&mut ShellHelper>) {
+    let Some(helper) = helper else { return };
     let sql = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'";
     if let Ok((tables, columns)) = names(runner, sql).await {
-        (assistant.tables, assistant.columns) = (tables, columns);
+        (helper.tables, helper.columns) = (tables, columns);
     }
     if let Ok((collections, _)) = names(runner, "SELECT name, type FROM collections").await {
-        assistant.collections = collections;
+        helper.collections = collections;
     }
 }
 

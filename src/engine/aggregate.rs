@@ -46,8 +46,8 @@ impl AggregateFace {
             return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
         };
         if !aggregate.group_expr.is_empty() || aggregate.aggr_expr.len() > 1 {
-            let said = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
-            return Err(Error::invalid(said).into());
+            let message = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
+            return Err(Error::invalid(message).into());
         }
         let (deed, input) = self.deed(function, call, &aggregate)?;
         Ok(Transformed::yes(node(deed, Some(input), Arc::clone(&aggregate.schema))))
@@ -72,8 +72,8 @@ impl AggregateFace {
         }
         let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} takes no rows", function.name))?;
         if columns.is_empty() {
-            let said = format!("{} needs a column of its rows after its other arguments", function.name);
-            return Err(Error::invalid(said).into());
+            let message = format!("{} needs a column of its rows after its other arguments", function.name);
+            return Err(Error::invalid(message).into());
         }
         given.set_rows(function, rows)?;
         given.check_complete(function)?;
@@ -132,7 +132,7 @@ impl AggregateUDFImpl for Marker {
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let said = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
-        Err(DataFusionError::from(Error::invalid(said)))
+        let message = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
+        Err(DataFusionError::from(Error::invalid(message)))
     }
 }

@@ -24,8 +24,9 @@ pub async fn check(plan: &LogicalPlan, world: &World, catalog: &Catalog, options
             // DataFusion keeps it with its types made equal.
             Comparable.analyze(view.input.as_ref().clone(), options)?;
             let Some((deed, _)) = verb::deeds(&view.input)?.into_iter().next() else { return Ok(()) };
-            let said = format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
-            Err(Error::invalid(said))
+            let message =
+                format!("a view cannot be made over {}: it would run whenever the view is read", deed.function);
+            Err(Error::invalid(message))
         }
         LogicalPlan::Ddl(
             DdlStatement::DropTable(DropTable { name, .. }) | DdlStatement::DropView(DropView { name, .. }),

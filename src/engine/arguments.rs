@@ -258,8 +258,8 @@ impl Given {
     fn once(&self, function: &Function, argument: &Argument) -> Result<()> {
         let rows = matches!(argument.takes, Takes::Rows(_)) && self.rows;
         if rows || self.values.contains_key(argument.name) {
-            let said = format!("argument '{}' of {} is given twice", argument.name, function.name);
-            return Err(Error::invalid(said));
+            let message = format!("argument '{}' of {} is given twice", argument.name, function.name);
+            return Err(Error::invalid(message));
         }
         Ok(())
     }

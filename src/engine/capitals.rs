@@ -63,7 +63,7 @@ impl Visitor for Names<'_> {
         if ident.quote_style.is_some() || !is_type || !is_dimension || self.own.contains(&read) {
             return ControlFlow::Continue(());
         }
-        let said = format!("{written} without quotes is dimension '{read}'; the dataset type is \"{written}\"");
-        ControlFlow::Break(Error::invalid(said).at(Some(at(ident.span.start))))
+        let message = format!("{written} without quotes is dimension '{read}'; the dataset type is \"{written}\"");
+        ControlFlow::Break(Error::invalid(message).with_location(Some(at(ident.span.start))))
     }
 }

@@ -147,8 +147,8 @@ impl SchemaProvider for Tables {
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let dropped = self.local.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if dropped.is_none() && self.table_exist(name) {
-            let said = format!("'{name}' is a table of the repository, not of this session: it cannot be dropped");
-            return Err(Error::new(Kind::Unsupported, said).into());
+            let message = format!("'{name}' is a table of the repository, not of this session: it cannot be dropped");
+            return Err(Error::new(Kind::Unsupported, message).into());
         }
         Ok(dropped)
     }
@@ -290,8 +290,9 @@ impl TableProvider for CollectionTable {
             return Err(Error::new(Kind::Unsupported, "a collection takes INSERT INTO only").into());
         }
         if self.kind != CollectionType::Tagged {
-            let said = format!("cannot insert into collection '{}' of type {}: must be TAGGED", self.name, self.kind);
-            return Err(Error::new(Kind::Conflict, said).into());
+            let message =
+                format!("cannot insert into collection '{}' of type {}: must be TAGGED", self.name, self.kind);
+            return Err(Error::new(Kind::Conflict, message).into());
         }
         let verb = Arc::new(Associate { collection: self.name.clone() });
         let deed = Deed { function: "associate", verb, access: Arc::clone(&self.access), face: Face::Count };

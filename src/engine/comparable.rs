@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Operator, Subqu
 use datafusion::optimizer::AnalyzerRule;
 use uuid::Uuid;
 
-use crate::error::{Error, Place};
+use crate::error::{Error, SourceLocation};
 
 /// Refuses them; before DataFusion's own rules, which give both sides one type.
 #[derive(Debug)]
@@ -108,9 +108,9 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
     let is_night = |expr: &Expr, is| is == Is::Number && matches!(expr, Expr::Column(c) if c.name == "day_obs");
     let is_hinted = is_night(left, left_is) || is_night(right, right_is);
     let instead = if is_hinted { "; day_obs is written as 20241024" } else { "" };
-    let (said, other) = (shown(left, left_is), shown(right, right_is));
-    Err(Error::invalid(format!("{said} and {other}: they cannot be compared{instead}"))
-        .at(place(&[left, right]))
+    let (described, other) = (shown(left, left_is), shown(right, right_is));
+    Err(Error::invalid(format!("{described} and {other}: they cannot be compared{instead}"))
+        .with_location(location(&[left, right]))
         .into())
 }
 
@@ -123,8 +123,8 @@ fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Resu
                 true => "it is UTC: leave the zone out",
                 false => "leave the zone out, or give tai('…') for times of the registry, which are TAI",
             };
-            let said = format!("'{text}' has a time zone and {time} has none; {instead}");
-            Err(Error::invalid(said).at(place(&[time])).into())
+            let described = format!("'{text}' has a time zone and {time} has none; {instead}");
+            Err(Error::invalid(described).with_location(location(&[time])).into())
         }
         _ => Ok(()),
     }
@@ -137,8 +137,8 @@ fn check_id((id, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<(
         (Expr::Column(column), Some(text)) if column.name == "dataset_id" && !id.nullable(schema)? => {
             match Uuid::parse_str(text) {
                 Ok(uuid) if uuid.to_string() != text => {
-                    let said = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
-                    Err(Error::invalid(said).at(place(&[id])).into())
+                    let described = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
+                    Err(Error::invalid(described).with_location(location(&[id])).into())
                 }
                 _ => Ok(()),
             }
@@ -148,9 +148,9 @@ fn check_id((id, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<(
 }
 
 /// Where the first of some expressions stands, of which that is known.
-fn place(sides: &[&Expr]) -> Option<Place> {
+fn location(sides: &[&Expr]) -> Option<SourceLocation> {
     let start = sides.iter().find_map(|side| side.spans()?.first())?.start;
-    Some(Place { line: start.line, column: start.column })
+    Some(SourceLocation { line: start.line, column: start.column })
 }
 
 /// A side, and what it is.

@@ -16,18 +16,18 @@ const SAME: &str = "IS NOT DISTINCT FROM";
 /// The tokens with these operators.
 pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     use Keyword as K;
-    let said: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
+    let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |at: usize, wanted: K| {
-        let token = said.get(at).map(|i| &tokens[*i].token);
+        let token = significant.get(at).map(|i| &tokens[*i].token);
         matches!(token, Some(Token::Word(word)) if word.keyword == wanted && word.quote_style.is_none())
     };
     let follows = |at: usize, words: &[K]| words.iter().enumerate().all(|(n, word)| is(at + n, *word));
     let mut found = Vec::new();
-    for at in 0..said.len() {
+    for at in 0..significant.len() {
         if follows(at, &[K::IS, K::DISTINCT, K::FROM]) {
-            found.push((said[at], said[at + 2], DISTINCT));
+            found.push((significant[at], significant[at + 2], DISTINCT));
         } else if follows(at, &[K::IS, K::NOT, K::DISTINCT, K::FROM]) {
-            found.push((said[at], said[at + 3], SAME));
+            found.push((significant[at], significant[at + 3], SAME));
         }
     }
     for (first, last, name) in found.into_iter().rev() {

@@ -60,6 +60,6 @@ impl FunctionRewrite for Durations {
 }
 
 fn refused(part: &str) -> datafusion::error::DataFusionError {
-    let said = format!("'{part}' of a length of time is not understood; epoch is its seconds");
-    Error::new(Kind::Unsupported, said).into()
+    let message = format!("'{part}' of a length of time is not understood; epoch is its seconds");
+    Error::new(Kind::Unsupported, message).into()
 }

@@ -84,8 +84,8 @@ impl UrlTableFactory for Files {
         let first = all.iter().filter(|file| !is_hidden(&url, file)).find_map(|file| Some((file, format(file)?)));
         let Some((first, (end, format))) = first else {
             let known = FORMATS.map(|format| format.0).join(", ");
-            let said = format!("no table is known in '{name}': names of table files end in {known}");
-            return Err(Error::new(Kind::Unsupported, said).into());
+            let message = format!("no table is known in '{name}': names of table files end in {known}");
+            return Err(Error::new(Kind::Unsupported, message).into());
         };
         let found = first.location.as_ref();
         let mut options = HashMap::new();
@@ -130,8 +130,8 @@ impl UrlTableFactory for Files {
         let uuids = uuids::columns(&store, first, *format == "parquet", &files.schema()).await?;
         let parts = Parts::of(url.clone(), files.options());
         if let Some((file, why)) = all.iter().find_map(|file| Some((file, parts.trouble(file)?))) {
-            let said = format!("'{}' {why} the others in '{name}'", file.location);
-            return Err(Error::new(Kind::Unsupported, said).into());
+            let message = format!("'{}' {why} the others in '{name}'", file.location);
+            return Err(Error::new(Kind::Unsupported, message).into());
         }
         if parts.names.is_empty() && uuids.is_empty() {
             return Ok(Some(files));

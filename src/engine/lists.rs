@@ -7,20 +7,20 @@ use super::statement::is_blank;
 
 /// The tokens, with such a subquery as a value: `x IN (coalesce((SELECT …)), y)`.
 pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    let said: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
-    let token = |at: usize| said.get(at).map(|i| &tokens[*i].token);
+    let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
+    let token = |at: usize| significant.get(at).map(|i| &tokens[*i].token);
     let keyword = |at: usize| match token(at) {
         Some(Token::Word(word)) => word.keyword,
         _ => Keyword::NoKeyword,
     };
     let mut values = Vec::new();
-    for at in 0..said.len() {
+    for at in 0..significant.len() {
         let opens = [1, 2].iter().all(|next| token(at + next) == Some(&Token::LParen));
         if keyword(at) != Keyword::IN || !opens || !matches!(keyword(at + 3), Keyword::SELECT | Keyword::WITH) {
             continue;
         }
         let mut depth = 0;
-        let close = (at + 2..said.len()).find(|at| {
+        let close = (at + 2..significant.len()).find(|at| {
             depth += match token(*at) {
                 Some(Token::LParen) => 1,
                 Some(Token::RParen) => -1,
@@ -29,7 +29,7 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             depth == 0
         });
         if let Some(close) = close.filter(|close| token(close + 1) == Some(&Token::Comma)) {
-            values.push((said[at + 2], said[close]));
+            values.push((significant[at + 2], significant[close]));
         }
     }
     let mut more: Vec<(usize, Vec<Token>)> = Vec::new();

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 /// The first thing that would be answered wrongly.
 pub fn check(statement: &impl Visit) -> Result<()> {
     match statement.visit(&mut Refused) {
-        ControlFlow::Break(said) => Err(Error::new(Kind::Unsupported, said)),
+        ControlFlow::Break(message) => Err(Error::new(Kind::Unsupported, message)),
         ControlFlow::Continue(()) => Ok(()),
     }
 }

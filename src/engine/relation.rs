@@ -17,7 +17,7 @@ use super::functions;
 use super::statement::{at, simple_name, spot};
 use super::verb::{Face, constant, deed, plan};
 use super::world::World;
-use crate::error::{Error, Kind, Place, Result as OwnResult, hint};
+use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
 
 /// Plans our functions in `FROM`, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ impl RelationPlanner for Functions {
                 None => return Ok(RelationPlanning::Original(Box::new(other))),
             },
         };
-        let place = spot(&name);
+        let location = spot(&name);
         match simple_name(&name).and_then(|n| functions::find(&n)) {
             Some(function) => {
-                let plan = self.plan(function, args, context).map_err(|e| Error::from(e).at(place))?;
+                let plan = self.plan(function, args, context).map_err(|e| Error::from(e).with_location(location))?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias })))
             }
-            None => other(name, args, alias, place),
+            None => other(name, args, alias, location),
         }
     }
 }
@@ -77,7 +77,7 @@ fn other(
     name: ObjectName,
     args: Vec<FunctionArg>,
     alias: Option<TableAlias>,
-    place: Option<Place>,
+    location: Option<SourceLocation>,
 ) -> Result<RelationPlanning> {
     let called = simple_name(&name).unwrap_or_else(|| name.to_string());
     let known = ["generate_series", "range", "unnest"];
@@ -88,7 +88,9 @@ fn other(
     }
     let ours = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
     let near = hint(&called, ours.chain(known));
-    Err(Error::new(Kind::NotFound, format!("no function named '{called}' yields rows{near}")).at(place).into())
+    Err(Error::new(Kind::NotFound, format!("no function named '{called}' yields rows{near}"))
+        .with_location(location)
+        .into())
 }
 
 impl Functions {
@@ -99,8 +101,8 @@ impl Functions {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
         if matches!(function.does, Does::Scalar(_)) {
-            let said = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
-            return Err(Error::invalid(said).into());
+            let message = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
+            return Err(Error::invalid(message).into());
         }
         let mut given = Given::default();
         let mut input = None;
@@ -119,15 +121,16 @@ impl Functions {
                 FunctionArg::Unnamed(arg) => (None, arg),
             };
             if named && name.is_none() {
-                let said = format!("in {}, arguments without a name come first", function.name);
-                return Err(Error::invalid(said).into());
+                let message = format!("in {}, arguments without a name come first", function.name);
+                return Err(Error::invalid(message).into());
             }
             named |= name.is_some();
             let FunctionArgExpr::Expr(expr) = expr else {
                 return Err(Error::invalid(format!("{} takes no *", function.name)).into());
             };
             let start = named_at.or_else(|| spot(&expr));
-            let argument = self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.at(start))?;
+            let argument =
+                self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.with_location(start))?;
             match (argument.takes, expr) {
                 (Takes::Rows(_), Expr::Subquery(subquery)) => {
                     given.set_rows(function, argument)?;
@@ -135,16 +138,16 @@ impl Functions {
                     input = Some(context.plan(derived)?);
                 }
                 (Takes::Rows(columns), _) => {
-                    let said = format!(
+                    let message = format!(
                         "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
                         argument.name, function.name
                     );
-                    return Err(Error::invalid(said).into());
+                    return Err(Error::invalid(message).into());
                 }
                 (_, expr) => {
                     let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(constant);
-                    let value = value.map_err(|e| Error::from(e).at(start))?;
-                    given.set(function, argument, &value).map_err(|e| e.at(start))?;
+                    let value = value.map_err(|e| Error::from(e).with_location(start))?;
+                    given.set(function, argument, &value).map_err(|e| e.with_location(start))?;
                 }
             }
         }

@@ -87,7 +87,7 @@ impl RegistryTable {
     }
 
     /// A filter as the database takes it, if it does.
-    fn said(&self, filter: &Expr) -> Option<String> {
+    fn pushable_sql(&self, filter: &Expr) -> Option<String> {
         let dialect = self.conn.dialect();
         predicate(dialect, &self.columns, filter).ok().filter(|text| dialect.beyond(text, 1).is_none())
     }
@@ -112,10 +112,10 @@ impl TableProvider for RegistryTable {
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        let is_said = |filter: &&Expr| self.said(filter).is_some();
+        let is_pushable = |filter: &&Expr| self.pushable_sql(filter).is_some();
         Ok(filters
             .iter()
-            .map(|filter| match is_said(filter) {
+            .map(|filter| match is_pushable(filter) {
                 true => TableProviderFilterPushDown::Exact,
                 false => TableProviderFilterPushDown::Unsupported,
             })
@@ -130,11 +130,14 @@ impl TableProvider for RegistryTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let dialect = self.conn.dialect();
-        let said: Vec<(&Expr, Option<String>)> = filters.iter().map(|filter| (filter, self.said(filter))).collect();
+        let translated: Vec<(&Expr, Option<String>)> =
+            filters.iter().map(|filter| (filter, self.pushable_sql(filter))).collect();
         // Filters may have changed since they were accepted: what the database does not take is done here.
-        let unsaid: Vec<Expr> = said.iter().filter(|(_, text)| text.is_none()).map(|(f, _)| (*f).clone()).collect();
-        if let Some(filter) = conjunction(unsaid) {
-            let others: Vec<Expr> = said.iter().filter(|(_, text)| text.is_some()).map(|(f, _)| (*f).clone()).collect();
+        let not_pushable: Vec<Expr> =
+            translated.iter().filter(|(_, text)| text.is_none()).map(|(f, _)| (*f).clone()).collect();
+        if let Some(filter) = conjunction(not_pushable) {
+            let others: Vec<Expr> =
+                translated.iter().filter(|(_, text)| text.is_some()).map(|(f, _)| (*f).clone()).collect();
             let rows = self.scan(state, None, &others, None).await?;
             let schema = DFSchema::try_from(self.schema())?;
             let filter = state.create_physical_expr(normalized(filter)?, &schema)?;
@@ -149,7 +152,7 @@ impl TableProvider for RegistryTable {
             columns.iter().map(|c| format!("{} AS {}", dialect.reads(c, ""), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
         let mut sql = format!("SELECT {select} FROM {} AS t", self.from(projection, filters));
-        let predicates: Vec<String> = said.into_iter().filter_map(|(_, text)| text).collect();
+        let predicates: Vec<String> = translated.into_iter().filter_map(|(_, text)| text).collect();
         if !predicates.is_empty() {
             sql.push_str(&format!(" WHERE {}", all(&predicates)));
         }

@@ -43,7 +43,7 @@ use super::tables::VIEWS;
 use super::verb::Link;
 use super::world::World;
 use super::{allowed, analyzer, capitals, functions, names};
-use crate::error::{Error, Kind, Place, Result};
+use crate::error::{Error, Kind, Result, SourceLocation};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::Access;
@@ -193,10 +193,10 @@ impl Session {
     /// # Errors
     /// What is wrong with the statement.
     pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
-        let place = tokens
+        let location = tokens
             .iter()
             .find(|t| !is_blank(&t.token))
-            .map(|t| Place { line: t.span.start.line, column: t.span.start.column });
+            .map(|t| SourceLocation { line: t.span.start.line, column: t.span.start.column });
         let literals = literals(&tokens);
         let parsed = parse(tokens)?;
         self.world.look().await?;
@@ -207,9 +207,10 @@ impl Session {
         }
         .map_err(|e| {
             // Names of files have no place once they are parsed.
-            let file =
-                literals.iter().find(|(text, _)| ["'", "/"].iter().any(|c| e.said().contains(&format!("{c}{text}'"))));
-            e.at(file.map(|(_, place)| *place).or(place))
+            let file = literals
+                .iter()
+                .find(|(text, _)| ["'", "/"].iter().any(|c| e.message().contains(&format!("{c}{text}'"))));
+            e.with_location(file.map(|(_, location)| *location).or(location))
         })
     }
 
@@ -236,18 +237,19 @@ impl Session {
             first = first.or(error.map(Error::from));
         };
         let named = |before: &str, after: &str| {
-            let said = error.said().strip_prefix(before)?;
-            said.split_once(after).map(|(name, _)| name.to_owned())
+            let message = error.message().strip_prefix(before)?;
+            message.split_once(after).map(|(name, _)| name.to_owned())
         };
-        let place = error.place();
+        let location = error.location();
         let error = if let Some(table) = named("table '", "' not found") {
-            self.world.unknown_table(self.catalog.as_ref(), &table).at(place)
+            self.world.unknown_table(self.catalog.as_ref(), &table).with_location(location)
         } else if let Some(function) = named("Invalid function '", "'") {
-            unknown_function(&function, &state).at(place)
+            unknown_function(&function, &state).with_location(location)
         } else if let Some(column) = named("no column named '", "'")
             && let Some(view) = self.view_with(&column, &statement).await
         {
-            Error::new(Kind::NotFound, format!("no column named '{column}'; view '{view}' has it")).at(place)
+            Error::new(Kind::NotFound, format!("no column named '{column}'; view '{view}' has it"))
+                .with_location(location)
         } else {
             error
         };
@@ -309,22 +311,22 @@ impl Session {
             let schema = Arc::new(Schema::empty());
             return Ok(one(RecordBatch::new_empty(schema)));
         }
-        let mut said = format!("assertion does not hold: {}", assertion.condition);
+        let mut message = format!("assertion does not hold: {}", assertion.condition);
         if let Some((left, right)) = &assertion.sides {
             let (left, right) = (self.value(left).await?, self.value(right).await?);
-            said.push_str(&format!(" (left is {left}, right is {right})"));
+            message.push_str(&format!(" (left is {left}, right is {right})"));
         }
-        if let Some(message) = &assertion.message {
-            said = format!("{}: {said}", self.value(message).await?);
+        if let Some(prefix) = &assertion.message {
+            message = format!("{}: {message}", self.value(prefix).await?);
         }
         let start = assertion.condition.span().start;
-        let place = (start.line > 0).then_some(Place { line: start.line, column: start.column });
-        Err(Error::new(Kind::Assertion, said).at(place))
+        let location = (start.line > 0).then_some(SourceLocation { line: start.line, column: start.column });
+        Err(Error::new(Kind::Assertion, message).with_location(location))
     }
 
     /// The answer to a query that is not the user's own text: places in it say nothing.
     async fn rows_of(&self, query: &str) -> Result<Vec<RecordBatch>> {
-        let elsewhere = |error: Error| Error::new(error.kind(), error.said());
+        let elsewhere = |error: Error| Error::new(error.kind(), error.message());
         let Parsed::Query(statement) = parse(tokenize(query)?)? else {
             return Err(Error::bug(format!("'{query}' is no query")));
         };
@@ -343,10 +345,10 @@ impl Session {
 }
 
 /// The names of files and where they stand.
-fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, Place)> {
+fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, SourceLocation)> {
     let text = |t: &TokenWithSpan| match &t.token {
         Token::SingleQuotedString(text) if is_file_name(text) => {
-            Some((text.clone(), Place { line: t.span.start.line, column: t.span.start.column }))
+            Some((text.clone(), SourceLocation { line: t.span.start.line, column: t.span.start.column }))
         }
         _ => None,
     };
@@ -363,16 +365,16 @@ fn one(batch: RecordBatch) -> Answer {
 /// Gives an error about a table the place of that table in the statement.
 fn locate(error: Error, statement: &Statement) -> Error {
     let Statement::Statement(ast) = statement else { return error };
-    let mut place = None;
+    let mut location = None;
     let _ = visit_relations(ast, |name| {
         let last = name.0.last().and_then(|part| part.as_ident());
-        match last.filter(|ident| error.said().contains(&format!("'{}'", ident.value))) {
+        match last.filter(|ident| error.message().contains(&format!("'{}'", ident.value))) {
             Some(ident) if ident.span.start.line > 0 => {
-                place = Some(Place { line: ident.span.start.line, column: ident.span.start.column });
+                location = Some(SourceLocation { line: ident.span.start.line, column: ident.span.start.column });
                 ControlFlow::Break(())
             }
             _ => ControlFlow::Continue(()),
         }
     });
-    error.at(place)
+    error.with_location(location)
 }

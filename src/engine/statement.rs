@@ -13,7 +13,7 @@ use super::arguments::Does;
 use super::copy::spelling;
 use super::rewrite::{plain, rows_from_file, understand};
 use super::{distinct, functions, lists, settings};
-use crate::error::{Error, Kind, Place, Result, hint};
+use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// The dialect all SQL is read in.
 pub const DIALECT: GenericDialect = GenericDialect {};
@@ -24,8 +24,8 @@ pub const DIALECT: GenericDialect = GenericDialect {};
 /// Text that is no SQL: an unclosed quote, most often.
 pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
-        let place = Place { line: e.location.line, column: e.location.column };
-        Error::invalid(e.message).at(Some(place))
+        let location = SourceLocation { line: e.location.line, column: e.location.column };
+        Error::invalid(e.message).with_location(Some(location))
     })
 }
 
@@ -56,25 +56,25 @@ pub struct Assertion {
 /// # Errors
 /// Text that is no statement, or one that is refused, at its place.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
-    let place = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
+    let location = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
     let mut parser = DFParserBuilder::new(distinct::respell(lists::respell(spelling::respell(tokens)?)))
         .with_dialect(&DIALECT)
         .build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
-        let said = format!("the statement should end before '{}'", next.token);
-        return Err(Error::invalid(said).at(Some(at(next.span.start))));
+        let message = format!("the statement should end before '{}'", next.token);
+        return Err(Error::invalid(message).with_location(Some(at(next.span.start))));
     }
-    sort(statement).map_err(|e| e.at(place))
+    sort(statement).map_err(|e| e.with_location(location))
 }
 
-pub(super) fn at(location: Location) -> Place {
-    Place { line: location.line, column: location.column }
+pub(super) fn at(location: Location) -> SourceLocation {
+    SourceLocation { line: location.line, column: location.column }
 }
 
 /// Where something stands, when that is known.
-pub(super) fn spot(what: &impl Spanned) -> Option<Place> {
+pub(super) fn spot(what: &impl Spanned) -> Option<SourceLocation> {
     let start = what.span().start;
     (start.line > 0).then(|| at(start))
 }
@@ -174,13 +174,13 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
         }
         FunctionArguments::None => Vec::new(),
     };
-    let place = spot(&call.name);
+    let location = spot(&call.name);
     let name = simple_name(&call.name).unwrap_or_default();
     let mut args = args;
     rows_from_file(&call.name, &mut args);
     if functions::find(&name).is_none() {
         let verbs = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
-        return Err(Error::not_found("function", &call.name.to_string(), verbs).at(place));
+        return Err(Error::not_found("function", &call.name.to_string(), verbs).with_location(location));
     }
     let mut statements = DFParserBuilder::new("SELECT * FROM x").with_dialect(&DIALECT).build()?.parse_statements()?;
     let template = statements.pop_front().ok_or_else(|| Error::bug("the template of CALL did not parse"))?;
@@ -212,15 +212,15 @@ fn syntax(error: &DataFusionError) -> Error {
     };
     let text = inner.to_string();
     let text = text.trim_start_matches("sql parser error: ");
-    let Some((said, place)) = text.rsplit_once(" at Line: ") else { return Error::invalid(text) };
-    let word = said.strip_prefix("Expected: an SQL statement, found: ");
-    let said = &match word {
+    let Some((message, location)) = text.rsplit_once(" at Line: ") else { return Error::invalid(text) };
+    let word = message.strip_prefix("Expected: an SQL statement, found: ");
+    let message = &match word {
         Some(word) => format!("no statement begins with '{word}'{}", hint(word, STARTS)),
-        None => said.to_owned(),
+        None => message.to_owned(),
     };
-    let numbers: Vec<u64> = place.split(", Column: ").filter_map(|n| n.trim().parse().ok()).collect();
+    let numbers: Vec<u64> = location.split(", Column: ").filter_map(|n| n.trim().parse().ok()).collect();
     match numbers.as_slice() {
-        [line, column] => Error::invalid(said).at(Some(Place { line: *line, column: *column })),
+        [line, column] => Error::invalid(message).with_location(Some(SourceLocation { line: *line, column: *column })),
         _ => Error::invalid(text),
     }
 }

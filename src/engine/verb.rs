@@ -312,7 +312,7 @@ impl ExecutionPlan for DeedExec {
             };
             match cell.get_or_init(run).await {
                 Ok(lines) => shape(face, lines, out),
-                Err(error) => Err(error.repeat().into()),
+                Err(error) => Err(error.clone_without_source().into()),
             }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(answer))))

@@ -90,7 +90,7 @@ impl World {
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let missing = || {
             let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
-            missing.as_ref().map_or_else(|| Error::bug("the repository was not looked at"), Error::repeat)
+            missing.as_ref().map_or_else(|| Error::bug("the repository was not looked at"), Error::clone_without_source)
         };
         read(&self.snapshot).ok_or_else(missing)
     }

@@ -31,18 +31,18 @@ impl From<sqlx::Error> for Error {
             },
             _ => Kind::Failed,
         };
-        let said = match &error {
+        let message = match &error {
             sqlx::Error::Database(e) => plain(e.message()).to_owned(),
             other => other.to_string(),
         };
-        Self::new(kind, said).because(error)
+        Self::new(kind, message).with_source(error)
     }
 }
 
 /// What SQLite or PostgreSQL says, in the words that are used here.
-pub fn plain(said: &str) -> &str {
-    match said {
+pub fn plain(message: &str) -> &str {
+    match message {
         "integer overflow" | "bigint out of range" => "a result is out of range for a whole number of 64 bits",
-        said => said,
+        message => message,
     }
 }

@@ -3,7 +3,7 @@
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 
-use super::{Error, Kind, NO_SUBQUERY, Place, nearest};
+use super::{Error, Kind, NO_SUBQUERY, SourceLocation, nearest};
 
 impl From<Error> for DataFusionError {
     fn from(error: Error) -> Self {
@@ -14,29 +14,32 @@ impl From<Error> for DataFusionError {
 impl From<DataFusionError> for Error {
     /// Our own error comes back whole; others keep their first sentence and their place.
     fn from(error: DataFusionError) -> Self {
-        let at = error.diagnostic().and_then(|d| d.span).map(|s| Place { line: s.start.line, column: s.start.column });
+        let at = error
+            .diagnostic()
+            .and_then(|d| d.span)
+            .map(|s| SourceLocation { line: s.start.line, column: s.start.column });
         let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
         if let Some(ours) = causes.find_map(|cause| cause.downcast_ref::<Error>()) {
-            return ours.repeat().at(at);
+            return ours.clone_without_source().with_location(at);
         }
         if let DataFusionError::SchemaError(inner, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
         {
             if let Some(other) = valid_fields.iter().find(|known| known.name == field.name) {
-                let said = format!("no column named '{}'; did you mean '{}'?", field.flat_name(), other.flat_name());
-                return Self::new(Kind::NotFound, said).at(at);
+                let message = format!("no column named '{}'; did you mean '{}'?", field.flat_name(), other.flat_name());
+                return Self::new(Kind::NotFound, message).with_location(at);
             }
             let names = || valid_fields.iter().map(|c| c.name.as_str());
             let mut unknown = Self::not_found("column", &field.name, names());
             let slip = |known: &str| strsim::levenshtein(known, &field.name) <= 2;
             if field.relation.is_none() && !nearest(&field.name, names()).is_some_and(slip) {
-                unknown.0.said.push_str(" (a text needs single quotes)");
+                unknown.0.message.push_str(" (a text needs single quotes)");
             }
-            return unknown.at(at);
+            return unknown.with_location(at);
         }
         let root = error.find_root();
         let kind = match root {
-            DataFusionError::Internal(said) if !said.contains("failed to match any signature") => Kind::Bug,
+            DataFusionError::Internal(message) if !message.contains("failed to match any signature") => Kind::Bug,
             DataFusionError::NotImplemented(_) => Kind::Unsupported,
             DataFusionError::Internal(_)
             | DataFusionError::SQL(..)
@@ -44,11 +47,11 @@ impl From<DataFusionError> for Error {
             | DataFusionError::SchemaError(..) => Kind::Invalid,
             _ => Kind::Failed,
         };
-        let message = root.message();
-        let mut lines = message.lines();
-        let said = match lines.next().unwrap_or_default() {
-            said if INTERNALS.iter().any(|word| message.contains(word) || said.contains(word)) => {
-                return Self::new(Kind::Unsupported, NO_SUBQUERY).at(at).because(error);
+        let text = root.message();
+        let mut lines = text.lines();
+        let message = match lines.next().unwrap_or_default() {
+            _ if INTERNALS.iter().any(|word| text.contains(word)) => {
+                return Self::new(Kind::Unsupported, NO_SUBQUERY).with_location(at).with_source(error);
             }
             // What is wrong with it stands at the end.
             "regex parse error:" => {
@@ -62,9 +65,9 @@ impl From<DataFusionError> for Error {
                  16 GiB"
                     .to_owned()
             }
-            said => plainer(said),
+            message => rephrased(message),
         };
-        Self::new(kind, said).at(at).because(error)
+        Self::new(kind, message).with_location(at).with_source(error)
     }
 }
 
@@ -86,53 +89,56 @@ const INTERNALS: [&str; 13] = [
 ];
 
 /// What DataFusion says, in the words of those who ask.
-fn plainer(said: &str) -> String {
+fn rephrased(message: &str) -> String {
     // What a function says of the types it is given comes wrapped.
-    if let Some((_, said)) = said.split_once("coercion failed with: Error during planning: ") {
-        return said.split(" No function matches").next().unwrap_or(said).trim_end_matches('.').to_owned();
+    if let Some((_, message)) = message.split_once("coercion failed with: Error during planning: ") {
+        return message.split(" No function matches").next().unwrap_or(message).trim_end_matches('.').to_owned();
     }
-    if let Some(rest) = said.strip_prefix("Cannot access field at argument 1: type ") {
+    if let Some(rest) = message.strip_prefix("Cannot access field at argument 1: type ") {
         let kind = rest.split(" is not ").next().unwrap_or(rest);
         return format!(
             "no such column of a table in FROM (JOIN adds a table), and a value of type {kind} has no fields"
         );
     }
-    if let Some((time, why)) = between(said, "Error parsing timestamp from '", "'")
+    if let Some((time, why)) = between(message, "Error parsing timestamp from '", "'")
         && why.starts_with(": ")
         && !why.contains("timezone")
     {
         return format!("'{time}' is no time; one is written '2024-10-24' or '2024-10-24 19:00:00'");
     }
-    if let Some((value, rest)) = between(said, "Cannot cast string '", "' to value of ") {
+    if let Some((value, rest)) = between(message, "Cannot cast string '", "' to value of ") {
         let kind = rest.trim_end_matches(" type");
         return format!("the text '{value}' cannot be read as {kind}");
     }
-    if let Some((named, _)) = between(said, "require unique expression names but the expression \"", "\" at position") {
+    if let Some((named, _)) =
+        between(message, "require unique expression names but the expression \"", "\" at position")
+    {
         let name = named.rsplit(" AS ").next().unwrap_or(named);
         return format!("two columns have the name '{name}'; AS gives another");
     }
-    if let Some((name, _)) = between(said, "Function '", "' failed to match any signature") {
+    if let Some((name, _)) = between(message, "Function '", "' failed to match any signature") {
         return format!("{name} does not take values of this type");
     }
-    if let Some((column, _)) = between(said, "While expanding wildcard, column \"", "\" must appear in the GROUP BY") {
+    if let Some((column, _)) = between(message, "While expanding wildcard, column \"", "\" must appear in the GROUP BY")
+    {
         return format!("column '{column}' is neither in GROUP BY nor within an aggregate function");
     }
-    if said.starts_with("Plan: [") {
+    if message.starts_with("Plan: [") {
         return "no plan for this statement can be carried out; one in several steps may have one".to_owned();
     }
-    if let Some((_, operation)) = said.split_once("Overflow happened on: ") {
+    if let Some((_, operation)) = message.split_once("Overflow happened on: ") {
         return format!("out of range for a whole number of 64 bits: {operation}");
     }
-    if let Some((_, written)) = said.split_once("Unsupported ast node ") {
+    if let Some((_, written)) = message.split_once("Unsupported ast node ") {
         let node = written.split(['(', ' ', '{']).next().unwrap_or_default();
         return format!("an expression of the kind {node} is not supported");
     }
-    said.trim_end_matches('.').to_owned()
+    message.trim_end_matches('.').to_owned()
 }
 
 /// What stands between two texts, and what comes after them.
-fn between<'a>(said: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
-    said.split_once(before)?.1.split_once(after)
+fn between<'a>(message: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
+    message.split_once(before)?.1.split_once(after)
 }
 
 impl From<arrow::error::ArrowError> for Error {

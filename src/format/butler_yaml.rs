@@ -31,7 +31,7 @@ impl Config {
             Ok(Value::Mapping(map)) => Ok(Self(undoubled(map))),
             Ok(Value::Null) => Ok(Self::default()),
             Ok(_) => Err(Error::invalid("the configuration is not a mapping of keys to values")),
-            Err(e) => Err(Error::invalid(format!("the configuration is not YAML: {e}")).because(e)),
+            Err(e) => Err(Error::invalid(format!("the configuration is not YAML: {e}")).with_source(e)),
         }
     }
 
@@ -93,13 +93,13 @@ impl Config {
     /// A remote Butler, or a configuration that includes others.
     pub fn check_supported(&self) -> Result<()> {
         if self.0.values().any(includes) || self.0.contains_key("includeConfigs") {
-            let said = "the configuration includes other files (!include or includeConfigs), which is not supported";
-            return Err(Error::new(Kind::Unsupported, said));
+            let message = "the configuration includes other files (!include or includeConfigs), which is not supported";
+            return Err(Error::new(Kind::Unsupported, message));
         }
         match self.text(&["cls"]) {
             Some(class) if class.ends_with("RemoteButler") => {
-                let said = format!("the Butler class {class} is not supported, only direct repositories are");
-                Err(Error::new(Kind::Unsupported, said))
+                let message = format!("the Butler class {class} is not supported, only direct repositories are");
+                Err(Error::new(Kind::Unsupported, message))
             }
             _ => Ok(()),
         }
@@ -119,17 +119,19 @@ impl Config {
             let other = self.manager(name).filter(|given| *given != class);
             let version = self.value(&["registry", "managers", name, "config", "schema_version"]);
             if let Some(other) = other {
-                let said = format!("repositories with the {name} manager '{other}' are not made here, only '{class}'");
-                return Err(Error::new(Kind::Unsupported, said));
+                let message =
+                    format!("repositories with the {name} manager '{other}' are not made here, only '{class}'");
+                return Err(Error::new(Kind::Unsupported, message));
             }
             if version.or_else(|| self.value(&["registry", "managers", name, "schema_version"])).is_some() {
-                let said = format!("repositories with a chosen schema_version of the {name} manager are not made here");
-                return Err(Error::new(Kind::Unsupported, said));
+                let message =
+                    format!("repositories with a chosen schema_version of the {name} manager are not made here");
+                return Err(Error::new(Kind::Unsupported, message));
             }
         }
         if let Some(class) = self.other_datastore() {
-            let said = format!("repositories with the datastore class {class} are not made here");
-            return Err(Error::new(Kind::Unsupported, said));
+            let message = format!("repositories with the datastore class {class} are not made here");
+            return Err(Error::new(Kind::Unsupported, message));
         }
         match self.manager("obscore") {
             None => Ok(()),

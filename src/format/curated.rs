@@ -50,8 +50,8 @@ impl Curated {
             "Defects" => defects,
             "TransmissionCurve" => transmission,
             other => {
-                let said = format!("files of storage class {other} are not written yet");
-                return Err(Error::new(Kind::Unsupported, said));
+                let message = format!("files of storage class {other} are not written yet");
+                return Err(Error::new(Kind::Unsupported, message));
             }
         };
         let (rows, meta) = parse_ecsv_with_meta(bytes)?;
@@ -83,13 +83,13 @@ fn calibration(table: Header, data: &[u8]) -> Vec<u8> {
 }
 
 /// What the header says of a key; an empty text if nothing.
-fn told(meta: &Meta, key: &str) -> Value {
+fn card_value(meta: &Meta, key: &str) -> Value {
     meta.get(key).filter(|value| !value.is_null()).cloned().unwrap_or_else(|| "".into())
 }
 
 /// The cards that all calibrations of `ip_isr` have.
 fn common(header: &mut Header, meta: &Meta, kind: &str, version: f64) {
-    let value = |key: &str| told(meta, key);
+    let value = |key: &str| card_value(meta, key);
     let schema = format!("{kind}_SCHEMA");
     header.card("OBSTYPE", &value("OBSTYPE")).card(&schema, &value(&schema));
     header.card(&format!("{kind}_VERSION"), &version.into());
@@ -125,7 +125,7 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     }
     let mut header = Header::table(&columns, data.len(), 1, 0);
     common(&mut header, meta, "CROSSTALK", CROSSTALK_VERSION);
-    let value = |key: &str| told(meta, key);
+    let value = |key: &str| card_value(meta, key);
     for key in CROSSTALK_KEYS {
         header.card(key, &value(key));
     }
@@ -138,7 +138,7 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
 
 /// The list of values that the one cell of a column holds, as big-endian bytes.
 fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Vec<u8>) -> Result<()> {
-    let bad = |said: &str| Error::invalid(format!("column '{name}' {said}"));
+    let bad = |message: &str| Error::invalid(format!("column '{name}' {message}"));
     let text = rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(0));
     let text = text.ok_or_else(|| bad("is missing"))?.value(0).trim();
     let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
@@ -172,7 +172,7 @@ fn defects(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     let version = meta.get("defects_VERSION").and_then(Value::as_f64).unwrap_or(2.0);
     let mut header = Header::table(&columns, 32, rows.num_rows(), 0);
     common(&mut header, meta, "defects", version);
-    header.card("CALIBDATE", &told(meta, "CALIBDATE"));
+    header.card("CALIBDATE", &card_value(meta, "CALIBDATE"));
     Ok(calibration(header, &data))
 }
 
@@ -182,7 +182,7 @@ fn ints(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
 
 /// A column without NULLs, of this type.
 fn filled(rows: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef> {
-    let bad = |said: &str| Error::invalid(format!("column '{name}' {said}"));
+    let bad = |message: &str| Error::invalid(format!("column '{name}' {message}"));
     let column = cast(rows.column_by_name(name).ok_or_else(|| bad("is missing"))?, kind)?;
     if column.null_count() > 0 {
         return Err(bad("has a cell without a number"));

@@ -117,8 +117,9 @@ impl Block {
         let lacks = |name: &str| Error::invalid(format!("line {line}: this record has no key '{name}'"));
         let (ids, data_ids) = (ids.ok_or_else(|| lacks("dataset_id"))?, data_ids.ok_or_else(|| lacks("data_id"))?);
         if ids.len() != data_ids.len() || ids.is_empty() {
-            let said = format!("line {line}: this file has {} dataset ids for {} data IDs", ids.len(), data_ids.len());
-            return Err(Error::invalid(said));
+            let message =
+                format!("line {line}: this file has {} dataset ids for {} data IDs", ids.len(), data_ids.len());
+            return Err(Error::invalid(message));
         }
         Ok(File {
             line,
@@ -154,8 +155,8 @@ impl Block {
                     (Some(span), ..) => span,
                     (None, Some(begin), Some(end)) => checked(line, begin, end)?,
                     _ => {
-                        let said = format!("line {line}: this validity range has no key 'timespan'");
-                        return Err(Error::invalid(said));
+                        let message = format!("line {line}: this validity range has no key 'timespan'");
+                        return Err(Error::invalid(message));
                     }
                 };
                 Ok(Item::Association { collection, timespan: Some(timespan), dataset_ids: ids.ok_or_else(lacks)? })

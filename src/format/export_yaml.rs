@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn files_that_are_none_are_told_with_their_line() {
-        for (text, said) in [
+        for (text, message) in [
             ("version: 2.0.0\ndata: []\n", "line 1: export files of version 1.0 are understood, not '2.0.0'"),
             ("version: 1\ndata: []\n", "line 1: 'version' should be"),
             ("data: []\n", "there is no key 'version'"),
@@ -329,7 +329,7 @@ mod tests {
             ("", "an export file is a mapping"),
         ] {
             let error = all(text).unwrap_err();
-            assert!(error.said().contains(said), "{text}: {error}");
+            assert!(error.message().contains(message), "{text}: {error}");
         }
     }
 }

@@ -100,13 +100,13 @@ impl Cards {
     fn column(&self, number: usize, start: usize) -> Result<Column> {
         let key = |word: &str| format!("{word}{number}");
         let name = self.text(&key("TTYPE")).unwrap_or_else(|| format!("col{number}"));
-        let said = self.text(&key("TFORM")).unwrap_or_default();
-        let digits = said.len() - said.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let form = said.as_bytes().get(digits).copied().unwrap_or(b'?');
-        let repeat = if digits == 0 { Some(1) } else { said[..digits].parse().ok() };
+        let message = self.text(&key("TFORM")).unwrap_or_default();
+        let digits = message.len() - message.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let form = message.as_bytes().get(digits).copied().unwrap_or(b'?');
+        let repeat = if digits == 0 { Some(1) } else { message[..digits].parse().ok() };
         let (Some(repeat), true) = (repeat, b"LBIJKEDA".contains(&form)) else {
-            let said = format!("column '{name}' has cells of form '{said}', which are not read here");
-            return Err(Error::new(Kind::Unsupported, said));
+            let message = format!("column '{name}' has cells of form '{message}', which are not read here");
+            return Err(Error::new(Kind::Unsupported, message));
         };
         let (null, unit) = (self.number(&key("TNULL"))?, self.text(&key("TUNIT")));
         let zero = self.number(&key("TZERO"))?.unwrap_or(0.0);
@@ -126,8 +126,8 @@ fn table(cards: &Cards, data: &[u8]) -> Result<RecordBatch> {
         let column = cards.column(number, end)?;
         end = column.repeat.checked_mul(column.size()).and_then(|bytes| end.checked_add(bytes)).unwrap_or(usize::MAX);
         if end > width {
-            let said = format!("column '{}' reaches beyond the {width} bytes of a row", column.name);
-            return Err(Error::invalid(said));
+            let message = format!("column '{}' reaches beyond the {width} bytes of a row", column.name);
+            return Err(Error::invalid(message));
         }
         columns.push(column);
     }
@@ -254,17 +254,17 @@ mod tests {
     #[test]
     fn files_that_are_no_table_are_told() {
         let file = file();
-        let said = |bytes: &[u8]| parse_fits_table(bytes).unwrap_err().said().to_owned();
-        assert!(said(b"x").contains("SIMPLE"));
-        assert!(said(&file[..BLOCK]).contains("holds no binary table"));
-        assert!(said(&file[..BLOCK + 800]).contains("no END"));
-        assert!(said(&file[..2 * BLOCK + 9]).contains("ends within its table of 2 rows of 10 bytes"));
+        let message = |bytes: &[u8]| parse_fits_table(bytes).unwrap_err().message().to_owned();
+        assert!(message(b"x").contains("SIMPLE"));
+        assert!(message(&file[..BLOCK]).contains("holds no binary table"));
+        assert!(message(&file[..BLOCK + 800]).contains("no END"));
+        assert!(message(&file[..2 * BLOCK + 9]).contains("ends within its table of 2 rows of 10 bytes"));
         let other = |from: &str, to: &str| {
             let text: Vec<u8> = file.clone();
             let at = text.windows(from.len()).position(|w| w == from.as_bytes()).unwrap();
             let mut text = text;
             text[at..at + to.len()].copy_from_slice(to.as_bytes());
-            said(&text)
+            message(&text)
         };
         assert!(other("'6A      '", "'9A      '").contains("column 'filename' reaches beyond"));
         assert!(other("'J       '", "'1PB(3)  '").contains("column 'htm7' has cells of form '1PB(3)'"));

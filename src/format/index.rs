@@ -61,7 +61,7 @@ pub fn parse_sidecar(bytes: &[u8]) -> Result<(Content, Object)> {
 }
 
 fn object(bytes: &[u8]) -> Result<Object> {
-    python_json::parse(bytes).map_err(|e| Error::invalid(format!("not a JSON object: {e}")).because(e))
+    python_json::parse(bytes).map_err(|e| Error::invalid(format!("not a JSON object: {e}")).with_source(e))
 }
 
 fn content(values: &mut Object) -> Result<Option<Content>> {
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn lies_are_refused() {
-        for (text, said) in [
+        for (text, message) in [
             ("[1]", "not a JSON object"),
             ("{\"a.fits\": {}}", "there is no '__COMMON__'"),
             ("{\"__COMMON__\": 1}", "'__COMMON__' is not an object"),
@@ -87,7 +87,7 @@ mod tests {
             ("{\"__COMMON__\": {}, \"__CONTENT__\": \"x\"}", "'__CONTENT__' is neither"),
         ] {
             let error = parse_index(text.as_bytes()).unwrap_err();
-            assert!(error.said().contains(said), "{text}: {error}");
+            assert!(error.message().contains(message), "{text}: {error}");
         }
         // No number, and no constant of Python.
         assert!(parse_index(br#"{"__COMMON__": {"a": nan}}"#).is_err());

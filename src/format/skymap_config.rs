@@ -229,10 +229,10 @@ impl Settings {
         };
         let rotation = self.float("rotation", 0.0)?;
         if projection != "TAN" || rotation != 0.0 {
-            let said = format!(
+            let message = format!(
                 "only the projection 'TAN' without rotation is made here, not '{projection}' with rotation {rotation}"
             );
-            return Err(Error::invalid(said));
+            return Err(Error::invalid(message));
         }
         let num_rings = self.int("numRings", None)?;
         let ra_start = self.float("raStart", 0.0)?;
@@ -333,7 +333,7 @@ mod tests {
     use super::*;
     use crate::sphere::polygon::Polygon;
     use crate::sphere::region::Region;
-    use crate::sphere::vectors::{cases, told};
+    use crate::sphere::vectors::{cases, hex_bytes};
 
     const TEXT: &str = "# a comment\nconfig.name = \"lsst_cells_v1\"\nconfig.skyMap = 'rings'\r\nconfig.skyMap[\"rings\"].numRings = 120\n\
         config.skyMap['rings'].projection = 'TAN'  # not STG\nconfig.skyMap.active.tractOverlap = 1.0 / 60\n\
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn what_is_no_assignment_of_literals_is_refused() {
-        for (from, to, said) in [
+        for (from, to, message) in [
             ("120", "hundred", "line 4: only assignments of literals"),
             ("numRings", "numRing", "line 4: no field of a rings sky map named 'numRing'; did you mean 'numRings'?"),
             ("'cells'", "'cell'", "line 8: no tract builder named 'cell'; did you mean 'cells'?"),
@@ -367,7 +367,7 @@ mod tests {
             ("config.name = \"lsst_cells_v1\"", "for i in range(3): pass", "line 2: only assignments"),
         ] {
             let error = SkyMap::parse(&TEXT.replacen(from, to, 1), &[]).unwrap_err();
-            assert!(error.said().contains(said), "{from} -> {to}: {error}");
+            assert!(error.message().contains(message), "{from} -> {to}: {error}");
         }
     }
 
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn maps_equal_those_of_the_real_code() {
         let near = |ours: Polygon, theirs: &serde_json::Value| {
-            let Some(Region::Polygon(theirs)) = Region::decode(&told(theirs)) else { return false };
+            let Some(Region::Polygon(theirs)) = Region::decode(&hex_bytes(theirs)) else { return false };
             let mut pairs = ours.vertices().iter().flatten().zip(theirs.vertices().iter().flatten());
             pairs.all(|(a, b)| (a - b).abs() < 1e-14)
         };
@@ -389,7 +389,7 @@ mod tests {
                 continue;
             }
             let map = parsed.unwrap();
-            assert_eq!(map.hash().to_vec(), told(&case["sha1"]), "{case}");
+            assert_eq!(map.hash().to_vec(), hex_bytes(&case["sha1"]), "{case}");
             assert_eq!(map.rings.count(), case["tract_max"].as_i64().unwrap(), "{case}");
             let grid = ["patch_nx_max", "patch_ny_max"].map(|name| case[name].as_i64().unwrap());
             assert_eq!(map.rings.grid().map(i64::from), grid, "{case}");

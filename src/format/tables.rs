@@ -75,8 +75,9 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let mut line = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(first.as_bytes());
     let given = line.records().next().and_then(std::result::Result::ok).unwrap_or_default();
     if given != names {
-        let said = format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
-        return Err(Error::invalid(said));
+        let message =
+            format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
+        return Err(Error::invalid(message));
     }
     let fields = header.datatype.iter().map(|c| {
         let field = Field::new(&c.name, arrow_type(&c.datatype)?, true);
@@ -125,13 +126,13 @@ fn arrow_type(name: &str) -> Result<DataType> {
 }
 
 /// An error of the CSV reader, its line counted from the begin of the file.
-fn shift(said: &str, lines: usize) -> Error {
-    let said = said.trim_start_matches("Parser error: ").trim_start_matches("Csv error: ");
-    let Some((before, after)) = said.split_once("line ") else { return Error::invalid(said) };
+fn shift(message: &str, lines: usize) -> Error {
+    let message = message.trim_start_matches("Parser error: ").trim_start_matches("Csv error: ");
+    let Some((before, after)) = message.split_once("line ") else { return Error::invalid(message) };
     let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
     match digits.parse::<usize>() {
         Ok(line) => Error::invalid(format!("{before}line {}{}", line + lines + 1, &after[digits.len()..])),
-        Err(_) => Error::invalid(said),
+        Err(_) => Error::invalid(message),
     }
 }
 
@@ -162,7 +163,7 @@ mod tests {
 
     #[test]
     fn files_that_are_no_ecsv_are_told() {
-        for (from, to, said) in [
+        for (from, to, message) in [
             ("%ECSV", "ECSV", "line 1: an ECSV file begins with '# %ECSV'"),
             ("int64", "int65", "no ECSV datatype named 'int65'"),
             ("filename htm7", "filename htm8", "line 7: the column names are 'filename htm8'"),
@@ -171,7 +172,7 @@ mod tests {
             ("datatype:", "datatyp:", "does not describe the columns"),
         ] {
             let error = parse_ecsv(TABLE.replace(from, to).as_bytes()).unwrap_err();
-            assert!(error.said().contains(said), "{from}: {error}");
+            assert!(error.message().contains(message), "{from}: {error}");
         }
         assert_eq!(parse_lines(b"1\n\n2\r\n").unwrap().num_rows(), 2);
     }

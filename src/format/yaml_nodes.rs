@@ -392,7 +392,7 @@ mod tests {
 
     #[test]
     fn faults_are_told_with_their_line() {
-        for (text, said) in [
+        for (text, message) in [
             ("a: [1\nb: 2", "line"),
             ("a: 1\na: 2", "line 2: key 'a' is there twice"),
             ("a: *x", "line"),
@@ -403,10 +403,10 @@ mod tests {
             ),
             ("- [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "line"),
         ] {
-            assert!(read(text).unwrap_err().said().contains(said), "{text}");
+            assert!(read(text).unwrap_err().message().contains(message), "{text}");
         }
         let mut nodes = Nodes::new(&b"a: \xff\n"[..]);
         let error = std::iter::repeat_with(|| nodes.step().map(|_| ())).take(9).find_map(Result::err).unwrap();
-        assert_eq!(error.said(), "the text is not UTF-8");
+        assert_eq!(error.message(), "the text is not UTF-8");
     }
 }

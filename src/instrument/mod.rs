@@ -123,7 +123,7 @@ impl Instrument {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let parsed: Self = serde_yaml::from_str(text).map_err(|e| Error::invalid(e.to_string()).because(e))?;
+        let parsed: Self = serde_yaml::from_str(text).map_err(|e| Error::invalid(e.to_string()).with_source(e))?;
         if let Some(camera) = &parsed.camera {
             camera.check(parsed.detectors.iter().map(|d| d.0))?;
         }
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!((found.detectors.len(), found.filters.len()), (detectors, filters), "{name}");
         }
         assert_eq!(
-            Instrument::find("lsst.obs.lsst.LsstComCan").unwrap_err().said(),
+            Instrument::find("lsst.obs.lsst.LsstComCan").unwrap_err().message(),
             "no instrument named 'lsst.obs.lsst.LsstComCan'; did you mean 'lsst.obs.lsst.LsstComCam'?"
         );
     }

@@ -234,9 +234,9 @@ impl Observation {
         let altaz = entry.pair("altaz_begin");
         for (property, pair) in [("tracking_radec", tracking), ("altaz_begin", altaz)] {
             if let Some((_, latitude)) = pair.filter(|(_, latitude)| !(-90.0..=90.0).contains(latitude)) {
-                let said =
+                let message =
                     format!("property '{property}' is beyond 90 degrees from the equator or horizon: {latitude}");
-                return Err(Error::invalid(said));
+                return Err(Error::invalid(message));
             }
         }
         Ok(Self {
@@ -313,15 +313,15 @@ mod tests {
 
     #[test]
     fn wrong_forms_are_named() {
-        for (text, said) in [
+        for (text, message) in [
             (r#"{"exposure_id": 1.5}"#, "property 'exposure_id' has a value of the wrong type: 1.5"),
             (r#"{"relative_humidity": 22}"#, "property 'relative_humidity' has a value of the wrong type: 22"),
             (r#"{"exposure_tim": 1}"#, "no translated property named 'exposure_tim'; did you mean 'exposure_time'?"),
         ] {
-            assert_eq!(check_properties(&object(text)).unwrap_err().said(), said);
+            assert_eq!(check_properties(&object(text)).unwrap_err().message(), message);
         }
         let (common, own) = (object(COMMON), object("{}"));
         let error = Observation::from_translated(&Entry { common: &common, own: &own }).unwrap_err();
-        assert_eq!(error.said(), "required property 'detector_num' is missing");
+        assert_eq!(error.message(), "required property 'detector_num' is missing");
     }
 }

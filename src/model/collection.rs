@@ -324,7 +324,7 @@ mod tests {
         assert_eq!(names(&w.flatten(&["?".into()]).unwrap()), ["a", "b", "c"]);
         assert_eq!(names(&w.flatten(&["zz*".into()]).unwrap()), [""; 0]);
         assert_eq!(
-            w.flatten(&["outr".into()]).unwrap_err().said(),
+            w.flatten(&["outr".into()]).unwrap_err().message(),
             "no collection named 'outr'; did you mean 'outer'?"
         );
     }

@@ -30,7 +30,7 @@ pub fn offset(utc: i64) -> Option<i64> {
 /// # Errors
 /// A file that cannot be read, or is no such table, with its line.
 pub fn check() -> Result<()> {
-    TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.repeat()))
+    TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.clone_without_source()))
 }
 
 fn read() -> Result<Table> {
@@ -71,8 +71,8 @@ fn parse_list(text: &str) -> Result<Table> {
     }
     let known = built_in();
     if !table.starts_with(&known) {
-        let said = format!("the table does not begin with the {} leap seconds known to this program", known.len());
-        return Err(Error::invalid(said));
+        let message = format!("the table does not begin with the {} leap seconds known to this program", known.len());
+        return Err(Error::invalid(message));
     }
     Ok(table)
 }
@@ -93,12 +93,16 @@ mod tests {
             parse_list(&format!("{text}4070908800 38\n")).unwrap().last(),
             Some(&(1_861_920_000 * SECOND, 38 * SECOND))
         );
-        for (bad, said) in [
+        for (bad, message) in [
             (format!("{text}x 38\n"), "line 31: there should be two numbers"),
             (format!("{text}1 38\n"), "line 31"),
             ("2272060800 10\n".to_owned(), "does not begin with the 28 leap seconds"),
         ] {
-            assert!(parse_list(&bad).unwrap_err().said().contains(said), "{bad}: {}", parse_list(&bad).unwrap_err());
+            assert!(
+                parse_list(&bad).unwrap_err().message().contains(message),
+                "{bad}: {}",
+                parse_list(&bad).unwrap_err()
+            );
         }
     }
 }

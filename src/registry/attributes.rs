@@ -64,8 +64,8 @@ pub async fn read(conn: &Conn) -> Result<Found> {
             Judgement::Equal(known) => shape.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
             Judgement::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
             Judgement::Unknown => {
-                let said = format!("version {version} of the registry's {manager} manager is not understood");
-                return Err(Error::new(ErrorKind::Unsupported, said));
+                let message = format!("version {version} of the registry's {manager} manager is not understood");
+                return Err(Error::new(ErrorKind::Unsupported, message));
             }
         }
     }
@@ -123,5 +123,5 @@ fn no_registry(conn: &Conn, error: Error) -> Error {
         return error;
     }
     let place = conn.schema().map_or_else(String::new, |s| format!(" in namespace '{s}'"));
-    Error::new(ErrorKind::NotFound, format!("it holds no Butler registry{place}")).because(error)
+    Error::new(ErrorKind::NotFound, format!("it holds no Butler registry{place}")).with_source(error)
 }

@@ -55,7 +55,7 @@ pub async fn certify(
         // The Butler does not compare datasets of one call with each other; two that are valid at once would leave it with
         // look-ups that have no answer.
         if let Some(other) = others.iter().find(|other| overlap(other.span, row.span)) {
-            let said = format!(
+            let message = format!(
                 "dataset {} of type '{}' is valid in collection '{collection}' for {} already, which overlaps {} of \
                  dataset {} with the same data ID",
                 other.dataset,
@@ -64,7 +64,7 @@ pub async fn certify(
                 shown(row.span),
                 row.dataset
             );
-            return Err(Error::new(ErrorKind::Conflict, said));
+            return Err(Error::new(ErrorKind::Conflict, message));
         }
         others.push(row);
         new.push(row.row);

@@ -119,8 +119,8 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
         if now.iter().eq(children.iter().map(|(name, _)| name)) {
             return Ok(false);
         }
-        let said = format!("chain '{parent}' was changed by another writer meanwhile: run the statement again");
-        return Err(Error::new(ErrorKind::Stale, said));
+        let message = format!("chain '{parent}' was changed by another writer meanwhile: run the statement again");
+        return Err(Error::new(ErrorKind::Stale, message));
     }
     tx.execute(format!("DELETE FROM {chain} WHERE parent = {number}")).await?;
     if children.is_empty() {
@@ -135,8 +135,8 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
         ))
         .await?;
     if made < children.len() as u64 {
-        let said = format!("a child of chain '{parent}' was removed by another writer");
-        return Err(Error::new(ErrorKind::Conflict, said));
+        let message = format!("a child of chain '{parent}' was removed by another writer");
+        return Err(Error::new(ErrorKind::Conflict, message));
     }
     Ok(true)
 }
@@ -163,7 +163,7 @@ pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     tx.execute(sql).await.map_err(|e| match e.kind() {
         ErrorKind::Conflict => {
-            Error::new(ErrorKind::Conflict, format!("collection '{name}' is still in use elsewhere")).because(e)
+            Error::new(ErrorKind::Conflict, format!("collection '{name}' is still in use elsewhere")).with_source(e)
         }
         _ => e,
     })

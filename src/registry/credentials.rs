@@ -57,8 +57,8 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
     use std::os::unix::fs::PermissionsExt;
     let mode = std::fs::metadata(path).map_err(|e| named(e.into()))?.permissions().mode();
     if mode & 0o077 != 0 {
-        let said = format!("credentials file '{}' may be read by others: make it mode 0600", path.display());
-        return Err(Error::new(Kind::Denied, said));
+        let message = format!("credentials file '{}' may be read by others: make it mode 0600", path.display());
+        return Err(Error::new(Kind::Denied, message));
     }
     let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
     // The parser's message could quote a line with a password.

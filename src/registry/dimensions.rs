@@ -57,12 +57,12 @@ pub async fn insert(
 
 /// Says of a broken reference which records there are to be.
 fn dangling(error: Error, table: &Table) -> Error {
-    if !error.is_dangling() {
+    if !error.is_missing_reference() {
         return error;
     }
     let parents: Vec<_> = table.foreign_keys.iter().map(|key| key.table.as_str()).collect();
-    let said = format!("a record of '{}' needs records of {} that are not there", table.name, parents.join(", "));
-    Error::new(Kind::Conflict, said).because(error)
+    let message = format!("a record of '{}' needs records of {} that are not there", table.name, parents.join(", "));
+    Error::new(Kind::Conflict, message).with_source(error)
 }
 
 /// Writes which pixels the regions touch; joins on the sky find a record through these rows only.

@@ -80,8 +80,8 @@ impl Registry {
             return Ok(false);
         }
         if let Some(other) = there.first() {
-            let said = format!("the database already holds tables that are not a registry's, such as '{other}'");
-            return Err(Error::new(ErrorKind::Exists, said));
+            let message = format!("the database already holds tables that are not a registry's, such as '{other}'");
+            return Err(Error::new(ErrorKind::Exists, message));
         }
         for table in layout::static_tables(&parsed, Shape::CURRENT) {
             create_table(&mut tx, &table).await?;

@@ -84,8 +84,8 @@ impl Conn {
             }
             ("postgresql", _) => open_postgres(database).await,
             (other, _) => {
-                let said = format!("the registry database '{other}' is neither sqlite nor postgresql");
-                Err(Error::new(ErrorKind::Unsupported, said))
+                let message = format!("the registry database '{other}' is neither sqlite nor postgresql");
+                Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
     }
@@ -110,7 +110,7 @@ async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
     let readers = limits.clone().max_connections(CONNECTIONS).connect_with(reading).await;
     let readers = readers.map_err(|e| match Error::from(e) {
         error if error.kind() == ErrorKind::Denied && sqlite::has_journal(path) => {
-            Error::new(ErrorKind::Denied, sqlite::left_journal(path)).because(error)
+            Error::new(ErrorKind::Denied, sqlite::left_journal(path)).with_source(error)
         }
         error => error.context(format_args!("opening the registry database '{path}'")),
     })?;
@@ -171,10 +171,13 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
         },
     };
     let opened = opened.map_err(|e| {
-        let said = Error::from(e);
-        let kind = if said.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { said.kind() };
-        Error::new(kind, format!("cannot open the registry database {}: {}", redacted(parsed.as_str()), said.said()))
-            .because(said)
+        let message = Error::from(e);
+        let kind = if message.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { message.kind() };
+        Error::new(
+            kind,
+            format!("cannot open the registry database {}: {}", redacted(parsed.as_str()), message.message()),
+        )
+        .with_source(message)
     })?;
     Ok(Conn::Postgres(Pool::new(opened), database.namespace.clone()))
 }

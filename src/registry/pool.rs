@@ -91,8 +91,8 @@ impl Pool {
                     Err(sqlx::Error::PoolTimedOut) => {
                         self.check_reachable().await?;
                         if begun.elapsed() > PATIENCE {
-                            let said = "the database server has had no free connection for 5 minutes";
-                            return Err(Error::new(Kind::Unreachable, said));
+                            let message = "the database server has had no free connection for 5 minutes";
+                            return Err(Error::new(Kind::Unreachable, message));
                         }
                         acquiring = Box::pin(self.connections.acquire());
                     }

@@ -201,11 +201,11 @@ impl Drop for Statement<'_> {
 /// What SQLite says about the last call on a connection.
 fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
     // SAFETY: the connection is locked; the message is valid until the next call and copied at once.
-    let mut said = unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(db.as_ptr())) }.to_string_lossy().into_owned();
+    let mut message = unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(db.as_ptr())) }.to_string_lossy().into_owned();
     // SAFETY: as above; the file has a name as long as the connection is open.
     let file = unsafe { CStr::from_ptr(ffi::sqlite3_db_filename(db.as_ptr(), c"main".as_ptr())) }.to_string_lossy();
     if matches!(code & 0xff, ffi::SQLITE_READONLY | ffi::SQLITE_CANTOPEN) && has_journal(&file) {
-        said = left_journal(&file);
+        message = left_journal(&file);
     }
     let kind = match code & 0xff {
         ffi::SQLITE_CONSTRAINT => ErrorKind::Conflict,
@@ -214,5 +214,5 @@ fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
         ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
         _ => ErrorKind::Failed,
     };
-    Error::new(kind, plain(&said))
+    Error::new(kind, plain(&message))
 }

@@ -120,11 +120,11 @@ async fn keep(tx: &mut Tx, table: &Table, id: &str, rows: &RecordBatch) -> Resul
 
 /// Says of a broken reference what is missing.
 fn dangling(error: Error, record: &TypeRecord) -> Error {
-    if !error.is_dangling() {
+    if !error.is_missing_reference() {
         return error;
     }
-    let said = format!("a dataset of type '{}' has a data ID without dimension records", record.dataset_type.name);
-    Error::new(ErrorKind::Conflict, said).because(error)
+    let message = format!("a dataset of type '{}' has a data ID without dimension records", record.dataset_type.name);
+    Error::new(ErrorKind::Conflict, message).with_source(error)
 }
 
 /// Replaces the file records of datasets, as the Butler does when files are ingested again in place.

@@ -75,11 +75,11 @@ impl Arrivals<'_> {
                 None => unknown.push(id.clone()),
                 Some(present) if present.id == *id => {}
                 Some(present) => {
-                    let said = format!(
+                    let message = format!(
                         "run '{}' already holds dataset {} of type '{}' with the data ID of dataset {id}",
                         self.run, present.id, self.dataset_type.name
                     );
-                    return Err(Error::new(Kind::Conflict, said));
+                    return Err(Error::new(Kind::Conflict, message));
                 }
             }
         }
@@ -87,8 +87,8 @@ impl Arrivals<'_> {
         let elsewhere = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &unknown).await?;
         if let Some(id) = elsewhere.values().flatten().next() {
             // Or another writer stored it since the run was asked: then it is found when all is looked at again.
-            let said = format!("dataset {id} is there already, in another run or with another type or data ID");
-            return Err(Error::new(Kind::Stale, said));
+            let message = format!("dataset {id} is there already, in another run or with another type or data ID");
+            return Err(Error::new(Kind::Stale, message));
         }
         let is_new: Vec<bool> = keys
             .iter()
@@ -132,8 +132,9 @@ impl Arrivals<'_> {
         for transfer in &transfers {
             if let Some(other) = targets.insert(transfer.to.shown(), &transfer.from) {
                 let (two, to) = (&transfer.from, transfer.to.shown());
-                let said = format!("files {other} and {two} would both become '{to}': the file template is too short");
-                return Err(Error::new(Kind::Conflict, said));
+                let message =
+                    format!("files {other} and {two} would both become '{to}': the file template is too short");
+                return Err(Error::new(Kind::Conflict, message));
             }
         }
         let (new, moved) = (pick(&rows, fresh.into_iter())?, pick(&rows, moved.into_iter())?);
@@ -155,8 +156,8 @@ impl Arrivals<'_> {
                 unknown.retain(|value| !planned.contains(value));
             }
             if let Some(value) = unknown.first() {
-                let said = format!("no record of '{source}' has the {dimension} '{value}' of a data ID");
-                return Err(Error::new(Kind::Conflict, said));
+                let message = format!("no record of '{source}' has the {dimension} '{value}' of a data ID");
+                return Err(Error::new(Kind::Conflict, message));
             }
         }
         Ok(())

@@ -56,7 +56,7 @@ impl Verb for Associate {
                     self.collection
                 ),
             )
-            .because(e),
+            .with_source(e),
             _ => e,
         })
     }

@@ -108,8 +108,8 @@ async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
     for record in dataset_types::load(&repo.registry).await? {
         if kinds.contains_key(&record.id) && !record.dataset_type.is_calibration {
             let name = &record.dataset_type.name;
-            let said = format!("dataset type '{name}' is no calibration type, it cannot be certified");
-            return Err(Error::new(Kind::Conflict, said));
+            let message = format!("dataset type '{name}' is no calibration type, it cannot be certified");
+            return Err(Error::new(Kind::Conflict, message));
         }
     }
     Ok(())

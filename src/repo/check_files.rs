@@ -221,7 +221,7 @@ async fn compare(records: Vec<Record>, read: bool) -> Vec<Checked> {
         Err(error) => {
             let absent = error.kind() == Kind::NotFound;
             let state = if absent { "missing" } else { "unreadable" };
-            let detail = (!absent).then(|| error.said().to_owned());
+            let detail = (!absent).then(|| error.message().to_owned());
             records.into_iter().map(|record| Checked { state, detail: detail.clone(), ..of(record) }).collect()
         }
     }
@@ -248,7 +248,7 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
         && size > 0
         && let Err(error) = record.place.try_read().await
     {
-        return Checked { state: "unreadable", detail: Some(error.said().to_owned()), ..row };
+        return Checked { state: "unreadable", detail: Some(error.message().to_owned()), ..row };
     }
     Checked { state: "ok", ..row }
 }
@@ -264,7 +264,7 @@ async fn orphans(repo: &Repo, root: &Place, folders: Vec<(Place, Result<Folder>)
             Err(error) => rows.push(Checked {
                 state: "unreadable",
                 uri: folder.uri(),
-                detail: Some(error.said().to_owned()),
+                detail: Some(error.message().to_owned()),
                 ..Checked::default()
             }),
         }

@@ -86,14 +86,14 @@ impl Verb for RemoveCollection {
                 if glob::is_pattern(&self.name) {
                     continue;
                 }
-                let said =
+                let message =
                     format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
-                return Err(Error::new(Kind::Conflict, said));
+                return Err(Error::new(Kind::Conflict, message));
             }
             let parents = all.parents(&collection.name);
             if let Some(parent) = parents.iter().find(|p| !chosen.iter().any(|c| c.id == p.id)) {
-                let said = format!("collection '{}' is a child of chain '{}'", collection.name, parent.name);
-                return Err(Error::new(Kind::Conflict, said));
+                let message = format!("collection '{}' is a child of chain '{}'", collection.name, parent.name);
+                return Err(Error::new(Kind::Conflict, message));
             }
             plan.push((parents.len(), collection));
         }

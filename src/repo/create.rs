@@ -39,8 +39,8 @@ impl Verb for CreateRepository {
         if let Some(other) = &there
             && other.to_yaml() != text
         {
-            let said = format!("repository '{}' exists with another configuration", access.given());
-            return Err(Error::new(Kind::Exists, said));
+            let message = format!("repository '{}' exists with another configuration", access.given());
+            return Err(Error::new(Kind::Exists, message));
         }
         if hand.is_dry() {
             let outcome = if there.is_some() { Outcome::Existing } else { Outcome::Inserted };

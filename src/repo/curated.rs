@@ -80,8 +80,9 @@ impl Verb for WriteCurated {
         let known = Known::load(&repo, &self.instrument.name).await?;
         let folder = Place::parse(&self.data)?.child(folder);
         if folder.look().await? != Seen::Folder {
-            let said = format!("there is no folder '{}' with calibrations of {}", folder.shown(), self.instrument.name);
-            return Err(Error::new(Kind::NotFound, said));
+            let message =
+                format!("there is no folder '{}' with calibrations of {}", folder.shown(), self.instrument.name);
+            return Err(Error::new(Kind::NotFound, message));
         }
         hand.begin("write_curated_calibrations", None);
         let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
@@ -155,7 +156,7 @@ impl WriteCurated {
         };
         let fits = file.read(LIMIT).await.map_err(|e| {
             let advice = "a camera that the pipelines wrote, as a FITS file, is given by camera => '…'";
-            Error::new(e.kind(), format!("camera: {}; {advice}", e.said())).because(e)
+            Error::new(e.kind(), format!("camera: {}; {advice}", e.message())).with_source(e)
         })?;
         if !fits.starts_with(b"SIMPLE  =") {
             return Err(Error::invalid(format!("camera '{}' is no FITS file", file.shown())));
@@ -194,15 +195,15 @@ impl WriteCurated {
                 let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
                 let begin = parse_stem(stem).map(utc_to_tai);
                 let begin = begin.ok_or_else(|| {
-                    let said = format!("the name of file '{}' is no date", folder.child(&name).shown());
-                    Error::invalid(said)
+                    let message = format!("the name of file '{}' is no date", folder.child(&name).shown());
+                    Error::invalid(message)
                 })?;
                 begins.push((begin, name));
             }
             begins.sort();
             if let Some(pair) = begins.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                let said = format!("files '{}' and '{}' are valid from the same time on", pair[0].1, pair[1].1);
-                return Err(named(Error::new(Kind::Conflict, said), &folder));
+                let message = format!("files '{}' and '{}' are valid from the same time on", pair[0].1, pair[1].1);
+                return Err(named(Error::new(Kind::Conflict, message), &folder));
             }
             for (at, (begin, name)) in begins.iter().enumerate() {
                 let file = folder.child(name);
@@ -317,9 +318,9 @@ impl WriteCurated {
                 && !path.contains("://")
                 && root.child(path).read(LIMIT).await? != one.fits
             {
-                let said =
+                let message =
                     format!("file '{}' has changed since it was written to run '{run}': give another label", one.file);
-                return Err(Error::new(Kind::Conflict, said));
+                return Err(Error::new(Kind::Conflict, message));
             }
             new.push(stored.is_none());
         }
@@ -333,8 +334,8 @@ impl WriteCurated {
             let places = paths(repo, kind, run, &rows, &Planned::new()).await?;
             let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
             if let Some(twice) = places.iter().enumerate().find(|(i, place)| places[..*i].contains(place)) {
-                let said = format!("two files would become '{}': the file template is too short", twice.1);
-                return Err(Error::new(Kind::Conflict, said));
+                let message = format!("two files would become '{}': the file template is too short", twice.1);
+                return Err(Error::new(Kind::Conflict, message));
             }
             let files = kept.iter().zip(&places).map(|(one, path)| Transfer {
                 from: Content::Bytes(one.fits.clone()),
@@ -374,8 +375,8 @@ fn check_distinct(all: &[Calibration]) -> Result<()> {
     let mut seen = HashMap::new();
     for one in all {
         if let Some(first) = seen.insert((one.detector, &one.filter), &one.file) {
-            let said = format!("files '{first}' and '{}' have the same CALIBDATE", one.file);
-            return Err(Error::new(Kind::Conflict, said));
+            let message = format!("files '{first}' and '{}' have the same CALIBDATE", one.file);
+            return Err(Error::new(Kind::Conflict, message));
         }
     }
     Ok(())

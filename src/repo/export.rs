@@ -251,11 +251,11 @@ impl Export {
                 };
                 for row in 0..batch.num_rows() {
                     let (Some(path), Some(formatter)) = (&paths[row], &formatters[row]) else {
-                        let said = format!(
+                        let message = format!(
                             "dataset {} of type '{}' is not stored: it has no file",
                             ids[row], dataset_type.name
                         );
-                        return Err(Error::new(Kind::NotFound, said));
+                        return Err(Error::new(Kind::NotFound, message));
                     };
                     if run.as_ref() != Some(&runs[row]) {
                         writer.datasets(dataset_type, &all, &runs[row])?;

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time;
-use crate::progress::{Progress, Step as Ticker};
+use crate::progress::{Progress, ProgressTask};
 use crate::registry::dataset_types::{self, Registered, TypeRecord};
 use crate::registry::spool::Rows;
 use crate::registry::storing::{self, Part, Stored};
@@ -34,7 +34,7 @@ pub struct Hand<'a> {
     /// How often the verb was run before.
     runs: u32,
     progress: Arc<dyn Progress>,
-    ticker: Option<Box<dyn Ticker>>,
+    task: Option<Box<dyn ProgressTask>>,
 }
 
 /// Of how many things of one kind and fate a report names each.
@@ -49,7 +49,7 @@ impl<'a> Hand<'a> {
     /// A hand for one deed.
     pub fn new(access: &'a Access, dry: bool, progress: Arc<dyn Progress>) -> Self {
         let (counts, things) = (BTreeMap::new(), Vec::new());
-        Self { access, dry, counts, things, clashed: false, applied: false, runs: 0, progress, ticker: None }
+        Self { access, dry, counts, things, clashed: false, applied: false, runs: 0, progress, task: None }
     }
 
     /// Whether nothing is written.
@@ -59,20 +59,20 @@ impl<'a> Hand<'a> {
 
     /// Starts telling how far the deed has come.
     pub fn begin(&mut self, what: &str, total: Option<u64>) {
-        self.ticker = Some(self.progress.begin(what, total));
+        self.task = Some(self.progress.begin(what, total));
     }
 
     /// So many more items and bytes are done.
     pub fn tick(&self, items: u64, bytes: u64) {
-        if let Some(ticker) = &self.ticker {
-            ticker.add(items, bytes);
+        if let Some(task) = &self.task {
+            task.add(items, bytes);
         }
     }
 
     /// So many more folders were looked through.
-    pub fn looked(&self, folders: u64) {
-        if let Some(ticker) = &self.ticker {
-            ticker.looked(folders);
+    pub fn add_folders(&self, folders: u64) {
+        if let Some(task) = &self.task {
+            task.add_folders(folders);
         }
     }
 

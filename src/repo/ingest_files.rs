@@ -73,8 +73,8 @@ impl Verb for IngestFiles {
             let keys = datasets::keys(&record, &data_ids)?;
             for (key, file) in keys.iter().zip(&files) {
                 if let Some(first) = seen.insert(key.clone(), file.shown()) {
-                    let said = format!("files '{first}' and '{}' have the same data ID", file.shown());
-                    return Err(Error::new(Kind::Conflict, said));
+                    let message = format!("files '{first}' and '{}' have the same data ID", file.shown());
+                    return Err(Error::new(Kind::Conflict, message));
                 }
             }
             let there = datasets::present(&repo.registry, &record, &self.run, &data_ids).await?;
@@ -152,10 +152,10 @@ impl IngestFiles {
                 }
                 (None, Ok(column)) if column > 0 => Arc::clone(rows.column(column)),
                 _ => {
-                    let said = format!(
+                    let message = format!(
                         "the files need a column '{dimension}' beside the first, or data_id => '{dimension}=…'"
                     );
-                    return Err(Error::invalid(said));
+                    return Err(Error::invalid(message));
                 }
             };
             let array = strict_cast(&array, &kind).map_err(|e| e.context(format_args!("column '{dimension}'")))?;

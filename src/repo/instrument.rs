@@ -53,8 +53,8 @@ pub(super) async fn sync(
     let known = table(&repo.registry, element)?;
     let statuses = compare(&repo.registry, &known, rows).await?;
     if let Some((row, first)) = twins(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?))) {
-        let said = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
-        return Err(Error::new(Kind::Conflict, said));
+        let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
+        return Err(Error::new(Kind::Conflict, message));
     }
     if let Some(Status::Differs(how)) = statuses.iter().find(|s| matches!(s, Status::Differs(_)) && !update) {
         return Err(conflict(element, how));

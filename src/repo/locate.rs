@@ -32,9 +32,9 @@ impl Located {
         let labels = labels().await.unwrap_or_default();
         let given = labels.get(given).map_or(given, String::as_str);
         if given.starts_with("postgresql:") || given.starts_with("postgresql+") || given.starts_with("sqlite:") {
-            let said =
+            let message =
                 "a repository is named by its folder or its butler.yaml, not by the URL of its registry database";
-            return Err(Error::invalid(said));
+            return Err(Error::invalid(message));
         }
         let place = Place::parse(given)?;
         let named = [".yaml", ".yml"].iter().any(|end| place.name().ends_with(end));
@@ -52,12 +52,12 @@ impl Located {
     pub async fn read(&self) -> Result<Option<Config>> {
         let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.shown()));
         if self.file.local().is_ok_and(|path| is_sqlite(&path)) {
-            let said = format!(
+            let message = format!(
                 "'{}' is an SQLite database, perhaps of a registry; a repository is named by its folder: '{}'",
                 self.file.shown(),
                 self.file.parent().shown()
             );
-            return Err(Error::invalid(said));
+            return Err(Error::invalid(message));
         }
         let bytes = match self.file.read(LIMIT).await {
             Err(e) if e.kind() == Kind::NotFound => return Ok(None),
@@ -77,11 +77,11 @@ impl Located {
 
     /// Where `<butlerRoot>` is, by the configuration.
     pub fn root(&self, config: &Config) -> String {
-        let told = config.text(&["root"]).map(|root| match local_path(root) {
+        let root = config.text(&["root"]).map(|root| match local_path(root) {
             Some(path) => path.display().to_string(),
             None => root.to_owned(),
         });
-        told.map_or_else(|| self.file.parent().shown(), |root| root.trim_end_matches('/').to_owned())
+        root.map_or_else(|| self.file.parent().shown(), |root| root.trim_end_matches('/').to_owned())
     }
 }
 
@@ -106,5 +106,5 @@ async fn labels() -> Result<BTreeMap<String, String>> {
         _ => return Ok(BTreeMap::new()),
     };
     serde_yaml::from_str(&text)
-        .map_err(|e| Error::invalid(format!("{named} does not map labels to locations: {e}")).because(e))
+        .map_err(|e| Error::invalid(format!("{named} does not map labels to locations: {e}")).with_source(e))
 }

@@ -98,10 +98,10 @@ impl Repo {
 fn database(config: &Config, root: &str) -> Result<Database> {
     let url = config.registry_db();
     if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
-        let said = format!(
+        let message = format!(
             "a repository at '{root}' cannot keep its registry there in SQLite: give registry.db in a seed_config"
         );
-        return Err(Error::new(Kind::Unsupported, said));
+        return Err(Error::new(Kind::Unsupported, message));
     }
     Ok(Database {
         url: url.replace("<butlerRoot>", root),

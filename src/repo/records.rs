@@ -76,8 +76,8 @@ impl InsertRecords {
                 continue;
             }
             if !column.nullable {
-                let said = format!("records of '{}' need the column '{}'", self.element, column.name);
-                return Err(Error::invalid(said));
+                let message = format!("records of '{}' need the column '{}'", self.element, column.name);
+                return Err(Error::invalid(message));
             }
             columns.push((column.name.clone(), new_null_array(&arrow_type(column.kind()), rows.num_rows())));
         }

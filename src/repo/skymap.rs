@@ -62,8 +62,8 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     match compare(&repo.registry, &table(&repo.registry, "skymap")?, &record).await?.as_slice() {
         [Status::New] => {}
         [Status::Differs(how)] => {
-            let said = format!("sky map '{}' is registered with another geometry: {how}", map.name);
-            return Err(Error::new(Kind::Conflict, said));
+            let message = format!("sky map '{}' is registered with another geometry: {how}", map.name);
+            return Err(Error::new(Kind::Conflict, message));
         }
         _ => {
             hand.note("skymap", Outcome::Existing, &map.name, 1);
@@ -145,8 +145,8 @@ async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
     let same = texts(&there, 0).into_iter().zip(hashes.iter()).find(|(_, hash)| *hash == Some(&map.hash()[..]));
     match same {
         Some((name, _)) => {
-            let said = format!("the geometry of sky map '{}' is registered as '{name}'", map.name);
-            Err(Error::new(Kind::Conflict, said))
+            let message = format!("the geometry of sky map '{}' is registered as '{name}'", map.name);
+            Err(Error::new(Kind::Conflict, message))
         }
         None => Ok(()),
     }

@@ -59,15 +59,15 @@ fn key(given: &[Give<'_>], keys: &[usize], row: usize) -> String {
 }
 
 fn differences(given: &[Give<'_>], row: usize, stored: &[Give<'_>], found: usize) -> Status {
-    let mut said = Vec::new();
+    let mut message = Vec::new();
     for new in given {
         let Some(old) = stored.iter().find(|s| s.column.name == new.column.name) else { continue };
         let (old, new_value) = (old.values.at(found), new.values.at(row));
         if !equal(old, new_value) {
-            said.push(format!("{}: {} != {}", new.column.name, show(old), show(new_value)));
+            message.push(format!("{}: {} != {}", new.column.name, show(old), show(new_value)));
         }
     }
-    if said.is_empty() { Status::Same } else { Status::Differs(said.join(", ")) }
+    if message.is_empty() { Status::Same } else { Status::Differs(message.join(", ")) }
 }
 
 /// NaN equals NaN, and NULL too: SQLite stores it so.

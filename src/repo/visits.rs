@@ -151,8 +151,8 @@ impl DefineVisits {
     /// Writes the visits that are new, and those that differ when they may be updated.
     async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], hand: &mut Hand<'_>) -> Result<()> {
         if let Some(visit) = some.iter().find(|visit| common(visit, |e| e.physical_filter.as_ref()).is_none()) {
-            let said = format!("visit {}: its exposures have different filters, and a visit has one", visit.name);
-            return Err(Error::new(Kind::Conflict, said));
+            let message = format!("visit {}: its exposures have different filters, and a visit has one", visit.name);
+            return Err(Error::new(Kind::Conflict, message));
         }
         let name = &self.instrument.name;
         let seen: Vec<_> = some.iter().map(|visit| camera.corners(visit.members[0].pointing)).collect();
@@ -170,8 +170,8 @@ impl DefineVisits {
                 && !update
             {
                 let error = conflict("visit", how).context(format_args!("visit {}", visit.name));
-                let said = format!("{}; update_records => true overwrites it", error.said());
-                return Err(Error::new(Kind::Conflict, said));
+                let message = format!("{}; update_records => true overwrites it", error.message());
+                return Err(Error::new(Kind::Conflict, message));
             }
         }
         let of = |wanted: fn(&Status) -> bool| -> Vec<bool> { statuses.iter().map(wanted).collect() };

@@ -215,7 +215,7 @@ fn gather(number: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sphere::vectors::{cases, numbers, text, told};
+    use crate::sphere::vectors::{cases, hex_bytes, numbers, text};
 
     #[test]
     fn the_base_pixels_are_where_they_should_be() {
@@ -244,7 +244,7 @@ mod tests {
     #[test]
     fn envelopes_equal_those_of_sphgeom() {
         for case in cases("healpix_regions.jsonl").iter().filter(|case| case["op"] == "envelope") {
-            let region = Region::decode(&told(&case["region"])).unwrap();
+            let region = Region::decode(&hex_bytes(&case["region"])).unwrap();
             let ranges = case["ranges"].as_array().unwrap();
             let want: Vec<_> = ranges.iter().flat_map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
             let level = u32::try_from(case["level"].as_u64().unwrap()).unwrap();

@@ -182,7 +182,7 @@ fn children([v0, v1, v2]: [Vector; 3]) -> [[Vector; 3]; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sphere::vectors::{bytes, cases, numbers, text, told};
+    use crate::sphere::vectors::{bytes, cases, hex_bytes, numbers, text};
 
     fn envelope(polygon: Polygon, level: u32) -> Vec<i64> {
         Region::Polygon(polygon).envelope(level).into_iter().flatten().collect()
@@ -230,7 +230,7 @@ mod tests {
     #[test]
     fn envelopes_equal_those_of_sphgeom() {
         for case in cases("htm_envelopes.jsonl") {
-            let region = Region::decode(&told(&case["encoded_hex"])).unwrap();
+            let region = Region::decode(&hex_bytes(&case["encoded_hex"])).unwrap();
             let ranges = case["htm7"].as_array().unwrap();
             let want: Vec<_> = ranges.iter().map(|r| r[0].as_i64().unwrap()..r[1].as_i64().unwrap()).collect();
             assert_eq!(region.envelope(7), want, "{}", case["kind"]);

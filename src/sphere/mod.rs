@@ -230,7 +230,7 @@ pub mod vectors {
     }
 
     /// The bytes that a value tells in hexadecimal digits.
-    pub fn told(hex: &Value) -> Vec<u8> {
+    pub fn hex_bytes(hex: &Value) -> Vec<u8> {
         bytes(hex.as_str().unwrap())
     }
 

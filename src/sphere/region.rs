@@ -285,10 +285,10 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::sphere::vectors::{cases, told, vector};
+    use crate::sphere::vectors::{cases, hex_bytes, vector};
 
     fn region(hex: &Value) -> Region {
-        Region::decode(&told(hex)).unwrap_or_else(|| panic!("{hex}"))
+        Region::decode(&hex_bytes(hex)).unwrap_or_else(|| panic!("{hex}"))
     }
 
     /// Whether two encodings are the same but for the last bits.
@@ -302,12 +302,12 @@ mod tests {
     #[test]
     fn encodings_bounds_and_envelopes_equal_those_of_sphgeom() {
         for case in cases("regions.jsonl") {
-            let encoded = told(&case["encoded_hex"]);
+            let encoded = hex_bytes(&case["encoded_hex"]);
             let region = region(&case["encoded_hex"]);
             assert_eq!(region.encode(), encoded, "{case}");
             let (circle, boxed) = (Region::Circle(region.bounding_circle()), Region::Box(region.bounding_box()));
-            assert!(near(&circle.encode(), &told(&case["bounding_circle"])), "{circle:?} {case}");
-            assert!(near(&boxed.encode(), &told(&case["bounding_box"])), "{boxed:?} {case}");
+            assert!(near(&circle.encode(), &hex_bytes(&case["bounding_circle"])), "{circle:?} {case}");
+            assert!(near(&boxed.encode(), &hex_bytes(&case["bounding_box"])), "{boxed:?} {case}");
             let ranges = region.envelope(7);
             assert_eq!(ranges.iter().map(|r| r.end - r.start).sum::<i64>(), case["htm7_n"].as_i64().unwrap(), "{case}");
             if let Some(want) = case["htm7"].as_array() {
@@ -335,7 +335,7 @@ mod tests {
         for case in cases("base64_overlaps.jsonl") {
             if let Some(parts) = case["union_concat"].as_str() {
                 let parts = parts.split(':').filter(|p| !p.is_empty()).map(region).collect();
-                assert_eq!(Region::union(parts).encode(), told(&case["encoded_hex"]), "{case}");
+                assert_eq!(Region::union(parts).encode(), hex_bytes(&case["encoded_hex"]), "{case}");
                 continue;
             }
             let terms = case["expr"].as_str().unwrap().split('|').filter_map(|term| term.split_once('&'));

@@ -180,9 +180,9 @@ mod tests {
         assert_eq!((folder.folders, folder.links), (vec!["below".to_owned()], vec!["loop".to_owned()]));
         let others: Vec<_> = folder.others.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(others, ["caf\u{fffd}.fits", "dangling", "pipe", "self"]);
-        assert!(place.child("pipe").look().await.unwrap_err().said().contains("neither a file nor a folder"));
+        assert!(place.child("pipe").look().await.unwrap_err().message().contains("neither a file nor a folder"));
         let error = place.child("nothing").list().await.unwrap_err();
-        assert!(error.kind() == Kind::NotFound && error.said().contains("nothing' does not exist"), "{error}");
+        assert!(error.kind() == Kind::NotFound && error.message().contains("nothing' does not exist"), "{error}");
         use futures::StreamExt;
         let walked: Vec<_> = walk::walk(place, 4).map(|(place, _)| place.name()).collect().await;
         assert_eq!(walked[1..], ["below"]);

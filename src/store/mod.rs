@@ -66,9 +66,9 @@ impl Place {
         }
         let scheme = text.split("://").next().unwrap_or_default();
         if !DOORS.contains(&scheme) {
-            let said =
+            let message =
                 format!("files at {scheme}:// are not supported, only local paths, file:// and davs:// ('{text}')");
-            return Err(Error::new(Kind::Unsupported, said));
+            return Err(Error::new(Kind::Unsupported, message));
         }
         let url = Url::parse(text).map_err(|e| Error::invalid(format!("'{text}' is no URL: {e}")))?;
         let path = plain(&percent_decode_str(url.path()).decode_utf8_lossy());
@@ -112,8 +112,8 @@ impl Place {
         match &self.root {
             Root::Local => Ok(PathBuf::from(&self.path)),
             Root::Dav(_) => {
-                let said = format!("'{}' is not in the local file system, which this needs", self.uri());
-                Err(Error::new(Kind::Unsupported, said))
+                let message = format!("'{}' is not in the local file system, which this needs", self.uri());
+                Err(Error::new(Kind::Unsupported, message))
             }
         }
     }
@@ -333,6 +333,6 @@ mod tests {
         assert_eq!(door.child("c").uri(), "davs://door.test:2880/pnfs/a%20b/c");
         assert_eq!(door.child("c").below(&door.parent()).as_deref(), Some("a b/c"));
         assert_eq!(door.below(&Place::parse("/pnfs").unwrap()), None);
-        assert!(Place::parse("s3://x/y").unwrap_err().said().contains("s3://"));
+        assert!(Place::parse("s3://x/y").unwrap_err().message().contains("s3://"));
     }
 }

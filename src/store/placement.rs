@@ -40,8 +40,8 @@ pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<St
                 out.push_str(if literal.contains('/') { literal } else { "" });
             }
             None => {
-                let said = format!("file template '{template}' needs '{names}', which the dataset does not have");
-                return Err(Error::invalid(said));
+                let message = format!("file template '{template}' needs '{names}', which the dataset does not have");
+                return Err(Error::invalid(message));
             }
         }
     }
@@ -84,8 +84,8 @@ fn unescaped(path: &str) -> Result<String> {
     const ESCAPED: &str = "it takes '%' and two digits for a character";
     let refuse = |why: &str| {
         let path = normal(path);
-        let said = format!("the Butler does not find files at '{path}': {why}; give the run another name");
-        Err(Error::new(Kind::Unsupported, said))
+        let message = format!("the Butler does not find files at '{path}': {why}; give the run another name");
+        Err(Error::new(Kind::Unsupported, message))
     };
     if path.starts_with('~') {
         return refuse("it takes '~' for a home directory");
@@ -134,8 +134,9 @@ fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
             Ok(format!("{number:0width$}"))
         }
         _ => {
-            let said = format!("file template '{template}' formats '{text}' by '{spec}', which is not understood here");
-            Err(Error::new(Kind::Unsupported, said))
+            let message =
+                format!("file template '{template}' formats '{text}' by '{spec}', which is not understood here");
+            Err(Error::new(Kind::Unsupported, message))
         }
     }
 }
@@ -191,8 +192,8 @@ mod tests {
         ];
         assert_eq!(filled(DEFAULT, &flat), "r/1/crosstalk/crosstalk_LSSTComCam_R22_S11_r_1");
         assert_eq!(filled("{run}/{detector:03d}", &[("run", "r"), ("detector", "7")]), "r/007");
-        assert!(fill("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().said().contains("'>9'"));
-        assert!(fill(RAW, &|_| None).unwrap_err().said().contains("'run'"));
+        assert!(fill("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().message().contains("'>9'"));
+        assert!(fill(RAW, &|_| None).unwrap_err().message().contains("'run'"));
     }
 
     #[test]

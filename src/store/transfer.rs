@@ -250,9 +250,9 @@ async fn remote(from: &Content, to: &Place, mode: Mode) -> Result<bool> {
         }
         if !matches!(mode, Mode::Auto | Mode::Copy | Mode::Move) {
             let name = Mode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
-            let said =
+            let message =
                 format!("transfer mode '{name}' is for local files; with a door there are copy, move and direct");
-            return Err(Error::new(Kind::Unsupported, said));
+            return Err(Error::new(Kind::Unsupported, message));
         }
     }
     for last in [false, true] {
@@ -352,7 +352,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "a");
             std::fs::remove_file(&to).unwrap();
             symlink(at("b"), &to).unwrap();
-            assert!(brought(&transfer).await.unwrap_err().said().contains("another file is there"), "{name}");
+            assert!(brought(&transfer).await.unwrap_err().message().contains("another file is there"), "{name}");
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "b");
         }
     }
@@ -400,11 +400,11 @@ mod tests {
         std::fs::write(at("a"), "a").unwrap();
         let good = Transfer { from: Content::File(place(at("a"))), to: place(at("x/a")), mode: Mode::Copy };
         let bad = Transfer { from: Content::File(place(at("missing"))), to: place(at("x/b")), mode: Mode::Copy };
-        assert!(brought(&[good, bad]).await.unwrap_err().said().contains("missing"));
+        assert!(brought(&[good, bad]).await.unwrap_err().message().contains("missing"));
         assert!(!at("x/a").exists());
         // Another file of the same size is not taken for this one.
         std::fs::write(at("x/c"), "c").unwrap();
         let other = Transfer { from: Content::File(place(at("a"))), to: place(at("x/c")), mode: Mode::Copy };
-        assert!(brought(&[other]).await.unwrap_err().said().contains("another file is there"));
+        assert!(brought(&[other]).await.unwrap_err().message().contains("another file is there"));
     }
 }

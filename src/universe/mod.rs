@@ -169,7 +169,7 @@ impl Universe {
     /// Text that is no such document, names an unknown element, or goes round in a circle.
     pub fn parse(text: &str) -> Result<Self> {
         let document: Document = serde_json::from_str(text)
-            .map_err(|e| Error::invalid(format!("the dimension universe cannot be read: {e}")).because(e))?;
+            .map_err(|e| Error::invalid(format!("the dimension universe cannot be read: {e}")).with_source(e))?;
         let order = order(&document)?;
         let index: HashMap<_, _> = order.iter().cloned().zip(0..).collect();
         let spatial = families(&document.topology.spatial);
@@ -365,8 +365,8 @@ fn field(spec: &FieldSpec) -> Result<Field> {
         "hash" => FieldType::Hash,
         "datetime" => FieldType::Time,
         other => {
-            let said = format!("field '{}' of the dimension universe has the unknown type '{other}'", spec.name);
-            return Err(Error::new(Kind::Unsupported, said));
+            let message = format!("field '{}' of the dimension universe has the unknown type '{other}'", spec.name);
+            return Err(Error::new(Kind::Unsupported, message));
         }
     };
     Ok(Field { name: spec.name.clone(), kind })

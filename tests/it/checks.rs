@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use butlersql::engine::session::Session;
-use butlersql::progress::{Progress, Step};
+use butlersql::progress::{Progress, ProgressTask};
 
 use crate::world::{Db, Home};
 
@@ -67,18 +67,18 @@ struct Told([AtomicU64; 3]);
 struct Adding(Arc<Told>);
 
 impl Progress for Adding {
-    fn begin(&self, _what: &str, _total: Option<u64>) -> Box<dyn Step> {
+    fn begin(&self, _what: &str, _total: Option<u64>) -> Box<dyn ProgressTask> {
         Box::new(Self(Arc::clone(&self.0)))
     }
 }
 
-impl Step for Adding {
+impl ProgressTask for Adding {
     fn add(&self, items: u64, bytes: u64) {
         self.0.0[0].fetch_add(items, Ordering::Relaxed);
         self.0.0[1].fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn looked(&self, folders: u64) {
+    fn add_folders(&self, folders: u64) {
         self.0.0[2].fetch_add(folders, Ordering::Relaxed);
     }
 }

@@ -426,13 +426,13 @@ fn a_copy_keeps_who_may_read_and_tells_why_it_cannot_write() {
     copy(&format!("'{file}'")).ok();
     assert_eq!(std::fs::metadata(&file).expect("written").permissions().mode() & 0o777, 0o600);
     std::os::unix::fs::symlink(home.at("nowhere.csv"), home.at("link.csv")).expect("a link");
-    for (to, said) in [
+    for (to, message) in [
         (format!("'{}'", home.at("link.csv")), "is a link to what is not there"),
         (format!("'{file}/x.csv'"), "not a directory"),
         (format!("'{file}' (FORMAT csv, PARTITION_BY detector)"), "one column at least must be in the files"),
     ] {
         let ran = copy(&to);
-        assert!(ran.code == 1 && ran.err.contains(said), "{to}: {}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains(message), "{to}: {}", ran.err);
     }
     let limited = format!(
         "trap '' XFSZ; ulimit -f 8; exec \"$0\" {} -c \"COPY (SELECT a.* FROM detector a, detector b, detector c) TO '{}'\"",

@@ -80,7 +80,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
     let crosstalk = "crosstalk/r22_s00/19700101T000000.ecsv";
     let sensor = "transmission_sensor/r22_s11/19700101T000000.ecsv";
     let defects = "manual_defects/r22_s22/19700101T000000.ecsv";
-    for (file, from, to, said) in [
+    for (file, from, to, message) in [
         (
             crosstalk,
             "INSTRUME: comCam",
@@ -110,9 +110,9 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         let ran = home.sql(&write(&data));
         std::fs::write(&path, good).expect("written");
         assert_eq!(ran.code, 1, "{from}: {}", ran.out);
-        assert!(ran.err.contains(said) && ran.err.contains(file), "{from}\n  wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.err.contains(message) && ran.err.contains(file), "{from}\n  wanted: {message}\n  got: {}", ran.err);
     }
-    for (from, to, said) in [
+    for (from, to, message) in [
         ("crosstalk/r22_s00", "crosstalk/r22_s33", "no detector named 'r22_s33'; did you mean 'r22_s"),
         ("transmission_filter/u_02", "transmission_filter/u_01", "no physical_filter named 'u_01'; did you mean 'u_0"),
         (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is no date"),
@@ -130,11 +130,11 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         let ran = home.sql(&write(&data));
         std::fs::rename(&to, &from).expect("renamed");
         assert_eq!(ran.code, 1, "{}: {}", from.display(), ran.out);
-        assert!(ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.err.contains(message), "wanted: {message}\n  got: {}", ran.err);
     }
     // Two files for one data ID, and two that begin at once.
     let good = std::fs::read(format!("{data}/comCam/{crosstalk}")).expect("there");
-    for (name, said) in [
+    for (name, message) in [
         ("20241122T000000.ecsv", "20241122T000000.ecsv' have the same CALIBDATE"),
         ("1970-01-01.ecsv", "are valid from the same time on"),
     ] {
@@ -142,7 +142,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         std::fs::write(&other, &good).expect("written");
         let ran = home.sql(&write(&data));
         std::fs::remove_file(&other).expect("removed");
-        assert!(ran.code == 1 && ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains(message), "wanted: {message}\n  got: {}", ran.err);
     }
     let bare = home.sql(&format!("CALL write_curated_calibrations('LSSTComCam', data => '{data}')"));
     assert!(bare.err.contains("needs label => '…' or collection => '…'"), "{}", bare.err);

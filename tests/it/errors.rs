@@ -19,7 +19,7 @@ fn slips_of_the_pen() {
          CALL register_dataset_type('skyMap', 'SkyMap', ['skymap'])",
     )
     .ok();
-    for (sql, said, place) in [
+    for (sql, message, place) in [
         ("SELECT * FROM exposre", "no table named 'exposre'; did you mean 'exposure", "1:15"),
         ("SELECT * FROM registry.exposre", "no table named 'exposre'; did you mean 'exposure'?", "1:15"),
         ("SELECT obs_ID2 FROM exposure", "no column named 'obs_id2'; did you mean 'obs_id'?", "1:8"),
@@ -307,7 +307,7 @@ fn slips_of_the_pen() {
     ] {
         let ran = home.sql(sql);
         assert_eq!(ran.code, 1, "{sql}\n{}", ran.err);
-        assert!(ran.err.contains(said), "{sql}\n  wanted: {said}\n  got: {}", ran.err);
+        assert!(ran.err.contains(message), "{sql}\n  wanted: {message}\n  got: {}", ran.err);
         assert!(ran.err.contains(&format!(" --> -c:{place}")), "{sql}\n  wanted place {place}\n{}", ran.err);
         assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
     }
@@ -347,7 +347,7 @@ fn repositories_that_are_not_there_or_not_right() {
     put("noise/butler.yaml", "datastore: {root: <butlerRoot>}\n");
     put("noise/gen3.sqlite3", &"this is no database ".repeat(200));
     std::fs::create_dir_all(at("folder/butler.yaml")).expect("made");
-    for (repo, said) in [
+    for (repo, message) in [
         ("nowhere", "does not exist: there is no"),
         ("text", "configuration '"),
         ("list", "the configuration is not a mapping"),
@@ -363,7 +363,7 @@ fn repositories_that_are_not_there_or_not_right() {
     ] {
         let ran = ask(&at(repo));
         assert_eq!(ran.code, 1, "{repo}: {}", ran.err);
-        assert!(ran.err.contains(said), "{repo}: {}", ran.err);
+        assert!(ran.err.contains(message), "{repo}: {}", ran.err);
     }
     let ran = ask("s3://bucket/x");
     assert!(ran.err.contains("s3:// are not supported"), "{}", ran.err);
@@ -442,7 +442,7 @@ fn a_refused_password_is_told_and_parts_beside_the_url_are_used() {
 #[test]
 fn seeds_that_ask_for_other_managers_are_refused() {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
-    for (managers, said) in [
+    for (managers, message) in [
         ("{collections: lsst.daf.butler.registry.collections.nameKey.NameKeyCollectionManager}", "nameKey"),
         ("{obscore: x}", "obscore"),
         ("{datasets: {config: {schema_version: '1.0.0'}}}", "schema_version"),
@@ -451,7 +451,7 @@ fn seeds_that_ask_for_other_managers_are_refused() {
         let ran = run(program()
             .args([&home.at("new"), "--write", "-c"])
             .arg(format!("CALL create_repository(seed_config => '{}')", home.at("seed.yaml"))));
-        assert!(ran.code == 1 && ran.err.contains(said), "{managers}: {}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains(message), "{managers}: {}", ran.err);
         assert!(!Path::new(&home.at("new")).exists());
     }
 }
@@ -492,7 +492,7 @@ fn indexes_that_lie_are_told_and_write_nothing() {
         home.sql(&format!("CALL ingest_raws('{folder}', transfer => 'direct', fail_fast => {fail_fast})"))
     };
     let without_type: String = good.replace("\"observation_type\"", "\"object\"");
-    for (text, said) in [
+    for (text, message) in [
         ("{".to_owned(), "not a JSON object"),
         ("[1, 2]".to_owned(), "not a JSON object"),
         ("{}".to_owned(), "there is no '__COMMON__'"),
@@ -516,13 +516,13 @@ fn indexes_that_lie_are_told_and_write_nothing() {
     ] {
         std::fs::write(&index, &text).expect("written");
         let ran = ingest(true);
-        assert_eq!(ran.code, 1, "{said}: {}", ran.err);
-        assert!(ran.err.contains(said), "wanted: {said}\n  got: {}", ran.err);
+        assert_eq!(ran.code, 1, "{message}: {}", ran.err);
+        assert!(ran.err.contains(message), "wanted: {message}\n  got: {}", ran.err);
         assert!(ran.err.contains("_index.json") || ran.err.contains(".fits"), "no file is named: {}", ran.err);
         let ran = ingest(false);
-        assert_eq!(ran.code, 1, "{said}: failures that are rows end with code 1: {}", ran.out);
+        assert_eq!(ran.code, 1, "{message}: failures that are rows end with code 1: {}", ran.out);
         assert!(ran.out.contains("failed"), "{}", ran.out);
-        assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["0"], "{said}");
+        assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["0"], "{message}");
     }
     std::fs::write(
         &index,
@@ -599,7 +599,7 @@ fn conflicts_are_refused_and_leave_what_is_there() {
         assert!(ran.code == 1 && ran.err.contains("dataset type 'bias' is registered with"), "{}", ran.err);
     }
     home.sql("CALL register_collection('a', 'CHAINED'); CALL register_collection('b', 'TAGGED'); CALL chain('a', ['b']); CALL chain('c', ['a'])").ok();
-    for (sql, said) in [
+    for (sql, message) in [
         ("CALL chain('a', ['c'])", "would search itself through 'c'"),
         ("CALL chain('a', ['a'])", "would search itself through 'a'"),
         ("CALL chain('b', ['a'])", "collection 'b' is TAGGED, not CHAINED"),
@@ -609,7 +609,7 @@ fn conflicts_are_refused_and_leave_what_is_there() {
         ("CALL associate('a', (SELECT dataset_id FROM raw))", "of type CHAINED: must be TAGGED"),
     ] {
         let ran = home.sql(sql);
-        assert!(ran.code == 1 && ran.err.contains(said), "{sql}: {}", ran.err);
+        assert!(ran.code == 1 && ran.err.contains(message), "{sql}: {}", ran.err);
     }
     assert_eq!(home.rows("SELECT parent, child FROM collection_chains ORDER BY 1"), ["a,b", "c,a"]);
 }

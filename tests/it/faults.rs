@@ -115,8 +115,8 @@ impl Door {
     }
 
     async fn rules(&self, rules: &Value) {
-        let said = self.control("PUT", "/rules", &rules.to_string()).await;
-        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        let message = self.control("PUT", "/rules", &rules.to_string()).await;
+        assert!(message.starts_with("HTTP/1.1 200"), "{message}");
     }
 
     /// Does some work; the bytes and names are checked where it succeeds.
@@ -191,9 +191,9 @@ async fn no_fault_loses_a_file() {
                 assert_eq!(door.names().await, expected, "{case}: {done:?}");
                 outcomes.push(match done {
                     Ok(()) => "done".to_owned(),
-                    Err(error) if error.said().ends_with(SEEN_EMPTY) => "seen empty".to_owned(),
+                    Err(error) if error.message().ends_with(SEEN_EMPTY) => "seen empty".to_owned(),
                     Err(error) => {
-                        assert!(error.said().contains(&uri) && error.kind() != Kind::Bug, "{case}: {error}");
+                        assert!(error.message().contains(&uri) && error.kind() != Kind::Bug, "{case}: {error}");
                         format!("{:?}", error.kind())
                     }
                 });

@@ -121,8 +121,8 @@ fn its_records_written_by_us_are_the_same_rows_with_the_same_pixels() {
             ours.sql(&format!("CALL insert_dimension_records('{element}', (SELECT * FROM '{file}'){more})")).ok()
         };
         for element in elements {
-            let said = insert(element, "");
-            assert!(said.contains(&format!("{element},inserted")), "{said}");
+            let message = insert(element, "");
+            assert!(message.contains(&format!("{element},inserted")), "{message}");
             let again = insert(element, "");
             assert!(again.contains("existing") && !again.contains("inserted"), "{again}");
         }

@@ -30,7 +30,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
     for db in [Db::Sqlite, Db::Postgres] {
         let Some(home) = Home::new(db) else { continue };
         home.with_camera();
-        for (from, to, said) in [
+        for (from, to, message) in [
             ("version: 1.0.2", "version: 2.0.0", "line 2: export files of version 1.0 are understood, not '2.0.0'"),
             (
                 "- type: dataset\n",
@@ -73,7 +73,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             put(&home, &EXPORT.replacen(from, to, 1));
             let ran = home.sql(&format!("CALL import('{}', transfer => 'direct')", home.at("in")));
             assert_eq!(ran.code, 1, "{from}: {}", ran.out);
-            assert!(ran.err.contains(said), "{from}\n  wanted: {said}\n  got: {}", ran.err);
+            assert!(ran.err.contains(message), "{from}\n  wanted: {message}\n  got: {}", ran.err);
             assert_eq!(ran.err.lines().filter(|l| l.starts_with("error")).count(), 1, "{}", ran.err);
             assert_eq!(home.rows("SELECT count(*) FROM collections"), ["0"], "{from}");
             assert_eq!(home.rows("SELECT count(*) FROM registry.dataset"), ["0"], "{from}");
@@ -180,14 +180,14 @@ fn files_of_a_table_are_ingested_once() {
         let again = ingest(&table.replace(".ecsv", ".fits")).ok();
         assert!(again.contains("dataset,existing") && !again.contains("inserted"), "{again}");
         let count = home.rows("SELECT count(*) FROM the_monster_20240904");
-        for (rows, said) in [
+        for (rows, message) in [
             ("(SELECT 'x.fits' AS f, 131072 AS htm7)", "x.fits' does not exist"),
             ("(SELECT 'x.fits' AS f, 7 AS htm7)", "7 is no pixel of 'htm7'"),
             ("(SELECT 'x.fits' AS f, 131072 AS htm)", "the files need a column 'htm7'"),
             ("(SELECT f, 131072 AS htm7 FROM (VALUES ('a'), ('b')) v(f))", "have the same data ID"),
         ] {
             let ran = ingest(rows);
-            assert!(ran.code == 1 && ran.err.contains(said), "{rows}: {}", ran.err);
+            assert!(ran.code == 1 && ran.err.contains(message), "{rows}: {}", ran.err);
             assert_eq!(home.rows("SELECT count(*) FROM the_monster_20240904"), count);
         }
         let ran = home.sql("CALL ingest_files('the_monster_2024', 'r', (SELECT 'x' AS f, 131072 AS htm7))");

@@ -97,8 +97,8 @@ fn not_after_it_was_stopped() {
         };
         let mut stopped = call().await;
         session.cancel();
-        let said = stopped.next().await.expect("an answer").expect_err("it was stopped").to_string();
-        assert!(said.contains("interrupted"), "{said}");
+        let message = stopped.next().await.expect("an answer").expect_err("it was stopped").to_string();
+        assert!(message.contains("interrupted"), "{message}");
         call().await.next().await.expect("an answer").expect("another one runs");
     });
     assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);

@@ -19,7 +19,7 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Self::Error> {
-        let batches = self.0.sql(sql).await.inspect_err(|error| without_internals(error.said()))?;
+        let batches = self.0.sql(sql).await.inspect_err(|error| without_internals(error.message()))?;
         let types = batches.first().map_or(0, |b| b.num_columns());
         let mut rows = Vec::new();
         let options = FormatOptions::default().with_null("NULL");

@@ -104,9 +104,12 @@ async fn every_store_does_alike() {
         // A folder is not removed, and no file is put in its place.
         let folder = format!("/{}", fresh("folder"));
         client.make_folder(&format!("{folder}/a/b")).await.expect("folders");
-        assert!(client.remove(&folder).await.expect_err("a folder").said().contains("is a folder"), "{uri}");
+        assert!(client.remove(&folder).await.expect_err("a folder").message().contains("is a folder"), "{uri}");
         let body = butlersql::store::webdav::Body::Bytes("x".into());
-        assert!(client.write(&folder, body, true).await.expect_err("a folder").said().contains("is a folder"), "{uri}");
+        assert!(
+            client.write(&folder, body, true).await.expect_err("a folder").message().contains("is a folder"),
+            "{uri}"
+        );
     }
 }
 
@@ -182,7 +185,7 @@ fn what_is_wrong_with_credentials_is_told() {
     let (old, key) = (pki("old.pem"), pki("user.key"));
     run(Command::new("chmod").args(["600", &key])).ok();
     let expired = [trust, ("LSST_HTTP_AUTH_CLIENT_CERT", &old), ("LSST_HTTP_AUTH_CLIENT_KEY", &key)];
-    for (uri, settings, said) in [
+    for (uri, settings, message) in [
         (&apache, &[trust][..], "wants a client certificate; set user_cert or X509_USER_PROXY"),
         (&apache, &expired, "was valid until"),
         (&nginx, &[("LSST_HTTP_CACERT_BUNDLE", &*pki("other.pem"))], "is of no authority that is trusted here"),
@@ -192,7 +195,7 @@ fn what_is_wrong_with_credentials_is_told() {
         (&nginx, &[("LSST_HTTP_CACERT_BUNDLE", &*ca)], "does not accept no credentials"),
     ] {
         let told = refused(uri, settings);
-        assert!(told.contains(said), "{settings:?}: {told}");
+        assert!(told.contains(message), "{settings:?}: {told}");
     }
     // A token that is refused is not sent again: doors lock out who tries three times.
     let log = std::env::var("BUTLERSQL_TEST_DAV_REQUESTS").expect("the requests of nginx");

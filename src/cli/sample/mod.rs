@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::Failed;
+use super::Failure;
 use crate::error::{Error, Result};
 use crate::format::fits::header_only;
 use crate::instrument::Instrument;
@@ -137,7 +137,7 @@ impl Sample {
     ///
     /// # Errors
     /// What the file system says.
-    pub fn run(&self) -> Result<(), Failed> {
+    pub fn run(&self) -> Result<(), Failure> {
         let written = self.write()?;
         println!("{}: {} exposures, {} files, {} good visits", self.dir.display(), written.0, written.1, written.2);
         Ok(())

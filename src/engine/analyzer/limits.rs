@@ -19,8 +19,8 @@ pub fn check_depth(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     match VisitMut::visit(what, &mut Balance) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => {
-            let said = format!("more than {DEPTH} operators follow each other; split the expression");
-            Err(Error::new(Kind::Unsupported, said))
+            let message = format!("more than {DEPTH} operators follow each other; split the expression");
+            Err(Error::new(Kind::Unsupported, message))
         }
     }
 }

@@ -113,8 +113,8 @@ fn lateral(join: Join) -> Result<Transformed<LogicalPlan>> {
         return Ok(Transformed::yes(joined.project(columns)?.build()?));
     }
     if has_subquery_in_on(&join)? {
-        let said = "a subquery in ON is not supported; put it into WHERE";
-        return Err(Error::new(Kind::Unsupported, said).into());
+        let message = "a subquery in ON is not supported; put it into WHERE";
+        return Err(Error::new(Kind::Unsupported, message).into());
     }
     Ok(Transformed::no(LogicalPlan::Join(join)))
 }

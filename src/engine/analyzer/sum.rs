@@ -91,8 +91,8 @@ impl AggregateUDFImpl for CheckedSum {
             return self.plain.create_sliding_accumulator(args);
         }
         if args.is_distinct {
-            let said = "sum(DISTINCT …) over a moving window frame is not supported";
-            return Err(Error::new(Kind::Unsupported, said).into());
+            let message = "sum(DISTINCT …) over a moving window frame is not supported";
+            return Err(Error::new(Kind::Unsupported, message).into());
         }
         Ok(Box::new(Narrowed { wide: self.plain.create_sliding_accumulator(wide(args))?, kind }))
     }

@@ -28,23 +28,24 @@ const PACKED: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 /// # Errors
 /// A COPY to the terminal, and options that are not names and values in parentheses.
 pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
-    let said: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
+    let message: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |i: Option<&usize>, wanted: &str| i.and_then(|i| word(&tokens[*i].token)).as_deref() == Some(wanted);
     let mut depth = 0;
-    let mut outside = said.iter().enumerate().filter(|(_, i)| {
+    let mut outside = message.iter().enumerate().filter(|(_, i)| {
         depth += nesting(&tokens[**i].token);
         depth == 0
     });
     // What is explained may be said in words before it.
-    let copies = is(said.first(), "copy") || is(said.first(), "explain") && outside.any(|(_, i)| is(Some(i), "copy"));
+    let copies =
+        is(message.first(), "copy") || is(message.first(), "explain") && outside.any(|(_, i)| is(Some(i), "copy"));
     if !copies {
         return Ok(tokens);
     }
     let Some((to, _)) = outside.find(|(_, i)| is(Some(i), "to")) else { return Ok(tokens) };
-    let [target, after @ ..] = &said[to + 1..] else { return Ok(tokens) };
+    let [target, after @ ..] = &message[to + 1..] else { return Ok(tokens) };
     if is(Some(target), "stdout") {
-        let said = "COPY writes files; rows of text are an answer with --format csv";
-        return Err(Error::invalid(said).at(Some(at(tokens[*target].span.start))));
+        let message = "COPY writes files; rows of text are an answer with --format csv";
+        return Err(Error::invalid(message).with_location(Some(at(tokens[*target].span.start))));
     }
     if let [joined, more, ..] = after
         && tokens[*joined].token == Token::StringConcat
@@ -89,7 +90,8 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
 }
 
 fn no_option(span: Span) -> Error {
-    Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)").at(Some(at(span.start)))
+    Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)")
+        .with_location(Some(at(span.start)))
 }
 
 /// The name and value of an option; alone, a name means that it is on, and several values are in parentheses.
@@ -156,8 +158,8 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
     };
     copy.stored_as = Some((*format).to_owned());
     if let Some(packed) = PACKED.into_iter().find(|packed| copy.target.to_lowercase().ends_with(packed)) {
-        let said = format!("'{}' would not be compressed: names that end in {packed} are not written", copy.target);
-        return Err(Error::new(Kind::Unsupported, said));
+        let message = format!("'{}' would not be compressed: names that end in {packed} are not written", copy.target);
+        return Err(Error::new(Kind::Unsupported, message));
     }
     let known = known_options(format);
     for (name, _) in &mut copy.options {

@@ -61,7 +61,7 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
         }
         if let Some(path) = local(url)?.filter(|path| path.exists() && !path.is_file()) {
             let first = |entries: std::fs::ReadDir| entries.flatten().find(|entry| !is_left(entry));
-            let said = match std::fs::read_dir(&path).map(first) {
+            let message = match std::fs::read_dir(&path).map(first) {
                 Err(_) => format!("'{url}' is neither a file nor a folder that can be read"),
                 Ok(None) => continue,
                 Ok(Some(first)) => {
@@ -71,7 +71,7 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
                     )
                 }
             };
-            return Err(Error::invalid(said));
+            return Err(Error::invalid(message));
         }
     }
     Ok(())
@@ -192,9 +192,9 @@ impl Target {
         target.beside = Some(Beside { place, whole: whole.clone(), partial });
         made.map_err(|e| target.unwritten(&e))?;
         let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
-            let said =
+            let message =
                 format!("'{}' cannot be written: a folder around it has *, ? or [ in its name, or no text", target.url);
-            return Err(Error::invalid(said));
+            return Err(Error::invalid(message));
         };
         copy.output_url = if is_file { url.to_owned() } else { format!("{url}/") };
         Ok(Some(target))
@@ -217,9 +217,9 @@ impl Target {
     /// DataFusion tells neither what could not be written nor why.
     fn named(&self, error: DataFusionError) -> DataFusionError {
         match error.find_root() {
-            DataFusionError::Internal(said) if said.starts_with("Error encountered while finalizing writes") => {
-                let said = format!("'{}' could not be written to its end", self.url);
-                Error::new(Kind::Failed, said).because(error).into()
+            DataFusionError::Internal(message) if message.starts_with("Error encountered while finalizing writes") => {
+                let message = format!("'{}' could not be written to its end", self.url);
+                Error::new(Kind::Failed, message).with_source(error).into()
             }
             _ => error,
         }

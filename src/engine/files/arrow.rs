@@ -24,7 +24,7 @@ pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
         true => check_file(store, file).await,
         false => check_stream(store, file).await,
     };
-    checked.map_err(|e| Error::invalid(format!("'{}' is no whole Arrow file: {}", file.location, e.said())))
+    checked.map_err(|e| Error::invalid(format!("'{}' is no whole Arrow file: {}", file.location, e.message())))
 }
 
 async fn check_file(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
@@ -135,6 +135,6 @@ fn check_rows(batch: &RecordBatch<'_>) -> Result<()> {
     Ok(())
 }
 
-fn wrong(said: &str) -> Error {
-    Error::from(ArrowError::IpcError(said.to_owned()))
+fn wrong(message: &str) -> Error {
+    Error::from(ArrowError::IpcError(message.to_owned()))
 }

@@ -25,8 +25,8 @@ pub async fn renamed(store: &dyn ObjectStore, files: &[&ObjectMeta], delimiter: 
     let Ok(names) = names.headers().cloned() else { return Ok(None) };
     let Some(different) = different(names.iter()) else { return Ok(None) };
     if files.len() > 1 {
-        let said = format!("'{}' has two columns of one name; such a file is read alone", first.location);
-        return Err(Error::new(Kind::Unsupported, said));
+        let message = format!("'{}' has two columns of one name; such a file is read alone", first.location);
+        return Err(Error::new(Kind::Unsupported, message));
     }
     let bytes = store.get(&first.location).await?.bytes().await?;
     let format = Format::default().with_header(true).with_delimiter(delimiter);

@@ -32,15 +32,15 @@ pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -
     let mut array = Array::default();
     while let Some(bytes) = bytes.try_next().await? {
         if is_array && array.has_more(&bytes) {
-            let said = format!("'{}' has more after its first array", file.location);
-            return Err(Error::invalid(said));
+            let message = format!("'{}' has more after its first array", file.location);
+            return Err(Error::invalid(message));
         }
         if let Some(number) = numbers.beyond(&bytes) {
-            let said = format!(
+            let message = format!(
                 "'{}' holds the number {number}, which is beyond 64 bits and would be rounded: write it as a text",
                 file.location
             );
-            return Err(Error::new(Kind::Unsupported, said));
+            return Err(Error::new(Kind::Unsupported, message));
         }
     }
     Ok(())

@@ -68,16 +68,16 @@ fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
             Some(("htm", level)) => ("htm_envelope", level),
             Some(("healpix", level)) => ("healpix_envelope", level),
             _ => {
-                let said = format!("overlaps with '{b}' are not known, only those with pixels of HTM and HEALPix");
-                return Err(Error::invalid(said));
+                let message = format!("overlaps with '{b}' are not known, only those with pixels of HTM and HEALPix");
+                return Err(Error::invalid(message));
             }
         };
         return Ok(format!("SELECT {columns}, unnest({envelope}(a.region, {level})) AS {b} FROM {a} a"));
     }
     let second = spatial(universe, &b)?;
     if universe.spatial_family(&a) == universe.spatial_family(&b) {
-        let said = format!("'{a}' and '{b}' are regions of one kind: they are joined by their dimensions");
-        return Err(Error::invalid(said));
+        let message = format!("'{a}' and '{b}' are regions of one kind: they are joined by their dimensions");
+        return Err(Error::invalid(message));
     }
     let (shared, own): (Vec<_>, Vec<_>) = second.required.iter().cloned().partition(|d| first.required.contains(d));
     let same = |left: &str, right: &str, names: &[String]| {

@@ -111,8 +111,8 @@ impl Writer<'_> {
     pub fn truth(&self, expr: &Expr) -> Said<String> {
         match expr {
             Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
-                let said = chain(expr, *op).into_iter().map(|part| self.truth(part)).collect::<Said<Vec<_>>>()?;
-                Ok(joined(&said, *op))
+                let operands = chain(expr, *op).into_iter().map(|part| self.truth(part)).collect::<Said<Vec<_>>>()?;
+                Ok(joined(&operands, *op))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
             // What is left of a predicate that the planner could decide.

@@ -63,8 +63,8 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
             return Ok(Transformed::no(node));
         }
         let mut builder = Builder { tables: &tables, named, limited: false };
-        let said = builder.block(&node).and_then(|block| block.finish(node.schema()));
-        match said {
+        let pushed = builder.block(&node).and_then(|block| block.finish(node.schema()));
+        match pushed {
             Ok(scan) => {
                 named = builder.named;
                 let schema = Arc::clone(node.schema());

@@ -40,9 +40,9 @@ impl Session {
             let rows = match input {
                 // Its input would really run.
                 Some(input) if !verb::deeds(&input)?.is_empty() => {
-                    let said =
+                    let message =
                         format!("{} takes the rows of another verb here, which cannot be explained", deed.function);
-                    return Err(Error::new(Kind::Unsupported, said));
+                    return Err(Error::new(Kind::Unsupported, message));
                 }
                 Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
                 None => None,

@@ -21,7 +21,7 @@ pub fn unplanned(error: DataFusionError, plan: LogicalPlan, context: &SessionCon
     }
     let state = context.state();
     match state.analyzer().execute_and_check(plan, &state.config_options().clone(), |_, _| {}) {
-        Ok(_) => Error::new(Kind::Unsupported, NO_SUBQUERY).because(error),
+        Ok(_) => Error::new(Kind::Unsupported, NO_SUBQUERY).with_source(error),
         Err(_) => error.into(),
     }
 }

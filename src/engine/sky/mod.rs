@@ -395,9 +395,9 @@ fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<Ar
         let share = region.bounding_circle().area() / (4.0 * std::f64::consts::PI);
         most += share * roots * 4.0_f64.powi(level as i32);
         if most > MOST_PIXELS {
-            let said =
+            let message =
                 format!("regions touch more pixels of level {level} than the {MOST_PIXELS} that are listed at once");
-            return Err(Error::invalid(said).into());
+            return Err(Error::invalid(message).into());
         }
         lists.values().append_slice(&pixels(&region, level));
         lists.append(true);

@@ -186,8 +186,8 @@ fn copy(fields: &Fields, name: &str, line: usize) -> Result<Node> {
 
 fn need(found: Option<Node>, element: &str, name: &str, line: usize) -> Result<Node> {
     found.ok_or_else(|| {
-        let said = format!("line {line}: a record of '{element}' from a universe before version 6 has no '{name}'");
-        Error::invalid(said)
+        let message = format!("line {line}: a record of '{element}' from a universe before version 6 has no '{name}'");
+        Error::invalid(message)
     })
 }
 

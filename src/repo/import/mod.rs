@@ -196,8 +196,8 @@ impl<'a> Draft<'a> {
                     waiting: Vec::new(),
                 });
                 if join.kind != kind {
-                    let said = format!("a collection has associations as {} and as {kind}", join.kind);
-                    return Err(named(Error::new(Kind::Conflict, said)));
+                    let message = format!("a collection has associations as {} and as {kind}", join.kind);
+                    return Err(named(Error::new(Kind::Conflict, message)));
                 }
                 join.waiting.extend(dataset_ids.into_iter().map(|id| (id, timespan)));
                 join.flush(4096)

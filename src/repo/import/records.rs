@@ -119,12 +119,13 @@ impl Element {
             }
             [None, None] => {}
             [Some(_), Some(_)] => {
-                let said = format!("line {line}: a record of '{name}' has both timespan and datetime_begin");
-                return Err(Error::invalid(said));
+                let message = format!("line {line}: a record of '{name}' has both timespan and datetime_begin");
+                return Err(Error::invalid(message));
             }
             _ => {
-                let said = format!("line {line}: a record of '{name}' has only one of datetime_begin and datetime_end");
-                return Err(Error::invalid(said));
+                let message =
+                    format!("line {line}: a record of '{name}' has only one of datetime_begin and datetime_end");
+                return Err(Error::invalid(message));
             }
         }
         for (column, cell) in self.columns.iter().zip(self.gather.cells()) {
@@ -134,8 +135,8 @@ impl Element {
                 (None, "timespan_begin", Some(span)) => cell.int(span.begin),
                 (None, "timespan_end", Some(span)) => cell.int(span.end),
                 _ if !column.nullable => {
-                    let said = format!("line {line}: a record of '{name}' has no value for '{}'", column.name);
-                    return Err(Error::invalid(said));
+                    let message = format!("line {line}: a record of '{name}' has no value for '{}'", column.name);
+                    return Err(Error::invalid(message));
                 }
                 _ => cell.null(),
             }

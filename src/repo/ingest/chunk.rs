@@ -163,8 +163,8 @@ impl<'a> Chunks<'a> {
                 return Err(error.context(format_args!("exposure {}", exposure.observation.exposure)));
             }
             if let Some(file) = exposure.files.iter().find(|f| !detectors.contains_key(&f.detector)) {
-                let said = format!("{name} has no detector {} (file '{}')", file.detector, file.place.shown());
-                return Err(Error::new(Kind::NotFound, said));
+                let message = format!("{name} has no detector {} (file '{}')", file.detector, file.place.shown());
+                return Err(Error::new(Kind::NotFound, message));
             }
         }
         Ok(())
@@ -207,7 +207,7 @@ impl<'a> Chunks<'a> {
                 if let Status::Differs(how) = &statuses[*row]
                     && !update
                 {
-                    bad[exposure].get_or_insert_with(|| conflict(element, how).said().to_owned());
+                    bad[exposure].get_or_insert_with(|| conflict(element, how).message().to_owned());
                 }
             }
             drafted.push((element, records, of, statuses));
@@ -234,8 +234,8 @@ impl<'a> Chunks<'a> {
             match bad {
                 None => good.push(exposure),
                 Some(how) => {
-                    let said = format!("exposure {}: {how}", exposure.observation.obs_id);
-                    draft.failures.push(Error::new(Kind::Conflict, said));
+                    let message = format!("exposure {}: {how}", exposure.observation.obs_id);
+                    draft.failures.push(Error::new(Kind::Conflict, message));
                 }
             }
         }
@@ -263,8 +263,9 @@ impl<'a> Chunks<'a> {
         for exposure in exposures {
             for file in &exposure.files {
                 if !seen.insert((exposure.observation.exposure, file.detector)) {
-                    let said = format!("'{}': another file holds the same exposure and detector", file.place.shown());
-                    draft.failures.push(Error::new(Kind::Conflict, said));
+                    let message =
+                        format!("'{}': another file holds the same exposure and detector", file.place.shown());
+                    draft.failures.push(Error::new(Kind::Conflict, message));
                     continue;
                 }
                 let row = self.row(instrument, run, exposure, file, &mut files)?;
@@ -273,11 +274,11 @@ impl<'a> Chunks<'a> {
                     // Known, but no longer stored: stored again.
                     Some((id, None, _)) if *id == row.id => new.push(row),
                     Some((id, ..)) if *id != row.id => {
-                        let said = format!(
+                        let message = format!(
                             "run '{run}' already holds another {name} of exposure {} and detector {}",
                             row.exposure, row.detector
                         );
-                        draft.failures.push(Error::new(Kind::Conflict, said));
+                        draft.failures.push(Error::new(Kind::Conflict, message));
                     }
                     Some((_, path, size))
                         if self.task.transfer != Mode::Direct

@@ -75,7 +75,7 @@ pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> im
     let named = Arc::clone(&explicit);
     let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
     let walked = folders.flat_map(move |top| match top {
-        Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once).map(told).boxed()),
+        Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once).map(with_name).boxed()),
         Err((path, error)) => stream::iter([(path, Err(error))]).boxed(),
     });
     let turns = Arc::new(Semaphore::new(at_once));
@@ -134,7 +134,7 @@ pub fn ahead(groups: impl Stream<Item = Group> + Send + 'static, files: u32) -> 
 }
 
 /// A folder with its name in messages.
-fn told((place, folder): (Place, Result<Folder>)) -> (String, Result<(Place, Folder)>) {
+fn with_name((place, folder): (Place, Result<Folder>)) -> (String, Result<(Place, Folder)>) {
     (place.shown(), folder.map(|folder| (place, folder)))
 }
 
@@ -210,7 +210,9 @@ impl Search {
             let listing = match parent.list().await {
                 Ok(listing) => listing,
                 Err(error) => {
-                    group.failures.extend(files.into_iter().map(|(place, _)| (place.shown(), error.repeat())));
+                    group
+                        .failures
+                        .extend(files.into_iter().map(|(place, _)| (place.shown(), error.clone_without_source())));
                     continue;
                 }
             };
@@ -225,7 +227,7 @@ impl Search {
         group
     }
 
-    async fn all_of_index(&self, place: &Place, group: &mut Group, seen: &mut Told) {
+    async fn all_of_index(&self, place: &Place, group: &mut Group, seen: &mut SeenExposures) {
         let folder = place.parent();
         let checked = match self.index(place).await {
             Ok(checked) => checked,
@@ -282,7 +284,7 @@ impl Search {
         Ok(Checked { index, instrument })
     }
 
-    fn indexed(&self, checked: &Checked, own: &Object, seen: &mut Told) -> Result<Metadata> {
+    fn indexed(&self, checked: &Checked, own: &Object, seen: &mut SeenExposures) -> Result<Metadata> {
         let entry = Entry { common: &checked.index.common, own };
         match checked.index.content {
             Content::Translated => self.translated(&entry, checked.instrument.as_ref(), seen),
@@ -290,12 +292,12 @@ impl Search {
         }
     }
 
-    async fn sidecar(&self, place: &Place, name: &str, folder: &Folder, seen: &mut Told) -> Result<Metadata> {
+    async fn sidecar(&self, place: &Place, name: &str, folder: &Folder, seen: &mut SeenExposures) -> Result<Metadata> {
         let extension = crate::store::placement::extension(name);
         let sidecar = format!("{}.json", &name[..name.len() - extension.len()]);
         if !folder.files.iter().any(|(other, _)| *other == sidecar) {
-            let said = format!("nothing tells what it holds: no entry in {INDEX}, no sidecar {sidecar}");
-            return Err(Error::new(Kind::NotFound, said));
+            let message = format!("nothing tells what it holds: no entry in {INDEX}, no sidecar {sidecar}");
+            return Err(Error::new(Kind::NotFound, message));
         }
         let bytes = place.child(&sidecar).read(index::LIMIT).await?;
         let (content, own) = index::parse_sidecar(&bytes).map_err(|e| e.context(&sidecar))?;
@@ -314,7 +316,12 @@ impl Search {
         self.instruments.iter().find(|i| i.name == name).cloned()
     }
 
-    fn translated(&self, entry: &Entry<'_>, known: Option<&Arc<Instrument>>, seen: &mut Told) -> Result<Metadata> {
+    fn translated(
+        &self,
+        entry: &Entry<'_>,
+        known: Option<&Arc<Instrument>>,
+        seen: &mut SeenExposures,
+    ) -> Result<Metadata> {
         let (name, exposure, detector) = entry.identity()?;
         let instrument = match known {
             Some(known) => Arc::clone(known),
@@ -333,7 +340,7 @@ impl Search {
         Ok(Metadata { instrument, exposure, detector, observation })
     }
 
-    fn header(&self, entry: &Entry<'_>, seen: &mut Told) -> Result<Metadata> {
+    fn header(&self, entry: &Entry<'_>, seen: &mut SeenExposures) -> Result<Metadata> {
         let instrument = self.instruments.iter().find(|i| i.recognises(entry)).ok_or_else(|| {
             Error::new(Kind::NotFound, "its header values are of no registered instrument that is understood")
         })?;
@@ -346,7 +353,7 @@ impl Search {
 }
 
 /// Exposures whose observation a file of the group has already given.
-type Told = HashSet<(String, i64)>;
+type SeenExposures = HashSet<(String, i64)>;
 
 fn check_translator(name: &str) -> Result<()> {
     let known = Instrument::built_in();

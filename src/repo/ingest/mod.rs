@@ -79,7 +79,7 @@ impl Verb for IngestRaws {
         hand.begin("ingest_raws", None);
         let (mut waiting, mut files) = (BTreeMap::new(), 0);
         while let Some(group) = groups.next().await {
-            hand.looked(group.folders);
+            hand.add_folders(group.folders);
             files += group.files.len();
             self.collect(group, &mut waiting, hand)?;
             if files >= chunk as usize {
@@ -121,7 +121,7 @@ impl IngestRaws {
         if self.fail_fast {
             return Err(error);
         }
-        hand.note("raw", Outcome::Failed, error.said(), 1);
+        hand.note("raw", Outcome::Failed, error.message(), 1);
         Ok(())
     }
 }

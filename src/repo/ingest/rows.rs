@@ -200,8 +200,8 @@ pub fn placed(
     let seen = &exposure.observation;
     let extension = placement::extension(file);
     if !matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
-        let said = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
-        return Err(Error::new(ErrorKind::Unsupported, said));
+        let message = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let band = instrument.filters.iter().find(|f| f.0 == seen.physical_filter).map(|f| f.1.clone());
     let value = |field: &str| {

@@ -21,7 +21,7 @@ const TOLD: usize = 200;
 #[derive(Debug)]
 pub struct Failure {
     pub kind: Kind,
-    pub said: String,
+    pub message: String,
     pub again: Again,
     pub status: Option<StatusCode>,
 }
@@ -37,18 +37,18 @@ pub enum Again {
 }
 
 impl Failure {
-    pub fn new(kind: Kind, again: Again, said: impl Into<String>) -> Self {
-        Self { kind, said: said.into(), again, status: None }
+    pub fn new(kind: Kind, again: Again, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), again, status: None }
     }
 
     /// A server or the way to it is at fault, and may recover.
-    pub fn passing(said: impl Into<String>) -> Self {
-        Self::new(Kind::Unreachable, Again::Later(None), said)
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unreachable, Again::Later(None), message)
     }
 
     /// Something that no repeat changes.
     pub fn lasting(error: &Error) -> Self {
-        Self::new(error.kind(), Again::Never, error.said())
+        Self::new(error.kind(), Again::Never, error.message())
     }
 }
 
@@ -60,26 +60,26 @@ impl Client {
         let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let text = if plain { first_words(response).await } else { String::new() };
         let by = if at_pool { format!(" of {}", redacted(&url)) } else { String::new() };
-        let said = format!("{} was answered {status}{by}{text}", ask.method);
+        let message = format!("{} was answered {status}{by}{text}", ask.method);
         let credentials = self.settings.credentials();
-        let (kind, again, said) = match status.as_u16() {
+        let (kind, again, message) = match status.as_u16() {
             401 if self.settings.token.as_ref().is_some_and(|token| self.is_newer(token)) => {
-                (Kind::Denied, Again::AtOnce, said)
+                (Kind::Denied, Again::AtOnce, message)
             }
-            401 => (Kind::Denied, Again::Never, format!("the door does not accept {credentials}: {said}")),
-            403 => (Kind::Denied, Again::Never, format!("not allowed with {credentials}: {said}")),
+            401 => (Kind::Denied, Again::Never, format!("the door does not accept {credentials}: {message}")),
+            403 => (Kind::Denied, Again::Never, format!("not allowed with {credentials}: {message}")),
             404 | 410 if !at_pool => (Kind::NotFound, Again::Never, "it does not exist".to_owned()),
-            412 => (Kind::Exists, Again::Never, said),
+            412 => (Kind::Exists, Again::Never, message),
             // What a pool no longer knows, the door gives a new URL for.
-            400 | 404 | 410 if at_pool => (Kind::Unreachable, Again::Later(pause), said),
-            507 if ask.method == Method::PUT => (Kind::Failed, Again::Never, format!("no room is left: {said}")),
-            408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Again::Later(pause), said),
-            _ => (Kind::Failed, Again::Never, said),
+            400 | 404 | 410 if at_pool => (Kind::Unreachable, Again::Later(pause), message),
+            507 if ask.method == Method::PUT => (Kind::Failed, Again::Never, format!("no room is left: {message}")),
+            408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Again::Later(pause), message),
+            _ => (Kind::Failed, Again::Never, message),
         };
         if status == StatusCode::TOO_MANY_REQUESTS && !at_pool {
             self.pace.hold(pause.unwrap_or(Duration::from_secs(1)).min(PAUSE));
         }
-        Failure { kind, said, again, status: Some(status) }
+        Failure { kind, message, again, status: Some(status) }
     }
 
     /// What went wrong on the way.
@@ -95,7 +95,8 @@ impl Client {
             next = one.source();
         }
         let last = chain.last().cloned().unwrap_or_default();
-        let gone = chain.iter().any(|said| said.contains("before message completed") || said.contains("dispatch"));
+        let gone =
+            chain.iter().any(|message| message.contains("before message completed") || message.contains("dispatch"));
         if gone && ask.method == Method::GET && self.is_door(url) {
             self.closes.store(true, Ordering::Relaxed);
         }

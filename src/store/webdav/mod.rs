@@ -239,11 +239,11 @@ impl Client {
             .body(Body::Bytes(bytes::Bytes::copy_from_slice(properties.as_bytes())));
         let answer = self.success(&ask).await?;
         if answer.response.status() != 207 {
-            let said = format!("a WebDAV server answers 207, not {}", answer.response.status());
-            return Err(Failure::passing(said));
+            let message = format!("a WebDAV server answers 207, not {}", answer.response.status());
+            return Err(Failure::passing(message));
         }
         let body = answer.response.bytes_stream().map_err(std::io::Error::other);
-        let wrong = |said| Failure::passing(format!("the answer cannot be read: {said}"));
+        let wrong = |message| Failure::passing(format!("the answer cannot be read: {message}"));
         listing::parse(StreamReader::new(Box::pin(body))).await.map_err(wrong)
     }
 }

@@ -43,7 +43,7 @@ fn absolute(location: &Path) -> String {
 }
 
 /// One of our errors as that of an object store, and back in [`crate::error`].
-fn told(path: &str, error: crate::error::Error) -> Error {
+fn to_object_store_error(path: &str, error: crate::error::Error) -> Error {
     let (path, kind) = (path.to_owned(), error.kind());
     match kind {
         Kind::NotFound => Error::NotFound { path, source: error.into() },
@@ -56,7 +56,7 @@ fn meta(entry: &Entry) -> Result<ObjectMeta> {
     Ok(ObjectMeta {
         location: Path::parse(entry.path.trim_start_matches('/'))?,
         last_modified: entry.modified.unwrap_or(DateTime::<Utc>::UNIX_EPOCH),
-        size: whole(entry).map_err(|e| told(&entry.path, e))?,
+        size: whole(entry).map_err(|e| to_object_store_error(&entry.path, e))?,
         e_tag: None,
         version: None,
     })
@@ -76,13 +76,13 @@ impl DavStore {
         match self.0.list(path).await {
             // A file is no folder either.
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Invalid) => Ok(Vec::new()),
-            listed => listed.map_err(|e| told(path, e)),
+            listed => listed.map_err(|e| to_object_store_error(path, e)),
         }
     }
 
     async fn write(&self, location: &Path, body: Body, replace: bool) -> Result<PutResult> {
         let path = absolute(location);
-        self.0.write(&path, body, replace).await.map_err(|e| told(&path, e))?;
+        self.0.write(&path, body, replace).await.map_err(|e| to_object_store_error(&path, e))?;
         Ok(PutResult { e_tag: None, version: None })
     }
 }
@@ -102,13 +102,13 @@ impl ObjectStore for DavStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        let file = temporary::scratch().map_err(|e| told(location.as_ref(), e.into()))?;
+        let file = temporary::scratch().map_err(|e| to_object_store_error(location.as_ref(), e.into()))?;
         Ok(Box::new(Upload { store: self.clone(), location: location.clone(), file: Some(file), size: 0 }))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let path = absolute(location);
-        let named = |e| told(&path, e);
+        let named = |e| to_object_store_error(&path, e);
         let missing = || crate::error::Error::new(Kind::NotFound, format!("'{}' does not exist", self.0.uri(&path)));
         let found = self.0.stat(&path).await.map_err(named)?.filter(|entry| !entry.is_directory);
         let meta = meta(&found.ok_or_else(|| named(missing()))?)?;
@@ -134,7 +134,7 @@ impl ObjectStore for DavStore {
                 let (client, path) = (Arc::clone(&client), path.clone());
                 async move {
                     let part = start..end.min(start + IN_MEMORY);
-                    client.read_range(&path, part).await.map_err(|e| told(&path, e))
+                    client.read_range(&path, part).await.map_err(|e| to_object_store_error(&path, e))
                 }
             });
             GetResultPayload::Stream(parts.boxed())
@@ -144,7 +144,8 @@ impl ObjectStore for DavStore {
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let path = absolute(location);
-        let read = |range| self.0.read_range(&path, range).map(|read| read.map_err(|e| told(&path, e)));
+        let read =
+            |range| self.0.read_range(&path, range).map(|read| read.map_err(|e| to_object_store_error(&path, e)));
         coalesce_ranges(ranges, read, OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
@@ -155,7 +156,7 @@ impl ObjectStore for DavStore {
             async move {
                 let location = location?;
                 let path = absolute(&location);
-                client.remove(&path).await.map_err(|e| told(&path, e))?;
+                client.remove(&path).await.map_err(|e| to_object_store_error(&path, e))?;
                 Ok(location)
             }
         });
@@ -192,13 +193,13 @@ impl ObjectStore for DavStore {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         let (from, to) = (absolute(from), absolute(to));
         let copied = self.0.copy(&from, &to, options.mode == CopyMode::Overwrite).await;
-        copied.map_err(|e| told(if e.kind() == Kind::Exists { &to } else { &from }, e))
+        copied.map_err(|e| to_object_store_error(if e.kind() == Kind::Exists { &to } else { &from }, e))
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
         let (from, to) = (absolute(from), absolute(to));
         let renamed = self.0.rename(&from, &to, options.target_mode == RenameTargetMode::Overwrite).await;
-        renamed.map_err(|e| told(if e.kind() == Kind::Exists { &to } else { &from }, e))
+        renamed.map_err(|e| to_object_store_error(if e.kind() == Kind::Exists { &to } else { &from }, e))
     }
 }
 
@@ -220,12 +221,15 @@ impl MultipartUpload for Upload {
         };
         self.size += data.content_length() as u64;
         let path = absolute(&self.location);
-        async move { written.map_err(|e| told(&path, e.into())) }.boxed()
+        async move { written.map_err(|e| to_object_store_error(&path, e.into())) }.boxed()
     }
 
     async fn complete(&mut self) -> Result<PutResult> {
         let path = absolute(&self.location);
-        let file = self.file.take().ok_or_else(|| told(&path, crate::error::Error::bug("the upload has ended")))?;
+        let file = self
+            .file
+            .take()
+            .ok_or_else(|| to_object_store_error(&path, crate::error::Error::bug("the upload has ended")))?;
         self.store.write(&self.location, Body::File(Arc::new(file.into_temp_path()), self.size), true).await
     }
 

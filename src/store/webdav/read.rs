@@ -99,8 +99,8 @@ impl Client {
             (Some(range), 206) => {
                 let given = part.as_deref().and_then(|part| part.strip_prefix("bytes ")?.split('/').next());
                 if given != Some(&*format!("{}-{}", range.start, range.end - 1)) {
-                    let said = format!("bytes {}-{} were asked for", range.start, range.end - 1);
-                    return Err(Failure::passing(format!("{said}, but {} came", part.unwrap_or_default())));
+                    let message = format!("bytes {}-{} were asked for", range.start, range.end - 1);
+                    return Err(Failure::passing(format!("{message}, but {} came", part.unwrap_or_default())));
                 }
                 (0, Some(range.end - range.start))
             }
@@ -108,8 +108,8 @@ impl Client {
             (_, status) => return Err(Failure::passing(format!("GET was answered {status}"))),
         };
         if announced.is_some_and(|size| size > limit) {
-            let said = format!("it has {} bytes, of which at most {limit} are read", announced.unwrap_or(0));
-            return Err(Failure::new(Kind::Invalid, Again::Never, said));
+            let message = format!("it has {} bytes, of which at most {limit} are read", announced.unwrap_or(0));
+            return Err(Failure::new(Kind::Invalid, Again::Never, message));
         }
         let (mut adler, mut taken) = (simd_adler32::Adler32::new(), 0);
         let broken = |e: reqwest::Error| {
@@ -126,8 +126,8 @@ impl Client {
             }
             taken += bytes.len() as u64;
             if taken > limit {
-                let said = format!("it has more than the {limit} bytes that are read at most");
-                return Err(Failure::new(Kind::Invalid, Again::Never, said));
+                let message = format!("it has more than the {limit} bytes that are read at most");
+                return Err(Failure::new(Kind::Invalid, Again::Never, message));
             }
             adler.write(&bytes);
             sink.write(&bytes).await?;
@@ -139,10 +139,10 @@ impl Client {
             return Err(Failure::passing(format!("{wanted} bytes were to come, but {taken} came")));
         }
         if range.is_none()
-            && let Some(said) = adler32(digest.as_deref()).filter(|said| *said != adler.finish())
+            && let Some(message) = adler32(digest.as_deref()).filter(|message| *message != adler.finish())
         {
-            let said = format!("the bytes that came have the checksum {:08x}, not {said:08x}", adler.finish());
-            return Err(Failure::passing(said));
+            let message = format!("the bytes that came have the checksum {:08x}, not {message:08x}", adler.finish());
+            return Err(Failure::passing(message));
         }
         Ok(sink)
     }

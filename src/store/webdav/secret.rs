@@ -53,9 +53,9 @@ impl Secret {
         if let Some(file) = &self.file {
             let changed = protected(&self.name, file)?;
             if known.as_ref().is_none_or(|(_, when)| *when != changed) {
-                let said =
+                let message =
                     |e: std::io::Error| Error::from(e).context(format_args!("{} '{}'", self.name, file.display()));
-                *known = Some((clean(&self.name, &std::fs::read_to_string(file).map_err(said)?)?, changed));
+                *known = Some((clean(&self.name, &std::fs::read_to_string(file).map_err(message)?)?, changed));
             }
         }
         Ok(known.as_ref().map(|(value, _)| value.clone()).unwrap_or_default())
@@ -75,8 +75,8 @@ pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
         _ => Error::from(e).context(format_args!("{name}: {what} '{}'", file.display())),
     })?;
     if found.permissions().mode() & 0o077 != 0 {
-        let said = format!("{name}: {what} '{0}' may be read by others; say chmod 600 '{0}'", file.display());
-        return Err(Error::new(Kind::Denied, said));
+        let message = format!("{name}: {what} '{0}' may be read by others; say chmod 600 '{0}'", file.display());
+        return Err(Error::new(Kind::Denied, message));
     }
     Ok(found.modified().unwrap_or(SystemTime::UNIX_EPOCH))
 }

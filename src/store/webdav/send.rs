@@ -157,8 +157,8 @@ impl Client {
             };
             hops += 1;
             if hops > HOPS {
-                let said = format!("{} and {} lead to each other", redacted(&url), redacted(&next));
-                return Err(Failure::passing(said));
+                let message = format!("{} and {} lead to each other", redacted(&url), redacted(&next));
+                return Err(Failure::passing(message));
             }
             if !is_door && next.origin() == door.origin() {
                 return Err(Failure::passing(format!("{} has gone: it leads back to the door", redacted(&url))));
@@ -199,11 +199,11 @@ impl Client {
             if failure.again == Again::Never || tries > self.settings.retries {
                 let tried = if tries > 1 { format!(" (tried {tries} times)") } else { String::new() };
                 let uri = self.uri(path);
-                return Err(Error::new(failure.kind, format!("{doing} '{uri}': {}{tried}", failure.said)));
+                return Err(Error::new(failure.kind, format!("{doing} '{uri}': {}{tried}", failure.message)));
             }
             let asked = if let Again::Later(pause) = failure.again { pause } else { None };
             let pause = asked.map_or_else(|| self.backoff(tries), |pause| pause.min(PAUSE));
-            tracing::info!("{doing} '{}': {}; trying again in {pause:?}", self.uri(path), failure.said);
+            tracing::info!("{doing} '{}': {}; trying again in {pause:?}", self.uri(path), failure.message);
             tokio::time::sleep(pause).await;
         }
     }
@@ -222,8 +222,8 @@ impl Client {
         let text = match (&self.settings.token, &self.settings.user) {
             (None, None) => return Ok(None),
             _ if url.scheme() != "https" => {
-                let said = format!("{} go by TLS only: say davs://", self.settings.credentials());
-                return Err(Failure::new(Kind::Denied, Again::Never, said));
+                let message = format!("{} go by TLS only: say davs://", self.settings.credentials());
+                return Err(Failure::new(Kind::Denied, Again::Never, message));
             }
             (Some(token), _) => {
                 let token = token.value().map_err(|e| Failure::lasting(&e))?;

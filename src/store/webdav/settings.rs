@@ -212,8 +212,8 @@ impl Settings {
             }
             (None, None) => read("X509_USER_PROXY").map(|file| (PathBuf::from(&file), PathBuf::from(&file))),
             _ => {
-                let said = "LSST_HTTP_AUTH_CLIENT_CERT and LSST_HTTP_AUTH_CLIENT_KEY belong together";
-                return Err(Error::invalid(said));
+                let message = "LSST_HTTP_AUTH_CLIENT_CERT and LSST_HTTP_AUTH_CLIENT_KEY belong together";
+                return Err(Error::invalid(message));
             }
         };
         settings.authorities = read("LSST_HTTP_CACERT_BUNDLE").map(PathBuf::from);
@@ -274,8 +274,8 @@ fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
 
 fn duration(key: &str, value: &str) -> Result<Duration> {
     let seconds: f64 = number(key, value)?;
-    let said = || Error::invalid(format!("{key} should be some seconds, not '{value}'"));
-    Duration::try_from_secs_f64(seconds).map_err(|_| said())
+    let message = || Error::invalid(format!("{key} should be some seconds, not '{value}'"));
+    Duration::try_from_secs_f64(seconds).map_err(|_| message())
 }
 
 /// A text with `~` at its begin replaced.
@@ -337,7 +337,7 @@ mod tests {
         assert!(found.token.is_none() && found.doors[0].as_str() == "https://a:1/");
         std::fs::write(file, text.replace("other", "door.example")).unwrap();
         let twice = settings(&[("LSST_RESOURCES_WEBDAV_CONFIG", file)]).unwrap_err();
-        assert!(twice.said().contains("two entries"), "{twice}");
+        assert!(twice.message().contains("two entries"), "{twice}");
     }
 
     #[test]
@@ -345,14 +345,14 @@ mod tests {
         let found = settings(&[("X509_USER_PROXY", "/p"), ("LSST_HTTP_TIMEOUT_READ", "9")]).unwrap();
         assert_eq!(found.certificate, Some(("/p".into(), "/p".into())));
         assert_eq!((found.read.as_secs(), &*found.source), (9, "X509_USER_PROXY, LSST_HTTP_TIMEOUT_READ"));
-        for (variables, said) in [
+        for (variables, message) in [
             ([("LSST_HTTP_AUTH_CLIENT_CERT", "/c")].as_slice(), "belong together"),
             (&[("LSST_HTTP_AUTH_BEARER_TOKEN", "/no/such/token")], "token file '/no/such/token' does not exist"),
             (&[("LSST_HTTP_TIMEOUT_READ", "soon")], "LSST_HTTP_TIMEOUT_READ should be a number, not 'soon'"),
             (&[("LSST_RESOURCES_WEBDAV_CONFIG", "/no/such")], "LSST_RESOURCES_WEBDAV_CONFIG '/no/such'"),
         ] {
             let error = settings(variables).unwrap_err();
-            assert!(error.said().contains(said), "{error}");
+            assert!(error.message().contains(message), "{error}");
         }
         assert_eq!(settings(&[("BUTLERSQL_WEBDAV_RATE", "0")]).unwrap().rate, None);
         assert_eq!(expanded("a${B}$C-$", &|name| (name == "B").then(|| "x".to_owned())), "ax$C-$");

@@ -87,8 +87,8 @@ fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey> {
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { continue };
         if !parsed.validity().is_valid() {
             let until = parsed.validity().not_after.to_datetime();
-            let said = format!("certificate '{}' was valid until {until} only: renew it", chain.display());
-            return Err(Error::new(Kind::Denied, said));
+            let message = format!("certificate '{}' was valid until {until} only: renew it", chain.display());
+            return Err(Error::new(Kind::Denied, message));
         }
     }
     let key = PrivateKeyDer::from_pem_slice(&read(key)?)

@@ -20,7 +20,7 @@ impl Client {
     /// # Errors
     /// The name is taken (`Exists`), the door does not let us, or it does not answer; nothing is left behind.
     pub async fn write(&self, path: &str, body: Body, replace: bool) -> Result<()> {
-        let taken = |said: &str| Error::new(Kind::Exists, format!("'{}' {said}", self.uri(path)));
+        let taken = |message: &str| Error::new(Kind::Exists, format!("'{}' {message}", self.uri(path)));
         let there = self.stat(path).await?;
         match &there {
             Some(found) if found.is_directory => return Err(taken("is a folder")),
@@ -46,8 +46,8 @@ impl Client {
                 && there.is_some()
                 && !matches!(self.stat(path).await, Ok(Some(_)))
             {
-                let said = format!("{}; the new content is in '{}'", error.said(), self.uri(&beside));
-                return Err(Error::new(error.kind(), said));
+                let message = format!("{}; the new content is in '{}'", error.message(), self.uri(&beside));
+                return Err(Error::new(error.kind(), message));
             }
         }
         if done.is_err() {
@@ -71,8 +71,8 @@ impl Client {
         }
         let answer = sent?;
         let digest = answer.response.headers().get("digest").and_then(|value| value.to_str().ok());
-        let mut said = adler32(digest);
-        if said.is_none() {
+        let mut message = adler32(digest);
+        if message.is_none() {
             let properties =
                 if server == Server::DCache { super::listing::CHECKSUMS } else { super::listing::PROPERTIES };
             let found = self.look(path, properties).await.map_err(|e| Failure::lasting(&e))?;
@@ -81,9 +81,9 @@ impl Client {
                 let size = size.map_or("no file".to_owned(), |size| format!("{size} bytes"));
                 return Err(Failure::passing(format!("{} bytes were sent, but {size} arrived", body.size())));
             }
-            said = adler32(found.and_then(|entry| entry.checksums).as_deref());
+            message = adler32(found.and_then(|entry| entry.checksums).as_deref());
         }
-        match said {
+        match message {
             Some(other) if other != checksum => Err(Failure::passing(format!(
                 "the bytes that arrived have the checksum {other:08x}, not {checksum:08x}"
             ))),
@@ -229,7 +229,7 @@ impl Client {
         match (source, target) {
             (None, Some(target)) if size.is_none() || target.size == size => Ok(()),
             (None, _) => Err(Failure { again: Again::Never, ..failure }),
-            (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Again::Never, failure.said)),
+            (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Again::Never, failure.message)),
             (Some(_), _) => {
                 // A missing folder is told in many ways.
                 if failure.status.is_some_and(|status| matches!(status.as_u16(), 404 | 409 | 500)) {
@@ -247,8 +247,8 @@ impl Client {
 /// # Errors
 /// It is.
 pub fn whole(entry: &Entry) -> Result<u64> {
-    let said = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
-    entry.size.ok_or_else(said)
+    let message = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
+    entry.size.ok_or_else(message)
 }
 
 /// Files up to this size, in bytes, are held in memory.

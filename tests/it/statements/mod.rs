@@ -134,7 +134,8 @@ fn sorted(mut rows: Vec<String>) -> Vec<String> {
 }
 
 async fn ours(session: &Session, sql: &str) -> Answer {
-    let batches = session.sql(&format!("{}{sql}", tables("exposure", false))).await.map_err(|e| e.said().to_owned())?;
+    let batches =
+        session.sql(&format!("{}{sql}", tables("exposure", false))).await.map_err(|e| e.message().to_owned())?;
     let options = FormatOptions::default().with_null("NULL");
     let mut rows = Vec::new();
     for batch in &batches {
@@ -202,7 +203,7 @@ fn random_statements_have_the_answers_of_the_databases() {
         wrong.extend(found);
     }
     eprintln!("{counts:?}");
-    wrong.iter().for_each(|said| eprintln!("{said}\n"));
+    wrong.iter().for_each(|message| eprintln!("{message}\n"));
     assert!(wrong.is_empty(), "{} of {many} statements have other answers, see above", wrong.len());
     let total: u64 = counts.values().sum();
     let answered = counts.get("answered").copied().unwrap_or(0);
@@ -231,9 +232,9 @@ fn ask(seeds: impl Iterator<Item = u64>) -> Option<(BTreeMap<&'static str, u64>,
             let answer = runtime.block_on(ours(session, sql));
             match judged(&statement, &answer, &in_sqlite, &in_postgres) {
                 Ok(word) => *counts.entry(word).or_insert(0) += 1,
-                Err(said) => {
+                Err(message) => {
                     let shown: String = sql.chars().take(2000).collect();
-                    wrong.push(format!("{seed}, {:?} {word} pushdown: {shown}\n  {said}", side.home.db()));
+                    wrong.push(format!("{seed}, {:?} {word} pushdown: {shown}\n  {message}", side.home.db()));
                 }
             }
         }

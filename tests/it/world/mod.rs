@@ -72,11 +72,11 @@ const INTERNALS: [&str; 12] = [
 
 /// Fails where an error says something that nobody wrote.
 #[track_caller]
-pub fn without_internals(said: &str) {
-    let found = INTERNALS.into_iter().find(|word| said.contains(word));
+pub fn without_internals(message: &str) {
+    let found = INTERNALS.into_iter().find(|word| message.contains(word));
     let is_made = |rest: &str| rest.starts_with(|first: char| first.is_ascii_lowercase());
-    assert!(!said.split("__").skip(1).any(is_made), "an error says a name that no one gave: {said}");
-    assert!(found.is_none(), "an error says '{}': {said}", found.unwrap_or_default());
+    assert!(!message.split("__").skip(1).any(is_made), "an error says a name that no one gave: {message}");
+    assert!(found.is_none(), "an error says '{}': {message}", found.unwrap_or_default());
 }
 
 impl Ran {

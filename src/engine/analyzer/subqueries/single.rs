@@ -54,8 +54,8 @@ impl Row {
     fn add(&mut self, values: &ArrayRef) -> Result<()> {
         self.rows += values.len() as u64;
         if self.rows > 1 {
-            let said = "more than one row returned by a subquery used as an expression";
-            return Err(Error::new(Kind::Invalid, said).into());
+            let message = "more than one row returned by a subquery used as an expression";
+            return Err(Error::new(Kind::Invalid, message).into());
         }
         if !values.is_empty() {
             self.value = ScalarValue::try_from_array(values, 0)?;

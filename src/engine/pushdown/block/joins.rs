@@ -136,11 +136,11 @@ fn all(conditions: &[String]) -> String {
 /// What a join asks of its rows.
 fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
     let (ours, theirs) = (join.left.schema(), join.right.schema());
-    let mut said = Vec::new();
+    let mut predicates = Vec::new();
     for (one, other) in &join.on {
         let one = writing(left, ours, |writer| writer.value(one))?;
         let other = writing(right, theirs, |writer| writer.value(other))?;
-        said.push(equal(&one, &other)?);
+        predicates.push(equal(&one, &other)?);
     }
     if let Some(filter) = &join.filter {
         let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
@@ -148,7 +148,7 @@ fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
             (None, Some(at)) => right.cells.get(at).cloned(),
             _ => None,
         };
-        said.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
+        predicates.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
     }
-    Ok(said)
+    Ok(predicates)
 }
