@@ -18,7 +18,7 @@ use super::verb::{Deed, DeedExec, Face};
 use super::world::{Snapshot, World, read};
 use crate::error::{Error, Kind};
 use crate::model::collection::CollectionType;
-use crate::registry::search;
+use crate::registry::dataset_queries;
 use crate::repo::search::collections;
 use crate::repo::{Access, Associate, Repo};
 use crate::universe::{Element, FieldType};
@@ -185,8 +185,8 @@ impl Tables {
         }
         if name == "memberships" {
             let registry = &known.repo.registry;
-            let from = search::memberships(registry, &known.types);
-            let table = RegistryTable::query(registry.conn.clone(), from, search::membership_columns());
+            let from = dataset_queries::memberships(registry, &known.types);
+            let table = RegistryTable::query(registry.conn.clone(), from, dataset_queries::membership_columns());
             return Ok(Some(Arc::new(table)));
         }
         if let Some(element) = shown(&known.repo).find(|e| e.name == name) {
@@ -211,7 +211,7 @@ fn physical(name: &str, known: &Snapshot) -> crate::error::Result<Option<Arc<dyn
         registry.check_files()?;
     }
     if !known.has_files && table.name == registry.file_records.name {
-        let schema = crate::registry::schema::arrow_schema(&table.scanned());
+        let schema = crate::registry::schema::arrow_schema(&table.read_columns());
         return Ok(Some(Arc::new(MemTable::try_new(schema, vec![vec![]])?)));
     }
     Ok(Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table))))
@@ -221,8 +221,8 @@ fn physical(name: &str, known: &Snapshot) -> crate::error::Result<Option<Arc<dyn
 fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
     let registry = &known.repo.registry;
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
-    let [with, without] = [true, false].map(|dated| search::datasets(registry, record, dated));
-    let table = RegistryTable::query(registry.conn.clone(), with, search::dataset_columns(registry, record));
+    let [with, without] = [true, false].map(|dated| dataset_queries::datasets(registry, record, dated));
+    let table = RegistryTable::query(registry.conn.clone(), with, dataset_queries::dataset_columns(registry, record));
     Some(Arc::new(table.without("ingest_date", without).counted(&record.tags.name)))
 }
 
@@ -231,13 +231,13 @@ fn element_view(known: &Snapshot, element: &Element) -> String {
     if let Some(source) = &element.union_of {
         return format!("SELECT DISTINCT {0} FROM registry.{source} WHERE {0} IS NOT NULL", quoted(&element.name));
     }
-    let table = crate::registry::layout::element_table(&known.repo.registry.universe, element);
+    let table = crate::registry::butler_tables::element_table(&known.repo.registry.universe, element);
     let key = element.key.as_ref().map(|k| k.name.as_str());
     let show = |name: &str| match key {
         Some(key) if key == name => format!("{} AS {}", quoted(name), quoted(&element.name)),
         _ => quoted(name),
     };
-    let columns: Vec<_> = table.scanned().iter().map(|c| show(&c.name)).collect();
+    let columns: Vec<_> = table.read_columns().iter().map(|c| show(&c.name)).collect();
     format!("SELECT {} FROM registry.{}", columns.join(", "), quoted(&element.name))
 }
 

@@ -27,7 +27,7 @@ use futures::StreamExt;
 
 use super::pushdown::{all, predicate};
 use crate::registry::conn::Conn;
-use crate::registry::schema::{Kind, Scanned, Table, arrow_schema};
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 
 /// A table of a registry, or a query that stands for one.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ pub struct RegistryTable {
     /// The registry's database.
     pub conn: Conn,
     /// What it yields.
-    pub columns: Vec<Scanned>,
+    pub columns: Vec<ReadColumn>,
     /// Columns that only one row has the values of.
     pub keys: Vec<Vec<String>>,
     /// A table's name, or a subquery in parentheses.
@@ -51,15 +51,15 @@ pub struct RegistryTable {
 
 impl RegistryTable {
     /// A table as the Butler defines it.
-    pub fn new(conn: Conn, table: &Table) -> Self {
+    pub fn new(conn: Conn, table: &TableDef) -> Self {
         let from = conn.table(&table.name);
         let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
-        let columns = table.scanned();
+        let columns = table.read_columns();
         Self { keys: keys.cloned().collect(), ..Self::query(conn, from, columns).counted(&table.name) }
     }
 
     /// What a subquery in parentheses yields.
-    pub fn query(conn: Conn, from: String, columns: Vec<Scanned>) -> Self {
+    pub fn query(conn: Conn, from: String, columns: Vec<ReadColumn>) -> Self {
         let schema = arrow_schema(&columns);
         let (keys, counted, is_part, without) = Default::default();
         Self { conn, columns, keys, from, counted, is_part, without, schema }
@@ -144,12 +144,12 @@ impl TableProvider for RegistryTable {
             let rows = FilterExecBuilder::new(filter, rows).apply_projection(projection.cloned())?.with_fetch(limit);
             return Ok(Arc::new(rows.build()?));
         }
-        let columns: Vec<Scanned> = match projection {
+        let columns: Vec<ReadColumn> = match projection {
             Some(wanted) => wanted.iter().map(|i| self.columns[*i].clone()).collect(),
             None => self.columns.clone(),
         };
         let select: Vec<_> =
-            columns.iter().map(|c| format!("{} AS {}", dialect.reads(c, ""), dialect.quote(&c.name))).collect();
+            columns.iter().map(|c| format!("{} AS {}", dialect.select_expr(c, ""), dialect.quote(&c.name))).collect();
         let select = if select.is_empty() { "1".to_owned() } else { select.join(", ") };
         let mut sql = format!("SELECT {select} FROM {} AS t", self.from(projection, filters));
         let predicates: Vec<String> = translated.into_iter().filter_map(|(_, text)| text).collect();
@@ -187,7 +187,7 @@ pub struct Estimate {
 pub struct RegistryScan {
     conn: Conn,
     sql: String,
-    columns: Vec<Scanned>,
+    columns: Vec<ReadColumn>,
     estimate: Estimate,
     metrics: ExecutionPlanMetricsSet,
     properties: Arc<PlanProperties>,
@@ -205,7 +205,7 @@ impl RegistryScan {
     }
 
     /// A query whose columns come as these.
-    pub fn new(conn: Conn, sql: String, columns: Vec<Scanned>, estimate: Estimate) -> Self {
+    pub fn new(conn: Conn, sql: String, columns: Vec<ReadColumn>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
         Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
@@ -213,7 +213,7 @@ impl RegistryScan {
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
     pub async fn estimated(mut self) -> Self {
         if let Some(table) = self.estimate.table.take() {
-            match self.conn.about(&table).await {
+            match self.conn.estimated_rows(&table).await {
                 Ok(rows) => self.estimate.rows = self.estimate.rows.into_iter().chain(rows).min(),
                 Err(error) => tracing::debug!("how many rows {table} has is not known: {error}"),
             }
@@ -295,7 +295,8 @@ impl ExecutionPlan for RegistryScan {
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
         // Only the number of rows is wanted.
-        let batches = self.conn.query(self.sql.clone(), vec![Scanned::plain("one", Kind::Int)]).inspect(counted);
+        let batches =
+            self.conn.query(self.sql.clone(), vec![ReadColumn::plain("one", ColumnType::Int)]).inspect(counted);
         let empty = Arc::clone(&schema);
         let counted = batches.map(move |batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));

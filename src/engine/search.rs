@@ -21,11 +21,11 @@ use super::scan::RegistryTable;
 use crate::error::Error;
 use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;
+use crate::registry::dataset_queries::{columns, find_datasets_sql, ranked_datasets};
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets::keys;
 use crate::registry::schema::arrow_schema;
-use crate::registry::search::{columns, found, ranked};
-use crate::registry::{instants, ints};
+use crate::registry::{i64_values, timestamp_values};
 use crate::repo::Access;
 use crate::repo::check_files::{self, Check};
 use crate::repo::search::{collections, ranks};
@@ -76,7 +76,7 @@ impl Search {
         }
         let repo = self.access.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
-        let from = found(&repo.registry, &self.record, &ranks, self.first);
+        let from = find_datasets_sql(&repo.registry, &self.record, &ranks, self.first);
         let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record)).part();
         let certified = self.record.calibs.as_ref().filter(|_| ranks.iter().any(|rank| rank.calibration));
         Ok(Some(table.counted(&certified.unwrap_or(&self.record.tags).name)))
@@ -105,7 +105,7 @@ impl TableProvider for Search {
         }
         let repo = self.access.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
-        let rows = ranked(&repo.registry, &self.record, &ranks).await?;
+        let rows = ranked_datasets(&repo.registry, &self.record, &ranks).await?;
         let batch = effective(&self.record, &rows, &self.schema)?;
         MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?.scan(state, projection, &[], limit).await
     }
@@ -114,9 +114,9 @@ impl TableProvider for Search {
 /// The parts of validity ranges in which a dataset is found first: what earlier collections cover is cut out.
 fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let at = |name: &str| rows.schema_ref().index_of(name);
-    let begins = instants(rows, at("timespan_begin")?);
-    let ends = instants(rows, at("timespan_end")?);
-    let rank = ints(rows, at("rank")?);
+    let begins = timestamp_values(rows, at("timespan_begin")?);
+    let ends = timestamp_values(rows, at("timespan_end")?);
+    let rank = i64_values(rows, at("rank")?);
     let keys = keys(record, rows)?;
     let mut order: Vec<usize> = (0..rows.num_rows()).collect();
     order.sort_by(|a, b| (&keys[*a], rank[*a], begins[*a]).cmp(&(&keys[*b], rank[*b], begins[*b])));

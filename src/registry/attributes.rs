@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::butler_tables::SchemaVariant;
 use super::conn::Conn;
-use super::layout::Shape;
-use super::schema::{Kind, Scanned};
-use super::texts;
+use super::schema::{ColumnType, ReadColumn};
+use super::string_values;
 use super::tx::Tx;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// A manager: its key, its class, and the versions written for it that are understood (newest first).
 const MANAGERS: [(&str, &str, &[&str]); 6] = [
@@ -27,11 +27,11 @@ const UNIVERSE: &str = "config:dimensions.json";
 const OBSCORE: &str = "config:registry.managers.obscore";
 
 /// What the attributes of a registry say.
-pub struct Found {
+pub struct RegistryAttributes {
     /// The text of the dimension universe.
     pub universe: String,
     /// How the managers shape the tables.
-    pub shape: Shape,
+    pub variant: SchemaVariant,
     /// Why the registry must not be written, if so.
     pub read_only: Option<String>,
 }
@@ -40,39 +40,39 @@ pub struct Found {
 ///
 /// # Errors
 /// No such table, or a manager of a class or version that is not understood.
-pub async fn read(conn: &Conn) -> Result<Found> {
-    let columns = ["name", "value"].map(|n| Scanned::plain(n, Kind::Text(None))).to_vec();
+pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
+    let columns = ["name", "value"].map(|n| ReadColumn::plain(n, ColumnType::Text(None))).to_vec();
     let sql = format!("SELECT name, value FROM {}", conn.table("butler_attributes"));
     let rows = conn.rows(sql, columns).await.map_err(|e| no_registry(conn, e))?;
-    let all: BTreeMap<String, String> = texts(&rows, 0).into_iter().zip(texts(&rows, 1)).collect();
+    let all: BTreeMap<String, String> = string_values(&rows, 0).into_iter().zip(string_values(&rows, 1)).collect();
     let universe = all.get(UNIVERSE).cloned().ok_or_else(|| {
-        Error::new(ErrorKind::Unsupported, format!("the registry has no '{UNIVERSE}', so its dimensions are unknown"))
+        Error::new(Kind::Unsupported, format!("the registry has no '{UNIVERSE}', so its dimensions are unknown"))
     })?;
-    let mut shape = Shape::CURRENT;
+    let mut variant = SchemaVariant::CURRENT;
     let mut read_only = None;
     for (manager, class, versions) in MANAGERS {
         let found = all.get(&format!("config:registry.managers.{manager}")).map(String::as_str);
         let found = found.ok_or_else(|| unknown(manager, "none"))?;
         if manager == "collections" && found == BY_NAME {
-            shape.collections_by_name = true;
+            variant.collections_by_name = true;
             read_only = Some("its collections are keyed by name (nameKey)".to_owned());
         } else if found != class {
             return Err(unknown(manager, found));
         }
         let Some(version) = all.get(&format!("version:{found}")) else { continue };
-        match judge(version, versions) {
-            Judgement::Equal(known) => shape.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
-            Judgement::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
-            Judgement::Unknown => {
+        match check_version(version, versions) {
+            Compatibility::Equal(known) => variant.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
+            Compatibility::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
+            Compatibility::Unknown => {
                 let message = format!("version {version} of the registry's {manager} manager is not understood");
-                return Err(Error::new(ErrorKind::Unsupported, message));
+                return Err(Error::new(Kind::Unsupported, message));
             }
         }
     }
     if all.contains_key(OBSCORE) {
         read_only = Some("it has an obscore table, which is not maintained here".to_owned());
     }
-    Ok(Found { universe, shape, read_only })
+    Ok(RegistryAttributes { universe, variant, read_only })
 }
 
 /// Writes the attributes of a new registry.
@@ -93,35 +93,35 @@ pub async fn write(tx: &mut Tx, universe: &str) -> Result<()> {
     Ok(())
 }
 
-enum Judgement {
+enum Compatibility {
     Equal(&'static str),
     Older,
     Unknown,
 }
 
 /// The Butler's rule: equal major and minor may all, an older minor may be read, all else is refused.
-fn judge(version: &str, known: &[&'static str]) -> Judgement {
+fn check_version(version: &str, known: &[&'static str]) -> Compatibility {
     let parts = |v: &str| v.split('.').map(|p| p.parse::<u32>().ok()).take(2).collect::<Option<Vec<_>>>();
-    let Some(stored) = parts(version) else { return Judgement::Unknown };
+    let Some(stored) = parts(version) else { return Compatibility::Unknown };
     let mut older = false;
     for candidate in known {
         match parts(candidate) {
-            Some(own) if own == stored => return Judgement::Equal(candidate),
+            Some(own) if own == stored => return Compatibility::Equal(candidate),
             Some(own) if own[0] == stored[0] && own[1] > stored[1] => older = true,
             _ => {}
         }
     }
-    if older { Judgement::Older } else { Judgement::Unknown }
+    if older { Compatibility::Older } else { Compatibility::Unknown }
 }
 
 fn unknown(manager: &str, class: &str) -> Error {
-    Error::new(ErrorKind::Unsupported, format!("the registry's {manager} manager is not supported: {class}"))
+    Error::new(Kind::Unsupported, format!("the registry's {manager} manager is not supported: {class}"))
 }
 
 fn no_registry(conn: &Conn, error: Error) -> Error {
-    if error.kind() != ErrorKind::Failed && error.kind() != ErrorKind::NotFound {
+    if error.kind() != Kind::Failed && error.kind() != Kind::NotFound {
         return error;
     }
     let place = conn.schema().map_or_else(String::new, |s| format!(" in namespace '{s}'"));
-    Error::new(ErrorKind::NotFound, format!("it holds no Butler registry{place}")).with_source(error)
+    Error::new(Kind::NotFound, format!("it holds no Butler registry{place}")).with_source(error)
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 
-use super::conn::Source;
+use super::conn::Executor;
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::rows::{batch, column, constant_int, keyed};
-use super::schema::{Kind, Scanned, Table, arrow_schema};
+use super::rows::{constant_int, key_predicates, record_batch, required_column};
+use super::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 use super::tx::{OnConflict, Tx};
-use super::{Registry, collections, datasets, instants, ints, storing, texts};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::{Registry, collections, dataset_writer, datasets, i64_values, string_values, timestamp_values};
+use crate::error::{Error, Kind, Result};
 use crate::model::time::{self, Timespan};
 
 /// A row of a calibration table.
@@ -38,9 +38,9 @@ pub async fn certify(
     rows: &RecordBatch,
 ) -> Result<u64> {
     let (table, number) = (calibs(record)?, collections::number(tx, collection).await?);
-    storing::summarise(tx, registry, record, number, rows).await?;
+    dataset_writer::update_collection_summary(tx, registry, record, number, rows).await?;
     lock(tx, table).await?;
-    let there = overlapping_keys(&mut Source::Tx(tx), record, table, number, Some(rows)).await?;
+    let there = overlapping_keys(&mut Executor::Tx(tx), record, table, number, Some(rows)).await?;
     let given = certified(record, rows)?;
     let mut taken: HashMap<&str, Vec<&Certified>> = HashMap::new();
     for old in &there.1 {
@@ -64,7 +64,7 @@ pub async fn certify(
                 shown(row.span),
                 row.dataset
             );
-            return Err(Error::new(ErrorKind::Conflict, message));
+            return Err(Error::new(Kind::Conflict, message));
         }
         others.push(row);
         new.push(row.row);
@@ -86,7 +86,7 @@ pub async fn decertify(
 ) -> Result<u64> {
     let (table, number) = (calibs(record)?, collections::number(tx, collection).await?);
     lock(tx, table).await?;
-    let (rows, all) = overlapping_keys(&mut Source::Tx(tx), record, table, number, data_ids).await?;
+    let (rows, all) = overlapping_keys(&mut Executor::Tx(tx), record, table, number, data_ids).await?;
     let hit: Vec<&Certified> = all.iter().filter(|row| overlap(row.span, span)).collect();
     let name = tx.table(&table.name);
     for some in hit.chunks(1000) {
@@ -116,7 +116,7 @@ pub async fn count_overlapping(
     data_ids: Option<&RecordBatch>,
 ) -> Result<u64> {
     let number = number(registry, collection).await?.ok_or_else(|| Error::not_found("collection", collection, []))?;
-    let mut source = Source::Conn(&registry.conn);
+    let mut source = Executor::Conn(&registry.conn);
     let (_, all) = overlapping_keys(&mut source, record, calibs(record)?, number, data_ids).await?;
     Ok(all.iter().filter(|row| overlap(row.span, span)).count() as u64)
 }
@@ -135,7 +135,7 @@ pub async fn count_known(
     let mut known = HashSet::new();
     for record in types {
         if let Some(table) = &record.calibs {
-            let mut source = Source::Conn(&registry.conn);
+            let mut source = Executor::Conn(&registry.conn);
             let (_, all) = overlapping_keys(&mut source, record, table, number, None).await?;
             known.extend(all.into_iter().map(|row| (row.dataset, row.span)));
         }
@@ -154,14 +154,16 @@ async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
     let conn = &registry.conn;
     let (table, name) = (conn.table("collection"), conn.dialect().text(collection));
     let sql = format!("SELECT collection_id FROM {table} WHERE name = {name}");
-    Ok(ints(&conn.rows(sql, vec![Scanned::plain("collection_id", Kind::Int)]).await?, 0).first().copied())
+    Ok(i64_values(&conn.rows(sql, vec![ReadColumn::plain("collection_id", ColumnType::Int)]).await?, 0)
+        .first()
+        .copied())
 }
 
 /// Puts datasets that are known by their ids into a TAGGED collection, or with `timespan_begin` and `timespan_end`
 /// into a CALIBRATION collection. Returns how many are new.
 ///
 /// # Errors
-/// An id that no dataset has, or what [`certify`] and [`storing::associate`] refuse.
+/// An id that no dataset has, or what [`certify`] and [`dataset_writer::associate`] refuse.
 pub async fn join(
     tx: &mut Tx,
     registry: &Registry,
@@ -170,21 +172,21 @@ pub async fn join(
     rows: &RecordBatch,
 ) -> Result<u64> {
     let ids = datasets::ids(rows, "dataset_id")?;
-    let mut kinds = datasets::types_of(&mut Source::Tx(tx), &ids).await?;
+    let mut kinds = datasets::types_of(&mut Executor::Tx(tx), &ids).await?;
     let known: HashSet<&String> = kinds.values().flatten().collect();
     if let Some(missing) = ids.iter().find(|id| !known.contains(id)) {
-        return Err(Error::new(ErrorKind::NotFound, format!("no dataset has the id '{missing}'")));
+        return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
     }
     let mut new = 0;
     for record in types {
         let Some(wanted) = kinds.remove(&record.id) else { continue };
-        let data_ids = datasets::data_ids(&mut Source::Tx(tx), record, &wanted).await?;
+        let data_ids = datasets::data_ids(&mut Executor::Tx(tx), record, &wanted).await?;
         if rows.num_columns() == 1 {
-            new += storing::associate(tx, registry, record, collection, &data_ids).await?;
+            new += dataset_writer::associate(tx, registry, record, collection, &data_ids).await?;
             continue;
         }
         // A dataset may be valid for several times.
-        let known = texts(&data_ids, 0);
+        let known = string_values(&data_ids, 0);
         let at: HashMap<&str, u32> = known.iter().map(String::as_str).zip(0..).collect();
         let pairs: Vec<(u32, u32)> =
             ids.iter().zip(0..).filter_map(|(id, row)| Some((*at.get(id.as_str())?, row))).collect();
@@ -192,20 +194,20 @@ pub async fn join(
         let spans = take_record_batch(rows, &pairs.iter().map(|pair| Some(pair.1)).collect::<UInt32Array>())?;
         let columns = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
         let spans = spans.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(spans.columns().to_vec()).skip(1);
-        new += certify(tx, registry, record, collection, &batch(columns.chain(spans))?).await?;
+        new += certify(tx, registry, record, collection, &record_batch(columns.chain(spans))?).await?;
     }
     Ok(new)
 }
 
-fn calibs(record: &TypeRecord) -> Result<&Table> {
+fn calibs(record: &TypeRecord) -> Result<&TableDef> {
     record.calibs.as_ref().ok_or_else(|| {
         let name = &record.dataset_type.name;
-        Error::new(ErrorKind::Conflict, format!("dataset type '{name}' is no calibration type, it cannot be certified"))
+        Error::new(Kind::Conflict, format!("dataset type '{name}' is no calibration type, it cannot be certified"))
     })
 }
 
 /// As the Butler does, so that two writers cannot certify overlapping ranges.
-async fn lock(tx: &mut Tx, table: &Table) -> Result<()> {
+async fn lock(tx: &mut Tx, table: &TableDef) -> Result<()> {
     if tx.dialect() == Dialect::Postgres {
         let name = tx.table(&table.name);
         tx.execute(format!("LOCK TABLE {name} IN EXCLUSIVE MODE")).await?;
@@ -215,9 +217,9 @@ async fn lock(tx: &mut Tx, table: &Table) -> Result<()> {
 
 /// The certifications of a type in a collection, for the data IDs of some rows or for all.
 async fn overlapping_keys(
-    source: &mut Source<'_>,
+    source: &mut Executor<'_>,
     record: &TypeRecord,
-    table: &Table,
+    table: &TableDef,
     collection: i64,
     only: Option<&RecordBatch>,
 ) -> Result<(RecordBatch, Vec<Certified>)> {
@@ -225,9 +227,9 @@ async fn overlapping_keys(
     let wanted = |name: &str| {
         name == "id" || name == "dataset_id" || name.starts_with("timespan") || dimensions.iter().any(|d| d == name)
     };
-    let columns: Vec<Scanned> = table.scanned().into_iter().filter(|c| wanted(&c.name)).collect();
+    let columns: Vec<ReadColumn> = table.read_columns().into_iter().filter(|c| wanted(&c.name)).collect();
     let dialect = source.dialect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let base = format!(
         "SELECT {} FROM {} WHERE dataset_type_id = {} AND collection_id = {collection}",
         select.join(", "),
@@ -235,7 +237,7 @@ async fn overlapping_keys(
         record.id
     );
     let conditions = match only {
-        Some(rows) => keyed(dialect, "", table, dimensions, rows)?,
+        Some(rows) => key_predicates(dialect, "", table, dimensions, rows)?,
         None => vec!["1 = 1".to_owned()],
     };
     let mut batches = Vec::new();
@@ -249,14 +251,14 @@ async fn overlapping_keys(
 
 /// The validity ranges of rows.
 fn spans(rows: &RecordBatch) -> Result<Vec<Timespan>> {
-    let at = |name: &str| Ok::<_, Error>(instants(rows, rows.schema_ref().index_of(name)?));
+    let at = |name: &str| Ok::<_, Error>(timestamp_values(rows, rows.schema_ref().index_of(name)?));
     let ends = at("timespan_begin")?.into_iter().zip(at("timespan_end")?);
     Ok(ends.map(|(begin, end)| Timespan { begin: begin.unwrap_or(0), end: end.unwrap_or(time::MAX) }).collect())
 }
 
 fn certified(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Certified>> {
     let at = |name: &str| rows.schema_ref().index_of(name);
-    let numbers = at("id").map_or_else(|_| vec![0; rows.num_rows()], |column| ints(rows, column));
+    let numbers = at("id").map_or_else(|_| vec![0; rows.num_rows()], |column| i64_values(rows, column));
     let (ids, keys) = (datasets::ids(rows, "dataset_id")?, datasets::keys(record, rows)?);
     let spans = spans(rows)?;
     let row = |(((id, dataset), (key, span)), row)| Certified { id, dataset, key, span, row };
@@ -267,7 +269,7 @@ fn certified(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Certified>> 
 async fn insert(
     tx: &mut Tx,
     record: &TypeRecord,
-    table: &Table,
+    table: &TableDef,
     collection: i64,
     rows: &RecordBatch,
     some: &[u32],
@@ -277,7 +279,7 @@ async fn insert(
         return Ok(0);
     }
     let rows = take_record_batch(rows, &UInt32Array::from(some.to_vec()))?;
-    let column = |name: &str| column(&rows, name);
+    let column = |name: &str| required_column(&rows, name);
     let span = |name: &str, end: fn(&Timespan) -> i64| match spans {
         Some(spans) => {
             Ok(Arc::new(spans.iter().map(|s| Some(end(s))).collect::<arrow::array::TimestampNanosecondArray>()) as _)
@@ -294,7 +296,7 @@ async fn insert(
     }
     columns.push(("timespan_begin", span("timespan_begin", |s| s.begin)?));
     columns.push(("timespan_end", span("timespan_end", |s| s.end)?));
-    tx.insert(table, &batch(columns)?, OnConflict::Fail).await
+    tx.insert(table, &record_batch(columns)?, OnConflict::Fail).await
 }
 
 fn overlap(a: Timespan, b: Timespan) -> bool {

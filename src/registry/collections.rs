@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::conn::Conn;
-use super::schema::{Kind, Scanned};
+use super::schema::{ColumnType, ReadColumn};
 use super::tx::Tx;
-use super::{Registry, ints, optional_texts, texts};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::{Registry, i64_values, optional_string_values, string_values};
+use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType, Collections};
 
-const TEXT: Kind = Kind::Text(None);
+const TEXT: ColumnType = ColumnType::Text(None);
 
 /// All collections with their chains.
 ///
@@ -17,14 +17,14 @@ const TEXT: Kind = Kind::Text(None);
 /// What the database says, or a collection of a type the Butler does not know.
 pub async fn load(registry: &Registry) -> Result<Collections> {
     let conn = &registry.conn;
-    let by_name = registry.shape.collections_by_name;
-    let columns = [("id", Kind::Int), ("name", TEXT), ("type", Kind::Small), ("doc", TEXT)];
+    let by_name = registry.variant.collections_by_name;
+    let columns = [("id", ColumnType::Int), ("name", TEXT), ("type", ColumnType::Small), ("doc", TEXT)];
     let id = if by_name { "0" } else { "collection_id" };
     let sql = format!("SELECT {id}, name, type, doc FROM {} ORDER BY name", conn.table("collection"));
-    let rows = conn.rows(sql, scanned(&columns)).await?;
+    let rows = conn.rows(sql, read_columns(&columns)).await?;
     let mut children = chains(conn, by_name).await?;
-    let numbers = ints(&rows, 0).into_iter().zip(ints(&rows, 2));
-    let words = texts(&rows, 1).into_iter().zip(optional_texts(&rows, 3));
+    let numbers = i64_values(&rows, 0).into_iter().zip(i64_values(&rows, 2));
+    let words = string_values(&rows, 1).into_iter().zip(optional_string_values(&rows, 3));
     (1..)
         .zip(numbers.zip(words))
         .map(|(row, ((id, kind), (name, doc)))| {
@@ -50,16 +50,16 @@ async fn chains(conn: &Conn, by_name: bool) -> Result<HashMap<String, Vec<String
              JOIN {collection} c ON c.collection_id = l.child ORDER BY l.parent, l.position"
         )
     };
-    let rows = conn.rows(sql, scanned(&[("parent", TEXT), ("child", TEXT)])).await?;
+    let rows = conn.rows(sql, read_columns(&[("parent", TEXT), ("child", TEXT)])).await?;
     let mut children: HashMap<String, Vec<String>> = HashMap::new();
-    for (parent, child) in texts(&rows, 0).into_iter().zip(texts(&rows, 1)) {
+    for (parent, child) in string_values(&rows, 0).into_iter().zip(string_values(&rows, 1)) {
         children.entry(parent).or_default().push(child);
     }
     Ok(children)
 }
 
-fn scanned(columns: &[(&str, Kind)]) -> Vec<Scanned> {
-    columns.iter().map(|(name, kind)| Scanned::plain(name, *kind)).collect()
+fn read_columns(columns: &[(&str, ColumnType)]) -> Vec<ReadColumn> {
+    columns.iter().map(|(name, kind)| ReadColumn::plain(name, *kind)).collect()
 }
 
 /// Makes a collection unless its name is taken; returns whether it did.
@@ -94,8 +94,8 @@ pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option
 /// No such collection.
 pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
     let sql = format!("SELECT collection_id FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
-    let rows = tx.rows(sql, &[Scanned::plain("collection_id", Kind::Int)]).await?;
-    ints(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
+    let rows = tx.rows(sql, &[ReadColumn::plain("collection_id", ColumnType::Int)]).await?;
+    i64_values(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
 }
 
 /// Replaces the children of a chain, which were these, by others at these positions; its row is locked first, as the
@@ -114,13 +114,13 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
         "SELECT c.name FROM {chain} l JOIN {collection} c ON c.collection_id = l.child WHERE l.parent = {number} \
          ORDER BY l.position"
     );
-    let now = texts(&tx.rows(sql, &[Scanned::plain("name", TEXT)]).await?, 0);
+    let now = string_values(&tx.rows(sql, &[ReadColumn::plain("name", TEXT)]).await?, 0);
     if now != before {
         if now.iter().eq(children.iter().map(|(name, _)| name)) {
             return Ok(false);
         }
         let message = format!("chain '{parent}' was changed by another writer meanwhile: run the statement again");
-        return Err(Error::new(ErrorKind::Stale, message));
+        return Err(Error::new(Kind::Stale, message));
     }
     tx.execute(format!("DELETE FROM {chain} WHERE parent = {number}")).await?;
     if children.is_empty() {
@@ -136,7 +136,7 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
         .await?;
     if made < children.len() as u64 {
         let message = format!("a child of chain '{parent}' was removed by another writer");
-        return Err(Error::new(ErrorKind::Conflict, message));
+        return Err(Error::new(Kind::Conflict, message));
     }
     Ok(true)
 }
@@ -152,7 +152,7 @@ pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
          ORDER BY l.position",
         conn.dialect().text(parent)
     );
-    Ok(ints(&conn.rows(sql, vec![Scanned::plain("position", Kind::Small)]).await?, 0))
+    Ok(i64_values(&conn.rows(sql, vec![ReadColumn::plain("position", ColumnType::Small)]).await?, 0))
 }
 
 /// Removes a collection with its associations; fails for a RUN that holds stored datasets.
@@ -162,8 +162,8 @@ pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
 pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     tx.execute(sql).await.map_err(|e| match e.kind() {
-        ErrorKind::Conflict => {
-            Error::new(ErrorKind::Conflict, format!("collection '{name}' is still in use elsewhere")).with_source(e)
+        Kind::Conflict => {
+            Error::new(Kind::Conflict, format!("collection '{name}' is still in use elsewhere")).with_source(e)
         }
         _ => e,
     })

@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use super::dialect::Dialect;
 use super::pool::Pool;
 use super::postgres::decoded;
-use super::schema::{Kind as ColumnKind, Scanned, arrow_schema};
-use super::spool::Rows;
+use super::schema::{ColumnType, ReadColumn, arrow_schema};
+use super::spill::SpillBuffer;
 use super::tx::Tx;
-use super::{ints, sqlite, texts};
+use super::{i64_values, sqlite, string_values};
 use crate::error::{Error, Kind, Result};
 
 /// Batches as they come from the database.
@@ -39,14 +39,14 @@ pub enum Conn {
 }
 
 /// Where a small question goes: to the database as it is, or as a transaction sees it.
-pub enum Source<'a> {
+pub enum Executor<'a> {
     /// Any connection.
     Conn(&'a Conn),
     /// Inside a transaction.
     Tx(&'a mut Tx),
 }
 
-impl Source<'_> {
+impl Executor<'_> {
     /// Which database it is.
     pub fn dialect(&self) -> Dialect {
         match self {
@@ -75,7 +75,7 @@ impl Source<'_> {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn rows(&mut self, sql: String, columns: &[Scanned]) -> Result<RecordBatch> {
+    pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         match self {
             Self::Conn(conn) => conn.rows(sql, columns.to_vec()).await,
             Self::Tx(tx) => tx.rows(sql, columns).await,
@@ -93,7 +93,7 @@ impl Conn {
     }
 
     /// Whether these are the same connections, perhaps held by another.
-    pub fn is(&self, other: &Self) -> bool {
+    pub fn same_pool(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Sqlite { readers: own, .. }, Self::Sqlite { readers: other, .. }) => {
                 std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
@@ -127,7 +127,7 @@ impl Conn {
     }
 
     /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
-    pub fn query(&self, sql: String, columns: Vec<Scanned>) -> Batches {
+    pub fn query(&self, sql: String, columns: Vec<ReadColumn>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
             Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, columns),
@@ -139,7 +139,7 @@ impl Conn {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn rows(&self, sql: String, columns: Vec<Scanned>) -> Result<RecordBatch> {
+    pub async fn rows(&self, sql: String, columns: Vec<ReadColumn>) -> Result<RecordBatch> {
         let schema = arrow_schema(&columns);
         let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
         Ok(concat_batches(&schema, &batches)?)
@@ -149,9 +149,10 @@ impl Conn {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn about(&self, table: &str) -> Result<Option<usize>> {
-        let rows = self.rows(self.dialect().about(table), vec![Scanned::plain("rows", ColumnKind::Int)]).await?;
-        Ok(ints(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
+    pub async fn estimated_rows(&self, table: &str) -> Result<Option<usize>> {
+        let rows =
+            self.rows(self.dialect().estimated_rows(table), vec![ReadColumn::plain("rows", ColumnType::Int)]).await?;
+        Ok(i64_values(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
     }
 
     /// Has PostgreSQL count the rows of tables that were empty, or ten times smaller, when it last did. Until then it may
@@ -159,7 +160,7 @@ impl Conn {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn count_new(&self) -> Result<()> {
+    pub async fn analyze_grown_tables(&self) -> Result<()> {
         let Self::Postgres(pool, schema) = self else { return Ok(()) };
         let schema = schema.as_ref().map_or_else(
             || "current_schema()::regnamespace".to_owned(),
@@ -169,7 +170,7 @@ impl Conn {
             "SELECT oid::regclass::text AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = {schema} \
              AND pg_relation_size(oid) > 10 * relpages::bigint * current_setting('block_size')::bigint"
         );
-        let names = texts(&self.rows(sql, vec![Scanned::plain("name", ColumnKind::Text(None))]).await?, 0);
+        let names = string_values(&self.rows(sql, vec![ReadColumn::plain("name", ColumnType::Text(None))]).await?, 0);
         if !names.is_empty() {
             let mut conn = pool.acquire().await?;
             sqlx::raw_sql(AssertSqlSafe(format!("ANALYZE {}", names.join(", ")))).execute(&mut *conn).await?;
@@ -235,7 +236,7 @@ fn sent(receiver: Receiver<Result<RecordBatch>>, task: JoinHandle<()>) -> impl S
     batches.chain(stream::once(lost).filter_map(std::future::ready))
 }
 
-fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches {
+fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<ReadColumn>) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let runtime = tokio::runtime::Handle::current();
@@ -262,7 +263,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<Scanned>) -> Batches
     stream::once(start).flatten().boxed()
 }
 
-fn query_postgres(pool: Pool, sql: String, columns: Vec<Scanned>) -> Batches {
+fn query_postgres(pool: Pool, sql: String, columns: Vec<ReadColumn>) -> Batches {
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
     let start = async move {
         let task = tokio::spawn(async move {
@@ -272,20 +273,20 @@ fn query_postgres(pool: Pool, sql: String, columns: Vec<Scanned>) -> Batches {
             };
             let work = async {
                 let pieces = conn.copy_out_raw(&format!("COPY ({sql}) TO STDOUT (FORMAT binary)")).await?;
-                hand_out(decoded(pieces, columns), &pool, &sender).await
+                deliver(decoded(pieces, columns), &pool, &sender).await
             };
             let done = tokio::select! {
                 done = work => done,
-                () = sender.closed() => Ok(HandedOut::Unwanted),
+                () = sender.closed() => Ok(Delivered::Unwanted),
             };
             match done {
-                Ok(HandedOut::All) => {}
-                Ok(HandedOut::Rest(rows)) => {
+                Ok(Delivered::All) => {}
+                Ok(Delivered::Rest(rows)) => {
                     drop(conn);
                     send_rest(&rows, &sender).await;
                 }
                 // Nobody waits any more: without its connection the server stops.
-                Ok(HandedOut::Unwanted) => drop(conn.detach()),
+                Ok(Delivered::Unwanted) => drop(conn.detach()),
                 // What the server has still to say is not for the next query.
                 Err(error) => {
                     drop(conn.detach());
@@ -299,41 +300,41 @@ fn query_postgres(pool: Pool, sql: String, columns: Vec<Scanned>) -> Batches {
 }
 
 /// How far the rows of a query were handed out.
-enum HandedOut {
+enum Delivered {
     /// To the end.
     All,
     /// Up to these, which were read so that the connection could be given back.
-    Rest(Box<Rows>),
+    Rest(Box<SpillBuffer>),
     /// Nobody takes them any more.
     Unwanted,
 }
 
 /// Hands out rows as they are taken; when another query of the session waits for a connection, the rest is read at once.
-async fn hand_out(
+async fn deliver(
     mut batches: BoxStream<'_, Result<RecordBatch>>,
     pool: &Pool,
     sender: &Sender<Result<RecordBatch>>,
-) -> Result<HandedOut> {
+) -> Result<Delivered> {
     while let Some(batch) = batches.try_next().await? {
         tokio::select! {
             biased;
             room = sender.reserve() => match room {
                 Ok(room) => room.send(Ok(batch)),
-                Err(_) => return Ok(HandedOut::Unwanted),
+                Err(_) => return Ok(Delivered::Unwanted),
             },
             () = pool.wanted() => {
-                let mut rest = Rows::from(batch);
+                let mut rest = SpillBuffer::from(batch);
                 while let Some(batch) = batches.try_next().await? {
                     rest.push(batch)?;
                 }
-                return Ok(HandedOut::Rest(Box::new(rest)));
+                return Ok(Delivered::Rest(Box::new(rest)));
             }
         }
     }
-    Ok(HandedOut::All)
+    Ok(Delivered::All)
 }
 
-async fn send_rest(rows: &Rows, sender: &Sender<Result<RecordBatch>>) {
+async fn send_rest(rows: &SpillBuffer, sender: &Sender<Result<RecordBatch>>) {
     let batches = match rows.batches() {
         Ok(batches) => batches,
         Err(error) => return drop(sender.send(Err(error)).await),

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::conn::Source;
+use super::butler_tables::{calibs_table, tags_table};
+use super::conn::Executor;
 use super::dialect::Dialect;
-use super::layout::{calibs_table, tags_table};
-use super::schema::{Kind, Scanned, Table};
+use super::schema::{ColumnType, ReadColumn, TableDef};
 use super::tx::OnConflict;
-use super::{Registry, create_table, ddl, ints, next_number, optional_texts, tables, texts};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::{Registry, create_table, ddl, i64_values, next_number, optional_string_values, string_values, tables};
+use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
 
-const TEXT: Kind = Kind::Text(None);
+const TEXT: ColumnType = ColumnType::Text(None);
 
 /// A dataset type with its keys and tables.
 #[derive(Debug, Clone)]
@@ -21,9 +21,9 @@ pub struct TypeRecord {
     /// What it is.
     pub dataset_type: DatasetType,
     /// The table of its memberships in RUN and TAGGED collections.
-    pub tags: Table,
+    pub tags: TableDef,
     /// The table of its certifications, for a calibration type.
-    pub calibs: Option<Table>,
+    pub calibs: Option<TableDef>,
 }
 
 /// All dataset types, by name.
@@ -33,20 +33,21 @@ pub struct TypeRecord {
 pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let conn = &registry.conn;
     let columns = [
-        ("id", Kind::Int),
+        ("id", ColumnType::Int),
         ("name", TEXT),
         ("storage_class", TEXT),
-        ("dimensions_key", Kind::Int),
+        ("dimensions_key", ColumnType::Int),
         ("tag_association_table", TEXT),
         ("calibration_association_table", TEXT),
     ];
     let names: Vec<_> = columns.iter().map(|c| c.0).collect();
     let sql = format!("SELECT {} FROM {} ORDER BY name", names.join(", "), conn.table("dataset_type"));
-    let rows = conn.rows(sql, columns.iter().map(|(n, k)| Scanned::plain(n, *k)).collect()).await?;
+    let rows = conn.rows(sql, columns.iter().map(|(n, k)| ReadColumn::plain(n, *k)).collect()).await?;
     // After the types: a group is there before its type is, and another writer may come between.
     let groups = groups(registry).await?;
-    let (ids, keys) = (ints(&rows, 0), ints(&rows, 3));
-    let (names, classes, tags, calibs) = (texts(&rows, 1), texts(&rows, 2), texts(&rows, 4), optional_texts(&rows, 5));
+    let (ids, keys) = (i64_values(&rows, 0), i64_values(&rows, 3));
+    let (names, classes, tags, calibs) =
+        (string_values(&rows, 1), string_values(&rows, 2), string_values(&rows, 4), optional_string_values(&rows, 5));
     let mut all = Vec::new();
     for i in 0..rows.num_rows() {
         let dimensions = match (keys[i], groups.get(&keys[i])) {
@@ -56,10 +57,10 @@ pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
                 return Err(Error::invalid(format!("dataset type '{}' has unknown dimensions ({key})", names[i])));
             }
         };
-        let calibs = calibs[i].as_ref().map(|t| calibs_table(&registry.universe, registry.shape, t, &dimensions));
+        let calibs = calibs[i].as_ref().map(|t| calibs_table(&registry.universe, registry.variant, t, &dimensions));
         all.push(TypeRecord {
             id: ids[i],
-            tags: tags_table(&registry.universe, registry.shape, &tags[i], &dimensions),
+            tags: tags_table(&registry.universe, registry.variant, &tags[i], &dimensions),
             dataset_type: DatasetType {
                 name: names[i].clone(),
                 storage_class: classes[i].clone(),
@@ -78,14 +79,15 @@ async fn groups(registry: &Registry) -> Result<BTreeMap<i64, Vec<String>>> {
     gather(registry, &registry.conn.rows(sql, columns).await?)
 }
 
-fn group_query(table: String) -> (Vec<Scanned>, String) {
-    let columns = vec![Scanned::plain("dimension_graph_id", Kind::Int), Scanned::plain("dimension_name", TEXT)];
+fn group_query(table: String) -> (Vec<ReadColumn>, String) {
+    let columns =
+        vec![ReadColumn::plain("dimension_graph_id", ColumnType::Int), ReadColumn::plain("dimension_name", TEXT)];
     (columns, format!("SELECT dimension_graph_id, dimension_name FROM {table}"))
 }
 
 fn gather(registry: &Registry, rows: &arrow::array::RecordBatch) -> Result<BTreeMap<i64, Vec<String>>> {
     let mut groups: BTreeMap<i64, Vec<String>> = BTreeMap::new();
-    for (id, name) in ints(rows, 0).into_iter().zip(texts(rows, 1)) {
+    for (id, name) in i64_values(rows, 0).into_iter().zip(string_values(rows, 1)) {
         groups.entry(id).or_default().push(name);
     }
     for names in groups.values_mut() {
@@ -120,10 +122,10 @@ pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::new(ErrorKind::Conflict, format!("dataset type '{}' is registered with {differs}", wanted.name)))
+    Err(Error::new(Kind::Conflict, format!("dataset type '{}' is registered with {differs}", wanted.name)))
 }
 
-/// What was made for a dataset type, for [`take_back`].
+/// What was made for a dataset type, for [`unregister_if_unused`].
 #[derive(Debug)]
 pub struct Registered {
     /// Its name.
@@ -133,7 +135,7 @@ pub struct Registered {
     /// The key of its dimension group, if that is new.
     key: Option<i64>,
     /// Its tables that are new.
-    tables: Vec<Table>,
+    tables: Vec<TableDef>,
 }
 
 impl Registered {
@@ -156,9 +158,9 @@ pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Regi
         return make_tables(registry, missing, &mut Registered::new(&wanted.name)).await.map(|()| false);
     }
     let key = dimensions_key(registry, &wanted.dimensions, made).await?;
-    let tags = tags_table(&registry.universe, registry.shape, &format!("dataset_tags_{key:08}"), &wanted.dimensions);
+    let tags = tags_table(&registry.universe, registry.variant, &format!("dataset_tags_{key:08}"), &wanted.dimensions);
     let calibs = wanted.is_calibration.then(|| {
-        calibs_table(&registry.universe, registry.shape, &format!("dataset_calibs_{key:08}"), &wanted.dimensions)
+        calibs_table(&registry.universe, registry.variant, &format!("dataset_calibs_{key:08}"), &wanted.dimensions)
     });
     make_tables(registry, [Some(&tags), calibs.as_ref()].into_iter().flatten(), made).await?;
     let mut tx = registry.conn.begin().await?;
@@ -189,14 +191,14 @@ pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Regi
 ///
 /// # Errors
 /// What the database says.
-pub async fn take_back(registry: &Registry, made: &Registered) -> Result<()> {
+pub async fn unregister_if_unused(registry: &Registry, made: &Registered) -> Result<()> {
     let mut tx = registry.conn.begin().await?;
     let (dialect, types) = (tx.dialect(), tx.table("dataset_type"));
     if made.is_new {
         tx.execute(format!("DELETE FROM {types} WHERE name = {}", dialect.text(&made.name))).await?;
     }
     let used = |column: &str, value: &str| format!("SELECT name FROM {types} WHERE {column} = {value}");
-    let name = [Scanned::plain("name", TEXT)];
+    let name = [ReadColumn::plain("name", TEXT)];
     for table in &made.tables {
         let table_name = dialect.text(&table.name);
         let by_tags = used("tag_association_table", &table_name);
@@ -238,12 +240,13 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut R
         None => format!("INSERT INTO {keys} DEFAULT VALUES"),
     };
     tx.execute(insert).await?;
-    let rows = tx.rows(format!("SELECT max(id) AS id FROM {keys}"), &[Scanned::plain("id", Kind::Int)]).await?;
-    let key = ints(&rows, 0)[0];
-    let definition = super::layout::static_tables(&registry.universe, registry.shape);
+    let rows =
+        tx.rows(format!("SELECT max(id) AS id FROM {keys}"), &[ReadColumn::plain("id", ColumnType::Int)]).await?;
+    let key = i64_values(&rows, 0)[0];
+    let definition = super::butler_tables::static_tables(&registry.universe, registry.variant);
     let table = definition.iter().find(|t| t.name == "dimension_graph_definition");
     let table = table.ok_or_else(|| Error::bug("no table dimension_graph_definition"))?;
-    let rows = super::rows::batch([
+    let rows = super::rows::record_batch([
         ("dimension_graph_id", super::rows::constant_int(key, dimensions.len())),
         ("dimension_name", super::rows::text_column(dimensions.iter().map(String::as_str))),
     ])?;
@@ -258,19 +261,19 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut R
 /// # Errors
 /// What the database says.
 pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
-    let there = tables(&mut Source::Conn(&registry.conn)).await?;
+    let there = tables(&mut Executor::Conn(&registry.conn)).await?;
     Ok(std::iter::once(&record.tags).chain(&record.calibs).all(|table| there.contains(&table.name)))
 }
 
 /// Makes tables that are missing; one that another writer makes at the same moment is as good.
 async fn make_tables(
     registry: &Registry,
-    wanted: impl Iterator<Item = &Table>,
+    wanted: impl Iterator<Item = &TableDef>,
     registered: &mut Registered,
 ) -> Result<()> {
     for table in wanted {
         let mut tx = registry.conn.begin().await?;
-        if tables(&mut Source::Tx(&mut tx)).await?.contains(&table.name) {
+        if tables(&mut Executor::Tx(&mut tx)).await?.contains(&table.name) {
             continue;
         }
         let made = match create_table(&mut tx, table).await {
@@ -284,7 +287,7 @@ async fn make_tables(
             Ok(()) => registered.tables.push(table.clone()),
             Err(error) => {
                 // The first error is the one to report.
-                let there = tables(&mut Source::Conn(&registry.conn)).await;
+                let there = tables(&mut Executor::Conn(&registry.conn)).await;
                 if !there.is_ok_and(|there| there.contains(&table.name)) {
                     return Err(error);
                 }

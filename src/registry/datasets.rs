@@ -6,12 +6,12 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 
-use super::conn::Source;
+use super::conn::Executor;
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::rows::{column, keyed};
-use super::schema::{Kind, Scanned, arrow_schema};
-use super::{Registry, ints, optional_texts, texts};
+use super::rows::{key_predicates, required_column};
+use super::schema::{ColumnType, ReadColumn, arrow_schema};
+use super::{Registry, i64_values, optional_string_values, string_values};
 use crate::error::{Error, Result};
 
 /// What stands in the registry for "no component".
@@ -19,7 +19,7 @@ pub const NO_COMPONENT: &str = "__NULL_STRING__";
 
 /// The ids in a column, as text.
 pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
-    Ok(column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
+    Ok(required_column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
 /// The data IDs of rows as texts that are equal when they are.
@@ -27,7 +27,8 @@ pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
 /// # Errors
 /// Rows without a dimension.
 pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
-    let dimensions = record.dataset_type.dimensions.iter().map(|d| column(rows, d)).collect::<Result<Vec<_>>>()?;
+    let dimensions =
+        record.dataset_type.dimensions.iter().map(|d| required_column(rows, d)).collect::<Result<Vec<_>>>()?;
     texts_of(&dimensions, rows.num_rows())
 }
 
@@ -53,7 +54,7 @@ fn texts_of(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
 
 /// What a run holds of a type for some data IDs.
 #[derive(Debug)]
-pub struct Present {
+pub struct ExistingDataset {
     /// Id of the dataset.
     pub id: String,
     /// Path and size of its file, when it is stored.
@@ -64,18 +65,19 @@ pub struct Present {
 ///
 /// # Errors
 /// What the database says.
-pub async fn present(
+pub async fn existing_datasets(
     registry: &Registry,
     record: &TypeRecord,
     run: &str,
     rows: &RecordBatch,
-) -> Result<HashMap<String, Present>> {
+) -> Result<HashMap<String, ExistingDataset>> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let dimensions = &record.dataset_type.dimensions;
-    let identity = |c: &Scanned| c.name == "dataset_id" || dimensions.contains(&c.name);
-    let mut columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
+    let identity = |c: &ReadColumn| c.name == "dataset_id" || dimensions.contains(&c.name);
+    let mut columns: Vec<ReadColumn> = record.tags.read_columns().into_iter().filter(identity).collect();
     let mut select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
-    columns.extend([Scanned::plain("path", Kind::Text(None)), Scanned::plain("file_size", Kind::Int)]);
+    columns
+        .extend([ReadColumn::plain("path", ColumnType::Text(None)), ReadColumn::plain("file_size", ColumnType::Int)]);
     let join = if registry.has_file_records().await? {
         select.push("f.path, f.file_size".to_owned());
         let whole = dialect.text(NO_COMPONENT);
@@ -95,12 +97,12 @@ pub async fn present(
         dialect.text(run)
     );
     let mut all = HashMap::new();
-    for only in keyed(dialect, "t.", &record.tags, dimensions, rows)? {
+    for only in key_predicates(dialect, "t.", &record.tags, dimensions, rows)? {
         let found = conn.rows(format!("{base} AND {only}"), columns.clone()).await?;
         let at = |name: &str| found.schema_ref().index_of(name);
-        let files = optional_texts(&found, at("path")?).into_iter().zip(ints(&found, at("file_size")?));
+        let files = optional_string_values(&found, at("path")?).into_iter().zip(i64_values(&found, at("file_size")?));
         let files = files.map(|(path, size)| path.map(|path| (path, size)));
-        let present = ids(&found, "dataset_id")?.into_iter().zip(files).map(|(id, file)| Present { id, file });
+        let present = ids(&found, "dataset_id")?.into_iter().zip(files).map(|(id, file)| ExistingDataset { id, file });
         all.extend(keys(record, &found)?.into_iter().zip(present));
     }
     Ok(all)
@@ -110,7 +112,7 @@ pub async fn present(
 ///
 /// # Errors
 /// What the database says.
-pub async fn recorded(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
+pub async fn known_paths(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
     let conn = &registry.conn;
     let mut found = HashSet::new();
     if !registry.has_file_records().await? {
@@ -120,7 +122,7 @@ pub async fn recorded(registry: &Registry, paths: &[String]) -> Result<HashSet<S
         let list: Vec<_> = some.iter().map(|path| conn.dialect().text(path)).collect();
         let table = conn.table(&registry.file_records.name);
         let sql = format!("SELECT path FROM {table} WHERE path IN ({})", list.join(", "));
-        found.extend(texts(&conn.rows(sql, vec![Scanned::plain("path", Kind::Text(None))]).await?, 0));
+        found.extend(string_values(&conn.rows(sql, vec![ReadColumn::plain("path", ColumnType::Text(None))]).await?, 0));
     }
     Ok(found)
 }
@@ -137,14 +139,15 @@ fn id_list(dialect: Dialect, ids: &[String]) -> Result<String> {
 ///
 /// # Errors
 /// A text that is no id, or what the database says.
-pub async fn types_of(source: &mut Source<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
+pub async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     for some in wanted.chunks(CHUNK) {
         let (table, list) = (source.table("dataset"), id_list(source.dialect(), some)?);
-        let columns = [Scanned::plain("id", Kind::Uuid), Scanned::plain("dataset_type_id", Kind::Int)];
+        let columns =
+            [ReadColumn::plain("id", ColumnType::Uuid), ReadColumn::plain("dataset_type_id", ColumnType::Int)];
         let sql = format!("SELECT id, dataset_type_id FROM {table} WHERE id IN ({list})");
         let rows = source.rows(sql, &columns).await?;
-        for (id, kind) in texts(&rows, 0).into_iter().zip(ints(&rows, 1)) {
+        for (id, kind) in string_values(&rows, 0).into_iter().zip(i64_values(&rows, 1)) {
             found.entry(kind).or_default().push(id);
         }
     }
@@ -155,10 +158,10 @@ pub async fn types_of(source: &mut Source<'_>, wanted: &[String]) -> Result<Hash
 ///
 /// # Errors
 /// What the database says.
-pub async fn data_ids(source: &mut Source<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
+pub async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
     let dialect = source.dialect();
-    let identity = |c: &Scanned| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
-    let columns: Vec<Scanned> = record.tags.scanned().into_iter().filter(identity).collect();
+    let identity = |c: &ReadColumn| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
+    let columns: Vec<ReadColumn> = record.tags.read_columns().into_iter().filter(identity).collect();
     let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
     // In one order, so that two writers of the same rows do not lock each other out.
     let keys: Vec<_> = record.dataset_type.dimensions.iter().map(|d| format!("t.{}", dialect.quote(d))).collect();
@@ -192,7 +195,9 @@ pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) 
         conn.dialect().text(collection),
         record.id
     );
-    Ok(texts(&conn.rows(sql, vec![Scanned::plain("dataset_id", Kind::Uuid)]).await?, 0).into_iter().collect())
+    Ok(string_values(&conn.rows(sql, vec![ReadColumn::plain("dataset_id", ColumnType::Uuid)]).await?, 0)
+        .into_iter()
+        .collect())
 }
 
 /// The datasets of a type with dimensions instrument, detector and exposure that a run holds of some exposures:
@@ -227,11 +232,11 @@ pub async fn of_exposures(
         list.join(", ")
     );
     let columns = [
-        ("exposure", Kind::Int),
-        ("detector", Kind::Int),
-        ("dataset_id", Kind::Uuid),
-        ("path", Kind::Text(None)),
-        ("file_size", Kind::Int),
+        ("exposure", ColumnType::Int),
+        ("detector", ColumnType::Int),
+        ("dataset_id", ColumnType::Uuid),
+        ("path", ColumnType::Text(None)),
+        ("file_size", ColumnType::Int),
     ];
-    conn.rows(sql, columns.map(|(n, k)| Scanned::plain(n, k)).to_vec()).await
+    conn.rows(sql, columns.map(|(n, k)| ReadColumn::plain(n, k)).to_vec()).await
 }

@@ -1,11 +1,11 @@
 //! `CREATE TABLE` and its indexes, statement by statement as the Butler makes them.
 
 use super::dialect::Dialect;
-use super::schema::{Kind, Table};
+use super::schema::{ColumnType, TableDef};
 use crate::model::time;
 
 /// The statements that make a table; `schema` qualifies names on PostgreSQL.
-pub fn create(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<String> {
+pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = Vec::new();
     statements.extend(writer.sequence().map(|name| format!("CREATE SEQUENCE {name}")));
@@ -15,7 +15,7 @@ pub fn create(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<Stri
 }
 
 /// The statements that remove a table that [`create`] made.
-pub fn drop(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<String> {
+pub fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = vec![format!("DROP TABLE {}", writer.qualified(&table.name))];
     statements.extend(writer.sequence().map(|name| format!("DROP SEQUENCE {name}")));
@@ -23,14 +23,14 @@ pub fn drop(dialect: Dialect, schema: Option<&str>, table: &Table) -> Vec<String
 }
 
 /// The sequence that numbers a table's rows on PostgreSQL, qualified.
-pub fn sequence(schema: Option<&str>, table: &Table) -> Option<String> {
+pub fn sequence(schema: Option<&str>, table: &TableDef) -> Option<String> {
     Writer { dialect: Dialect::Postgres, schema, table }.sequence()
 }
 
 struct Writer<'a> {
     dialect: Dialect,
     schema: Option<&'a str>,
-    table: &'a Table,
+    table: &'a TableDef,
 }
 
 impl Writer<'_> {
@@ -42,8 +42,8 @@ impl Writer<'_> {
     }
 
     fn sequence(&self) -> Option<String> {
-        let auto = self.table.auto.as_ref().filter(|_| self.dialect == Dialect::Postgres)?;
-        Some(self.qualified(&self.dialect.constraint(&format!("{}_seq_{auto}", self.table.name))))
+        let identity_column = self.table.identity_column.as_ref().filter(|_| self.dialect == Dialect::Postgres)?;
+        Some(self.qualified(&self.dialect.constraint(&format!("{}_seq_{identity_column}", self.table.name))))
     }
 
     fn list(&self, columns: &[String]) -> String {
@@ -55,15 +55,15 @@ impl Writer<'_> {
         let mut checks = Vec::new();
         for column in self.table.columns.iter().filter(|c| c.alias_of.is_none()) {
             let required = if column.required { " NOT NULL" } else { "" };
-            if column.kind == Kind::Span {
+            if column.kind == ColumnType::Span {
                 lines.extend(self.span(&column.name, column.required));
                 continue;
             }
-            let auto = self.table.auto.as_deref() == Some(&column.name);
-            let kind = self.dialect.column_type(column.kind, auto);
-            let default = if column.kind == Kind::UtcTime { " DEFAULT CURRENT_TIMESTAMP" } else { "" };
+            let identity_column = self.table.identity_column.as_deref() == Some(&column.name);
+            let kind = self.dialect.column_type(column.kind, identity_column);
+            let default = if column.kind == ColumnType::UtcTime { " DEFAULT CURRENT_TIMESTAMP" } else { "" };
             lines.push(format!("{} {kind}{default}{required}", self.dialect.schema_name(&column.name)));
-            if let (Dialect::Sqlite, Kind::Text(Some(length))) = (self.dialect, column.kind) {
+            if let (Dialect::Sqlite, ColumnType::Text(Some(length))) = (self.dialect, column.kind) {
                 let (table, name) = (&self.table.name, &column.name);
                 checks.push(format!(
                     "CONSTRAINT {table}_len_{name} CHECK (length(\"{name}\")<={length} AND length(\"{name}\")>=1)"
@@ -137,7 +137,7 @@ impl Writer<'_> {
     /// The columns an index has in this database: SQLite keeps a span in two.
     fn expand(&self, columns: &[String]) -> Vec<String> {
         let split = self.dialect == Dialect::Sqlite;
-        let is_span = |name: &str| self.table.column(name).is_some_and(|c| c.kind == Kind::Span);
+        let is_span = |name: &str| self.table.column(name).is_some_and(|c| c.kind == ColumnType::Span);
         columns
             .iter()
             .flat_map(|name| {

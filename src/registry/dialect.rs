@@ -3,7 +3,7 @@
 use blake2::digest::{Update, VariableOutput};
 
 use super::rows::{Value, encode_bytes};
-use super::schema::{Kind, Reading, Scanned};
+use super::schema::{ColumnSource, ColumnType, ReadColumn};
 use crate::model::time;
 
 /// A database the Butler supports.
@@ -68,14 +68,14 @@ impl Dialect {
     }
 
     /// A literal of a column's kind; `None` when the value cannot be one.
-    pub fn literal(self, kind: Kind, value: Value<'_>) -> Option<String> {
+    pub fn literal(self, kind: ColumnType, value: Value<'_>) -> Option<String> {
         Some(match (kind, value) {
             (_, Value::Null) => "NULL".to_owned(),
-            (Kind::Uuid, Value::Text(text)) => self.uuid(text)?,
+            (ColumnType::Uuid, Value::Text(text)) => self.uuid(text)?,
             // No literal can hold it, and what `text` makes of it is another text.
             (_, Value::Text(text)) if text.contains('\0') => return None,
             (_, Value::Text(text)) => self.text(text),
-            (Kind::UtcTime, Value::Int(_)) | (_, Value::Span(..)) => return None,
+            (ColumnType::UtcTime, Value::Int(_)) | (_, Value::Span(..)) => return None,
             (_, Value::Int(value)) => value.to_string(),
             (_, Value::Float(value)) if value.is_finite() => format!("{value:?}"),
             (_, Value::Float(_)) => return None,
@@ -85,7 +85,7 @@ impl Dialect {
     }
 
     /// A text expression that is ordered byte by byte.
-    pub fn byte_order(self, text: &str) -> String {
+    pub fn binary_collation(self, text: &str) -> String {
         match self {
             Self::Sqlite => text.to_owned(),
             Self::Postgres => format!("{text} COLLATE \"C\""),
@@ -117,7 +117,7 @@ impl Dialect {
 
     /// The query for about how many rows a table has, whose name is written as in statements: in SQLite, rows are
     /// numbered; a server that has not counted yet is asked for the size.
-    pub fn about(self, table: &str) -> String {
+    pub fn estimated_rows(self, table: &str) -> String {
         match self {
             Self::Sqlite => format!("SELECT coalesce(max(rowid), 0) AS rows FROM {table}"),
             Self::Postgres => format!(
@@ -150,25 +150,25 @@ impl Dialect {
     }
 
     /// The type of a column, as written in `CREATE TABLE`.
-    pub fn column_type(self, kind: Kind, auto: bool) -> String {
+    pub fn column_type(self, kind: ColumnType, auto: bool) -> String {
         match (self, kind) {
-            (Self::Sqlite, Kind::Int) if auto => "INTEGER".to_owned(),
-            (_, Kind::Int | Kind::Time) => "BIGINT".to_owned(),
-            (_, Kind::Small) => "SMALLINT".to_owned(),
-            (_, Kind::Text(Some(length))) => format!("VARCHAR({length})"),
-            (_, Kind::Text(None) | Kind::Bytes) => "TEXT".to_owned(),
-            (_, Kind::Bool) => "BOOLEAN".to_owned(),
-            (Self::Sqlite, Kind::Uuid) => "CHAR(32)".to_owned(),
-            (Self::Postgres, Kind::Uuid) => "UUID".to_owned(),
-            (Self::Sqlite, Kind::Float) => "FLOAT".to_owned(),
-            (Self::Postgres, Kind::Float) => "DOUBLE PRECISION".to_owned(),
-            (_, Kind::UtcTime) => "TIMESTAMP".to_owned(),
-            (_, Kind::Span) => "INT8RANGE".to_owned(),
+            (Self::Sqlite, ColumnType::Int) if auto => "INTEGER".to_owned(),
+            (_, ColumnType::Int | ColumnType::Time) => "BIGINT".to_owned(),
+            (_, ColumnType::Small) => "SMALLINT".to_owned(),
+            (_, ColumnType::Text(Some(length))) => format!("VARCHAR({length})"),
+            (_, ColumnType::Text(None) | ColumnType::Bytes) => "TEXT".to_owned(),
+            (_, ColumnType::Bool) => "BOOLEAN".to_owned(),
+            (Self::Sqlite, ColumnType::Uuid) => "CHAR(32)".to_owned(),
+            (Self::Postgres, ColumnType::Uuid) => "UUID".to_owned(),
+            (Self::Sqlite, ColumnType::Float) => "FLOAT".to_owned(),
+            (Self::Postgres, ColumnType::Float) => "DOUBLE PRECISION".to_owned(),
+            (_, ColumnType::UtcTime) => "TIMESTAMP".to_owned(),
+            (_, ColumnType::Span) => "INT8RANGE".to_owned(),
         }
     }
 
     /// The expression that reads a column, of the table with this alias if it has one.
-    pub fn reads(self, column: &Scanned, alias: &str) -> String {
+    pub fn select_expr(self, column: &ReadColumn, alias: &str) -> String {
         let named = |name: &str| match alias {
             "" => self.quote(name),
             alias => format!("{alias}.{}", self.quote(name)),
@@ -184,10 +184,10 @@ impl Dialect {
                 )
             }
         };
-        match &column.reading {
-            Reading::Plain(_, source) => named(source),
-            Reading::Begin(source) => span("begin", source, time::MAX, 0),
-            Reading::End(source) => span("end", source, 0, time::MAX),
+        match &column.source {
+            ColumnSource::Plain(_, source) => named(source),
+            ColumnSource::Begin(source) => span("begin", source, time::MAX, 0),
+            ColumnSource::End(source) => span("end", source, 0, time::MAX),
         }
     }
 

@@ -7,9 +7,11 @@ use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::DataType;
 
 use super::Registry;
-use super::layout::{element_table, static_tables};
-use super::rows::{batch, column, constant_int, constant_text, distinct_texts, keyed, text_column};
-use super::schema::{Scanned, Table, arrow_schema};
+use super::butler_tables::{element_table, static_tables};
+use super::rows::{
+    constant_int, constant_text, distinct_texts, key_predicates, record_batch, required_column, text_column,
+};
+use super::schema::{ReadColumn, TableDef, arrow_schema};
 use super::tx::{OnConflict, Tx};
 use crate::error::{Error, Kind, Result};
 use crate::sphere::region::Region;
@@ -20,7 +22,7 @@ use crate::universe::Element;
 ///
 /// # Errors
 /// No such element, or one whose records are not kept in a table.
-pub fn table(registry: &Registry, element: &str) -> Result<Table> {
+pub fn table(registry: &Registry, element: &str) -> Result<TableDef> {
     let found = registry.universe.element(element)?;
     if !found.has_table {
         return Err(Error::new(
@@ -56,7 +58,7 @@ pub async fn insert(
 }
 
 /// Says of a broken reference which records there are to be.
-fn dangling(error: Error, table: &Table) -> Error {
+fn dangling(error: Error, table: &TableDef) -> Error {
     if !error.is_missing_reference() {
         return error;
     }
@@ -88,7 +90,7 @@ async fn write_overlaps(
         }
     }
     let name = format!("{}_skypix_overlap", element.name);
-    let tables = static_tables(&registry.universe, registry.shape);
+    let tables = static_tables(&registry.universe, registry.variant);
     let table = tables.iter().find(|t| t.name == name).ok_or_else(|| Error::bug(format!("no table '{name}'")))?;
     if conflict == OnConflict::Replace {
         delete_overlaps(tx, registry, element, records, table).await?;
@@ -105,7 +107,7 @@ async fn write_overlaps(
         let values = values.ok_or_else(|| Error::bug(format!("records without '{dimension}'")))?;
         columns.push((dimension, take(values, &index, None)?));
     }
-    tx.insert(table, &batch(columns)?, OnConflict::Keep).await?;
+    tx.insert(table, &record_batch(columns)?, OnConflict::Keep).await?;
     Ok(())
 }
 
@@ -115,14 +117,14 @@ async fn delete_overlaps(
     registry: &Registry,
     element: &Element,
     records: &RecordBatch,
-    table: &Table,
+    table: &TableDef,
 ) -> Result<()> {
     let own = element_table(&registry.universe, element);
     // The overlap table names the dimensions, the element's own table their keys.
-    let keys = own.primary_key.iter().map(|key| column(records, key)).collect::<Result<Vec<_>>>()?;
-    let keys = batch(element.required.iter().map(String::as_str).zip(keys))?;
+    let keys = own.primary_key.iter().map(|key| required_column(records, key)).collect::<Result<Vec<_>>>()?;
+    let keys = record_batch(element.required.iter().map(String::as_str).zip(keys))?;
     let target = tx.table(&table.name);
-    for only in keyed(tx.dialect(), "", table, &element.required, &keys)? {
+    for only in key_predicates(tx.dialect(), "", table, &element.required, &keys)? {
         tx.execute(format!("DELETE FROM {target} WHERE {only}")).await?;
     }
     Ok(())
@@ -132,9 +134,9 @@ async fn delete_overlaps(
 ///
 /// # Errors
 /// Rows without a key, or what the database says.
-pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<RecordBatch> {
+pub async fn stored(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<RecordBatch> {
     let columns: Vec<_> =
-        table.scanned().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
+        table.read_columns().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
     keyed_values(registry, table, columns, rows).await
 }
 
@@ -144,18 +146,18 @@ pub async fn stored(registry: &Registry, table: &Table, rows: &RecordBatch) -> R
 /// Rows without a key, or what the database says.
 pub async fn keyed_values(
     registry: &Registry,
-    table: &Table,
-    columns: Vec<Scanned>,
+    table: &TableDef,
+    columns: Vec<ReadColumn>,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     if let Some(missing) = table.primary_key.iter().find(|key| rows.column_by_name(key).is_none()) {
         return Err(Error::invalid(format!("records of '{}' need the column '{missing}'", table.name)));
     }
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
     let mut found = Vec::new();
-    for only in keyed(dialect, "", table, &table.primary_key, rows)? {
+    for only in key_predicates(dialect, "", table, &table.primary_key, rows)? {
         found.push(conn.rows(format!("{base}{only}"), columns.clone()).await?);
     }
     Ok(concat_batches(&arrow_schema(&columns), &found)?)
@@ -174,7 +176,10 @@ pub async fn unknown_values(
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let (quoted, list) = (dialect.quote(column), values.iter().map(|v| dialect.text(v)).collect::<Vec<_>>());
     let sql = format!("SELECT DISTINCT {quoted} FROM {} WHERE {quoted} IN ({})", conn.table(element), list.join(", "));
-    let known = super::texts(&conn.rows(sql, vec![Scanned::plain(column, super::schema::Kind::Text(None))]).await?, 0);
+    let known = super::string_values(
+        &conn.rows(sql, vec![ReadColumn::plain(column, super::schema::ColumnType::Text(None))]).await?,
+        0,
+    );
     Ok(values.iter().filter(|value| !known.contains(value)).cloned().collect())
 }
 
@@ -185,11 +190,11 @@ pub async fn unknown_values(
 pub async fn values(
     registry: &Registry,
     element: &str,
-    columns: Vec<Scanned>,
+    columns: Vec<ReadColumn>,
     instrument: Option<&str>,
 ) -> Result<RecordBatch> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let only = instrument.map_or_else(String::new, |name| format!(" WHERE instrument = {}", dialect.text(name)));
     conn.rows(format!("SELECT {} FROM {}{only}", select.join(", "), conn.table(element)), columns).await
 }
@@ -197,10 +202,10 @@ pub async fn values(
 async fn declare_overlaps(tx: &mut Tx, registry: &Registry, governor: &str, records: &RecordBatch) -> Result<()> {
     let values = records.column_by_name("name").map(distinct_texts).transpose()?.unwrap_or_default();
     let (system, level) = common_skypix(registry)?;
-    for table in static_tables(&registry.universe, registry.shape) {
+    for table in static_tables(&registry.universe, registry.variant) {
         let ours = table.name.ends_with("_skypix_overlap_summary") && table.column(governor).is_some();
         if ours {
-            let rows = batch([
+            let rows = record_batch([
                 ("skypix_system", constant_text(system, values.len())),
                 ("skypix_level", constant_int(level.into(), values.len())),
                 (governor, text_column(values.iter().map(String::as_str))),

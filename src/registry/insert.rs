@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 
 use super::ddl;
 use super::dialect::Dialect;
-use super::rows::{Give, give};
-use super::schema::{Kind, Table};
+use super::rows::{BoundColumn, bind_columns};
+use super::schema::{ColumnType, TableDef};
 use super::tx::OnConflict;
 use crate::error::Result;
 
@@ -28,7 +28,7 @@ impl Insert {
     pub fn new(
         dialect: Dialect,
         schema: Option<&str>,
-        table: &Table,
+        table: &TableDef,
         batch: &RecordBatch,
         conflict: OnConflict,
     ) -> Self {
@@ -58,7 +58,7 @@ impl Insert {
             }
         };
         let sequence = ddl::sequence(schema, table).filter(|_| dialect == Dialect::Postgres);
-        let number = table.auto.as_ref().filter(|auto| !given(auto)).zip(sequence);
+        let number = table.identity_column.as_ref().filter(|auto| !given(auto)).zip(sequence);
         Self {
             target: dialect.qualified(schema, &table.name),
             staging: dialect.quote(&format!("butlersql_{}", table.name)),
@@ -77,11 +77,11 @@ impl Insert {
     ///
     /// # Errors
     /// A column the table does not have.
-    pub fn values(&self, table: &Table, batch: &RecordBatch) -> Result<Option<String>> {
-        let given = give(table, batch)?;
+    pub fn values(&self, table: &TableDef, batch: &RecordBatch) -> Result<Option<String>> {
+        let given = bind_columns(table, batch)?;
         let (mut rows, mut length) = (Vec::with_capacity(batch.num_rows()), 0);
         for row in 0..batch.num_rows() {
-            let literal = |g: &Give<'_>| Dialect::Postgres.literal(g.column.kind, g.values.at(row));
+            let literal = |g: &BoundColumn<'_>| Dialect::Postgres.literal(g.column.kind, g.values.at(row));
             let Some(values) = given.iter().map(literal).collect::<Option<Vec<_>>>() else { return Ok(None) };
             let number =
                 self.number.as_ref().map(|(_, sequence)| format!("nextval({}), ", Dialect::Postgres.text(sequence)));
@@ -122,6 +122,6 @@ impl Insert {
     }
 }
 
-fn is_span(table: &Table, name: &str) -> bool {
-    table.column(name).is_some_and(|c| c.kind == Kind::Span)
+fn is_span(table: &TableDef, name: &str) -> bool {
+    table.column(name).is_some_and(|c| c.kind == ColumnType::Span)
 }

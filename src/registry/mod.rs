@@ -3,38 +3,38 @@
 //! SQL text for a database is made only here. What should be written is decided above, in `repo`.
 
 pub mod attributes;
+pub mod butler_tables;
 pub mod certifications;
 pub mod collections;
 pub mod conn;
 mod credentials;
+pub mod dataset_queries;
 pub mod dataset_types;
+pub mod dataset_writer;
 pub mod datasets;
 mod ddl;
 pub mod dialect;
 pub mod dimensions;
 mod insert;
-pub mod layout;
 pub mod open;
 mod pool;
 mod postgres;
 pub mod rows;
 pub mod schema;
-pub mod search;
-pub mod spool;
+pub mod spill;
 mod sqlite;
-pub mod storing;
 pub mod tx;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 
-use self::conn::{Conn, Source};
+use self::butler_tables::SchemaVariant;
+use self::conn::{Conn, Executor};
 use self::dataset_types::TypeRecord;
 use self::dialect::Dialect;
-use self::layout::Shape;
-use self::schema::{Kind, Scanned, Table};
+use self::schema::{ColumnType, ReadColumn, TableDef};
 use self::tx::Tx;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::universe::Universe;
 
 /// An open registry.
@@ -45,9 +45,9 @@ pub struct Registry {
     /// Its dimensions.
     pub universe: Universe,
     /// Which managers shape its tables.
-    pub shape: Shape,
+    pub variant: SchemaVariant,
     /// The table of file records.
-    pub file_records: Table,
+    pub file_records: TableDef,
     /// Why it must not be written, if so.
     pub read_only: Option<String>,
     /// Why its file records are not those of all files, if so.
@@ -62,9 +62,9 @@ impl Registry {
     pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
-        let file_records = layout::file_records(file_records);
+        let file_records = butler_tables::file_records(file_records);
         let read_only = found.read_only;
-        Ok(Self { conn, universe, shape: found.shape, file_records, read_only, partial_files: None })
+        Ok(Self { conn, universe, variant: found.variant, file_records, read_only, partial_files: None })
     }
 
     /// Makes all tables of a new registry in one transaction, unless they are there; returns whether it did.
@@ -75,15 +75,15 @@ impl Registry {
         let parsed = Universe::parse(universe)?;
         let mut tx = conn.begin().await?;
         prepare(&mut tx).await?;
-        let there = tables(&mut Source::Tx(&mut tx)).await?;
+        let there = tables(&mut Executor::Tx(&mut tx)).await?;
         if there.iter().any(|t| t == "butler_attributes") {
             return Ok(false);
         }
         if let Some(other) = there.first() {
             let message = format!("the database already holds tables that are not a registry's, such as '{other}'");
-            return Err(Error::new(ErrorKind::Exists, message));
+            return Err(Error::new(Kind::Exists, message));
         }
-        for table in layout::static_tables(&parsed, Shape::CURRENT) {
+        for table in butler_tables::static_tables(&parsed, SchemaVariant::CURRENT) {
             create_table(&mut tx, &table).await?;
         }
         attributes::write(&mut tx, universe).await?;
@@ -96,7 +96,7 @@ impl Registry {
     /// # Errors
     /// What the database says.
     pub async fn has_file_records(&self) -> Result<bool> {
-        let table = Scanned::plain("table_name", Kind::Text(None));
+        let table = ReadColumn::plain("table_name", ColumnType::Text(None));
         let name = self.conn.dialect().text(&self.file_records.name);
         let sql = format!("SELECT table_name FROM {} WHERE table_name = {name}", self.conn.table("opaque_meta"));
         Ok(self.conn.rows(sql, vec![table]).await?.num_rows() > 0)
@@ -108,12 +108,12 @@ impl Registry {
     /// What the database says.
     pub async fn make_file_records(&self, tx: &mut Tx) -> Result<()> {
         let name = tx.dialect().text(&self.file_records.name);
-        let column = Scanned::plain("table_name", Kind::Text(None));
+        let column = ReadColumn::plain("table_name", ColumnType::Text(None));
         let known = format!("SELECT table_name FROM {} WHERE table_name = {name}", tx.table("opaque_meta"));
         if tx.rows(known, &[column]).await?.num_rows() > 0 {
             return Ok(());
         }
-        if !tables(&mut Source::Tx(tx)).await?.contains(&self.file_records.name) {
+        if !tables(&mut Executor::Tx(tx)).await?.contains(&self.file_records.name) {
             create_table(tx, &self.file_records).await?;
         }
         let target = tx.table("opaque_meta");
@@ -143,7 +143,7 @@ impl Registry {
     /// The reason.
     pub fn check_writable(&self) -> Result<()> {
         match &self.read_only {
-            Some(reason) => Err(Error::new(ErrorKind::Unsupported, format!("this repository is only read: {reason}"))),
+            Some(reason) => Err(Error::new(Kind::Unsupported, format!("this repository is only read: {reason}"))),
             None => Ok(()),
         }
     }
@@ -154,14 +154,14 @@ impl Registry {
     /// The reason.
     pub fn check_files(&self) -> Result<()> {
         match &self.partial_files {
-            Some(reason) => Err(Error::new(ErrorKind::Unsupported, format!("files are not listed: {reason}"))),
+            Some(reason) => Err(Error::new(Kind::Unsupported, format!("files are not listed: {reason}"))),
             None => Ok(()),
         }
     }
 
     /// All tables with their names, as the Butler defines them.
-    pub fn tables(&self, types: &[TypeRecord]) -> Vec<Table> {
-        let mut all = layout::static_tables(&self.universe, self.shape);
+    pub fn tables(&self, types: &[TypeRecord]) -> Vec<TableDef> {
+        let mut all = butler_tables::static_tables(&self.universe, self.variant);
         all.push(self.file_records.clone());
         let dynamic = types.iter().flat_map(|t| [Some(t.tags.clone()), t.calibs.clone()]).flatten();
         for table in dynamic {
@@ -178,7 +178,7 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
     if tx.dialect() == Dialect::Sqlite {
         return Ok(());
     }
-    let name = Scanned::plain("extname", Kind::Text(None));
+    let name = ReadColumn::plain("extname", ColumnType::Text(None));
     let sql = "SELECT extname::text FROM pg_extension WHERE extname = 'btree_gist'".to_owned();
     if tx.rows(sql, &[name]).await?.num_rows() == 0 {
         tx.execute("CREATE EXTENSION btree_gist".to_owned())
@@ -192,7 +192,7 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
 }
 
 /// The names of the tables of the schema.
-async fn tables(source: &mut Source<'_>) -> Result<Vec<String>> {
+async fn tables(source: &mut Executor<'_>) -> Result<Vec<String>> {
     let sql = match source.dialect() {
         Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'".to_owned(),
         Dialect::Postgres => {
@@ -200,10 +200,10 @@ async fn tables(source: &mut Source<'_>) -> Result<Vec<String>> {
             format!("SELECT tablename::text AS name FROM pg_tables WHERE schemaname = {schema}")
         }
     };
-    Ok(texts(&source.rows(sql, &[Scanned::plain("name", Kind::Text(None))]).await?, 0))
+    Ok(string_values(&source.rows(sql, &[ReadColumn::plain("name", ColumnType::Text(None))]).await?, 0))
 }
 
-async fn create_table(tx: &mut Tx, table: &Table) -> Result<()> {
+async fn create_table(tx: &mut Tx, table: &TableDef) -> Result<()> {
     let schema = tx.schema().map(str::to_owned);
     for statement in ddl::create(tx.dialect(), schema.as_deref(), table) {
         tx.execute(statement).await?;
@@ -212,30 +212,30 @@ async fn create_table(tx: &mut Tx, table: &Table) -> Result<()> {
 }
 
 /// The text column at an index of a small answer; NULL gives an empty text.
-pub fn texts(batch: &RecordBatch, column: usize) -> Vec<String> {
+pub fn string_values(batch: &RecordBatch, column: usize) -> Vec<String> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.unwrap_or_default().to_owned()).collect()
 }
 
 /// The text column at an index of a small answer.
-pub fn optional_texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
+pub fn optional_string_values(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect()
 }
 
 /// The integer column at an index of a small answer; NULL gives zero.
-pub fn ints(batch: &RecordBatch, column: usize) -> Vec<i64> {
+pub fn i64_values(batch: &RecordBatch, column: usize) -> Vec<i64> {
     batch.column(column).as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()
 }
 
 /// The instant column at an index of a small answer, TAI nanoseconds.
-pub fn instants(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
+pub fn timestamp_values(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
     let array = batch.column(column).as_primitive::<TimestampNanosecondType>();
     (0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect()
 }
 
 /// The expression for the next number of a column on PostgreSQL; SQLite numbers by itself.
 fn next_number(tx: &Tx, table: &str, column: &str) -> Option<String> {
-    let mut numbered = Table::new(table);
-    numbered.auto = Some(column.to_owned());
+    let mut numbered = TableDef::new(table);
+    numbered.identity_column = Some(column.to_owned());
     let sequence = ddl::sequence(tx.schema(), &numbered).filter(|_| tx.dialect() == Dialect::Postgres)?;
     Some(format!("nextval({})", Dialect::Postgres.text(&sequence)))
 }

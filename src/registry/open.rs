@@ -12,12 +12,12 @@ use url::Url;
 use super::conn::Conn;
 use super::pool::{Pool, is_full};
 use super::{credentials, sqlite};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// How long SQLite waits for another writer, as the Butler does.
 const BUSY: Duration = Duration::from_secs(300);
 /// How long a connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a server is waited for that has no connection to give.
 const FULL: Duration = Duration::from_secs(300);
 /// After which time a connection that nobody uses is closed: others may need it more.
@@ -34,7 +34,7 @@ const WRITING: &str = "-65536";
 
 /// What may be done with a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum OpenMode {
     /// Only reading.
     Read,
     /// Reading and writing.
@@ -72,7 +72,7 @@ impl Conn {
     ///
     /// # Errors
     /// A URL that is not understood, a database out of reach, a refused password.
-    pub async fn open(database: &Database, mode: Mode) -> Result<Self> {
+    pub async fn open(database: &Database, mode: OpenMode) -> Result<Self> {
         let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {
@@ -85,32 +85,32 @@ impl Conn {
             ("postgresql", _) => open_postgres(database).await,
             (other, _) => {
                 let message = format!("the registry database '{other}' is neither sqlite nor postgresql");
-                Err(Error::new(ErrorKind::Unsupported, message))
+                Err(Error::new(Kind::Unsupported, message))
             }
         }
     }
 }
 
-async fn open_sqlite(path: &str, mode: Mode) -> Result<Conn> {
-    if mode != Mode::Create && !std::path::Path::new(path).exists() {
-        return Err(Error::new(ErrorKind::NotFound, format!("the registry database '{path}' does not exist")));
+async fn open_sqlite(path: &str, mode: OpenMode) -> Result<Conn> {
+    if mode != OpenMode::Create && !std::path::Path::new(path).exists() {
+        return Err(Error::new(Kind::NotFound, format!("the registry database '{path}' does not exist")));
     }
     let options = SqliteConnectOptions::new()
         .filename(path)
-        .read_only(mode == Mode::Read)
-        .create_if_missing(mode == Mode::Create)
+        .read_only(mode == OpenMode::Read)
+        .create_if_missing(mode == OpenMode::Create)
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .command_buffer_size(COMMANDS);
-    if mode == Mode::Read {
+    if mode == OpenMode::Read {
         recover(path, &options).await;
     }
     let limits = SqlitePoolOptions::new().acquire_timeout(BUSY);
     let reading = options.clone().pragma("cache_size", READING);
     let readers = limits.clone().max_connections(CONNECTIONS).connect_with(reading).await;
     let readers = readers.map_err(|e| match Error::from(e) {
-        error if error.kind() == ErrorKind::Denied && sqlite::has_journal(path) => {
-            Error::new(ErrorKind::Denied, sqlite::left_journal(path)).with_source(error)
+        error if error.kind() == Kind::Denied && sqlite::has_journal(path) => {
+            Error::new(Kind::Denied, sqlite::left_journal(path)).with_source(error)
         }
         error => error.context(format_args!("opening the registry database '{path}'")),
     })?;
@@ -148,7 +148,7 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
-    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(PATIENCE).idle_timeout(IDLE);
+    let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE);
     let pool = pool.after_connect(|conn, _| {
         // Texts in statements are meant as they stand. A server that can (from 14 on) sees that a client has gone while
         // it works; milliseconds.
@@ -172,7 +172,7 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     };
     let opened = opened.map_err(|e| {
         let message = Error::from(e);
-        let kind = if message.kind() == ErrorKind::Failed { ErrorKind::Unreachable } else { message.kind() };
+        let kind = if message.kind() == Kind::Failed { Kind::Unreachable } else { message.kind() };
         Error::new(
             kind,
             format!("cannot open the registry database {}: {}", redacted(parsed.as_str()), message.message()),

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use crate::error::{Error, Kind, Result};
 
 /// How long a connection is waited for while the server has none to give.
-const PATIENCE: Duration = Duration::from_secs(300);
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long one is waited for before others of the pool are asked to give theirs back.
-const POLITE: Duration = Duration::from_millis(500);
+const YIELD_WINDOW: Duration = Duration::from_millis(500);
 /// How often a connection that was given back is looked for.
 const STEP: Duration = Duration::from_millis(50);
 
@@ -90,7 +90,7 @@ impl Pool {
                 acquired = &mut acquiring => match acquired {
                     Err(sqlx::Error::PoolTimedOut) => {
                         self.check_reachable().await?;
-                        if begun.elapsed() > PATIENCE {
+                        if begun.elapsed() > ACQUIRE_TIMEOUT {
                             let message = "the database server has had no free connection for 5 minutes";
                             return Err(Error::new(Kind::Unreachable, message));
                         }
@@ -98,7 +98,7 @@ impl Pool {
                     }
                     acquired => return Ok(acquired?),
                 },
-                () = tokio::time::sleep(if waiting.is_some() { STEP } else { POLITE }) => {
+                () = tokio::time::sleep(if waiting.is_some() { STEP } else { YIELD_WINDOW }) => {
                     waiting.get_or_insert_with(|| self.demand.more());
                     // One that connects does not see what is given back meanwhile.
                     if let Some(connection) = self.connections.try_acquire() {

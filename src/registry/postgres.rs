@@ -7,9 +7,9 @@ use arrow::array::RecordBatch;
 use bytes::{Buf, BytesMut};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
-use super::schema::{Kind, Scanned, Table};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
+use super::schema::{ColumnType, ReadColumn, TableDef};
+use crate::error::{Error, Kind, Result};
 use crate::model::time;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -19,7 +19,7 @@ const EPOCH: i64 = 946_684_800_000_000;
 /// Pieces of a COPY stream as batches.
 pub fn decoded<'a>(
     pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
-    columns: Vec<Scanned>,
+    columns: Vec<ReadColumn>,
 ) -> BoxStream<'a, Result<RecordBatch>> {
     let state = (pieces, Some(Decoder::new(&columns)));
     futures::stream::try_unfold(state, |(mut pieces, decoder)| async move {
@@ -39,15 +39,15 @@ pub fn decoded<'a>(
 
 /// Decodes a stream that comes in pieces.
 pub struct Decoder {
-    gather: Gather,
+    gather: BatchBuilder,
     rest: BytesMut,
     begun: bool,
 }
 
 impl Decoder {
     /// For these columns.
-    pub fn new(columns: &[Scanned]) -> Self {
-        Self { gather: Gather::new(columns), rest: BytesMut::new(), begun: false }
+    pub fn new(columns: &[ReadColumn]) -> Self {
+        Self { gather: BatchBuilder::new(columns), rest: BytesMut::new(), begun: false }
     }
 
     /// Takes the next piece and hands out the batches that are full.
@@ -99,7 +99,7 @@ impl Decoder {
         if row.get_i16() < 0 {
             return Ok(false);
         }
-        for cell in self.gather.cells() {
+        for cell in self.gather.columns() {
             match row.get_i32() {
                 length if length < 0 => cell.null(),
                 length => {
@@ -138,17 +138,19 @@ impl Peek for &[u8] {
     }
 }
 
-fn decode(cell: &mut Cell, field: &[u8]) -> Result<()> {
+fn decode(cell: &mut ColumnBuilder, field: &[u8]) -> Result<()> {
     match (cell.kind(), field) {
-        (Kind::Text(_) | Kind::Bytes, text) => cell.text(text)?,
-        (Kind::Uuid, id) => cell.uuid(uuid::Uuid::from_slice(id).map_err(|_| broken("has an id of another length"))?),
-        (Kind::Bool, [value]) => cell.int(i64::from(*value)),
-        (Kind::Float, bytes) => match bytes.len() {
+        (ColumnType::Text(_) | ColumnType::Bytes, text) => cell.text(text)?,
+        (ColumnType::Uuid, id) => {
+            cell.uuid(uuid::Uuid::from_slice(id).map_err(|_| broken("has an id of another length"))?)
+        }
+        (ColumnType::Bool, [value]) => cell.int(i64::from(*value)),
+        (ColumnType::Float, bytes) => match bytes.len() {
             8 => cell.float(f64::from_be_bytes(array(bytes)?)),
             4 => cell.float(f64::from(f32::from_be_bytes(array(bytes)?))),
             _ => return Err(broken("has a float of another length")),
         },
-        (Kind::UtcTime, bytes) => cell.int(time::utc_to_tai((i64::from_be_bytes(array(bytes)?) + EPOCH) * 1000)),
+        (ColumnType::UtcTime, bytes) => cell.int(time::utc_to_tai((i64::from_be_bytes(array(bytes)?) + EPOCH) * 1000)),
         (_, bytes) => match bytes.len() {
             8 => cell.int(i64::from_be_bytes(array(bytes)?)),
             4 => cell.int(i64::from(i32::from_be_bytes(array(bytes)?))),
@@ -164,15 +166,15 @@ fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
 }
 
 fn broken(how: &str) -> Error {
-    Error::new(ErrorKind::Failed, format!("the server's COPY stream {how}"))
+    Error::new(Kind::Failed, format!("the server's COPY stream {how}"))
 }
 
 /// Encodes a batch whole, for the columns of a table that it has.
 ///
 /// # Errors
 /// A column the table does not have, or an id that is none.
-pub fn encode(table: &Table, batch: &RecordBatch) -> Result<Vec<u8>> {
-    let given = give(table, batch)?;
+pub fn encode(table: &TableDef, batch: &RecordBatch) -> Result<Vec<u8>> {
+    let given = bind_columns(table, batch)?;
     let mut out = Vec::with_capacity(64 * batch.num_rows() * given.len().max(1) / 4);
     out.extend_from_slice(SIGNATURE);
     out.extend_from_slice(&[0; 8]);
@@ -187,10 +189,10 @@ pub fn encode(table: &Table, batch: &RecordBatch) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-fn encode_value(out: &mut Vec<u8>, kind: Kind, value: Value<'_>) -> Result<()> {
+fn encode_value(out: &mut Vec<u8>, kind: ColumnType, value: Value<'_>) -> Result<()> {
     match (kind, value) {
         (_, Value::Null) => out.extend_from_slice(&(-1_i32).to_be_bytes()),
-        (Kind::Uuid, Value::Text(text)) => {
+        (ColumnType::Uuid, Value::Text(text)) => {
             let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is no UUID")))?;
             field(out, id.as_bytes());
         }
@@ -198,11 +200,11 @@ fn encode_value(out: &mut Vec<u8>, kind: Kind, value: Value<'_>) -> Result<()> {
         (_, Value::Bytes(bytes)) => field(out, encode_bytes(bytes).as_bytes()),
         (_, Value::Bool(value)) => field(out, &[u8::from(value)]),
         (_, Value::Float(value)) => field(out, &value.to_be_bytes()),
-        (Kind::Small, Value::Int(value)) => {
+        (ColumnType::Small, Value::Int(value)) => {
             let value = i16::try_from(value).map_err(|_| Error::invalid(format!("{value} does not fit in 16 bits")))?;
             field(out, &value.to_be_bytes());
         }
-        (Kind::UtcTime, Value::Int(tai)) => field(out, &(time::tai_to_utc(tai) / 1000 - EPOCH).to_be_bytes()),
+        (ColumnType::UtcTime, Value::Int(tai)) => field(out, &(time::tai_to_utc(tai) / 1000 - EPOCH).to_be_bytes()),
         (_, Value::Int(value)) => field(out, &value.to_be_bytes()),
         (_, Value::Span(begin, end)) => field(out, &range(begin, end)),
     }
@@ -242,7 +244,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
-    use crate::registry::layout::file_records;
+    use crate::registry::butler_tables::file_records;
 
     #[test]
     fn streams_come_back_however_they_are_cut() {
@@ -253,7 +255,8 @@ mod tests {
         ])
         .unwrap();
         let stream = encode(&table, &batch).unwrap();
-        let columns: Vec<_> = table.scanned().into_iter().filter(|c| batch.column_by_name(&c.name).is_some()).collect();
+        let columns: Vec<_> =
+            table.read_columns().into_iter().filter(|c| batch.column_by_name(&c.name).is_some()).collect();
         for piece in [1, 7, 1000] {
             let mut decoder = Decoder::new(&columns);
             for part in stream.chunks(piece) {

@@ -12,27 +12,27 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::dialect::Dialect;
-use super::schema::{Column, Kind, Scanned, Table, arrow_schema, arrow_type};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::schema::{Column, ColumnType, ReadColumn, TableDef, arrow_schema, arrow_type};
+use crate::error::{Error, Kind, Result};
 use crate::model::time;
 
 /// Rows per batch of a scan.
 pub const BATCH: usize = 8192;
 
 /// Gathers cells of a scan into a batch.
-pub struct Gather {
+pub struct BatchBuilder {
     schema: SchemaRef,
-    columns: Vec<Cell>,
+    columns: Vec<ColumnBuilder>,
     rows: usize,
 }
 
 /// The cells of one column.
-pub struct Cell {
-    kind: Kind,
-    builder: Builder,
+pub struct ColumnBuilder {
+    kind: ColumnType,
+    builder: TypedBuilder,
 }
 
-enum Builder {
+enum TypedBuilder {
     Text(StringBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
@@ -41,15 +41,15 @@ enum Builder {
     Time(TimestampNanosecondBuilder),
 }
 
-impl Gather {
+impl BatchBuilder {
     /// For these columns.
-    pub fn new(columns: &[Scanned]) -> Self {
-        let cell = |c: &Scanned| Cell { kind: c.kind(), builder: Builder::new(c.kind()) };
+    pub fn new(columns: &[ReadColumn]) -> Self {
+        let cell = |c: &ReadColumn| ColumnBuilder { kind: c.kind(), builder: TypedBuilder::new(c.kind()) };
         Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
     }
 
     /// The columns, to be given one cell each before [`Self::end_row`].
-    pub fn cells(&mut self) -> &mut [Cell] {
+    pub fn columns(&mut self) -> &mut [ColumnBuilder] {
         &mut self.columns
     }
 
@@ -75,15 +75,15 @@ impl Gather {
     }
 }
 
-impl Builder {
-    fn new(kind: Kind) -> Self {
+impl TypedBuilder {
+    fn new(kind: ColumnType) -> Self {
         match kind {
-            Kind::Text(_) | Kind::Uuid => Self::Text(StringBuilder::new()),
-            Kind::Int | Kind::Small => Self::Int(Int64Builder::new()),
-            Kind::Float => Self::Float(Float64Builder::new()),
-            Kind::Bool => Self::Bool(BooleanBuilder::new()),
-            Kind::Bytes => Self::Bytes(BinaryBuilder::new()),
-            Kind::Time | Kind::UtcTime | Kind::Span => Self::Time(TimestampNanosecondBuilder::new()),
+            ColumnType::Text(_) | ColumnType::Uuid => Self::Text(StringBuilder::new()),
+            ColumnType::Int | ColumnType::Small => Self::Int(Int64Builder::new()),
+            ColumnType::Float => Self::Float(Float64Builder::new()),
+            ColumnType::Bool => Self::Bool(BooleanBuilder::new()),
+            ColumnType::Bytes => Self::Bytes(BinaryBuilder::new()),
+            ColumnType::Time | ColumnType::UtcTime | ColumnType::Span => Self::Time(TimestampNanosecondBuilder::new()),
         }
     }
 
@@ -99,54 +99,54 @@ impl Builder {
     }
 }
 
-impl Cell {
+impl ColumnBuilder {
     /// What the column holds.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ColumnType {
         self.kind
     }
 
     /// NULL.
     pub fn null(&mut self) {
         match &mut self.builder {
-            Builder::Text(b) => b.append_null(),
-            Builder::Int(b) => b.append_null(),
-            Builder::Float(b) => b.append_null(),
-            Builder::Bool(b) => b.append_null(),
-            Builder::Bytes(b) => b.append_null(),
-            Builder::Time(b) => b.append_null(),
+            TypedBuilder::Text(b) => b.append_null(),
+            TypedBuilder::Int(b) => b.append_null(),
+            TypedBuilder::Float(b) => b.append_null(),
+            TypedBuilder::Bool(b) => b.append_null(),
+            TypedBuilder::Bytes(b) => b.append_null(),
+            TypedBuilder::Time(b) => b.append_null(),
         }
     }
 
     /// A whole number, also as truth value, float or instant.
     pub fn int(&mut self, value: i64) {
         match &mut self.builder {
-            Builder::Int(b) => b.append_value(value),
-            Builder::Time(b) => b.append_value(value),
-            Builder::Bool(b) => b.append_value(value != 0),
-            Builder::Float(b) => b.append_value(value as f64),
-            Builder::Text(b) => b.append_value(value.to_string()),
-            Builder::Bytes(b) => b.append_null(),
+            TypedBuilder::Int(b) => b.append_value(value),
+            TypedBuilder::Time(b) => b.append_value(value),
+            TypedBuilder::Bool(b) => b.append_value(value != 0),
+            TypedBuilder::Float(b) => b.append_value(value as f64),
+            TypedBuilder::Text(b) => b.append_value(value.to_string()),
+            TypedBuilder::Bytes(b) => b.append_null(),
         }
     }
 
     /// A float.
     pub fn float(&mut self, value: f64) {
         match &mut self.builder {
-            Builder::Float(b) => b.append_value(value),
+            TypedBuilder::Float(b) => b.append_value(value),
             _ => self.int(value as i64),
         }
     }
 
     /// A UUID.
     pub fn uuid(&mut self, id: uuid::Uuid) {
-        if let Builder::Text(b) = &mut self.builder {
+        if let TypedBuilder::Text(b) = &mut self.builder {
             b.append_value(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         }
     }
 
     /// Bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        if let Builder::Bytes(b) = &mut self.builder {
+        if let TypedBuilder::Bytes(b) = &mut self.builder {
             b.append_value(bytes);
         }
     }
@@ -158,12 +158,14 @@ impl Cell {
     pub fn text(&mut self, bytes: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("text that is not UTF-8", bytes))?;
         match (self.kind, &mut self.builder) {
-            (Kind::Uuid, _) => self.uuid(uuid::Uuid::try_parse(text).map_err(|_| wrong("a malformed id", bytes))?),
-            (Kind::UtcTime, Builder::Time(b)) => {
+            (ColumnType::Uuid, _) => {
+                self.uuid(uuid::Uuid::try_parse(text).map_err(|_| wrong("a malformed id", bytes))?)
+            }
+            (ColumnType::UtcTime, TypedBuilder::Time(b)) => {
                 b.append_value(time::parse_utc(text).ok_or_else(|| wrong("a malformed time", bytes))?);
             }
-            (_, Builder::Text(b)) => b.append_value(text),
-            (_, Builder::Bytes(b)) => {
+            (_, TypedBuilder::Text(b)) => b.append_value(text),
+            (_, TypedBuilder::Bytes(b)) => {
                 b.append_value(BASE64_STANDARD.decode(text).map_err(|_| wrong("bytes that are not base64", bytes))?);
             }
             _ => return Err(wrong("text where a number should be", bytes)),
@@ -174,19 +176,19 @@ impl Cell {
 
 fn wrong(what: &str, bytes: &[u8]) -> Error {
     let shown: String = String::from_utf8_lossy(bytes).chars().take(40).collect();
-    Error::new(ErrorKind::Failed, format!("the registry holds {what}: '{shown}'"))
+    Error::new(Kind::Failed, format!("the registry holds {what}: '{shown}'"))
 }
 
 /// Columns of a batch on their way into a table.
-pub struct Give<'a> {
+pub struct BoundColumn<'a> {
     /// The column of the table.
     pub column: &'a Column,
     /// Its values; a span has two columns.
-    pub values: Values,
+    pub values: ColumnValues,
 }
 
 /// The values of one column.
-pub enum Values {
+pub enum ColumnValues {
     /// Text, ids.
     Text(StringArray),
     /// Integers, instants.
@@ -224,12 +226,12 @@ pub enum Value<'a> {
 ///
 /// # Errors
 /// A column the table does not have, or values that cannot become its type.
-pub fn give<'a>(table: &'a Table, batch: &RecordBatch) -> Result<Vec<Give<'a>>> {
+pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<BoundColumn<'a>>> {
     let mut all = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let name = field.name();
         if let Some(column) = table.column(name) {
-            all.push(Give { column, values: values(column.kind, array)? });
+            all.push(BoundColumn { column, values: values(column.kind, array)? });
             continue;
         }
         let Some(base) = name.strip_suffix("_begin") else {
@@ -243,7 +245,7 @@ pub fn give<'a>(table: &'a Table, batch: &RecordBatch) -> Result<Vec<Give<'a>>> 
             return Err(Error::invalid(format!("column '{name}' of table '{}' needs its other end", table.name)));
         };
         let int = |array: &ArrayRef| Ok::<_, Error>(instants(array)?.as_primitive::<Int64Type>().clone());
-        all.push(Give { column, values: Values::Span(int(array)?, int(end)?) });
+        all.push(BoundColumn { column, values: ColumnValues::Span(int(array)?, int(end)?) });
     }
     Ok(all)
 }
@@ -258,28 +260,30 @@ pub fn strict_cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
 }
 
 fn instants(array: &ArrayRef) -> Result<ArrayRef> {
-    let time = strict_cast(array, &arrow_type(Kind::Time))?;
+    let time = strict_cast(array, &arrow_type(ColumnType::Time))?;
     let raw = time.as_primitive::<TimestampNanosecondType>();
     Ok(Arc::new(raw.reinterpret_cast::<Int64Type>()))
 }
 
-fn values(kind: Kind, array: &ArrayRef) -> Result<Values> {
+fn values(kind: ColumnType, array: &ArrayRef) -> Result<ColumnValues> {
     Ok(match kind {
-        Kind::Time | Kind::UtcTime | Kind::Span => Values::Int(instants(array)?.as_primitive().clone()),
+        ColumnType::Time | ColumnType::UtcTime | ColumnType::Span => {
+            ColumnValues::Int(instants(array)?.as_primitive().clone())
+        }
         _ => {
             let array = strict_cast(array, &arrow_type(kind))?;
             match kind {
-                Kind::Text(_) | Kind::Uuid => Values::Text(array.as_string::<i32>().clone()),
-                Kind::Int | Kind::Small => Values::Int(array.as_primitive().clone()),
-                Kind::Float => Values::Float(array.as_primitive().clone()),
-                Kind::Bool => Values::Bool(array.as_boolean().clone()),
-                _ => Values::Bytes(array.as_binary::<i32>().clone()),
+                ColumnType::Text(_) | ColumnType::Uuid => ColumnValues::Text(array.as_string::<i32>().clone()),
+                ColumnType::Int | ColumnType::Small => ColumnValues::Int(array.as_primitive().clone()),
+                ColumnType::Float => ColumnValues::Float(array.as_primitive().clone()),
+                ColumnType::Bool => ColumnValues::Bool(array.as_boolean().clone()),
+                _ => ColumnValues::Bytes(array.as_binary::<i32>().clone()),
             }
         }
     })
 }
 
-impl Values {
+impl ColumnValues {
     /// The value in a row.
     pub fn at(&self, row: usize) -> Value<'_> {
         match self {
@@ -303,7 +307,7 @@ pub fn encode_bytes(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// Columns of different lengths.
-pub fn batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
+pub fn record_batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
 }
 
@@ -311,7 +315,7 @@ pub fn batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Resu
 ///
 /// # Errors
 /// Rows that lack it.
-pub fn column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+pub fn required_column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
     rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
 }
 
@@ -323,19 +327,20 @@ const KEYS: usize = 4096;
 ///
 /// # Errors
 /// Rows without a column, or with NULL in it.
-pub fn keyed(
+pub fn key_predicates(
     dialect: Dialect,
     alias: &str,
-    table: &Table,
+    table: &TableDef,
     names: &[String],
     rows: &RecordBatch,
 ) -> Result<Vec<String>> {
     if names.is_empty() {
         return Ok(vec!["1 = 1".to_owned()]);
     }
-    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
-    let rows = batch(columns)?;
-    let given = give(table, &rows)?;
+    let columns =
+        names.iter().map(|name| Ok((name.as_str(), required_column(rows, name)?))).collect::<Result<Vec<_>>>()?;
+    let rows = record_batch(columns)?;
+    let given = bind_columns(table, &rows)?;
     let mut tuples = Vec::with_capacity(rows.num_rows());
     for row in 0..rows.num_rows() {
         let literals: Option<Vec<_>> = given.iter().map(|k| dialect.literal(k.column.kind, k.values.at(row))).collect();

@@ -6,7 +6,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ColumnType {
     /// Text; short text (at most 32 characters) has its length declared.
     Text(Option<u32>),
     /// 64-bit integer.
@@ -35,7 +35,7 @@ pub struct Column {
     /// Name.
     pub name: String,
     /// What it holds.
-    pub kind: Kind,
+    pub kind: ColumnType,
     /// Whether NULL is refused.
     pub required: bool,
     /// The column this one only shows under another name.
@@ -57,7 +57,7 @@ pub struct ForeignKey {
 
 /// A table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct TableDef {
     /// Name.
     pub name: String,
     /// Columns in order.
@@ -71,42 +71,42 @@ pub struct Table {
     /// Indexes beside those of the keys.
     pub indexes: Vec<Vec<String>>,
     /// The column the database numbers.
-    pub auto: Option<String>,
+    pub identity_column: Option<String>,
 }
 
 /// One column as it is read: a span gives two of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Scanned {
+pub struct ReadColumn {
     /// Name in SQL and Arrow.
     pub name: String,
     /// How it is read.
-    pub reading: Reading,
+    pub source: ColumnSource,
     /// Whether NULL may come.
     pub nullable: bool,
 }
 
 /// How a column is read from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reading {
+pub enum ColumnSource {
     /// As it is.
-    Plain(Kind, String),
+    Plain(ColumnType, String),
     /// The begin of a span.
     Begin(String),
     /// The end of a span.
     End(String),
 }
 
-impl Scanned {
+impl ReadColumn {
     /// A plain column.
-    pub fn plain(name: &str, kind: Kind) -> Self {
-        Self { name: name.to_owned(), reading: Reading::Plain(kind, name.to_owned()), nullable: true }
+    pub fn plain(name: &str, kind: ColumnType) -> Self {
+        Self { name: name.to_owned(), source: ColumnSource::Plain(kind, name.to_owned()), nullable: true }
     }
 
     /// What values come out.
-    pub fn kind(&self) -> Kind {
-        match &self.reading {
-            Reading::Plain(kind, _) => *kind,
-            Reading::Begin(_) | Reading::End(_) => Kind::Time,
+    pub fn kind(&self) -> ColumnType {
+        match &self.source {
+            ColumnSource::Plain(kind, _) => *kind,
+            ColumnSource::Begin(_) | ColumnSource::End(_) => ColumnType::Time,
         }
     }
 
@@ -117,23 +117,23 @@ impl Scanned {
 }
 
 /// The Arrow schema of columns that are read.
-pub fn arrow_schema(columns: &[Scanned]) -> SchemaRef {
-    Arc::new(Schema::new(columns.iter().map(Scanned::arrow).collect::<Vec<_>>()))
+pub fn arrow_schema(columns: &[ReadColumn]) -> SchemaRef {
+    Arc::new(Schema::new(columns.iter().map(ReadColumn::arrow).collect::<Vec<_>>()))
 }
 
 /// The Arrow type of a column's values.
-pub fn arrow_type(kind: Kind) -> DataType {
+pub fn arrow_type(kind: ColumnType) -> DataType {
     match kind {
-        Kind::Text(_) | Kind::Uuid => DataType::Utf8,
-        Kind::Int | Kind::Small => DataType::Int64,
-        Kind::Float => DataType::Float64,
-        Kind::Bool => DataType::Boolean,
-        Kind::Bytes => DataType::Binary,
-        Kind::Time | Kind::UtcTime | Kind::Span => DataType::Timestamp(TimeUnit::Nanosecond, None),
+        ColumnType::Text(_) | ColumnType::Uuid => DataType::Utf8,
+        ColumnType::Int | ColumnType::Small => DataType::Int64,
+        ColumnType::Float => DataType::Float64,
+        ColumnType::Bool => DataType::Boolean,
+        ColumnType::Bytes => DataType::Binary,
+        ColumnType::Time | ColumnType::UtcTime | ColumnType::Span => DataType::Timestamp(TimeUnit::Nanosecond, None),
     }
 }
 
-impl Table {
+impl TableDef {
     /// An empty table of this name.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
@@ -145,45 +145,45 @@ impl Table {
     }
 
     /// The columns as they are read.
-    pub fn scanned(&self) -> Vec<Scanned> {
+    pub fn read_columns(&self) -> Vec<ReadColumn> {
         let mut all = Vec::new();
         for column in &self.columns {
             let source = column.alias_of.clone().unwrap_or_else(|| column.name.clone());
-            let mut add = |name: String, reading| all.push(Scanned { name, reading, nullable: !column.required });
-            if column.kind == Kind::Span {
-                add(format!("{}_begin", column.name), Reading::Begin(source.clone()));
-                add(format!("{}_end", column.name), Reading::End(source));
+            let mut add = |name: String, source| all.push(ReadColumn { name, source, nullable: !column.required });
+            if column.kind == ColumnType::Span {
+                add(format!("{}_begin", column.name), ColumnSource::Begin(source.clone()));
+                add(format!("{}_end", column.name), ColumnSource::End(source));
             } else {
-                add(column.name.clone(), Reading::Plain(column.kind, source));
+                add(column.name.clone(), ColumnSource::Plain(column.kind, source));
             }
         }
         all
     }
 
-    pub(super) fn push(&mut self, name: &str, kind: Kind, required: bool) -> &mut Self {
+    pub(super) fn push(&mut self, name: &str, kind: ColumnType, required: bool) -> &mut Self {
         self.columns.push(Column { name: name.to_owned(), kind, required, alias_of: None });
         self
     }
 
-    pub(super) fn key(&mut self, name: &str, kind: Kind) -> &mut Self {
+    pub(super) fn primary_key(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.primary_key.push(name.to_owned());
         self.push(name, kind, true)
     }
 
-    pub(super) fn need(&mut self, name: &str, kind: Kind) -> &mut Self {
+    pub(super) fn not_null(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.push(name, kind, true)
     }
 
-    pub(super) fn may(&mut self, name: &str, kind: Kind) -> &mut Self {
+    pub(super) fn nullable(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.push(name, kind, false)
     }
 
-    pub(super) fn numbered(&mut self, name: &str) -> &mut Self {
-        self.auto = Some(name.to_owned());
-        self.key(name, Kind::Int)
+    pub(super) fn identity(&mut self, name: &str) -> &mut Self {
+        self.identity_column = Some(name.to_owned());
+        self.primary_key(name, ColumnType::Int)
     }
 
-    pub(super) fn refers(&mut self, table: &str, source: &[&str], target: &[&str], cascade: bool) -> &mut Self {
+    pub(super) fn foreign_key(&mut self, table: &str, source: &[&str], target: &[&str], cascade: bool) -> &mut Self {
         let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         self.foreign_keys.push(ForeignKey {
             table: table.to_owned(),

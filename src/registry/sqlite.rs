@@ -11,10 +11,10 @@ use arrow::array::RecordBatch;
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::LockedSqliteHandle;
 
-use super::rows::{BATCH, Cell, Gather, Value, encode_bytes, give};
-use super::schema::{Kind, Scanned, Table};
+use super::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
+use super::schema::{ColumnType, ReadColumn, TableDef};
 use crate::error::database::plain;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Runs a query, handing out batches until there are no more rows or `emit` says stop.
 ///
@@ -23,13 +23,13 @@ use crate::error::{Error, Kind as ErrorKind, Result};
 pub fn read(
     handle: &mut LockedSqliteHandle<'_>,
     sql: &str,
-    columns: &[Scanned],
+    columns: &[ReadColumn],
     emit: &mut dyn FnMut(RecordBatch) -> bool,
 ) -> Result<()> {
     let mut statement = Statement::prepare(handle, sql)?;
-    let mut gather = Gather::new(columns);
+    let mut gather = BatchBuilder::new(columns);
     while statement.step()? {
-        for (i, cell) in (0..).zip(gather.cells()) {
+        for (i, cell) in (0..).zip(gather.columns()) {
             statement.read(i, cell)?;
         }
         gather.end_row();
@@ -47,8 +47,8 @@ pub fn read(
 ///
 /// # Errors
 /// What SQLite says: a constraint, most often.
-pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &Table, batch: &RecordBatch) -> Result<u64> {
-    let given = give(table, batch)?;
+pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
+    let given = bind_columns(table, batch)?;
     let mut statement = Statement::prepare(handle, sql)?;
     let mut changed = 0;
     for row in 0..batch.num_rows() {
@@ -56,14 +56,14 @@ pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &Table, bat
         for give in &given {
             match give.values.at(row) {
                 Value::Span(begin, end) => {
-                    statement.bind(index, Kind::Int, Value::Int(begin))?;
-                    statement.bind(index + 1, Kind::Int, Value::Int(end))?;
+                    statement.bind(index, ColumnType::Int, Value::Int(begin))?;
+                    statement.bind(index + 1, ColumnType::Int, Value::Int(end))?;
                 }
                 // A NULL span is two NULLs, which parameters are by themselves.
                 Value::Null => statement.bind(index, give.column.kind, Value::Null)?,
                 value => statement.bind(index, give.column.kind, value)?,
             }
-            index += if give.column.kind == Kind::Span { 2 } else { 1 };
+            index += if give.column.kind == ColumnType::Span { 2 } else { 1 };
         }
         changed += statement.run()?;
     }
@@ -113,7 +113,7 @@ impl<'h> Statement<'h> {
         }
     }
 
-    fn read(&self, index: c_int, cell: &mut Cell) -> Result<()> {
+    fn read(&self, index: c_int, cell: &mut ColumnBuilder) -> Result<()> {
         let raw = self.raw.as_ptr();
         // SAFETY: a row is current, and `index` is below the number of columns, which the caller wrote. Text is
         // copied into the cell before the next call on the statement.
@@ -133,13 +133,13 @@ impl<'h> Statement<'h> {
         Ok(())
     }
 
-    fn bind(&mut self, index: c_int, kind: Kind, value: Value<'_>) -> Result<()> {
+    fn bind(&mut self, index: c_int, kind: ColumnType, value: Value<'_>) -> Result<()> {
         match value {
             Value::Null | Value::Span(..) => self.bind_with(|raw| {
                 // SAFETY: the statement is alive.
                 unsafe { ffi::sqlite3_bind_null(raw, index) }
             }),
-            Value::Int(tai) if kind == Kind::UtcTime => {
+            Value::Int(tai) if kind == ColumnType::UtcTime => {
                 let utc = crate::model::time::tai_to_utc(tai) / 1000 * 1000;
                 let text = crate::model::time::format(utc).replace('T', " ");
                 self.bind_text(index, &text)
@@ -153,7 +153,7 @@ impl<'h> Statement<'h> {
                 // SAFETY: the statement is alive.
                 unsafe { ffi::sqlite3_bind_double(raw, index, value) }
             }),
-            Value::Text(text) if kind == Kind::Uuid => {
+            Value::Text(text) if kind == ColumnType::Uuid => {
                 let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is no UUID")))?;
                 self.bind_text(index, id.simple().encode_lower(&mut uuid::Uuid::encode_buffer()))
             }
@@ -208,11 +208,11 @@ fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
         message = left_journal(&file);
     }
     let kind = match code & 0xff {
-        ffi::SQLITE_CONSTRAINT => ErrorKind::Conflict,
-        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => ErrorKind::Unreachable,
-        ffi::SQLITE_READONLY | ffi::SQLITE_PERM | ffi::SQLITE_AUTH => ErrorKind::Denied,
-        ffi::SQLITE_INTERRUPT => ErrorKind::Interrupted,
-        _ => ErrorKind::Failed,
+        ffi::SQLITE_CONSTRAINT => Kind::Conflict,
+        ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => Kind::Unreachable,
+        ffi::SQLITE_READONLY | ffi::SQLITE_PERM | ffi::SQLITE_AUTH => Kind::Denied,
+        ffi::SQLITE_INTERRUPT => Kind::Interrupted,
+        _ => Kind::Failed,
     };
     Error::new(kind, plain(&message))
 }

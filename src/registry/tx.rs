@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 use super::dialect::Dialect;
 use super::insert::Insert;
 use super::postgres::{decoded, encode};
-use super::schema::{Scanned, Table, arrow_schema};
+use super::schema::{ReadColumn, TableDef, arrow_schema};
 use super::sqlite;
 use crate::error::{Error, Kind, Result};
 
@@ -79,7 +79,7 @@ impl Tx {
     ///
     /// # Errors
     /// What the database says.
-    pub async fn rows(&mut self, sql: String, columns: &[Scanned]) -> Result<RecordBatch> {
+    pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         let schema = arrow_schema(columns);
         let mut batches = Vec::new();
         match self {
@@ -103,7 +103,7 @@ impl Tx {
     ///
     /// # Errors
     /// What the database says, or a column the table does not have.
-    pub async fn insert(&mut self, table: &Table, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
+    pub async fn insert(&mut self, table: &TableDef, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
         if batch.num_rows() == 0 {
             return Ok(0);
         }
@@ -120,7 +120,7 @@ impl Tx {
 
     /// Few values as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
     /// to be, else through a staging table.
-    async fn insert_postgres(&mut self, insert: &Insert, table: &Table, batch: &RecordBatch) -> Result<u64> {
+    async fn insert_postgres(&mut self, insert: &Insert, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
         if batch.num_rows() * batch.num_columns() <= LITERALS
             && let Some(sql) = insert.values(table, batch)?
         {

@@ -10,7 +10,7 @@ use super::locate::Located;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::registry::conn::Conn;
-use crate::registry::open::Mode;
+use crate::registry::open::OpenMode;
 
 /// A repository that may not be open, or not even exist, yet.
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Access {
         let Some(config) = config else { return Err(located.missing(&self.given).await) };
         config.check_supported()?;
         let root = located.root(&config);
-        let mode = if self.writes() { Mode::Write } else { Mode::Read };
+        let mode = if self.writes() { OpenMode::Write } else { OpenMode::Read };
         let database = super::database(&config, &root)?;
         let conn = Conn::open(&database, mode).await?;
         let named = |e: Error| e.context(format_args!("registry database {}", database.shown()));

@@ -11,10 +11,10 @@ use super::placing::{Planned, paths};
 use super::sync::pick;
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
-use crate::registry::conn::Source;
-use crate::registry::datasets::{self, Present};
+use crate::registry::conn::Executor;
+use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::dimensions;
-use crate::registry::rows::{batch, column, distinct_texts};
+use crate::registry::rows::{distinct_texts, record_batch, required_column};
 use crate::store::transfer::{Content, Mode, Transfer, unfinished};
 use crate::store::{Place, Seen, placement};
 
@@ -43,7 +43,7 @@ pub struct Arrivals<'a> {
     /// The key of each data ID ([`datasets::keys`]).
     pub keys: Vec<String>,
     /// What the run holds for these keys.
-    pub there: HashMap<String, Present>,
+    pub there: HashMap<String, ExistingDataset>,
 }
 
 /// Arrivals sorted by what has to be done.
@@ -84,7 +84,7 @@ impl Arrivals<'_> {
             }
         }
         self.check_unions(repo, planned).await?;
-        let elsewhere = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &unknown).await?;
+        let elsewhere = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &unknown).await?;
         if let Some(id) = elsewhere.values().flatten().next() {
             // Or another writer stored it since the run was asked: then it is found when all is looked at again.
             let message = format!("dataset {id} is there already, in another run or with another type or data ID");
@@ -121,7 +121,7 @@ impl Arrivals<'_> {
         same += fresh.iter().zip(&moved).filter(|(new, moved)| !**new && !**moved).count() as u64;
         let formatters: ArrayRef = Arc::new(StringArray::from_iter_values(files.iter().map(|f| &*f.1)));
         let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
-        let rows = batch(columns.chain([
+        let rows = record_batch(columns.chain([
             ("path", Arc::new(StringArray::from_iter_values(&paths)) as ArrayRef),
             ("formatter", formatters),
             ("file_size", Arc::new(Int64Array::from(sizes))),
@@ -149,10 +149,10 @@ impl Arrivals<'_> {
             let Some(source) = universe.find(dimension).and_then(|element| element.union_of.as_deref()) else {
                 continue;
             };
-            let values = distinct_texts(&column(&self.rows, dimension)?)?;
+            let values = distinct_texts(&required_column(&self.rows, dimension)?)?;
             let mut unknown = dimensions::unknown_values(&repo.registry, source, dimension, &values).await?;
             for batch in planned.get(source).map(|rows| rows.batches()).transpose()?.into_iter().flatten() {
-                let planned = distinct_texts(&column(&batch?, dimension)?)?;
+                let planned = distinct_texts(&required_column(&batch?, dimension)?)?;
                 unknown.retain(|value| !planned.contains(value));
             }
             if let Some(value) = unknown.first() {

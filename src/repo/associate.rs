@@ -13,7 +13,7 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::registry::collections;
-use crate::registry::conn::{Batches, Source};
+use crate::registry::conn::{Batches, Executor};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ids};
 
@@ -38,7 +38,7 @@ impl Verb for Associate {
         tagged(&repo, &self.collection, "associate into").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
-            let members = datasets::data_ids(&mut Source::Conn(&repo.registry.conn), &record, &wanted).await?;
+            let members = datasets::data_ids(&mut Executor::Conn(&repo.registry.conn), &record, &wanted).await?;
             let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
             let new: BooleanArray = ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
             let name = record.dataset_type.name;
@@ -94,7 +94,7 @@ async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, 
     let mut seen = HashSet::new();
     let given = all_texts(rows, "dataset_id").await?;
     let wanted: Vec<String> = given.into_iter().filter(|id| seen.insert(id.clone())).collect();
-    let mut kinds = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &wanted).await?;
+    let mut kinds = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &wanted).await?;
     let known: HashSet<&String> = kinds.values().flatten().collect();
     if let Some(missing) = wanted.iter().find(|id| !known.contains(id)) {
         return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));

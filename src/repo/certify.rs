@@ -16,10 +16,10 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
-use crate::registry::conn::{Batches, Source};
-use crate::registry::rows::{batch, strict_cast};
-use crate::registry::schema::{Kind as ColumnKind, arrow_type};
-use crate::registry::spool::Rows;
+use crate::registry::conn::{Batches, Executor};
+use crate::registry::rows::{record_batch, strict_cast};
+use crate::registry::schema::{ColumnType, arrow_type};
+use crate::registry::spill::SpillBuffer;
 use crate::registry::{certifications, collections, dataset_types, datasets};
 
 /// Certifies datasets in a CALIBRATION collection, made when absent.
@@ -47,7 +47,7 @@ impl Verb for Certify {
     async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
         let repo = access.repo().await?;
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
-        let mut joins = Rows::default();
+        let mut joins = SpillBuffer::default();
         while let Some(rows) = given.try_next().await? {
             if rows.num_rows() > 0 {
                 let rows = self.ranges(&rows)?;
@@ -84,14 +84,14 @@ impl Certify {
             Arc::new(spans.iter().map(|span| Some(end(span))).collect::<TimestampNanosecondArray>()) as ArrayRef
         };
         let (begins, ends) = (column(|span| span.begin), column(|span| span.end));
-        batch([("dataset_id", ids), ("timespan_begin", begins), ("timespan_end", ends)])
+        record_batch([("dataset_id", ids), ("timespan_begin", begins), ("timespan_end", ends)])
     }
 }
 
 /// A column of instants; where it is NULL or absent, the one given.
 fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> {
     let Some(column) = rows.column_by_name(name) else { return Ok(vec![otherwise; rows.num_rows()]) };
-    let time = arrow_type(ColumnKind::Time);
+    let time = arrow_type(ColumnType::Time);
     let column = strict_cast(column, &time).map_err(|e| e.context(format_args!("column '{name}'")))?;
     let column = column.as_primitive::<TimestampNanosecondType>();
     Ok(column.iter().map(|at| at.unwrap_or(otherwise)).collect())
@@ -100,7 +100,7 @@ fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> 
 /// Every id must be a dataset of a calibration type.
 async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
     let ids = datasets::ids(rows, "dataset_id")?;
-    let kinds = datasets::types_of(&mut Source::Conn(&repo.registry.conn), &ids).await?;
+    let kinds = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &ids).await?;
     let known: std::collections::HashSet<&String> = kinds.values().flatten().collect();
     if let Some(missing) = ids.iter().find(|id| !known.contains(id)) {
         return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
@@ -134,7 +134,7 @@ impl Verb for Decertify {
                     Some(column) => Ok((d.as_str(), Arc::clone(column))),
                     None => Err(Error::invalid(format!("the rows of decertify need the column '{d}'"))),
                 });
-                Some(batch(columns.collect::<Result<Vec<_>>>()?)?)
+                Some(record_batch(columns.collect::<Result<Vec<_>>>()?)?)
             }
             None => None,
         };

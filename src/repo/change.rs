@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::Timespan;
-use crate::registry::spool::Rows;
+use crate::registry::spill::SpillBuffer;
 use crate::store::transfer::Transfer;
 
 /// One change; those of a plan are applied together.
@@ -18,24 +18,24 @@ pub enum Change {
     /// A dataset type to be registered.
     DatasetType(DatasetType),
     /// Records of a dimension element to be inserted.
-    Insert(String, Rows),
+    Insert(String, SpillBuffer),
     /// Records of a dimension element to be replaced.
-    Replace(String, Rows),
+    Replace(String, SpillBuffer),
     /// Files to be brought into the datastore.
     Files(Vec<Transfer>),
     /// Moves whose files are in the datastore, as an earlier run left them: their sources to be removed.
     RemoveSources(Vec<Transfer>),
     /// Datasets of a type to be stored in a run.
-    Datasets(String, String, Rows),
+    Datasets(String, String, SpillBuffer),
     /// File records of datasets of a type to be replaced.
-    ReplaceFiles(String, Rows),
+    ReplaceFiles(String, SpillBuffer),
     /// Datasets of a type to be put into a TAGGED collection.
-    Associate(String, String, Rows),
+    Associate(String, String, SpillBuffer),
     /// A time to be taken out of the validity ranges of a type, for some data IDs or for all; how many ranges it hits.
     Decertify(String, String, Timespan, Option<RecordBatch>, u64),
     /// Memberships of a CALIBRATION or TAGGED collection whose datasets are known when the plan is applied:
     /// `dataset_id`, and for certifications their validity ranges.
-    Join(String, CollectionType, Rows),
+    Join(String, CollectionType, SpillBuffer),
     /// Datasets of a type to be taken out of a TAGGED collection.
     Disassociate(String, String, Vec<String>),
     /// A chain that had these children to get these, at these positions.
@@ -44,7 +44,7 @@ pub enum Change {
 
 impl Change {
     /// The rows it writes, if it is made of rows.
-    pub(super) fn rows(&self) -> Option<&Rows> {
+    pub(super) fn rows(&self) -> Option<&SpillBuffer> {
         match self {
             Self::Insert(_, rows)
             | Self::Replace(_, rows)

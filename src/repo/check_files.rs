@@ -14,9 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types;
-use crate::registry::datasets::recorded;
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{ints, search, texts};
+use crate::registry::datasets::known_paths;
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::{dataset_queries, i64_values, string_values};
 use crate::store::walk::walk;
 use crate::store::webdav::Entry;
 use crate::store::{Folder, Place};
@@ -131,7 +131,7 @@ impl Check {
                 true => "0".to_owned(),
                 false => format!(
                     "CASE WHEN f.dataset_id IN (SELECT dataset_id FROM {} AS m WHERE collection IN ({})) THEN 1 ELSE 0 END",
-                    search::memberships(registry, &types),
+                    dataset_queries::memberships(registry, &types),
                     names.join(", ")
                 ),
             };
@@ -144,10 +144,11 @@ impl Check {
                 conn.table("dataset"),
                 conn.table("dataset_type")
             );
-            let text = ColumnKind::Text(None);
-            let columns = [("dataset_id", ColumnKind::Uuid), ("dataset_type", text), ("path", text)];
-            let numbers = [("file_size", ColumnKind::Int), ("wanted", ColumnKind::Int)];
-            let columns = columns.into_iter().chain(numbers).map(|(name, kind)| Scanned::plain(name, kind)).collect();
+            let text = ColumnType::Text(None);
+            let columns = [("dataset_id", ColumnType::Uuid), ("dataset_type", text), ("path", text)];
+            let numbers = [("file_size", ColumnType::Int), ("wanted", ColumnType::Int)];
+            let columns =
+                columns.into_iter().chain(numbers).map(|(name, kind)| ReadColumn::plain(name, kind)).collect();
             conn.query(sql, columns)
         } else {
             stream::empty().boxed()
@@ -158,8 +159,8 @@ impl Check {
 }
 
 fn of_rows(rows: &RecordBatch, root: &Place) -> Result<Vec<Record>> {
-    let (ids, types, paths) = (texts(rows, 0), texts(rows, 1), texts(rows, 2));
-    let numbers = ints(rows, 3).into_iter().zip(ints(rows, 4));
+    let (ids, types, paths) = (string_values(rows, 0), string_values(rows, 1), string_values(rows, 2));
+    let numbers = i64_values(rows, 3).into_iter().zip(i64_values(rows, 4));
     ids.into_iter()
         .zip(types)
         .zip(paths.into_iter().zip(numbers))
@@ -272,7 +273,7 @@ async fn orphans(repo: &Repo, root: &Place, folders: Vec<(Place, Result<Folder>)
     // A file of the datastore may be recorded either way.
     let named = |place: &Place| [place.below(root).unwrap_or_default(), place.uri()];
     let names: Vec<String> = files.iter().flat_map(|(place, _)| named(place)).collect();
-    let known = recorded(&repo.registry, &names).await?;
+    let known = known_paths(&repo.registry, &names).await?;
     let left = files.into_iter().filter(|(place, _)| !named(place).iter().any(|name| known.contains(name)));
     rows.extend(left.map(|(place, size)| Checked {
         state: "orphan",

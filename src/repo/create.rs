@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
 use crate::registry::conn::{Batches, Conn};
-use crate::registry::open::Mode;
+use crate::registry::open::OpenMode;
 use crate::universe::{DEFAULT, Universe};
 
 /// Makes `butler.yaml` and the tables of the registry; a repository of the same configuration is left as it is.
@@ -133,7 +133,7 @@ async fn write_new(located: &Located, text: &str) -> Result<bool> {
 
 /// Makes the tables of the registry.
 async fn make(database: &Database, universe: &str) -> Result<bool> {
-    let conn = Conn::open(database, Mode::Create).await?;
+    let conn = Conn::open(database, OpenMode::Create).await?;
     let made = Registry::create(&conn, universe).await;
     conn.close().await;
     made

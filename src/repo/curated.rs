@@ -20,9 +20,9 @@ use crate::model::dataset::DatasetType;
 use crate::model::time::{Timespan, parse_stem, utc_to_tai};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::rows::{batch, constant_text, text_column};
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::{datasets, dimensions, ints, texts};
+use crate::registry::rows::{constant_text, record_batch, text_column};
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::{datasets, dimensions, i64_values, string_values};
 use crate::store::transfer::{Content, Mode, Transfer};
 use crate::store::{Place, Seen};
 
@@ -111,15 +111,15 @@ fn calibration_type(name: &str, storage_class: &str, by_detector: bool, by_filte
 
 impl Known {
     async fn load(repo: &Repo, instrument: &str) -> Result<Self> {
-        let (id, name) = (Scanned::plain("id", ColumnKind::Int), Scanned::plain("name", ColumnKind::Text(None)));
-        let full_name = Scanned::plain("full_name", ColumnKind::Text(None));
+        let (id, name) = (ReadColumn::plain("id", ColumnType::Int), ReadColumn::plain("name", ColumnType::Text(None)));
+        let full_name = ReadColumn::plain("full_name", ColumnType::Text(None));
         let detectors = dimensions::values(&repo.registry, "detector", vec![id, full_name], Some(instrument)).await?;
         let filters = dimensions::values(&repo.registry, "physical_filter", vec![name], Some(instrument)).await?;
         if detectors.num_rows() == 0 {
             return Err(Error::new(Kind::NotFound, format!("instrument '{instrument}' is not registered")));
         }
-        let detectors = ints(&detectors, 0).into_iter().zip(texts(&detectors, 1)).collect();
-        Ok(Self { detectors, filters: texts(&filters, 0) })
+        let detectors = i64_values(&detectors, 0).into_iter().zip(string_values(&detectors, 1)).collect();
+        Ok(Self { detectors, filters: string_values(&filters, 0) })
     }
 
     /// The detector whose full name, in lower case, is that of a folder.
@@ -306,7 +306,7 @@ impl WriteCurated {
         let fresh: Vec<String> = all.iter().map(|_| Uuid::new_v4().to_string()).collect();
         let rows = self.rows(kind, all, &fresh)?;
         let there = match record {
-            Some(record) => datasets::present(&repo.registry, record, run, &rows).await?,
+            Some(record) => datasets::existing_datasets(&repo.registry, record, run, &rows).await?,
             None => HashMap::new(),
         };
         let keys = record.map_or_else(|| Ok(fresh.clone()), |record| datasets::keys(record, &rows))?;
@@ -345,7 +345,7 @@ impl WriteCurated {
             plan.push(Change::Files(files.collect()));
             let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
             let sizes: Int64Array = kept.iter().map(|one| i64::try_from(one.fits.len()).ok()).collect();
-            let rows = batch(columns.chain([
+            let rows = record_batch(columns.chain([
                 ("path", text_column(places.iter().map(String::as_str))),
                 ("formatter", constant_text(repo.formatter(kind)?, places.len())),
                 ("file_size", Arc::new(sizes) as ArrayRef),
@@ -366,7 +366,7 @@ impl WriteCurated {
             };
             columns.push((dimension, values));
         }
-        batch(columns)
+        record_batch(columns)
     }
 }
 
@@ -386,7 +386,7 @@ fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {
     let times = |end: fn(&Timespan) -> i64| {
         Arc::new(all.iter().map(|(_, span)| Some(end(span))).collect::<TimestampNanosecondArray>()) as ArrayRef
     };
-    batch([
+    record_batch([
         ("dataset_id", text_column(all.iter().map(|(id, _)| id.as_str()))),
         ("timespan_begin", times(|span| span.begin)),
         ("timespan_end", times(|span| span.end)),

@@ -19,14 +19,14 @@ use crate::error::{Error, Kind, Result};
 use crate::format::export_writer::{Scalar, Writer};
 use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::model::time::{self, Timespan};
-use crate::registry::conn::{Batches, Source};
+use crate::registry::conn::{Batches, Executor};
+use crate::registry::dataset_queries::{self, columns};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::NO_COMPONENT;
-use crate::registry::rows::{batch, column, keyed};
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::search::{self, columns};
-use crate::registry::spool::Rows;
-use crate::registry::{collections, datasets, dimensions, instants, optional_texts, texts};
+use crate::registry::rows::{key_predicates, record_batch, required_column};
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::spill::SpillBuffer;
+use crate::registry::{collections, datasets, dimensions, optional_string_values, string_values, timestamp_values};
 use crate::store::transfer::{Content, Mode, Transfer, bring, take_back};
 use crate::store::{Place, placement, temporary};
 
@@ -46,7 +46,7 @@ pub struct Export {
 /// Datasets of one type: `dataset_id`, the dimensions, `run`, `path`, `formatter`, sorted by run and data ID.
 struct Selected {
     record: TypeRecord,
-    rows: Rows,
+    rows: SpillBuffer,
 }
 
 #[async_trait]
@@ -98,7 +98,7 @@ impl Export {
         let registry = &repo.registry;
         let has_files = registry.has_file_records().await?;
         let ids = if rows.is_some() { all_texts(rows, "dataset_id").await? } else { Vec::new() };
-        let kinds = datasets::types_of(&mut Source::Conn(&registry.conn), &ids).await?;
+        let kinds = datasets::types_of(&mut Executor::Conn(&registry.conn), &ids).await?;
         let found: HashSet<&String> = kinds.values().flatten().collect();
         if let Some(missing) = ids.iter().find(|id| !found.contains(id)) {
             return Err(Error::new(Kind::NotFound, format!("no dataset has the id '{missing}'")));
@@ -108,20 +108,24 @@ impl Export {
         for record in dataset_types::load(registry).await? {
             let mut parts = Vec::new();
             if !ranks.is_empty() {
-                parts.push((search::found(registry, &record, &ranks, false), "found", String::new()));
+                parts.push((
+                    dataset_queries::find_datasets_sql(registry, &record, &ranks, false),
+                    "found",
+                    String::new(),
+                ));
             }
             for some in kinds.get(&record.id).map_or(&[][..], Vec::as_slice).chunks(4096) {
                 let list: Vec<_> = some.iter().filter_map(|id| registry.conn.dialect().uuid(id)).collect();
                 let only = format!(" WHERE datasets.dataset_id IN ({})", list.join(", "));
-                parts.push((search::datasets(registry, &record, false), "datasets", only));
+                parts.push((dataset_queries::datasets(registry, &record, false), "datasets", only));
             }
-            let mut rows = Rows::default();
+            let mut rows = SpillBuffer::default();
             let mut seen = HashSet::new();
             for (from, alias, only) in parts {
                 let (sql, columns) = query(repo, &record, has_files, &from, alias, &only);
                 let mut batches = registry.conn.query(sql, columns);
                 while let Some(batch) = batches.try_next().await? {
-                    let ids = texts(&batch, 0);
+                    let ids = string_values(&batch, 0);
                     let batch = pick(&batch, ids.into_iter().map(|id| seen.insert(id)))?;
                     rows.push(batch)?;
                 }
@@ -139,7 +143,7 @@ impl Export {
         for one in selected {
             for batch in one.rows.batches()? {
                 let batch = batch?;
-                names.extend(texts(&batch, batch.num_columns() - 3));
+                names.extend(string_values(&batch, batch.num_columns() - 3));
             }
         }
         let mut chains: Vec<&Collection> = Vec::new();
@@ -197,7 +201,7 @@ impl Export {
         for (element, table, found) in records.into_iter().rev().filter(|(.., found)| found.num_rows() > 0) {
             hand.note(&element.name, Outcome::Exported, "", found.num_rows() as u64);
             writer.dimension(&element.name)?;
-            let columns = table.scanned();
+            let columns = table.read_columns();
             for row in 0..found.num_rows() {
                 let mut fields = Vec::with_capacity(columns.len());
                 for (column, array) in columns.iter().zip(found.columns()) {
@@ -239,9 +243,10 @@ impl Export {
             for batch in rows.batches()? {
                 let batch = batch?;
                 let last = batch.num_columns() - 3;
-                let (ids, runs) = (texts(&batch, 0), texts(&batch, last));
-                let (paths, formatters) = (optional_texts(&batch, last + 1), optional_texts(&batch, last + 2));
-                let kinds: Vec<Scanned> = columns(record)[1..last].to_vec();
+                let (ids, runs) = (string_values(&batch, 0), string_values(&batch, last));
+                let (paths, formatters) =
+                    (optional_string_values(&batch, last + 1), optional_string_values(&batch, last + 2));
+                let kinds: Vec<ReadColumn> = columns(record)[1..last].to_vec();
                 // Files outside the datastore get the names they would have in it.
                 let in_folder = self.transfer.is_some_and(|mode| mode != Mode::Direct);
                 let named = if in_folder && paths.iter().flatten().any(|path| path.contains("://")) {
@@ -299,18 +304,20 @@ impl Export {
             }
             let mut ranges: BTreeMap<(i64, i64), Vec<String>> = BTreeMap::new();
             for Selected { record, .. } in selected {
-                let rank = search::Rank { rank: 0, name: collection.name.clone(), calibration };
+                let rank = dataset_queries::SearchCollection { rank: 0, name: collection.name.clone(), calibration };
                 let all = columns(record);
                 let select: Vec<_> = all.iter().map(|c| repo.registry.conn.dialect().quote(&c.name)).collect();
-                let from = search::found(&repo.registry, record, &[rank], false);
+                let from = dataset_queries::find_datasets_sql(&repo.registry, record, &[rank], false);
                 let rows =
                     repo.registry.conn.rows(format!("SELECT {} FROM {from} AS found", select.join(", ")), all).await?;
                 let spans =
                     match (rows.schema_ref().index_of("timespan_begin"), rows.schema_ref().index_of("timespan_end")) {
-                        (Ok(begin), Ok(end)) => instants(&rows, begin).into_iter().zip(instants(&rows, end)).collect(),
+                        (Ok(begin), Ok(end)) => {
+                            timestamp_values(&rows, begin).into_iter().zip(timestamp_values(&rows, end)).collect()
+                        }
                         _ => vec![(None, None); rows.num_rows()],
                     };
-                for (id, (begin, end)) in texts(&rows, 0).into_iter().zip(spans) {
+                for (id, (begin, end)) in string_values(&rows, 0).into_iter().zip(spans) {
                     ranges.entry((begin.unwrap_or(0), end.unwrap_or(time::MAX))).or_default().push(id);
                 }
             }
@@ -349,9 +356,10 @@ fn query(
     from: &str,
     alias: &str,
     only: &str,
-) -> (String, Vec<Scanned>) {
+) -> (String, Vec<ReadColumn>) {
     let (registry, dialect) = (&repo.registry, repo.registry.conn.dialect());
-    let identity: Vec<Scanned> = columns(record).into_iter().take(record.dataset_type.dimensions.len() + 2).collect();
+    let identity: Vec<ReadColumn> =
+        columns(record).into_iter().take(record.dataset_type.dimensions.len() + 2).collect();
     let mut select: Vec<_> = identity.iter().map(|c| format!("{alias}.{}", dialect.quote(&c.name))).collect();
     // The run first, then the data ID.
     let mut order: Vec<String> = vec![(identity.len()).to_string()];
@@ -367,7 +375,7 @@ fn query(
         select.extend(["NULL".to_owned(), "NULL".to_owned()]);
         String::new()
     };
-    let files = ["path", "formatter"].map(|name| Scanned::plain(name, ColumnKind::Text(None)));
+    let files = ["path", "formatter"].map(|name| ReadColumn::plain(name, ColumnType::Text(None)));
     let sql = format!(
         "SELECT DISTINCT {} FROM {from} AS {alias}{join}{only} ORDER BY {}",
         select.join(", "),
@@ -378,8 +386,9 @@ fn query(
 
 /// Some columns of rows, each row once.
 fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
-    let columns = names.iter().map(|name| Ok((name.as_str(), column(rows, name)?))).collect::<Result<Vec<_>>>()?;
-    let rows = batch(columns)?;
+    let columns =
+        names.iter().map(|name| Ok((name.as_str(), required_column(rows, name)?))).collect::<Result<Vec<_>>>()?;
+    let rows = record_batch(columns)?;
     let mut seen = HashSet::new();
     let first: Vec<bool> = datasets::row_texts(&rows)?.into_iter().map(|key| seen.insert(key)).collect();
     pick(&rows, first.into_iter())
@@ -388,20 +397,20 @@ fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
 /// The records with these values of the required dimensions, by key.
 async fn records_of(
     repo: &Repo,
-    table: &crate::registry::schema::Table,
+    table: &crate::registry::schema::TableDef,
     required: &[String],
     keys: Vec<RecordBatch>,
 ) -> Result<RecordBatch> {
     let dialect = repo.registry.conn.dialect();
-    let columns = table.scanned();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
+    let columns = table.read_columns();
+    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let quoted: Vec<_> = table.primary_key.iter().map(|k| dialect.quote(k)).collect();
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for keys in keys {
-        let arrays = required.iter().map(|d| column(&keys, d)).collect::<Result<Vec<_>>>()?;
-        let keys = batch(table.primary_key.iter().map(String::as_str).zip(arrays))?;
-        for only in keyed(dialect, "", table, &table.primary_key, &keys)? {
+        let arrays = required.iter().map(|d| required_column(&keys, d)).collect::<Result<Vec<_>>>()?;
+        let keys = record_batch(table.primary_key.iter().map(String::as_str).zip(arrays))?;
+        for only in key_predicates(dialect, "", table, &table.primary_key, &keys)? {
             let name = repo.registry.conn.table(&table.name);
             let sql = format!("SELECT {} FROM {name} WHERE {only} ORDER BY {}", select.join(", "), quoted.join(", "));
             let rows = repo.registry.conn.rows(sql, columns.clone()).await?;
@@ -414,18 +423,18 @@ async fn records_of(
 }
 
 /// A cell as it is written.
-fn value(column: &Scanned, array: &arrow::array::ArrayRef, row: usize) -> Scalar {
+fn value(column: &ReadColumn, array: &arrow::array::ArrayRef, row: usize) -> Scalar {
     if array.is_null(row) {
         return Scalar::Null;
     }
     match column.kind() {
-        ColumnKind::Text(_) | ColumnKind::Uuid => Scalar::Text(array.as_string::<i32>().value(row).to_owned()),
-        ColumnKind::Int | ColumnKind::Small => Scalar::Int(array.as_primitive::<Int64Type>().value(row)),
-        ColumnKind::Float => Scalar::Float(array.as_primitive::<Float64Type>().value(row)),
-        ColumnKind::Bool => Scalar::Bool(array.as_boolean().value(row)),
-        ColumnKind::Bytes if column.name == "region" => Scalar::Region(array.as_binary::<i32>().value(row).to_vec()),
-        ColumnKind::Bytes => Scalar::Bytes(array.as_binary::<i32>().value(row).to_vec()),
-        ColumnKind::Time | ColumnKind::UtcTime | ColumnKind::Span => {
+        ColumnType::Text(_) | ColumnType::Uuid => Scalar::Text(array.as_string::<i32>().value(row).to_owned()),
+        ColumnType::Int | ColumnType::Small => Scalar::Int(array.as_primitive::<Int64Type>().value(row)),
+        ColumnType::Float => Scalar::Float(array.as_primitive::<Float64Type>().value(row)),
+        ColumnType::Bool => Scalar::Bool(array.as_boolean().value(row)),
+        ColumnType::Bytes if column.name == "region" => Scalar::Region(array.as_binary::<i32>().value(row).to_vec()),
+        ColumnType::Bytes => Scalar::Bytes(array.as_binary::<i32>().value(row).to_vec()),
+        ColumnType::Time | ColumnType::UtcTime | ColumnType::Span => {
             Scalar::Time(array.as_primitive::<TimestampNanosecondType>().value(row))
         }
     }

@@ -14,8 +14,8 @@ use crate::model::dataset::DatasetType;
 use crate::model::time;
 use crate::progress::{Progress, ProgressTask};
 use crate::registry::dataset_types::{self, Registered, TypeRecord};
-use crate::registry::spool::Rows;
-use crate::registry::storing::{self, Part, Stored};
+use crate::registry::dataset_writer::{self, DatasetBatch, DatasetTable};
+use crate::registry::spill::SpillBuffer;
 use crate::registry::tx::{OnConflict, Tx};
 use crate::registry::{certifications, collections, datasets, dimensions};
 use crate::store::Place;
@@ -154,7 +154,7 @@ impl<'a> Hand<'a> {
         {
             for made in registered.iter().rev() {
                 // Best effort: the first error is the one to report, and another writer may use the type by now.
-                if let Err(error) = dataset_types::take_back(&repo.registry, made).await {
+                if let Err(error) = dataset_types::unregister_if_unused(&repo.registry, made).await {
                     tracing::debug!("dataset type '{}' stays: {error}", made.name);
                 }
             }
@@ -275,7 +275,7 @@ impl Patience {
 async fn orphans(repo: &Repo, files: Vec<Place>) -> Result<Vec<Place>> {
     let root = Place::parse(&repo.datastore_root())?;
     let inside = |file: &Place| file.below(&root).unwrap_or_else(|| file.uri());
-    let known = datasets::recorded(&repo.registry, &files.iter().map(inside).collect::<Vec<_>>()).await?;
+    let known = datasets::known_paths(&repo.registry, &files.iter().map(inside).collect::<Vec<_>>()).await?;
     Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }
 
@@ -317,7 +317,7 @@ async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
         written.push(writer.write(change).await?);
     }
     tx.commit().await?;
-    if let Err(error) = repo.registry.conn.count_new().await {
+    if let Err(error) = repo.registry.conn.analyze_grown_tables().await {
         tracing::debug!("new rows are not counted: {error}");
     }
     Ok(written)
@@ -338,23 +338,23 @@ impl Writer<'_> {
         }
         let Some(rows) = change.rows() else { return self.write_single(change).await };
         let mut written = 0;
-        for rows in rows.portions(1)? {
+        for rows in rows.chunks(1)? {
             written += self.write_rows(change, &rows?).await?;
         }
         Ok(written)
     }
 
-    async fn write_datasets(&mut self, name: &str, run: &str, rows: &Rows) -> Result<u64> {
+    async fn write_datasets(&mut self, name: &str, run: &str, rows: &SpillBuffer) -> Result<u64> {
         let datastore = self.repo.config.datastore_name();
         let (record, ingest_date) = (known(self.types, name)?, self.now);
-        let way = storing::way(self.tx);
+        let way = dataset_writer::insert_strategy(self.tx);
         let mut new = 0;
         for parts in way.passes {
-            for rows in rows.portions(way.together)? {
-                let stored = Stored { record, run, datastore: &datastore, ingest_date, rows: &rows? };
+            for rows in rows.chunks(way.together)? {
+                let stored = DatasetBatch { record, run, datastore: &datastore, ingest_date, rows: &rows? };
                 for part in *parts {
-                    let written = storing::store(self.tx, &self.repo.registry, &stored, *part).await?;
-                    new += if *part == Part::Datasets { written } else { 0 };
+                    let written = dataset_writer::store(self.tx, &self.repo.registry, &stored, *part).await?;
+                    new += if *part == DatasetTable::Datasets { written } else { 0 };
                 }
             }
         }
@@ -368,7 +368,7 @@ impl Writer<'_> {
             }
             Change::RemoveCollection(name, _) => collections::remove(self.tx, name).await,
             Change::Disassociate(collection, name, ids) => {
-                storing::disassociate(self.tx, known(self.types, name)?, collection, ids).await
+                dataset_writer::disassociate(self.tx, known(self.types, name)?, collection, ids).await
             }
             Change::Chain(parent, before, children) => {
                 collections::set_chain(self.tx, parent, before, children).await.map(u64::from)
@@ -391,10 +391,10 @@ impl Writer<'_> {
                 dimensions::insert(self.tx, registry, element, rows, OnConflict::Replace).await
             }
             Change::ReplaceFiles(name, _) => {
-                storing::replace_files(self.tx, registry, known(self.types, name)?, rows).await
+                dataset_writer::replace_files(self.tx, registry, known(self.types, name)?, rows).await
             }
             Change::Associate(collection, name, _) => {
-                storing::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
+                dataset_writer::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
             }
             Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
             _ => Err(Error::bug("a change that is written elsewhere came with rows")),

@@ -20,10 +20,10 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::{self, Present};
-use crate::registry::rows::{batch, strict_cast};
+use crate::registry::datasets::{self, ExistingDataset};
+use crate::registry::rows::{record_batch, strict_cast};
 use crate::registry::schema::arrow_type;
-use crate::registry::spool::Rows;
+use crate::registry::spill::SpillBuffer;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Place;
 
@@ -59,7 +59,7 @@ impl Verb for IngestFiles {
         let mut plan = Vec::new();
         plan.extend(collections::wanted(&repo, &self.run, CollectionType::Run).await?);
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
-        let (mut new, mut moved, mut same) = (Rows::default(), Rows::default(), 0);
+        let (mut new, mut moved, mut same) = (SpillBuffer::default(), SpillBuffer::default(), 0);
         let (mut transfers, mut sources) = (Vec::new(), Vec::new());
         let mut seen: HashMap<String, String> = HashMap::new();
         hand.begin("ingest_files", None);
@@ -77,7 +77,7 @@ impl Verb for IngestFiles {
                     return Err(Error::new(Kind::Conflict, message));
                 }
             }
-            let there = datasets::present(&repo.registry, &record, &self.run, &data_ids).await?;
+            let there = datasets::existing_datasets(&repo.registry, &record, &self.run, &data_ids).await?;
             let rows = self.with_ids(&record, &data_ids, &keys, &there)?;
             let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
             let arrivals = Arrivals { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
@@ -85,9 +85,9 @@ impl Verb for IngestFiles {
             same += sorted.same;
             transfers.append(&mut sorted.transfers);
             sources.append(&mut sorted.sources);
-            for (spool, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
+            for (spill, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
                 if rows.num_rows() > 0 {
-                    spool.push(rows)?;
+                    spill.push(rows)?;
                 }
             }
         }
@@ -181,7 +181,7 @@ impl IngestFiles {
         record: &TypeRecord,
         data_ids: &RecordBatch,
         keys: &[String],
-        there: &HashMap<String, Present>,
+        there: &HashMap<String, ExistingDataset>,
     ) -> Result<RecordBatch> {
         let texts = data_ids.columns().iter().map(|c| cast(c, &DataType::Utf8)).collect::<Result<Vec<_>, _>>()?;
         let dimensions = &record.dataset_type.dimensions;
@@ -196,6 +196,6 @@ impl IngestFiles {
         };
         let ids: StringArray = (0..keys.len()).map(|row| Some(id(row))).collect();
         let rest = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
-        batch(std::iter::once(("dataset_id", Arc::new(ids) as ArrayRef)).chain(rest))
+        record_batch(std::iter::once(("dataset_id", Arc::new(ids) as ArrayRef)).chain(rest))
     }
 }

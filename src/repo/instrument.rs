@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
-use crate::registry::rows::{batch, constant_int, constant_text, text_column};
+use crate::registry::rows::{constant_int, constant_text, record_batch, text_column};
 
 /// Registers an instrument: identical records are left, others conflict unless `update`.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub(super) async fn sync(
 
 fn records(instrument: &Instrument) -> Result<[(&'static str, RecordBatch); 3]> {
     let name = &instrument.name;
-    let own = batch([
+    let own = record_batch([
         ("name", constant_text(name, 1)),
         ("visit_max", constant_int(instrument.visit_max, 1)),
         ("visit_system", constant_int(instrument.visit_system, 1)),
@@ -84,7 +84,7 @@ fn records(instrument: &Instrument) -> Result<[(&'static str, RecordBatch); 3]> 
     let detectors = &instrument.detectors;
     let ids: ArrayRef = Arc::new(detectors.iter().map(|d| d.0).collect::<arrow::array::Int64Array>());
     let rafts: ArrayRef = Arc::new(detectors.iter().map(|d| d.3.as_deref()).collect::<StringArray>());
-    let detectors = batch([
+    let detectors = record_batch([
         ("instrument", constant_text(name, detectors.len())),
         ("id", ids),
         ("full_name", text_column(detectors.iter().map(|d| d.1.as_str()))),
@@ -92,7 +92,7 @@ fn records(instrument: &Instrument) -> Result<[(&'static str, RecordBatch); 3]> 
         ("raft", rafts),
         ("purpose", text_column(detectors.iter().map(|d| d.4.as_str()))),
     ])?;
-    let filters = batch([
+    let filters = record_batch([
         ("instrument", constant_text(name, instrument.filters.len())),
         ("name", text_column(instrument.filters.iter().map(|f| f.0.as_str()))),
         ("band", text_column(instrument.filters.iter().map(|f| f.1.as_str()))),

@@ -55,7 +55,7 @@ use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::Registry;
 use crate::registry::conn::Batches;
 use crate::registry::open::Database;
-use crate::registry::spool::Rows;
+use crate::registry::spill::SpillBuffer;
 
 /// An open repository.
 #[derive(Debug)]
@@ -116,11 +116,11 @@ fn database(config: &Config, root: &str) -> Result<Database> {
 /// What the verb says; a true conflict comes back.
 pub async fn run(verb: &dyn Verb, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
     let given = match rows {
-        Some(rows) => Some(Rows::gather(rows).await?),
+        Some(rows) => Some(SpillBuffer::collect(rows).await?),
         None => None,
     };
     loop {
-        let rows = given.as_ref().map(Rows::stream).transpose()?;
+        let rows = given.as_ref().map(SpillBuffer::stream).transpose()?;
         match verb.run(access, rows, hand).await {
             Err(error) if hand.begins_anew(&error) => {}
             done => return done,

@@ -9,15 +9,15 @@ use arrow::datatypes::DataType;
 use super::Repo;
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
-use crate::registry::layout::element_table;
-use crate::registry::rows::{batch, column, keyed};
-use crate::registry::schema::{Scanned, Table};
-use crate::registry::spool::Rows;
+use crate::registry::butler_tables::element_table;
+use crate::registry::rows::{key_predicates, record_batch, required_column};
+use crate::registry::schema::{ReadColumn, TableDef};
+use crate::registry::spill::SpillBuffer;
 use crate::store::placement;
 use crate::universe::Element;
 
 /// Records that a plan will write, by element: they count as if they were there.
-pub type Planned<'a> = HashMap<&'a str, &'a Rows>;
+pub type Planned<'a> = HashMap<&'a str, &'a SpillBuffer>;
 
 /// Texts of one field, one for each row; none where the field has no value.
 type Field = Vec<Option<String>>;
@@ -72,7 +72,7 @@ pub async fn paths(
     let instrument = instrument.and_then(|names| names.into_iter().next().flatten());
     let template = template(repo, dataset_type, instrument.as_deref())?;
     let fields = fields(repo, dataset_type, rows, placement::fields(template), planned).await?;
-    let ids = texts(&column(rows, "dataset_id")?)?;
+    let ids = texts(&required_column(rows, "dataset_id")?)?;
     (0..rows.num_rows())
         .map(|row| {
             let value = |name: &str| match name {
@@ -111,7 +111,7 @@ async fn fields(
     let universe = &repo.registry.universe;
     let mut all: HashMap<String, Field> = HashMap::new();
     for dimension in &dataset_type.dimensions {
-        all.insert(dimension.clone(), texts(&column(rows, dimension)?)?);
+        all.insert(dimension.clone(), texts(&required_column(rows, dimension)?)?);
     }
     let group = universe.group(&dataset_type.dimensions)?;
     // Those that imply others come later in the universe.
@@ -147,29 +147,33 @@ async fn fields(
 /// Some fields of the records with these keys.
 async fn records(
     repo: &Repo,
-    table: &Table,
+    table: &TableDef,
     required: &[String],
     fetched: &[String],
     rows: &RecordBatch,
     keys: &[String],
-    planned: Option<&&Rows>,
+    planned: Option<&&SpillBuffer>,
 ) -> Result<HashMap<String, Field>> {
     let registry = &repo.registry;
     let dialect = registry.conn.dialect();
     let key_names = &table.primary_key;
-    let columns: Vec<Scanned> = key_names
+    let columns: Vec<ReadColumn> = key_names
         .iter()
         .chain(fetched)
-        .filter_map(|name| table.scanned().into_iter().find(|c| c.name == *name))
+        .filter_map(|name| table.read_columns().into_iter().find(|c| c.name == *name))
         .collect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.reads(c, "")).collect();
+    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let mut batches = Vec::new();
     // Keys that come with the rows are asked for; those that other records imply are few, and all are read.
     let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();
     let conditions = match given {
-        Some(arrays) => {
-            keyed(dialect, "", table, key_names, &batch(key_names.iter().map(String::as_str).zip(arrays))?)?
-        }
+        Some(arrays) => key_predicates(
+            dialect,
+            "",
+            table,
+            key_names,
+            &record_batch(key_names.iter().map(String::as_str).zip(arrays))?,
+        )?,
         None => vec!["1 = 1".to_owned()],
     };
     for only in conditions {
@@ -182,8 +186,9 @@ async fn records(
     let wanted: std::collections::HashSet<&String> = keys.iter().collect();
     let mut found = HashMap::new();
     for rows in batches {
-        let key_texts = key_names.iter().map(|name| texts(&column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
-        let values = fetched.iter().map(|name| texts(&column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        let key_texts =
+            key_names.iter().map(|name| texts(&required_column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
+        let values = fetched.iter().map(|name| texts(&required_column(&rows, name)?)).collect::<Result<Vec<_>>>()?;
         for row in 0..rows.num_rows() {
             let key: String =
                 key_texts.iter().map(|k| format!("{}\u{1f}", k[row].as_deref().unwrap_or_default())).collect();

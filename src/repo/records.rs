@@ -16,7 +16,7 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
-use crate::registry::rows::{batch, strict_cast};
+use crate::registry::rows::{record_batch, strict_cast};
 use crate::registry::schema::arrow_type;
 
 /// Inserts records of a dimension element.
@@ -57,7 +57,7 @@ impl InsertRecords {
     /// as queries show it.
     fn conform(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
         let element = repo.registry.universe.element(&self.element)?;
-        let known = table(&repo.registry, &self.element)?.scanned();
+        let known = table(&repo.registry, &self.element)?.read_columns();
         let mut columns = Vec::new();
         for (field, array) in rows.schema_ref().fields().iter().zip(rows.columns()) {
             let own = element.key.as_ref().filter(|_| *field.name() == self.element).map(|k| k.name.as_str());
@@ -81,7 +81,7 @@ impl InsertRecords {
             }
             columns.push((column.name.clone(), new_null_array(&arrow_type(column.kind()), rows.num_rows())));
         }
-        batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))))
+        record_batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))))
     }
 }
 

@@ -17,10 +17,10 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
-use crate::registry::rows::{batch, constant_int, constant_text};
-use crate::registry::schema::{Kind as ColumnKind, Scanned};
-use crate::registry::spool::Rows;
-use crate::registry::{dataset_types, texts};
+use crate::registry::rows::{constant_int, constant_text, record_batch};
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::spill::SpillBuffer;
+use crate::registry::{dataset_types, string_values};
 use crate::store::Place;
 use crate::store::transfer::{Content, Mode, Transfer};
 
@@ -52,7 +52,7 @@ impl Verb for RegisterSkymap {
 }
 
 async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
-    let record = batch([
+    let record = record_batch([
         ("name", constant_text(&map.name, 1)),
         ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
         ("tract_max", constant_int(map.rings.count(), 1)),
@@ -93,9 +93,9 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
         }
         return hand.apply(plan).await;
     }
-    let planned = Rows::from(record);
+    let planned = SpillBuffer::from(record);
     let pickle = map.pickle();
-    let dataset = batch([
+    let dataset = record_batch([
         ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
         ("skymap", constant_text(&map.name, 1)),
     ])?;
@@ -111,7 +111,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     plan.push(Change::Insert("tract".to_owned(), tracts));
     plan.push(Change::Insert("patch".to_owned(), patches));
     let columns = dataset.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(dataset.columns().to_vec());
-    let dataset = batch(columns.chain([
+    let dataset = record_batch(columns.chain([
         ("path", constant_text(&path, 1)),
         ("formatter", constant_text(repo.formatter(&kind)?, 1)),
         ("file_size", constant_int(size, 1)),
@@ -139,10 +139,10 @@ impl RegisterSkymap {
 
 /// A geometry has one name.
 async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
-    let columns = vec![Scanned::plain("name", ColumnKind::Text(None)), Scanned::plain("hash", ColumnKind::Bytes)];
+    let columns = vec![ReadColumn::plain("name", ColumnType::Text(None)), ReadColumn::plain("hash", ColumnType::Bytes)];
     let there = dimensions::values(&repo.registry, "skymap", columns, None).await?;
     let hashes = arrow::array::AsArray::as_binary::<i32>(there.column(1));
-    let same = texts(&there, 0).into_iter().zip(hashes.iter()).find(|(_, hash)| *hash == Some(&map.hash()[..]));
+    let same = string_values(&there, 0).into_iter().zip(hashes.iter()).find(|(_, hash)| *hash == Some(&map.hash()[..]));
     match same {
         Some((name, _)) => {
             let message = format!("the geometry of sky map '{}' is registered as '{name}'", map.name);
@@ -153,13 +153,13 @@ async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
 }
 
 /// The records of all tracts and patches.
-fn geometry(map: &SkyMap) -> Result<(Rows, Rows)> {
-    let (mut tracts, mut patches) = (Rows::default(), Rows::default());
+fn geometry(map: &SkyMap) -> Result<(SpillBuffer, SpillBuffer)> {
+    let (mut tracts, mut patches) = (SpillBuffer::default(), SpillBuffer::default());
     let all: Vec<_> = (0_i64..).zip(map.rings.tracts()).collect();
     for some in all.chunks(TRACTS) {
         let ints = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
         let regions = |values: Vec<Vec<u8>>| Arc::new(BinaryArray::from_iter_values(values)) as ArrayRef;
-        tracts.push(batch([
+        tracts.push(record_batch([
             ("skymap", constant_text(&map.name, some.len())),
             ("id", ints(some.iter().map(|(id, _)| *id).collect())),
             ("region", regions(some.iter().map(|(_, tract)| tract.polygon().encode()).collect())),
@@ -169,7 +169,7 @@ fn geometry(map: &SkyMap) -> Result<(Rows, Rows)> {
             (0..ny).flat_map(move |y| (0..nx).map(move |x| (*id, tract, x, y, i64::from(nx * y + x))))
         });
         let cells: Vec<_> = cells.collect();
-        patches.push(batch([
+        patches.push(record_batch([
             ("skymap", constant_text(&map.name, cells.len())),
             ("tract", ints(cells.iter().map(|c| c.0).collect())),
             ("id", ints(cells.iter().map(|c| c.4).collect())),

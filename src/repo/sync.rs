@@ -6,8 +6,8 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::error::{Error, Kind, Result};
-use crate::registry::rows::{Give, Value, give};
-use crate::registry::schema::Table;
+use crate::registry::rows::{BoundColumn, Value, bind_columns};
+use crate::registry::schema::TableDef;
 use crate::registry::{Registry, dimensions};
 
 /// How a record compares with the one that has its key.
@@ -25,14 +25,14 @@ pub enum Status {
 ///
 /// # Errors
 /// Rows without a key column, or what the database says.
-pub async fn compare(registry: &Registry, table: &Table, rows: &RecordBatch) -> Result<Vec<Status>> {
+pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Status>> {
     if rows.num_rows() == 0 {
         return Ok(Vec::new());
     }
-    let given = give(table, rows)?;
+    let given = bind_columns(table, rows)?;
     let keys = key_columns(table, &given)?;
     let there = dimensions::stored(registry, table, rows).await?;
-    let stored = give(table, &there)?;
+    let stored = bind_columns(table, &there)?;
     let stored_keys = key_columns(table, &stored)?;
     let index: HashMap<String, usize> = (0..there.num_rows()).map(|r| (key(&stored, &stored_keys, r), r)).collect();
     Ok((0..rows.num_rows())
@@ -44,7 +44,7 @@ pub async fn compare(registry: &Registry, table: &Table, rows: &RecordBatch) -> 
 }
 
 /// Where the key columns are among those given.
-fn key_columns(table: &Table, given: &[Give<'_>]) -> Result<Vec<usize>> {
+fn key_columns(table: &TableDef, given: &[BoundColumn<'_>]) -> Result<Vec<usize>> {
     let at = |name: &String| {
         given
             .iter()
@@ -54,11 +54,11 @@ fn key_columns(table: &Table, given: &[Give<'_>]) -> Result<Vec<usize>> {
     table.primary_key.iter().map(at).collect()
 }
 
-fn key(given: &[Give<'_>], keys: &[usize], row: usize) -> String {
+fn key(given: &[BoundColumn<'_>], keys: &[usize], row: usize) -> String {
     keys.iter().map(|k| format!("{:?}\u{1f}", given[*k].values.at(row))).collect()
 }
 
-fn differences(given: &[Give<'_>], row: usize, stored: &[Give<'_>], found: usize) -> Status {
+fn differences(given: &[BoundColumn<'_>], row: usize, stored: &[BoundColumn<'_>], found: usize) -> Status {
     let mut message = Vec::new();
     for new in given {
         let Some(old) = stored.iter().find(|s| s.column.name == new.column.name) else { continue };
@@ -113,8 +113,8 @@ pub fn conflict(table: &str, difference: &str) -> Error {
 ///
 /// # Errors
 /// Rows of another table.
-pub fn twins(table: &Table, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
-    let given = give(table, rows)?;
+pub fn twins(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
+    let given = bind_columns(table, rows)?;
     let keys = key_columns(table, &given)?;
     let mut seen = HashMap::new();
     Ok((0..rows.num_rows())

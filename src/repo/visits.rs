@@ -20,8 +20,8 @@ use crate::instrument::Instrument;
 use crate::instrument::camera::{Camera, Pointing};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::{self, table};
-use crate::registry::rows::{batch, column, constant_text, strict_cast};
-use crate::registry::texts;
+use crate::registry::rows::{constant_text, record_batch, required_column, strict_cast};
+use crate::registry::string_values;
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
 
@@ -106,13 +106,13 @@ impl DefineVisits {
     /// The ids of exposures that look at the sky, by sequence: those given, or all of the instrument.
     async fn groups(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Vec<i64>>> {
         let name = &self.instrument.name;
-        let mut columns = table(&repo.registry, "exposure")?.scanned();
+        let mut columns = table(&repo.registry, "exposure")?.read_columns();
         columns.retain(|c| SEQUENCE.contains(&&*c.name) || POINTING.contains(&&*c.name) || c.name == SEES_SKY);
         let found = dimensions::values(&repo.registry, "exposure", columns, Some(name)).await?;
         if found.num_rows() == 0 {
             return Err(Error::new(Kind::NotFound, format!("{name} has no exposures")));
         }
-        let int = |name: &str| Ok::<_, Error>(column(&found, name)?.as_primitive::<Int64Type>().clone());
+        let int = |name: &str| Ok::<_, Error>(required_column(&found, name)?.as_primitive::<Int64Type>().clone());
         let [ids, days, starts, ends] = [int(SEQUENCE[0])?, int(SEQUENCE[1])?, int(SEQUENCE[2])?, int(SEQUENCE[3])?];
         let mut groups: BTreeMap<(i64, i64, i64), Vec<i64>> = BTreeMap::new();
         for row in see_sky(&found)? {
@@ -141,11 +141,11 @@ impl DefineVisits {
     /// The exposures of these ids.
     async fn exposures(&self, repo: &Repo, ids: &[i64]) -> Result<Vec<Exposure>> {
         let known = table(&repo.registry, "exposure")?;
-        let keys = batch([
+        let keys = record_batch([
             ("instrument", constant_text(&self.instrument.name, ids.len())),
             ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
         ])?;
-        read(&dimensions::keyed_values(&repo.registry, &known, known.scanned(), &keys).await?)
+        read(&dimensions::keyed_values(&repo.registry, &known, known.read_columns(), &keys).await?)
     }
 
     /// Writes the visits that are new, and those that differ when they may be updated.
@@ -160,7 +160,7 @@ impl DefineVisits {
         let columns = visit_rows(name, some, &seen)?;
         // Older universes lack some columns.
         let kept: Vec<usize> = (0..columns.num_columns())
-            .filter(|i| known.scanned().iter().any(|c| c.name == *columns.schema_ref().field(*i).name()))
+            .filter(|i| known.read_columns().iter().any(|c| c.name == *columns.schema_ref().field(*i).name()))
             .collect();
         let rows = columns.project(&kept)?;
         let statuses = compare(&repo.registry, &known, &rows).await?;
@@ -210,9 +210,9 @@ fn portions(groups: Vec<Vec<i64>>, most: usize) -> impl Iterator<Item = Vec<i64>
 
 /// The rows of exposures that look at a known place of the sky.
 fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
-    let blind = column(rows, SEES_SKY)?;
+    let blind = required_column(rows, SEES_SKY)?;
     let blind = |row: usize| blind.is_valid(row) && !blind.as_boolean().value(row);
-    let places = POINTING.map(|name| column(rows, name));
+    let places = POINTING.map(|name| required_column(rows, name));
     let places = places.into_iter().collect::<Result<Vec<_>>>()?;
     Ok((0..rows.num_rows()).filter(|row| !blind(*row) && places.iter().all(|place| place.is_valid(*row))).collect())
 }
@@ -220,13 +220,15 @@ fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
 /// Exposures from their records.
 fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
     let at = |name: &str| rows.schema_ref().index_of(name);
-    let text = |name: &str| -> Result<Vec<Option<String>>> { Ok(crate::registry::optional_texts(rows, at(name)?)) };
+    let text =
+        |name: &str| -> Result<Vec<Option<String>>> { Ok(crate::registry::optional_string_values(rows, at(name)?)) };
     let float = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Float64Type>().clone());
     let int = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Int64Type>().clone());
     let time = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<TimestampNanosecondType>().clone());
     let (ids, days) = (int("id")?, int("day_obs")?);
     let (seq, starts, ends) = (int("seq_num")?, int("seq_start")?, int("seq_end")?);
-    let (names, filters, targets) = (texts(rows, at("obs_id")?), text("physical_filter")?, text("target_name")?);
+    let (names, filters, targets) =
+        (string_values(rows, at("obs_id")?), text("physical_filter")?, text("target_name")?);
     let (programs, reasons) = (text("science_program")?, text("observation_reason")?);
     let (times, azimuths, zeniths) = (float("exposure_time")?, float("azimuth")?, float("zenith_angle")?);
     let [ra, dec, angles] = POINTING.map(float);
@@ -283,7 +285,7 @@ fn visits(exposures: Vec<Exposure>) -> Vec<Visit> {
 }
 
 fn systems(instrument: &str) -> Result<RecordBatch> {
-    batch([
+    record_batch([
         ("instrument", constant_text(instrument, SYSTEMS.len())),
         ("id", Arc::new(Int64Array::from(SYSTEMS.map(|s| s.0).to_vec())) as ArrayRef),
         ("name", Arc::new(StringArray::from(SYSTEMS.map(|s| s.1).to_vec()))),
@@ -323,7 +325,7 @@ fn visit_rows(instrument: &str, some: &[Visit], seen: &[Vec<(i64, [Vector; 4])>]
         let all: Vec<Vector> = corners.iter().flat_map(|(_, corners)| *corners).collect();
         hull(&all).map(|region| region.encode())
     };
-    batch([
+    record_batch([
         ("instrument", constant_text(instrument, some.len())),
         ("id", int(|v| Some(v.id))),
         ("day_obs", int(|v| v.members.iter().map(|e| e.day_obs).min())),
@@ -348,7 +350,7 @@ fn visit_rows(instrument: &str, some: &[Visit], seen: &[Vec<(i64, [Vector; 4])>]
 fn pairs(instrument: &str, names: [&str; 2], values: Vec<(i64, i64)>) -> Result<RecordBatch> {
     let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
     let (first, second): (Vec<_>, Vec<_>) = values.into_iter().unzip();
-    batch([
+    record_batch([
         ("instrument", constant_text(instrument, first.len())),
         (names[0], column(first)),
         (names[1], column(second)),
@@ -382,7 +384,7 @@ fn detector_regions(
             regions.push(region.encode());
         }
     }
-    batch([
+    record_batch([
         ("instrument", constant_text(instrument, ids.len())),
         ("detector", Arc::new(Int64Array::from(detectors)) as ArrayRef),
         ("visit", Arc::new(Int64Array::from(ids))),

@@ -15,7 +15,7 @@ use crate::engine::arguments::{Function, Given, Reader, Takes};
 use crate::error::{Error, Result};
 use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};
-use crate::registry::rows::batch;
+use crate::registry::rows::record_batch;
 use crate::repo::calibration_exports::{Found, find};
 use crate::store::Place;
 use crate::store::webdav::Entry;
@@ -82,7 +82,7 @@ impl Reader for List {
         let entries = Place::parse(&given.need("uri")?)?.entries(given.bool("checksums", false)).await?;
         let name = |e: &Entry| e.path.rsplit('/').next().unwrap_or_default().to_owned();
         let modified = entries.iter().map(|e| e.modified.map(|time| time.timestamp_micros()));
-        let rows = batch([
+        let rows = record_batch([
             ("name", Arc::new(entries.iter().map(|e| Some(name(e))).collect::<StringArray>()) as ArrayRef),
             (
                 "size",
@@ -110,7 +110,7 @@ impl Reader for Exports {
             }
             Arc::new(builder.finish()) as ArrayRef
         };
-        let rows = batch([
+        let rows = record_batch([
             ("file", Arc::new(found.iter().map(|f| Some(&*f.file)).collect::<StringArray>()) as ArrayRef),
             ("ticket", Arc::new(found.iter().map(|f| f.ticket.as_deref()).collect::<StringArray>())),
             ("collections", list(|f| &f.collections)),

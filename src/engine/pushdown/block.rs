@@ -12,7 +12,7 @@ use super::expressions::{Cell, Said, Writer, all};
 use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
-use crate::registry::schema::{Scanned, arrow_type};
+use crate::registry::schema::{ReadColumn, arrow_type};
 
 /// Finds the registry table behind a scan.
 pub type Tables<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
@@ -107,7 +107,7 @@ impl Block {
             if arrow_type(cell.kind) != *field.data_type() {
                 return Err(format!("{} has another type in the database", field.name()));
             }
-            columns.push(Scanned { nullable: field.is_nullable(), ..Scanned::plain(field.name(), cell.kind) });
+            columns.push(ReadColumn { nullable: field.is_nullable(), ..ReadColumn::plain(field.name(), cell.kind) });
         }
         let names: Vec<_> = columns.iter().map(|c| c.name.clone()).collect();
         let (sql, estimate) = (self.select(&names), self.estimate());
@@ -228,7 +228,8 @@ impl Builder<'_> {
         let table = (self.tables)(scan).ok_or_else(|| format!("{} is no table of the registry", scan.table_name))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
-        let cell = |column: &Scanned| Cell { text: dialect.reads(column, &alias), kind: column.kind(), plain: true };
+        let cell =
+            |column: &ReadColumn| Cell { text: dialect.select_expr(column, &alias), kind: column.kind(), plain: true };
         let find = |column: &Column| table.columns.iter().find(|c| c.name == column.name).map(cell);
         let writer = Writer { dialect, find: &find };
         let filters = scan.filters.iter().map(|filter| writer.truth(filter)).collect::<Said<_>>()?;

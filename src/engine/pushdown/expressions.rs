@@ -8,7 +8,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::registry::dialect::Dialect;
 use crate::registry::rows::Value;
-use crate::registry::schema::{Kind, Scanned, arrow_type};
+use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
 /// What is said, or why it cannot be.
 pub type Said<T> = Result<T, String>;
@@ -19,16 +19,16 @@ pub struct Cell {
     /// The expression.
     pub text: String,
     /// What comes out.
-    pub kind: Kind,
+    pub kind: ColumnType,
     /// Whether it is a column, not something computed.
     pub plain: bool,
 }
 
 /// The predicate on columns of one table as the database writes it, or why it cannot be said exactly.
-pub fn predicate(dialect: Dialect, columns: &[Scanned], expr: &Expr) -> Said<String> {
+pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Said<String> {
     let find = |column: &Column| {
         let column = columns.iter().find(|c| c.name == column.name)?;
-        Some(Cell { text: dialect.reads(column, ""), kind: column.kind(), plain: true })
+        Some(Cell { text: dialect.select_expr(column, ""), kind: column.kind(), plain: true })
     };
     Writer { dialect, find: &find }.truth(expr)
 }
@@ -57,26 +57,26 @@ impl Writer<'_> {
                 let inner = self.value(inner)?;
                 match (inner.kind, field.data_type()) {
                     (kind, to) if arrow_type(kind) == *to => Ok(inner),
-                    (Kind::Int | Kind::Small, DataType::Float64) => Ok(Cell {
+                    (ColumnType::Int | ColumnType::Small, DataType::Float64) => Ok(Cell {
                         text: format!("CAST({} AS DOUBLE PRECISION)", inner.text),
-                        kind: Kind::Float,
+                        kind: ColumnType::Float,
                         plain: false,
                     }),
                     _ => Err(unsaid(expr)),
                 }
             }
             Expr::Case(case) => self.case(case, expr),
-            _ => Ok(Cell { text: self.truth(expr)?, kind: Kind::Bool, plain: false }),
+            _ => Ok(Cell { text: self.truth(expr)?, kind: ColumnType::Bool, plain: false }),
         }
     }
 
     /// A constant on its own, with its type.
     fn constant(&self, value: &ScalarValue) -> Option<Cell> {
         let (kind, name) = match value {
-            ScalarValue::Utf8(_) => (Kind::Text(None), "TEXT"),
-            ScalarValue::Int64(_) => (Kind::Int, "BIGINT"),
-            ScalarValue::Float64(_) => (Kind::Float, "DOUBLE PRECISION"),
-            ScalarValue::TimestampNanosecond(_, None) => (Kind::Time, "BIGINT"),
+            ScalarValue::Utf8(_) => (ColumnType::Text(None), "TEXT"),
+            ScalarValue::Int64(_) => (ColumnType::Int, "BIGINT"),
+            ScalarValue::Float64(_) => (ColumnType::Float, "DOUBLE PRECISION"),
+            ScalarValue::TimestampNanosecond(_, None) => (ColumnType::Time, "BIGINT"),
             _ => return None,
         };
         let text = if value.is_null() { "NULL".to_owned() } else { self.literal(kind, value)? };
@@ -89,7 +89,8 @@ impl Writer<'_> {
             let cell = self.value(then)?;
             let same = kind.is_none_or(|kind| class(kind) == class(cell.kind));
             // What is stored otherwise than it is shown is not mixed with constants.
-            let mixed = matches!(cell.kind, Kind::Uuid | Kind::Bytes | Kind::UtcTime | Kind::Bool);
+            let mixed =
+                matches!(cell.kind, ColumnType::Uuid | ColumnType::Bytes | ColumnType::UtcTime | ColumnType::Bool);
             kind = Some(cell.kind);
             if same && !mixed { Ok(cell.text) } else { Err(unsaid(expr)) }
         };
@@ -139,7 +140,7 @@ impl Writer<'_> {
             Expr::Like(like) => self.like(like).ok_or_else(|| unsaid(expr)),
             Expr::Column(_) => {
                 let cell = self.value(expr)?;
-                if cell.kind == Kind::Bool { Ok(cell.text) } else { Err(unsaid(expr)) }
+                if cell.kind == ColumnType::Bool { Ok(cell.text) } else { Err(unsaid(expr)) }
             }
             _ => Err(unsaid(expr)),
         }
@@ -166,7 +167,7 @@ impl Writer<'_> {
             true => self.typed(kind, right).ok_or_else(whole)?,
             false => {
                 let (other, text) = side(right)?;
-                if class(other) != class(kind) || kind == Kind::UtcTime {
+                if class(other) != class(kind) || kind == ColumnType::UtcTime {
                     return Err(whole());
                 }
                 text
@@ -177,11 +178,13 @@ impl Writer<'_> {
     }
 
     /// A value whose order is the same in both worlds: texts compare byte by byte, ids not at all.
-    fn ordered(&self, expr: &Expr) -> Said<(Kind, String)> {
+    fn ordered(&self, expr: &Expr) -> Said<(ColumnType, String)> {
         let cell = self.value(expr)?;
         match cell.kind {
-            Kind::Uuid | Kind::Bytes | Kind::Bool | Kind::UtcTime => Err(format!("{expr} is ordered here")),
-            kind @ Kind::Text(_) => Ok((kind, self.dialect.byte_order(&cell.text))),
+            ColumnType::Uuid | ColumnType::Bytes | ColumnType::Bool | ColumnType::UtcTime => {
+                Err(format!("{expr} is ordered here"))
+            }
+            kind @ ColumnType::Text(_) => Ok((kind, self.dialect.binary_collation(&cell.text))),
             // NaN is the largest float in PostgreSQL and in DataFusion, and cannot be in SQLite.
             kind => Ok((kind, cell.text)),
         }
@@ -190,7 +193,7 @@ impl Writer<'_> {
     fn like(&self, like: &Like) -> Option<String> {
         let cell = self.value(&like.expr).ok()?;
         let Expr::Literal(ScalarValue::Utf8(Some(pattern)), _) = &*like.pattern else { return None };
-        if !matches!(cell.kind, Kind::Text(_)) || like.case_insensitive || like.escape_char.is_some() {
+        if !matches!(cell.kind, ColumnType::Text(_)) || like.case_insensitive || like.escape_char.is_some() {
             return None;
         }
         if pattern.contains(['\\', '\0']) {
@@ -199,13 +202,13 @@ impl Writer<'_> {
         Some(self.dialect.like(&cell.text, like.negated, pattern))
     }
 
-    fn typed(&self, kind: Kind, expr: &Expr) -> Option<String> {
+    fn typed(&self, kind: ColumnType, expr: &Expr) -> Option<String> {
         let Expr::Literal(value, _) = expr else { return None };
         self.literal(kind, value)
     }
 
     /// A constant that a value of some kind is compared with.
-    fn literal(&self, kind: Kind, value: &ScalarValue) -> Option<String> {
+    fn literal(&self, kind: ColumnType, value: &ScalarValue) -> Option<String> {
         let value = match value {
             ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
                 Value::Text(text)
@@ -217,11 +220,11 @@ impl Writer<'_> {
         };
         let fits = match (kind, value) {
             // A text that is not an id in its usual form never equals one.
-            (Kind::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text),
-            (Kind::Text(_), Value::Text(text)) => !text.contains('\0'),
-            (Kind::Int | Kind::Small | Kind::Time, Value::Int(_)) => true,
-            (Kind::Float, Value::Float(value)) => value.is_finite(),
-            (Kind::Bool, Value::Bool(_)) => true,
+            (ColumnType::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text),
+            (ColumnType::Text(_), Value::Text(text)) => !text.contains('\0'),
+            (ColumnType::Int | ColumnType::Small | ColumnType::Time, Value::Int(_)) => true,
+            (ColumnType::Float, Value::Float(value)) => value.is_finite(),
+            (ColumnType::Bool, Value::Bool(_)) => true,
             _ => false,
         };
         if fits { self.dialect.literal(kind, value) } else { None }
@@ -232,8 +235,8 @@ impl Writer<'_> {
         let cell = self.value(&sort.expr)?;
         let text = match cell.kind {
             // As base64 text and as bytes they have other orders.
-            Kind::Bytes | Kind::UtcTime => return Err(format!("{} is ordered here", sort.expr)),
-            Kind::Text(_) => self.dialect.byte_order(&cell.text),
+            ColumnType::Bytes | ColumnType::UtcTime => return Err(format!("{} is ordered here", sort.expr)),
+            ColumnType::Text(_) => self.dialect.binary_collation(&cell.text),
             _ => cell.text,
         };
         let direction = if sort.asc { "ASC" } else { "DESC" };
@@ -261,17 +264,24 @@ impl Writer<'_> {
                 Expr::Literal(value, _) if !value.is_null() && !params.distinct => "*".to_owned(),
                 argument => self.value(argument)?.text,
             };
-            return Ok(Cell { text: format!("count({distinct}{counted}){filter}"), kind: Kind::Int, plain: false });
+            return Ok(Cell {
+                text: format!("count({distinct}{counted}){filter}"),
+                kind: ColumnType::Int,
+                plain: false,
+            });
         }
         let cell = self.value(argument)?;
         let text = match (func.name(), cell.kind) {
             // PostgreSQL adds whole numbers up as decimals.
-            ("sum", Kind::Int | Kind::Small) => format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text),
-            ("sum" | "avg" | "min" | "max", Kind::Float) | ("min" | "max", Kind::Int | Kind::Small | Kind::Time) => {
+            ("sum", ColumnType::Int | ColumnType::Small) => {
+                format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text)
+            }
+            ("sum" | "avg" | "min" | "max", ColumnType::Float)
+            | ("min" | "max", ColumnType::Int | ColumnType::Small | ColumnType::Time) => {
                 format!("{}({distinct}{}){filter}", func.name(), cell.text)
             }
-            ("min" | "max", Kind::Text(_)) => {
-                format!("{}({}){filter}", func.name(), self.dialect.byte_order(&cell.text))
+            ("min" | "max", ColumnType::Text(_)) => {
+                format!("{}({}){filter}", func.name(), self.dialect.binary_collation(&cell.text))
             }
             _ => return Err(unsaid(expr)),
         };
@@ -315,18 +325,18 @@ pub fn all(conditions: &[String]) -> String {
 
 /// That two values are equal.
 pub fn equal(one: &Cell, other: &Cell) -> Said<String> {
-    if class(one.kind) != class(other.kind) || one.kind == Kind::UtcTime {
+    if class(one.kind) != class(other.kind) || one.kind == ColumnType::UtcTime {
         return Err("values of two types are compared here".to_owned());
     }
     Ok(format!("({} = {})", one.text, other.text))
 }
 
 /// Kinds that compare with each other.
-fn class(kind: Kind) -> DataType {
+fn class(kind: ColumnType) -> DataType {
     match kind {
         // An id and a text look the same here, but not in the database.
-        Kind::Uuid => DataType::FixedSizeBinary(16),
-        Kind::UtcTime => DataType::Timestamp(TimeUnit::Microsecond, None),
+        ColumnType::Uuid => DataType::FixedSizeBinary(16),
+        ColumnType::UtcTime => DataType::Timestamp(TimeUnit::Microsecond, None),
         kind => arrow_type(kind),
     }
 }
@@ -339,10 +349,10 @@ mod tests {
 
     fn pushed(dialect: Dialect, expr: Expr) -> Option<String> {
         let columns = [
-            Scanned::plain("exposure", Kind::Int),
-            Scanned::plain("obs_id", Kind::Text(None)),
-            Scanned::plain("id", Kind::Uuid),
-            Scanned::plain("can_see_sky", Kind::Bool),
+            ReadColumn::plain("exposure", ColumnType::Int),
+            ReadColumn::plain("obs_id", ColumnType::Text(None)),
+            ReadColumn::plain("id", ColumnType::Uuid),
+            ReadColumn::plain("can_see_sky", ColumnType::Bool),
         ];
         predicate(dialect, &columns, &expr).ok()
     }

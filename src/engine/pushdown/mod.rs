@@ -119,7 +119,9 @@ fn address(scan: &TableScan) -> usize {
 
 impl PartialEq for Pushed {
     fn eq(&self, other: &Self) -> bool {
-        self.scan.sql() == other.scan.sql() && self.scan.conn().is(other.scan.conn()) && self.schema == other.schema
+        self.scan.sql() == other.scan.sql()
+            && self.scan.conn().same_pool(other.scan.conn())
+            && self.schema == other.schema
     }
 }
 impl Eq for Pushed {}

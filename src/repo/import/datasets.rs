@@ -8,12 +8,12 @@ use super::records::{Records, fill};
 use crate::error::{Error, Result};
 use crate::format::export_yaml::File;
 use crate::model::dataset::DatasetType;
+use crate::registry::butler_tables::tags_table;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets;
-use crate::registry::layout::tags_table;
-use crate::registry::rows::{BATCH, Gather};
-use crate::registry::schema::{Kind, Scanned};
-use crate::registry::spool::Rows;
+use crate::registry::rows::{BATCH, BatchBuilder};
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::spill::SpillBuffer;
 use crate::repo::Repo;
 use crate::repo::arrivals::{Arrivals, Taking};
 use crate::repo::change::{Change, Outcome};
@@ -44,11 +44,11 @@ struct Group {
     dataset_type: DatasetType,
     record: Option<TypeRecord>,
     run: String,
-    gather: Gather,
+    gather: BatchBuilder,
     /// The file of each row gathered, and the class that reads it.
     files: Vec<(Place, Arc<str>)>,
-    new: Rows,
-    moved: Rows,
+    new: SpillBuffer,
+    moved: SpillBuffer,
     transfers: Vec<Transfer>,
     sources: Vec<Transfer>,
     same: u64,
@@ -135,19 +135,20 @@ impl<'a> Datasets<'a> {
 impl Group {
     fn new(repo: &Repo, dataset_type: &DatasetType, record: Option<&TypeRecord>, run: &str) -> Self {
         let registry = &repo.registry;
-        let tags = tags_table(&registry.universe, registry.shape, "", &dataset_type.dimensions);
-        let mut columns = vec![Scanned::plain("dataset_id", Kind::Uuid)];
+        let tags = tags_table(&registry.universe, registry.variant, "", &dataset_type.dimensions);
+        let mut columns = vec![ReadColumn::plain("dataset_id", ColumnType::Uuid)];
         for dimension in &dataset_type.dimensions {
-            columns.push(Scanned::plain(dimension, tags.column(dimension).map_or(Kind::Text(None), |c| c.kind)));
+            columns
+                .push(ReadColumn::plain(dimension, tags.column(dimension).map_or(ColumnType::Text(None), |c| c.kind)));
         }
         Self {
             dataset_type: dataset_type.clone(),
             record: record.cloned(),
             run: run.to_owned(),
-            gather: Gather::new(&columns),
+            gather: BatchBuilder::new(&columns),
             files: Vec::new(),
-            new: Rows::default(),
-            moved: Rows::default(),
+            new: SpillBuffer::default(),
+            moved: SpillBuffer::default(),
             transfers: Vec::new(),
             sources: Vec::new(),
             same: 0,
@@ -171,7 +172,7 @@ impl Group {
         mut data_id: Vec<(String, crate::format::yaml_nodes::Node)>,
         line: usize,
     ) -> Result<()> {
-        let mut cells = self.gather.cells().iter_mut();
+        let mut cells = self.gather.columns().iter_mut();
         if let Some(cell) = cells.next() {
             cell.uuid(id);
         }
@@ -198,7 +199,7 @@ impl Group {
         let rows = self.gather.take()?;
         let (keys, there) = match &self.record {
             Some(record) => {
-                let there = datasets::present(&repo.registry, record, &self.run, &rows).await?;
+                let there = datasets::existing_datasets(&repo.registry, record, &self.run, &rows).await?;
                 (datasets::keys(record, &rows)?, there)
             }
             None => (vec![String::new(); rows.num_rows()], HashMap::new()),

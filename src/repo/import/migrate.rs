@@ -8,8 +8,8 @@ use crate::format::yaml_nodes::{Node, Value};
 use crate::instrument::{Instrument, day_obs_timespan};
 use crate::model::time;
 use crate::registry::dimensions;
-use crate::registry::schema::{Kind, Scanned};
-use crate::registry::texts;
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::string_values;
 use crate::repo::Repo;
 use crate::universe::Universe;
 
@@ -160,15 +160,15 @@ fn has_metadata(universe: &Universe, element: &str, name: &str) -> bool {
 
 /// When nights begin, by the classes of the instruments that are registered, as far as they are known here.
 async fn offsets(repo: &Repo) -> Result<HashMap<String, i64>> {
-    let columns = ["name", "class_name"].map(|name| Scanned::plain(name, Kind::Text(None))).to_vec();
+    let columns = ["name", "class_name"].map(|name| ReadColumn::plain(name, ColumnType::Text(None))).to_vec();
     let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;
     let offset = |class: &String| {
         let known = Instrument::built_in().iter().find(|i| i.class_name == *class)?;
         known.observing_day_offset()
     };
-    Ok(texts(&rows, 0)
+    Ok(string_values(&rows, 0)
         .into_iter()
-        .zip(texts(&rows, 1))
+        .zip(string_values(&rows, 1))
         .filter_map(|(name, class)| Some((name, offset(&class)?)))
         .collect())
 }

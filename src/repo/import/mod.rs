@@ -23,8 +23,8 @@ use crate::model::dataset::DatasetType;
 use crate::registry::collections;
 use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
-use crate::registry::rows::batch;
-use crate::registry::spool::Rows;
+use crate::registry::rows::record_batch;
+use crate::registry::spill::SpillBuffer;
 use crate::store::transfer::Mode;
 use crate::store::{Place, Seen};
 
@@ -135,7 +135,7 @@ struct Draft<'a> {
 /// Memberships of one collection.
 struct Join {
     kind: CollectionType,
-    rows: Rows,
+    rows: SpillBuffer,
     waiting: Vec<(uuid::Uuid, Option<crate::model::time::Timespan>)>,
 }
 
@@ -192,7 +192,7 @@ impl<'a> Draft<'a> {
                 let kind = if timespan.is_some() { CollectionType::Calibration } else { CollectionType::Tagged };
                 let join = self.joins.entry(collection).or_insert_with(|| Join {
                     kind,
-                    rows: Rows::default(),
+                    rows: SpillBuffer::default(),
                     waiting: Vec::new(),
                 });
                 if join.kind != kind {
@@ -403,6 +403,6 @@ impl Join {
             columns.push(("timespan_end", Arc::new(ends)));
         }
         self.waiting.clear();
-        self.rows.push(batch(columns)?)
+        self.rows.push(record_batch(columns)?)
     }
 }

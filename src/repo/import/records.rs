@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::format::export_blocks::{checked, instant, region, timespan};
 use crate::format::yaml_nodes::Node;
 use crate::registry::dimensions::table;
-use crate::registry::rows::{BATCH, Cell, Gather};
-use crate::registry::schema::{Kind, Scanned, Table};
-use crate::registry::spool::Rows;
+use crate::registry::rows::{BATCH, BatchBuilder, ColumnBuilder};
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
+use crate::registry::spill::SpillBuffer;
 use crate::repo::Repo;
 use crate::repo::change::{Change, Outcome};
 use crate::repo::hand::Hand;
@@ -24,12 +24,12 @@ pub(super) struct Records<'a> {
 
 /// The records of one element.
 struct Element {
-    table: Table,
-    columns: Vec<Scanned>,
+    table: TableDef,
+    columns: Vec<ReadColumn>,
     /// The column that also goes by the name of the dimension.
     key: Option<String>,
-    gather: Gather,
-    new: Rows,
+    gather: BatchBuilder,
+    new: SpillBuffer,
     same: u64,
     differing: u64,
     example: String,
@@ -45,15 +45,15 @@ impl<'a> Records<'a> {
         if !self.elements.contains_key(name) {
             let at = |e: Error| e.context(format_args!("line {line}"));
             let table = table(&self.repo.registry, name).map_err(at)?;
-            let columns = table.scanned();
+            let columns = table.read_columns();
             let key = self.repo.registry.universe.element(name)?.key.as_ref().map(|k| k.name.clone());
-            let gather = Gather::new(&columns);
+            let gather = BatchBuilder::new(&columns);
             let element = Element {
                 table,
                 columns,
                 key,
                 gather,
-                new: Rows::default(),
+                new: SpillBuffer::default(),
                 same: 0,
                 differing: 0,
                 example: String::new(),
@@ -128,7 +128,7 @@ impl Element {
                 return Err(Error::invalid(message));
             }
         }
-        for (column, cell) in self.columns.iter().zip(self.gather.cells()) {
+        for (column, cell) in self.columns.iter().zip(self.gather.columns()) {
             let at = |e: Error| e.context(format_args!("field '{}'", column.name));
             match (values.remove(&column.name), column.name.as_str(), span) {
                 (Some(node), ..) if !node.is_null() => fill(cell, node).map_err(at)?,
@@ -175,18 +175,18 @@ impl Element {
 }
 
 /// Puts a value that is not null into a cell.
-pub(super) fn fill(cell: &mut Cell, node: Node) -> Result<()> {
+pub(super) fn fill(cell: &mut ColumnBuilder, node: Node) -> Result<()> {
     match cell.kind() {
-        Kind::Text(_) | Kind::Uuid => cell.text(node.text()?.as_bytes())?,
-        Kind::Int | Kind::Small => cell.int(node.int()?),
-        Kind::Float => cell.float(node.float()?),
-        Kind::Bool => cell.int(i64::from(node.bool()?)),
-        Kind::Time | Kind::UtcTime | Kind::Span => cell.int(node.time()?),
-        Kind::Bytes if node.tag.as_deref().is_some_and(|tag| tag.ends_with("binary")) => {
+        ColumnType::Text(_) | ColumnType::Uuid => cell.text(node.text()?.as_bytes())?,
+        ColumnType::Int | ColumnType::Small => cell.int(node.int()?),
+        ColumnType::Float => cell.float(node.float()?),
+        ColumnType::Bool => cell.int(i64::from(node.bool()?)),
+        ColumnType::Time | ColumnType::UtcTime | ColumnType::Span => cell.int(node.time()?),
+        ColumnType::Bytes if node.tag.as_deref().is_some_and(|tag| tag.ends_with("binary")) => {
             let digits: String = node.text()?.split_whitespace().collect();
             cell.text(digits.as_bytes()).map_err(|_| node.wrong("there should be base64"))?;
         }
-        Kind::Bytes => cell.bytes(&region(node)?),
+        ColumnType::Bytes => cell.bytes(&region(node)?),
     }
     Ok(())
 }

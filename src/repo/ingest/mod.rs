@@ -19,8 +19,8 @@ use super::{Access, Repo, Verb};
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
 use crate::registry::conn::Batches;
-use crate::registry::schema::{Kind, Scanned};
-use crate::registry::{dimensions, texts};
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::{dimensions, string_values};
 use crate::store::Place;
 use crate::store::transfer::Mode;
 
@@ -128,8 +128,8 @@ impl IngestRaws {
 
 /// The instruments of the registry that this program knows, by name.
 async fn registered(repo: &Repo) -> Result<Vec<Arc<Instrument>>> {
-    let columns = vec![Scanned::plain("name", Kind::Text(None))];
+    let columns = vec![ReadColumn::plain("name", ColumnType::Text(None))];
     let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;
-    let names = texts(&rows, 0);
+    let names = string_values(&rows, 0);
     Ok(Instrument::built_in().iter().filter(|i| names.contains(&i.name)).cloned().map(Arc::new).collect())
 }

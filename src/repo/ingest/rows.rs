@@ -8,13 +8,13 @@ use arrow::array::{
 };
 
 use super::Exposure;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
 use crate::model::dataset::{DatasetType, dataset_id};
 use crate::registry::dataset_types::TypeRecord;
-use crate::registry::rows::{batch, constant_text, text_column};
-use crate::registry::schema::{Kind, Scanned, Table};
-use crate::registry::{datasets, dimensions, ints, optional_texts, texts};
+use crate::registry::rows::{constant_text, record_batch, text_column};
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
+use crate::registry::{datasets, dimensions, i64_values, optional_string_values, string_values};
 use crate::repo::Repo;
 use crate::repo::placing::template;
 use crate::store::Place;
@@ -22,19 +22,20 @@ use crate::store::placement;
 
 /// Detector names of an instrument, by id.
 pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
-    let columns = vec![Scanned::plain("id", Kind::Int), Scanned::plain("full_name", Kind::Text(None))];
+    let columns =
+        vec![ReadColumn::plain("id", ColumnType::Int), ReadColumn::plain("full_name", ColumnType::Text(None))];
     let rows = dimensions::values(&repo.registry, "detector", columns, Some(instrument)).await?;
-    Ok(ints(&rows, 0).into_iter().zip(texts(&rows, 1)).collect())
+    Ok(i64_values(&rows, 0).into_iter().zip(string_values(&rows, 1)).collect())
 }
 
 /// Filters of an instrument.
 pub async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
-    let columns = vec![Scanned::plain("name", Kind::Text(None))];
-    Ok(texts(&dimensions::values(&repo.registry, "physical_filter", columns, Some(instrument)).await?, 0))
+    let columns = vec![ReadColumn::plain("name", ColumnType::Text(None))];
+    Ok(string_values(&dimensions::values(&repo.registry, "physical_filter", columns, Some(instrument)).await?, 0))
 }
 
 /// The records of an element that exposures need, each once, and which record is that of each exposure.
-pub fn records(table: &Table, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
+pub fn records(table: &TableDef, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
     let all: Vec<&Observation> = exposures.iter().map(|e| &e.observation).collect();
     // Two exposures of a day with different offsets are two records, so that the difference is told.
     let key = |o: &Observation| match element {
@@ -58,7 +59,7 @@ pub fn records(table: &Table, element: &str, exposures: &[Exposure]) -> Result<(
         _ => exposure_rows(&distinct)?,
     };
     // Older universes lack some columns.
-    let known = |name: &str| table.scanned().iter().any(|c| c.name == name);
+    let known = |name: &str| table.read_columns().iter().any(|c| c.name == name);
     let schema = rows.schema();
     let columns: Vec<_> = (0..rows.num_columns()).filter(|i| known(schema.field(*i).name())).collect();
     Ok((rows.project(&columns)?, of))
@@ -72,7 +73,7 @@ fn column<T, A: FromIterator<T> + arrow::array::Array + 'static>(
 }
 
 fn groups(all: &[&Observation]) -> Result<RecordBatch> {
-    batch([
+    record_batch([
         ("instrument", text_column(all.iter().map(|o| o.instrument.as_str()))),
         ("name", text_column(all.iter().map(|o| o.group.as_str()))),
     ])
@@ -80,7 +81,7 @@ fn groups(all: &[&Observation]) -> Result<RecordBatch> {
 
 fn days(all: &[&Observation]) -> Result<RecordBatch> {
     let span = |o: &Observation| o.day_offset.and_then(|offset| day_obs_timespan(o.day_obs, offset));
-    batch([
+    record_batch([
         ("instrument", text_column(all.iter().map(|o| o.instrument.as_str()))),
         ("id", column::<_, Int64Array>(all, |o| Some(o.day_obs))),
         ("timespan_begin", column::<_, TimestampNanosecondArray>(all, |o| span(o).map(|s| s.0))),
@@ -96,7 +97,7 @@ fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
     let int = |value: fn(&Observation) -> Option<i64>| column::<_, Int64Array>(all, value);
     let float = |value: fn(&Observation) -> Option<f64>| column::<_, Float64Array>(all, value);
     let time = |value: fn(&Observation) -> Option<i64>| column::<_, TimestampNanosecondArray>(all, value);
-    batch([
+    record_batch([
         ("instrument", text(|o| &o.instrument)),
         ("id", int(|o| Some(o.exposure))),
         ("day_obs", int(|o| Some(o.day_obs))),
@@ -153,10 +154,10 @@ pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> S
     dataset_id(&instrument.raw.dataset_type, Some(run), &data_id).to_string()
 }
 
-/// Rows of datasets, as [`crate::registry::storing`] takes them.
+/// Rows of datasets, as [`crate::registry::dataset_writer`] takes them.
 pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
     let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
-    batch([
+    record_batch([
         ("dataset_id", text_column(rows.iter().map(|r| r.id.as_str()))),
         ("instrument", constant_text(&instrument.name, rows.len())),
         ("detector", int(|r| r.detector)),
@@ -183,8 +184,9 @@ pub async fn stored(
     }
     let ids: Vec<i64> = exposures.iter().map(|e| e.observation.exposure).collect();
     let rows = datasets::of_exposures(&repo.registry, record, run, &instrument.name, &ids).await?;
-    let keys = ints(&rows, 0).into_iter().zip(ints(&rows, 1));
-    let values = texts(&rows, 2).into_iter().zip(optional_texts(&rows, 3).into_iter().zip(ints(&rows, 4)));
+    let keys = i64_values(&rows, 0).into_iter().zip(i64_values(&rows, 1));
+    let values =
+        string_values(&rows, 2).into_iter().zip(optional_string_values(&rows, 3).into_iter().zip(i64_values(&rows, 4)));
     Ok(keys.zip(values.map(|(id, (path, size))| (id, path, Some(size)))).collect())
 }
 
@@ -201,7 +203,7 @@ pub fn placed(
     let extension = placement::extension(file);
     if !matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
         let message = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
-        return Err(Error::new(ErrorKind::Unsupported, message));
+        return Err(Error::new(Kind::Unsupported, message));
     }
     let band = instrument.filters.iter().find(|f| f.0 == seen.physical_filter).map(|f| f.1.clone());
     let value = |field: &str| {

@@ -19,7 +19,7 @@ impl Builder<'_> {
                 side.order.clear();
             }
         }
-        if !left.conn.is(&right.conn) {
+        if !left.conn.same_pool(&right.conn) {
             return Err("tables of two registries are joined here".to_owned());
         }
         match join.join_type {

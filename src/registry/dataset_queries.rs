@@ -5,14 +5,14 @@ use arrow::array::RecordBatch;
 use super::Registry;
 use super::dataset_types::TypeRecord;
 use super::dialect::Dialect;
-use super::schema::{Kind, Reading, Scanned};
+use super::schema::{ColumnSource, ColumnType, ReadColumn};
 use crate::error::Result;
 use crate::model::collection::CollectionType;
 use crate::model::time;
 
 /// One collection a search looks into.
 #[derive(Debug, Clone)]
-pub struct Rank {
+pub struct SearchCollection {
     /// Position in the search; lower is found first.
     pub rank: usize,
     /// Name.
@@ -22,33 +22,36 @@ pub struct Rank {
 }
 
 /// The columns of a search: id, dimensions, run, collection, and for a calibration type its validity range.
-pub fn columns(record: &TypeRecord) -> Vec<Scanned> {
+pub fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
-    all.push(named("collection", Kind::Text(None)));
+    all.push(named("collection", ColumnType::Text(None)));
     if record.dataset_type.is_calibration {
-        all.extend(["timespan_begin", "timespan_end"].map(|name| Scanned::plain(name, Kind::Time)));
+        all.extend(["timespan_begin", "timespan_end"].map(|name| ReadColumn::plain(name, ColumnType::Time)));
     }
     all
 }
 
 /// The columns of all datasets of a type: id, dimensions, run, ingest date.
-pub fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<Scanned> {
+pub fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
-    all.push(named("ingest_date", if registry.shape.utc_ingest_date { Kind::UtcTime } else { Kind::Time }));
+    all.push(named(
+        "ingest_date",
+        if registry.variant.utc_ingest_date { ColumnType::UtcTime } else { ColumnType::Time },
+    ));
     all
 }
 
-fn identity(record: &TypeRecord) -> Vec<Scanned> {
-    let mut all = vec![named("dataset_id", Kind::Uuid)];
+fn identity(record: &TypeRecord) -> Vec<ReadColumn> {
+    let mut all = vec![named("dataset_id", ColumnType::Uuid)];
     for dimension in &record.dataset_type.dimensions {
-        all.push(named(dimension, record.tags.column(dimension).map_or(Kind::Text(None), |c| c.kind)));
+        all.push(named(dimension, record.tags.column(dimension).map_or(ColumnType::Text(None), |c| c.kind)));
     }
-    all.push(named("run", Kind::Text(None)));
+    all.push(named("run", ColumnType::Text(None)));
     all
 }
 
-fn named(name: &str, kind: Kind) -> Scanned {
-    Scanned { nullable: false, ..Scanned::plain(name, kind) }
+fn named(name: &str, kind: ColumnType) -> ReadColumn {
+    ReadColumn { nullable: false, ..ReadColumn::plain(name, kind) }
 }
 
 /// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
@@ -88,10 +91,10 @@ pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String
 const TERMS: usize = 400;
 
 /// The columns of [`memberships`].
-pub fn membership_columns() -> Vec<Scanned> {
-    let text = |name: &str| named(name, Kind::Text(None));
-    let mut all = vec![text("collection"), text("dataset_type"), named("dataset_id", Kind::Uuid)];
-    all.extend(["timespan_begin", "timespan_end"].map(|name| Scanned::plain(name, Kind::Time)));
+pub fn membership_columns() -> Vec<ReadColumn> {
+    let text = |name: &str| named(name, ColumnType::Text(None));
+    let mut all = vec![text("collection"), text("dataset_type"), named("dataset_id", ColumnType::Uuid)];
+    all.extend(["timespan_begin", "timespan_end"].map(|name| ReadColumn::plain(name, ColumnType::Time)));
     all
 }
 
@@ -109,16 +112,16 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
             }
         }
     }
-    let span = |ranged: bool, reading: Reading| {
-        let column = Scanned { name: String::new(), reading, nullable: true };
-        if ranged { dialect.reads(&column, "") } else { "CAST(NULL AS BIGINT)".to_owned() }
+    let span = |ranged: bool, source: ColumnSource| {
+        let column = ReadColumn { name: String::new(), source, nullable: true };
+        if ranged { dialect.select_expr(&column, "") } else { "CAST(NULL AS BIGINT)".to_owned() }
     };
     let parts = tables.into_iter().map(|(table, ranged)| {
         format!(
             "SELECT c.name AS collection, t.name AS dataset_type, m.dataset_id, {} AS timespan_begin, \
              {} AS timespan_end FROM {} m JOIN {} c ON c.{key} = m.{role} JOIN {} t ON t.id = m.dataset_type_id",
-            span(ranged, Reading::Begin("timespan".to_owned())),
-            span(ranged, Reading::End("timespan".to_owned())),
+            span(ranged, ColumnSource::Begin("timespan".to_owned())),
+            span(ranged, ColumnSource::End("timespan".to_owned())),
             conn.table(table),
             conn.table("collection"),
             conn.table("dataset_type"),
@@ -140,7 +143,7 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
 
 /// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.
 fn keys(registry: &Registry) -> (&'static str, &'static str, &'static str) {
-    if registry.shape.collections_by_name {
+    if registry.variant.collections_by_name {
         ("name", "collection_name", "run_name")
     } else {
         ("collection_id", "collection_id", "run_id")
@@ -155,7 +158,7 @@ fn members(registry: &Registry, record: &TypeRecord) -> Vec<String> {
 
 /// What the collections hold, as a subquery with [`columns`]; with `first`, only the first for each data ID
 /// (not for calibration types, whose order depends on the instant: see [`ranked`]).
-pub fn found(registry: &Registry, record: &TypeRecord, ranks: &[Rank], first: bool) -> String {
+pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[SearchCollection], first: bool) -> String {
     let dialect = registry.conn.dialect();
     let union = union(registry, record, ranks);
     if !first {
@@ -173,16 +176,21 @@ pub fn found(registry: &Registry, record: &TypeRecord, ranks: &[Rank], first: bo
 ///
 /// # Errors
 /// What the database says.
-pub async fn ranked(registry: &Registry, record: &TypeRecord, ranks: &[Rank]) -> Result<RecordBatch> {
+pub async fn ranked_datasets(
+    registry: &Registry,
+    record: &TypeRecord,
+    ranks: &[SearchCollection],
+) -> Result<RecordBatch> {
     let mut all = columns(record);
-    all.push(Scanned::plain("rank", Kind::Int));
+    all.push(ReadColumn::plain("rank", ColumnType::Int));
     let select: Vec<_> = all.iter().map(|c| registry.conn.dialect().quote(&c.name)).collect();
     let sql = format!("SELECT {} FROM ({}) AS found", select.join(", "), union(registry, record, ranks));
     registry.conn.rows(sql, all).await
 }
 
-fn union(registry: &Registry, record: &TypeRecord, ranks: &[Rank]) -> String {
-    let (certified, plain): (Vec<&Rank>, Vec<&Rank>) = ranks.iter().partition(|r| r.calibration);
+fn union(registry: &Registry, record: &TypeRecord, ranks: &[SearchCollection]) -> String {
+    let (certified, plain): (Vec<&SearchCollection>, Vec<&SearchCollection>) =
+        ranks.iter().partition(|r| r.calibration);
     let ranged = record.dataset_type.is_calibration;
     let mut parts = vec![part(registry, record, &record.tags.name, &plain, ranged.then_some(false))];
     if let Some(calibs) = record.calibs.as_ref().filter(|_| !certified.is_empty()) {
@@ -192,18 +200,25 @@ fn union(registry: &Registry, record: &TypeRecord, ranks: &[Rank]) -> String {
 }
 
 /// Rows of one association table for some collections; `span` tells whether it has validity ranges, if asked for.
-fn part(registry: &Registry, record: &TypeRecord, table: &str, ranks: &[&Rank], span: Option<bool>) -> String {
+fn part(
+    registry: &Registry,
+    record: &TypeRecord,
+    table: &str,
+    ranks: &[&SearchCollection],
+    span: Option<bool>,
+) -> String {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let (key, role, run) = keys(registry);
     let mut select = members(registry, record);
     select.extend(["r.name AS run".to_owned(), "c.name AS collection".to_owned()]);
     if let Some(stored) = span {
         let source = || "timespan".to_owned();
-        for (name, reading, open) in
-            [("timespan_begin", Reading::Begin(source()), 0), ("timespan_end", Reading::End(source()), time::MAX)]
-        {
-            let column = Scanned { name: name.to_owned(), reading, nullable: true };
-            let value = if stored { dialect.reads(&column, "") } else { open.to_string() };
+        for (name, source, open) in [
+            ("timespan_begin", ColumnSource::Begin(source()), 0),
+            ("timespan_end", ColumnSource::End(source()), time::MAX),
+        ] {
+            let column = ReadColumn { name: name.to_owned(), source, nullable: true };
+            let value = if stored { dialect.select_expr(&column, "") } else { open.to_string() };
             select.push(format!("{value} AS {name}"));
         }
     }

@@ -18,26 +18,26 @@ const LIMIT: usize = 8 << 20;
 
 /// Rows to be written, however many; all batches have one schema.
 #[derive(Default)]
-pub struct Rows {
+pub struct SpillBuffer {
     batches: Vec<RecordBatch>,
     bytes: usize,
     spilled: Option<StreamWriter<BufWriter<File>>>,
     rows: usize,
 }
 
-impl std::fmt::Debug for Rows {
+impl std::fmt::Debug for SpillBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rows").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
-impl From<RecordBatch> for Rows {
+impl From<RecordBatch> for SpillBuffer {
     fn from(batch: RecordBatch) -> Self {
         Self { rows: batch.num_rows(), batches: vec![batch], ..Self::default() }
     }
 }
 
-impl Rows {
+impl SpillBuffer {
     /// Adds rows after those that are there.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Rows {
     ///
     /// # Errors
     /// What the stream says.
-    pub async fn gather(mut stream: Batches) -> Result<Self> {
+    pub async fn collect(mut stream: Batches) -> Result<Self> {
         let mut rows = Self::default();
         while let Some(batch) = stream.try_next().await? {
             // Without rows it still tells the columns.
@@ -103,7 +103,7 @@ impl Rows {
             Ok::<_, std::io::Error>((file, written.buffer().to_vec()))
         };
         let (file, rest) = read().map_err(|e| Error::from(e).context("temporary file"))?;
-        let reader = StreamReader::try_new(Whole { file, at: 0, rest: std::io::Cursor::new(rest) }, None)?;
+        let reader = StreamReader::try_new(SpillReader { file, at: 0, rest: std::io::Cursor::new(rest) }, None)?;
         Ok(Box::new(reader.map(|batch| Ok(batch?))))
     }
 
@@ -111,7 +111,7 @@ impl Rows {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn portions(&self, together: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+    pub fn chunks(&self, together: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
         let mut batches = self.batches()?;
         let mut portion = move || {
             let (mut some, mut rows) = (Vec::new(), 0);
@@ -128,13 +128,13 @@ impl Rows {
 }
 
 /// What was written to a file, and what still waits in the buffer; leaves the file's own position alone.
-struct Whole {
+struct SpillReader {
     file: File,
     at: u64,
     rest: std::io::Cursor<Vec<u8>>,
 }
 
-impl std::io::Read for Whole {
+impl std::io::Read for SpillReader {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         use std::os::unix::fs::FileExt;
         let read = self.file.read_at(buffer, self.at)?;
@@ -146,14 +146,16 @@ impl std::io::Read for Whole {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::rows::{batch, constant_text};
+    use crate::registry::rows::{constant_text, record_batch};
 
     #[test]
     fn rows_come_back_from_memory_and_from_the_file() {
-        let mut rows = Rows::default();
+        let mut rows = SpillBuffer::default();
         for size in [1, 100_000, 7, 60_000] {
-            rows.push(batch([("a", constant_text("some text of some length, so that it spills", size))]).unwrap())
-                .unwrap();
+            rows.push(
+                record_batch([("a", constant_text("some text of some length, so that it spills", size))]).unwrap(),
+            )
+            .unwrap();
         }
         assert!(rows.spilled.is_some() && !rows.is_empty());
         for _ in 0..2 {
