@@ -7,8 +7,8 @@ use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStor
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::store::DOORS;
-use crate::store::webdav::{Client, DavStore};
+use crate::store::WEBDAV_SCHEMES;
+use crate::store::webdav::{Client, WebDavStore};
 
 /// The stores that DataFusion knows, and WebDAV doors.
 #[derive(Debug, Default)]
@@ -24,8 +24,8 @@ impl ObjectStoreRegistry for Stores {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        match DOORS.contains(&url.scheme()) {
-            true => Ok(Arc::new(DavStore(Client::of(url)?))),
+        match WEBDAV_SCHEMES.contains(&url.scheme()) {
+            true => Ok(Arc::new(WebDavStore(Client::of(url)?))),
             false => self.0.get_store(url),
         }
     }

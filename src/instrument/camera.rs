@@ -20,7 +20,7 @@ pub struct Camera {
     /// Kinds of detectors.
     sensors: BTreeMap<String, Sensor>,
     /// Where each detector is.
-    places: Vec<Place>,
+    places: Vec<DetectorPlacement>,
 }
 
 /// A kind of detector.
@@ -36,7 +36,7 @@ struct Sensor {
 }
 
 /// `(detector, sensor, x, y, yaw)`: the reference point in the focal plane, mm; the yaw in degrees.
-type Place = (i64, String, f64, f64, f64);
+type DetectorPlacement = (i64, String, f64, f64, f64);
 
 /// A direction and an angle: boresight right ascension and declination (ICRS) and rotation of the camera, degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +73,7 @@ impl Camera {
     /// The corners of each detector on the sky: lower left, lower right, upper right, upper left.
     pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
         let sky = Sky::new(pointing, self.flip_x);
-        let detector = |place: &Place| {
+        let detector = |place: &DetectorPlacement| {
             let (id, sensor, x, y, yaw) = place;
             let sensor = self.sensors.get(sensor)?;
             let (low, pad) = (-self.padding - 0.5, self.padding - 0.5);

@@ -56,7 +56,7 @@ pub struct Database {
 
 impl Database {
     /// The URL without its passwords.
-    pub fn shown(&self) -> String {
+    pub fn display(&self) -> String {
         redacted(&self.url)
     }
 
@@ -77,7 +77,7 @@ impl Conn {
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {
                 Some(path) => open_sqlite(path, mode).await,
-                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.shown()))),
+                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.display()))),
             },
             ("sqlite", Some(name)) => {
                 Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))

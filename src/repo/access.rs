@@ -84,7 +84,7 @@ impl Access {
         let mode = if self.writes() { OpenMode::Write } else { OpenMode::Read };
         let database = super::database(&config, &root)?;
         let conn = Conn::open(&database, mode).await?;
-        let named = |e: Error| e.context(format_args!("registry database {}", database.shown()));
+        let named = |e: Error| e.context(format_args!("registry database {}", database.display()));
         let mut registry = Registry::open(conn, config.records_table()).await.map_err(named)?;
         if let Some(class) = config.other_datastore() {
             let reason = format!("its datastore is a {class}, only FileDatastore is supported");

@@ -15,14 +15,14 @@ use crate::registry::conn::Executor;
 use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::dimensions;
 use crate::registry::rows::{distinct_texts, record_batch, required_column};
-use crate::store::transfer::{Content, Mode, Transfer, unfinished};
-use crate::store::{Place, Seen, placement};
+use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
+use crate::store::{FileType, Location, path_template};
 
 /// How files are taken in.
 #[derive(Debug, Clone, Copy)]
 pub struct Taking {
     /// How they get into the datastore.
-    pub transfer: Mode,
+    pub transfer: TransferMode,
     /// Whether sizes are recorded.
     pub track_file_attrs: bool,
     /// Whether datasets become known without their files.
@@ -39,7 +39,7 @@ pub struct Arrivals<'a> {
     /// `dataset_id` and the dimensions.
     pub rows: RecordBatch,
     /// The file of each, and the class that reads it.
-    pub files: Vec<(Place, Arc<str>)>,
+    pub files: Vec<(Location, Arc<str>)>,
     /// The key of each data ID ([`datasets::keys`]).
     pub keys: Vec<String>,
     /// What the run holds for these keys.
@@ -100,7 +100,7 @@ impl Arrivals<'_> {
             return Ok(Sorted { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
         }
         // What is stored stays as it is; only `direct` names another file, as in the Butler.
-        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || taking.transfer == Mode::Direct).collect();
+        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || taking.transfer == TransferMode::Direct).collect();
         let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
         let kept = |i: &usize| looked_at[*i];
         let sources = self.sources(repo, taking, &looked_at).await?;
@@ -130,8 +130,8 @@ impl Arrivals<'_> {
         let transfers: Vec<Transfer> = transfers.collect();
         let mut targets = HashMap::new();
         for transfer in &transfers {
-            if let Some(other) = targets.insert(transfer.to.shown(), &transfer.from) {
-                let (two, to) = (&transfer.from, transfer.to.shown());
+            if let Some(other) = targets.insert(transfer.to.display(), &transfer.from) {
+                let (two, to) = (&transfer.from, transfer.to.display());
                 let message =
                     format!("files {other} and {two} would both become '{to}': the file template is too short");
                 return Err(Error::new(Kind::Conflict, message));
@@ -165,16 +165,20 @@ impl Arrivals<'_> {
 
     /// The moves of files that are stored, which an earlier run did not finish.
     async fn sources(&self, repo: &Repo, taking: Taking, looked_at: &[bool]) -> Result<Vec<Transfer>> {
-        if taking.transfer != Mode::Move {
+        if taking.transfer != TransferMode::Move {
             return Ok(Vec::new());
         }
-        let root = Place::parse(&repo.datastore_root())?;
+        let root = Location::parse(&repo.datastore_root())?;
         let stored = |i: usize| self.there.get(&self.keys[i]).and_then(|present| present.file.as_ref());
         let moved = (0..self.keys.len()).filter(|i| !looked_at[*i]).filter_map(|i| {
             let (path, _) = stored(i).filter(|(path, _)| !path.contains("://"))?;
-            Some(Transfer { from: Content::File(self.files[i].0.clone()), to: root.child(path), mode: Mode::Move })
+            Some(Transfer {
+                from: TransferSource::File(self.files[i].0.clone()),
+                to: root.child(path),
+                mode: TransferMode::Move,
+            })
         });
-        unfinished(moved.collect()).await
+        unfinished_moves(moved.collect()).await
     }
 
     /// The path each file is known by, and how it gets there.
@@ -183,19 +187,19 @@ impl Arrivals<'_> {
         repo: &Repo,
         taking: Taking,
         rows: &RecordBatch,
-        files: &[(Place, Arc<str>)],
+        files: &[(Location, Arc<str>)],
         planned: &Planned<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Transfer>>)> {
-        if taking.transfer == Mode::Direct {
+        if taking.transfer == TransferMode::Direct {
             return Ok((files.iter().map(|(place, _)| place.uri()).collect(), vec![None; files.len()]));
         }
-        let root = Place::parse(&repo.datastore_root())?;
-        let inside: Vec<Option<String>> = files.iter().map(|(place, _)| place.below(&root)).collect();
-        if taking.transfer == Mode::Auto && inside.iter().all(Option::is_some) {
+        let root = Location::parse(&repo.datastore_root())?;
+        let inside: Vec<Option<String>> = files.iter().map(|(place, _)| place.strip_prefix(&root)).collect();
+        if taking.transfer == TransferMode::Auto && inside.iter().all(Option::is_some) {
             return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
         }
         // With some files inside the datastore, those outside are named where they are, as in the Butler.
-        if taking.transfer == Mode::Auto && inside.iter().any(Option::is_some) {
+        if taking.transfer == TransferMode::Auto && inside.iter().any(Option::is_some) {
             let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
             return Ok((named.collect(), vec![None; files.len()]));
         }
@@ -203,13 +207,13 @@ impl Arrivals<'_> {
         let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
         for (i, (place, _)) in files.iter().enumerate() {
             // A file of several datasets has one path.
-            if i > 0 && files[i - 1].0.shown() == place.shown() {
+            if i > 0 && files[i - 1].0.display() == place.display() {
                 all.push((all[i - 1].0.clone(), None));
                 continue;
             }
-            let path = format!("{}{}", templated[i], placement::extension(&place.name()));
+            let path = format!("{}{}", templated[i], path_template::extension(&place.name()));
             let transfer =
-                Transfer { from: Content::File(place.clone()), to: root.child(&path), mode: taking.transfer };
+                Transfer { from: TransferSource::File(place.clone()), to: root.child(&path), mode: taking.transfer };
             all.push((path, Some(transfer)));
         }
         Ok(all.into_iter().unzip())
@@ -225,10 +229,10 @@ const AT_ONCE: usize = 16;
 
 /// The sizes of files, −1 where they are not recorded; each file must exist, or some of many when only that matters,
 /// as in the Butler.
-async fn sizes(files: &[(Place, Arc<str>)], taking: Taking) -> Result<Vec<i64>> {
+async fn sizes(files: &[(Location, Arc<str>)], taking: Taking) -> Result<Vec<i64>> {
     let step = if taking.track_file_attrs { 1 } else { files.len() / SOME + 1 };
     let mut sizes = vec![-1; files.len()];
-    let wanted: Vec<(usize, Place)> = (0..files.len()).step_by(step).map(|i| (i, files[i].0.clone())).collect();
+    let wanted: Vec<(usize, Location)> = (0..files.len()).step_by(step).map(|i| (i, files[i].0.clone())).collect();
     for (i, size) in lengths(wanted).await? {
         if taking.track_file_attrs {
             sizes[i] = size;
@@ -238,15 +242,15 @@ async fn sizes(files: &[(Place, Arc<str>)], taking: Taking) -> Result<Vec<i64>> 
 }
 
 /// The sizes of numbered files.
-async fn lengths(wanted: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>> {
+async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
     if wanted.iter().all(|(_, place)| place.is_local()) {
         let look = move || {
-            let mut last: Option<(&Place, i64)> = None;
+            let mut last: Option<(&Location, i64)> = None;
             let mut found = Vec::with_capacity(wanted.len());
             for (i, place) in &wanted {
                 let size = match last {
                     Some((before, size)) if before == place => size,
-                    _ => length(&place.shown())?,
+                    _ => length(&place.display())?,
                 };
                 last = Some((place, size));
                 found.push((*i, size));
@@ -255,17 +259,17 @@ async fn lengths(wanted: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>> {
         };
         return tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("looking at files: {e}")))?;
     }
-    let mut folders: BTreeMap<String, Vec<(usize, Place)>> = BTreeMap::new();
+    let mut folders: BTreeMap<String, Vec<(usize, Location)>> = BTreeMap::new();
     for (i, place) in wanted {
-        folders.entry(place.parent().shown()).or_default().push((i, place));
+        folders.entry(place.parent().display()).or_default().push((i, place));
     }
     let looked = stream::iter(folders.into_values()).map(folder_lengths).buffered(AT_ONCE);
     Ok(looked.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
 }
 
 /// The sizes of files of one folder on a door: few are asked for one by one, many by one listing.
-async fn folder_lengths(files: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>> {
-    let missing = |place: &Place| Error::new(Kind::NotFound, format!("file '{}' does not exist", place.shown()));
+async fn folder_lengths(files: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
+    let missing = |place: &Location| Error::new(Kind::NotFound, format!("file '{}' does not exist", place.display()));
     let mut listed = HashMap::new();
     if files.len() > FEW {
         listed.extend(files[0].1.parent().list().await?.files);
@@ -275,10 +279,10 @@ async fn folder_lengths(files: Vec<(usize, Place)>) -> Result<Vec<(usize, i64)>>
         let size = match (listed.get(&place.name()), listed.is_empty()) {
             (Some(size), _) => *size,
             (None, false) => return Err(missing(&place)),
-            (None, true) => match place.look().await? {
-                Seen::File(size) => size,
-                Seen::Nothing => return Err(missing(&place)),
-                Seen::Folder => return Err(Error::invalid(format!("'{}' is no file", place.shown()))),
+            (None, true) => match place.stat().await? {
+                FileType::File(size) => size,
+                FileType::Missing => return Err(missing(&place)),
+                FileType::Directory => return Err(Error::invalid(format!("'{}' is no file", place.display()))),
             },
         };
         found.push((i, i64::try_from(size).unwrap_or(-1)));

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::error::{Error, Result};
 use crate::format::export_yaml::{Export, Item};
-use crate::store::Place;
+use crate::store::Location;
 
 /// What an export file holds of one ticket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ const FILE: &str = "export.yaml";
 /// # Errors
 /// No such folder, or an export file that cannot be understood.
 pub async fn find(folder: &str) -> Result<Vec<Found>> {
-    let mut waiting = vec![Place::parse(folder)?];
+    let mut waiting = vec![Location::parse(folder)?];
     let mut files = Vec::new();
     // Links may lead back.
     let mut linked = BTreeSet::new();
@@ -45,10 +45,10 @@ pub async fn find(folder: &str) -> Result<Vec<Found>> {
         }
         files.extend(listing.files.iter().filter(|(name, _)| name == FILE).map(|(name, _)| place.child(name)));
     }
-    files.sort_by_key(Place::shown);
+    files.sort_by_key(Location::display);
     let mut found = Vec::new();
     for file in files {
-        let (name, opened) = (file.shown(), file.open().await?);
+        let (name, opened) = (file.display(), file.open().await?);
         let read = tokio::task::spawn_blocking(move || read(&name, opened)).await;
         found.extend(read.map_err(|e| Error::bug(format!("reading export files: {e}")))??);
     }

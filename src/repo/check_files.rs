@@ -19,7 +19,7 @@ use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::{dataset_queries, i64_values, string_values};
 use crate::store::walk::walk;
 use crate::store::webdav::Entry;
-use crate::store::{Folder, Place};
+use crate::store::{DirListing, Location};
 
 /// How many folders are listed at the same time, and files of one read.
 const AT_ONCE: usize = 16;
@@ -44,7 +44,7 @@ pub struct Check {
 struct Record {
     dataset_id: String,
     dataset_type: String,
-    place: Place,
+    place: Location,
     /// Bytes; negative when it was not recorded.
     size: i64,
     /// The name of the part of an archive that it is.
@@ -83,7 +83,7 @@ pub fn check_files(access: Arc<Access>, check: Check) -> Batches {
     let begin = async move {
         let repo = access.repo().await?;
         repo.registry.check_files()?;
-        let root = Place::parse(&repo.datastore_root())?;
+        let root = Location::parse(&repo.datastore_root())?;
         let read = check.read;
         let recorded = check.records(&repo).await?;
         let recorded = recorded.map(move |group| async move { batch(compare(group?, read).await) }).buffered(AT_ONCE);
@@ -109,8 +109,8 @@ pub fn check_files(access: Arc<Access>, check: Check) -> Batches {
 }
 
 /// The run whose folder this is, or lies in.
-fn run_of(folder: &Place, root: &Place, runs: &HashSet<String>) -> Option<String> {
-    let mut path = folder.below(root)?;
+fn run_of(folder: &Location, root: &Location, runs: &HashSet<String>) -> Option<String> {
+    let mut path = folder.strip_prefix(root)?;
     while !runs.contains(&path) {
         path.truncate(path.rfind('/')?);
     }
@@ -121,7 +121,7 @@ impl Check {
     /// The file records, a folder at a time; folders without a wanted one are left out.
     async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<Vec<Record>>> + Send + use<>> {
         let registry = &repo.registry;
-        let root = Place::parse(&repo.datastore_root())?;
+        let root = Location::parse(&repo.datastore_root())?;
         let batches = if registry.has_file_records().await? {
             let all = collections(repo).await?;
             let conn = &registry.conn;
@@ -158,7 +158,7 @@ impl Check {
     }
 }
 
-fn of_rows(rows: &RecordBatch, root: &Place) -> Result<Vec<Record>> {
+fn of_rows(rows: &RecordBatch, root: &Location) -> Result<Vec<Record>> {
     let (ids, types, paths) = (string_values(rows, 0), string_values(rows, 1), string_values(rows, 2));
     let numbers = i64_values(rows, 3).into_iter().zip(i64_values(rows, 4));
     ids.into_iter()
@@ -170,7 +170,7 @@ fn of_rows(rows: &RecordBatch, root: &Place) -> Result<Vec<Record>> {
                 Some((archive, member)) => (archive, Some(member.to_owned())),
                 None => (path.as_str(), None),
             };
-            let place = if path.contains("://") { Place::parse(path)? } else { root.child(path) };
+            let place = if path.contains("://") { Location::parse(path)? } else { root.child(path) };
             Ok(Record { dataset_id, dataset_type, place, size, member, wanted: wanted == 1 })
         })
         .collect()
@@ -247,7 +247,7 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
     }
     if read
         && size > 0
-        && let Err(error) = record.place.try_read().await
+        && let Err(error) = record.place.probe().await
     {
         return Checked { state: "unreadable", detail: Some(error.message().to_owned()), ..row };
     }
@@ -255,7 +255,7 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
 }
 
 /// The files in some folders that no record names.
-async fn orphans(repo: &Repo, root: &Place, folders: Vec<(Place, Result<Folder>)>) -> Result<Vec<Checked>> {
+async fn orphans(repo: &Repo, root: &Location, folders: Vec<(Location, Result<DirListing>)>) -> Result<Vec<Checked>> {
     let (mut files, mut rows) = (Vec::new(), Vec::new());
     for (folder, listed) in folders {
         match listed {
@@ -271,7 +271,7 @@ async fn orphans(repo: &Repo, root: &Place, folders: Vec<(Place, Result<Folder>)
         }
     }
     // A file of the datastore may be recorded either way.
-    let named = |place: &Place| [place.below(root).unwrap_or_default(), place.uri()];
+    let named = |place: &Location| [place.strip_prefix(root).unwrap_or_default(), place.uri()];
     let names: Vec<String> = files.iter().flat_map(|(place, _)| named(place)).collect();
     let known = known_paths(&repo.registry, &names).await?;
     let left = files.into_iter().filter(|(place, _)| !named(place).iter().any(|name| known.contains(name)));

@@ -126,7 +126,7 @@ async fn write_new(located: &Located, text: &str) -> Result<bool> {
             Some(other) if other.to_yaml() == text => Ok(false),
             _ => Err(e),
         },
-        Err(e) => Err(e.context(format_args!("making repository '{}'", located.file.parent().shown()))),
+        Err(e) => Err(e.context(format_args!("making repository '{}'", located.file.parent().display()))),
         Ok(()) => Ok(true),
     }
 }

@@ -23,8 +23,8 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::rows::{constant_text, record_batch, text_column};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::{datasets, dimensions, i64_values, string_values};
-use crate::store::transfer::{Content, Mode, Transfer};
-use crate::store::{Place, Seen};
+use crate::store::transfer::{Transfer, TransferMode, TransferSource};
+use crate::store::{FileType, Location};
 
 /// The dataset types an instrument may have curated calibrations of.
 const TYPES: &str = include_str!("../instrument/curated.csv");
@@ -78,10 +78,10 @@ impl Verb for WriteCurated {
         })?;
         let repo = access.repo().await?;
         let known = Known::load(&repo, &self.instrument.name).await?;
-        let folder = Place::parse(&self.data)?.child(folder);
-        if folder.look().await? != Seen::Folder {
+        let folder = Location::parse(&self.data)?.child(folder);
+        if folder.stat().await? != FileType::Directory {
             let message =
-                format!("there is no folder '{}' with calibrations of {}", folder.shown(), self.instrument.name);
+                format!("there is no folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, message));
         }
         hand.begin("write_curated_calibrations", None);
@@ -149,9 +149,9 @@ impl WriteCurated {
     }
 
     /// The camera, which is valid at all times.
-    async fn camera(&self, folder: &Place) -> Result<Calibration> {
+    async fn camera(&self, folder: &Location) -> Result<Calibration> {
         let file = match &self.camera {
-            Some(file) => Place::parse(file)?,
+            Some(file) => Location::parse(file)?,
             None => folder.child("camera.fits"),
         };
         let fits = file.read(LIMIT).await.map_err(|e| {
@@ -159,16 +159,16 @@ impl WriteCurated {
             Error::new(e.kind(), format!("camera: {}; {advice}", e.message())).with_source(e)
         })?;
         if !fits.starts_with(b"SIMPLE  =") {
-            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.shown())));
+            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.display())));
         }
         let run = format!("{}/unbounded", self.base());
-        Ok(Calibration { file: file.shown(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
+        Ok(Calibration { file: file.display(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
     }
 
     /// The calibrations of one type: in the folder itself, or in folders of detectors, of filters, or of both.
     async fn read(
         &self,
-        folder: &Place,
+        folder: &Location,
         kind: &DatasetType,
         known: &Known,
         hand: &mut Hand<'_>,
@@ -195,7 +195,7 @@ impl WriteCurated {
                 let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
                 let begin = parse_stem(stem).map(utc_to_tai);
                 let begin = begin.ok_or_else(|| {
-                    let message = format!("the name of file '{}' is no date", folder.child(&name).shown());
+                    let message = format!("the name of file '{}' is no date", folder.child(&name).display());
                     Error::invalid(message)
                 })?;
                 begins.push((begin, name));
@@ -209,7 +209,7 @@ impl WriteCurated {
                 let file = folder.child(name);
                 let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
                 let read = self.file(&file, kind, detector, filter.clone(), valid).await;
-                all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.shown())))?);
+                all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.display())))?);
                 hand.tick(1, 0);
             }
         }
@@ -218,7 +218,7 @@ impl WriteCurated {
 
     async fn file(
         &self,
-        file: &Place,
+        file: &Location,
         kind: &DatasetType,
         detector: Option<i64>,
         filter: Option<String>,
@@ -254,7 +254,7 @@ impl WriteCurated {
         let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is no date")))?;
         let day = chrono::DateTime::from_timestamp_nanos(clock).format("%Y%m%dT%H%M%SZ");
         let run = format!("{}/curated/{day}", self.base());
-        Ok(Calibration { file: file.shown(), run, detector, filter, valid, fits: curated.fits.into() })
+        Ok(Calibration { file: file.display(), run, detector, filter, valid, fits: curated.fits.into() })
     }
 
     /// Decides what has to be done for the calibrations found.
@@ -310,7 +310,7 @@ impl WriteCurated {
             None => HashMap::new(),
         };
         let keys = record.map_or_else(|| Ok(fresh.clone()), |record| datasets::keys(record, &rows))?;
-        let root = Place::parse(&repo.datastore_root())?;
+        let root = Location::parse(&repo.datastore_root())?;
         let mut new = Vec::new();
         for (one, key) in all.iter().zip(&keys) {
             let stored = there.get(key).and_then(|present| present.file.as_ref());
@@ -338,9 +338,9 @@ impl WriteCurated {
                 return Err(Error::new(Kind::Conflict, message));
             }
             let files = kept.iter().zip(&places).map(|(one, path)| Transfer {
-                from: Content::Bytes(one.fits.clone()),
+                from: TransferSource::Bytes(one.fits.clone()),
                 to: root.child(path),
-                mode: Mode::Copy,
+                mode: TransferMode::Copy,
             });
             plan.push(Change::Files(files.collect()));
             let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
@@ -393,10 +393,10 @@ fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {
     ])
 }
 
-type Folder = (Place, Option<i64>, Option<String>);
+type CalibrationFolder = (Location, Option<i64>, Option<String>);
 
 /// The folders in a folder, links to folders among them.
-async fn all_folders(folder: &Place) -> Result<Vec<String>> {
+async fn all_folders(folder: &Location) -> Result<Vec<String>> {
     let mut listing = folder.list().await?;
     listing.folders.append(&mut listing.links);
     listing.folders.sort();
@@ -404,7 +404,7 @@ async fn all_folders(folder: &Place) -> Result<Vec<String>> {
 }
 
 /// The folders in folders.
-async fn below(folders: Vec<Folder>) -> Result<Vec<Folder>> {
+async fn below(folders: Vec<CalibrationFolder>) -> Result<Vec<CalibrationFolder>> {
     let mut all = Vec::new();
     for (folder, detector, filter) in folders {
         for name in all_folders(&folder).await? {
@@ -414,6 +414,6 @@ async fn below(folders: Vec<Folder>) -> Result<Vec<Folder>> {
     Ok(all)
 }
 
-fn named(error: Error, folder: &Place) -> Error {
-    error.context(format_args!("folder '{}'", folder.shown()))
+fn named(error: Error, folder: &Location) -> Error {
+    error.context(format_args!("folder '{}'", folder.display()))
 }

@@ -27,8 +27,8 @@ use crate::registry::rows::{key_predicates, record_batch, required_column};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::spill::SpillBuffer;
 use crate::registry::{collections, datasets, dimensions, optional_string_values, string_values, timestamp_values};
-use crate::store::transfer::{Content, Mode, Transfer, bring, take_back};
-use crate::store::{Place, placement, temporary};
+use crate::store::transfer::{Transfer, TransferMode, TransferSource, rollback, transfer_all};
+use crate::store::{Location, path_template, temporary};
 
 /// Exports datasets.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Export {
     /// Collections that are exported whole, chains with all they search.
     pub collections: Vec<String>,
     /// How files get into the folder; without, the file names them as the datastore does.
-    pub transfer: Option<Mode>,
+    pub transfer: Option<TransferMode>,
 }
 
 /// Datasets of one type: `dataset_id`, the dimensions, `run`, `path`, `formatter`, sorted by run and data ID.
@@ -64,7 +64,7 @@ impl Verb for Export {
         if hand.is_dry() {
             return Ok(());
         }
-        let target = Place::parse(&self.directory)?;
+        let target = Location::parse(&self.directory)?;
         let folder = target.local()?;
         let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", folder.display()));
         std::fs::create_dir_all(&folder).map_err(named)?;
@@ -82,8 +82,8 @@ impl Verb for Export {
         self.write_associations(&repo, &selected, &chosen, &mut writer).await?;
         writer.finish()?;
         let mut made = Vec::new();
-        if let Err(error) = bring(&files, &mut made).await {
-            take_back(&made).await;
+        if let Err(error) = transfer_all(&files, &mut made).await {
+            rollback(&made).await;
             return Err(error);
         }
         beside.as_file().sync_all().map_err(named)?;
@@ -228,10 +228,10 @@ impl Export {
         &self,
         repo: &Repo,
         selected: &[Selected],
-        target: &Place,
+        target: &Location,
         writer: &mut Writer<BufWriter<std::fs::File>>,
     ) -> Result<Vec<Transfer>> {
-        let root = Place::parse(&repo.datastore_root())?;
+        let root = Location::parse(&repo.datastore_root())?;
         let mut files = Vec::new();
         for Selected { record, rows } in selected {
             let dataset_type = &record.dataset_type;
@@ -248,7 +248,7 @@ impl Export {
                     (optional_string_values(&batch, last + 1), optional_string_values(&batch, last + 2));
                 let kinds: Vec<ReadColumn> = columns(record)[1..last].to_vec();
                 // Files outside the datastore get the names they would have in it.
-                let in_folder = self.transfer.is_some_and(|mode| mode != Mode::Direct);
+                let in_folder = self.transfer.is_some_and(|mode| mode != TransferMode::Direct);
                 let named = if in_folder && paths.iter().flatten().any(|path| path.contains("://")) {
                     placed(repo, record, &batch, &runs).await?
                 } else {
@@ -272,14 +272,14 @@ impl Export {
                         .map(|(c, a)| (c.name.as_str(), value(c, a, row)))
                         .collect();
                     let outside = path.contains("://");
-                    let place = if outside { Place::parse(path)? } else { root.child(path) };
+                    let place = if outside { Location::parse(path)? } else { root.child(path) };
                     let shown = match self.transfer {
                         None => path.clone(),
-                        Some(Mode::Direct) => place.uri(),
+                        Some(TransferMode::Direct) => place.uri(),
                         Some(mode) => {
-                            let extension = placement::extension(path);
+                            let extension = path_template::extension(path);
                             let inside = if outside { format!("{}{extension}", named[row]) } else { path.clone() };
-                            files.push(Transfer { from: Content::File(place), to: target.child(&inside), mode });
+                            files.push(Transfer { from: TransferSource::File(place), to: target.child(&inside), mode });
                             inside
                         }
                     };

@@ -18,8 +18,8 @@ use crate::registry::dataset_writer::{self, DatasetBatch, DatasetTable};
 use crate::registry::spill::SpillBuffer;
 use crate::registry::tx::{OnConflict, Tx};
 use crate::registry::{certifications, collections, datasets, dimensions};
-use crate::store::Place;
-use crate::store::transfer::{Transfer, bring, finish, take_back};
+use crate::store::Location;
+use crate::store::transfer::{Transfer, remove_sources, rollback, transfer_all};
 
 /// Applies plans, or in a dry run only counts what it would do.
 pub struct Hand<'a> {
@@ -182,7 +182,7 @@ impl<'a> Hand<'a> {
         let files: Vec<Transfer> =
             plan.iter().flat_map(|c| if let Change::Files(files) = c { &files[..] } else { &[] }).cloned().collect();
         let mut made = Vec::new();
-        let brought = bring(&files, &mut made).await;
+        let brought = transfer_all(&files, &mut made).await;
         let (lost, written) = match brought {
             Ok(()) => {
                 let written = write(repo, plan).await;
@@ -195,7 +195,7 @@ impl<'a> Hand<'a> {
             Err(error) => {
                 if !lost {
                     match orphans(repo, made).await {
-                        Ok(orphans) => take_back(&orphans).await,
+                        Ok(orphans) => rollback(&orphans).await,
                         Err(other) => tracing::warn!("files that no record names stay in the datastore: {other}"),
                     }
                 }
@@ -210,10 +210,10 @@ impl<'a> Hand<'a> {
         // What is written stays, also where a source cannot be removed.
         self.applied = true;
         registered.clear();
-        finish(&files, &made).await?;
+        remove_sources(&files, &made).await?;
         for change in plan {
             if let Change::RemoveSources(moves) = change {
-                let removed = finish(moves, &[]).await?;
+                let removed = remove_sources(moves, &[]).await?;
                 self.count(change, removed);
             }
         }
@@ -272,9 +272,9 @@ impl Patience {
 }
 
 /// Those of the files that no record names: another writer may have recorded the same file meanwhile.
-async fn orphans(repo: &Repo, files: Vec<Place>) -> Result<Vec<Place>> {
-    let root = Place::parse(&repo.datastore_root())?;
-    let inside = |file: &Place| file.below(&root).unwrap_or_else(|| file.uri());
+async fn orphans(repo: &Repo, files: Vec<Location>) -> Result<Vec<Location>> {
+    let root = Location::parse(&repo.datastore_root())?;
+    let inside = |file: &Location| file.strip_prefix(&root).unwrap_or_else(|| file.uri());
     let known = datasets::known_paths(&repo.registry, &files.iter().map(inside).collect::<Vec<_>>()).await?;
     Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }

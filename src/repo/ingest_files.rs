@@ -25,7 +25,7 @@ use crate::registry::rows::{record_batch, strict_cast};
 use crate::registry::schema::arrow_type;
 use crate::registry::spill::SpillBuffer;
 use crate::sphere::skypix::is_pixel;
-use crate::store::Place;
+use crate::store::Location;
 
 /// Ingests files; rows hold the file first, then the data ID.
 #[derive(Debug)]
@@ -72,8 +72,8 @@ impl Verb for IngestFiles {
             let data_ids = self.data_ids(&record, &rows, &shared)?;
             let keys = datasets::keys(&record, &data_ids)?;
             for (key, file) in keys.iter().zip(&files) {
-                if let Some(first) = seen.insert(key.clone(), file.shown()) {
-                    let message = format!("files '{first}' and '{}' have the same data ID", file.shown());
+                if let Some(first) = seen.insert(key.clone(), file.display()) {
+                    let message = format!("files '{first}' and '{}' have the same data ID", file.display());
                     return Err(Error::new(Kind::Conflict, message));
                 }
             }
@@ -123,14 +123,14 @@ impl IngestFiles {
     }
 
     /// The files, named in the first column.
-    fn files(&self, rows: &RecordBatch) -> Result<Vec<Place>> {
+    fn files(&self, rows: &RecordBatch) -> Result<Vec<Location>> {
         let names = cast(rows.column(0), &DataType::Utf8)?;
-        let prefix = self.prefix.as_deref().map(Place::parse).transpose()?;
+        let prefix = self.prefix.as_deref().map(Location::parse).transpose()?;
         let name = |name: Option<&str>| {
             let name = name.ok_or_else(|| Error::invalid("the first column, which names the files, has a NULL"))?;
             match &prefix {
                 Some(prefix) if !name.contains("://") && !name.starts_with('/') => Ok(prefix.child(name)),
-                _ => Place::parse(name),
+                _ => Location::parse(name),
             }
         };
         names.as_string::<i32>().iter().map(name).collect()

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::error::{Error, Kind, Result, hint};
 use crate::format::butler_yaml::Config;
-use crate::store::{Place, Seen, local_path};
+use crate::store::{FileType, Location, local_path};
 
 /// The most bytes a configuration is read with.
 const LIMIT: u64 = 4 << 20;
@@ -19,7 +19,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Located {
     /// The configuration file.
-    pub file: Place,
+    pub file: Location,
 }
 
 impl Located {
@@ -36,10 +36,13 @@ impl Located {
                 "a repository is named by its folder or its butler.yaml, not by the URL of its registry database";
             return Err(Error::invalid(message));
         }
-        let place = Place::parse(given)?;
+        let place = Location::parse(given)?;
         let named = [".yaml", ".yml"].iter().any(|end| place.name().ends_with(end));
         let is_file = match place.is_local() {
-            true => matches!(place.look().await, Ok(Seen::File(_))) || named && place.look().await? != Seen::Folder,
+            true => {
+                matches!(place.stat().await, Ok(FileType::File(_)))
+                    || named && place.stat().await? != FileType::Directory
+            }
             false => named,
         };
         Ok(Self { file: if is_file { place } else { place.child("butler.yaml") } })
@@ -50,12 +53,12 @@ impl Located {
     /// # Errors
     /// A file that cannot be read or is no configuration.
     pub async fn read(&self) -> Result<Option<Config>> {
-        let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.shown()));
+        let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.display()));
         if self.file.local().is_ok_and(|path| is_sqlite(&path)) {
             let message = format!(
                 "'{}' is an SQLite database, perhaps of a registry; a repository is named by its folder: '{}'",
-                self.file.shown(),
-                self.file.parent().shown()
+                self.file.display(),
+                self.file.parent().display()
             );
             return Err(Error::invalid(message));
         }
@@ -71,7 +74,7 @@ impl Located {
     pub async fn missing(&self, given: &str) -> Error {
         let labels = labels().await.unwrap_or_default();
         let near = hint(given, labels.keys().map(String::as_str).filter(|label| *label != given));
-        let file = self.file.shown();
+        let file = self.file.display();
         Error::new(Kind::NotFound, format!("repository '{given}' does not exist: there is no '{file}'{near}"))
     }
 
@@ -81,7 +84,7 @@ impl Located {
             Some(path) => path.display().to_string(),
             None => root.to_owned(),
         });
-        root.map_or_else(|| self.file.parent().shown(), |root| root.trim_end_matches('/').to_owned())
+        root.map_or_else(|| self.file.parent().display(), |root| root.trim_end_matches('/').to_owned())
     }
 }
 
@@ -98,7 +101,7 @@ async fn labels() -> Result<BTreeMap<String, String>> {
     let (text, named) = match (file, text) {
         (Some(file), None) => {
             let named = format!("repository index '{file}'");
-            let bytes = Place::parse(&file)?.read(LIMIT).await?;
+            let bytes = Location::parse(&file)?.read(LIMIT).await?;
             (String::from_utf8_lossy(&bytes).into_owned(), named)
         }
         (None, Some(text)) => (text, "DAF_BUTLER_REPOSITORIES".to_owned()),

@@ -13,7 +13,7 @@ use crate::registry::butler_tables::element_table;
 use crate::registry::rows::{key_predicates, record_batch, required_column};
 use crate::registry::schema::{ReadColumn, TableDef};
 use crate::registry::spill::SpillBuffer;
-use crate::store::placement;
+use crate::store::path_template;
 use crate::universe::Element;
 
 /// Records that a plan will write, by element: they count as if they were there.
@@ -42,7 +42,7 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
         section.iter().find(|(key, _)| key.as_str().is_some_and(is_ours)).and_then(|(_, value)| template(value))
     };
     // A configuration is merged with the Butler's own, which has a template for raws.
-    let raw = is_ours("physical_filter+detector+exposure").then_some(placement::RAW);
+    let raw = is_ours("physical_filter+detector+exposure").then_some(path_template::RAW);
     let (name, class) = (&dataset_type.name, &dataset_type.storage_class);
     let chosen = sections.iter().enumerate().find_map(|(at, section)| {
         let is_last = at + 1 == sections.len();
@@ -51,8 +51,8 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
         by_dimensions.or_else(|| section.get(class.as_str()).and_then(template))
     });
     let default = || sections.iter().find_map(|section| section.get("default")?.as_str());
-    let found = chosen.or(raw).or_else(default).unwrap_or(placement::DEFAULT);
-    placement::check(found)?;
+    let found = chosen.or(raw).or_else(default).unwrap_or(path_template::DEFAULT);
+    path_template::check(found)?;
     Ok(found)
 }
 
@@ -71,7 +71,7 @@ pub async fn paths(
     let instrument = rows.column_by_name("instrument").map(texts).transpose()?;
     let instrument = instrument.and_then(|names| names.into_iter().next().flatten());
     let template = template(repo, dataset_type, instrument.as_deref())?;
-    let fields = fields(repo, dataset_type, rows, placement::fields(template), planned).await?;
+    let fields = fields(repo, dataset_type, rows, path_template::fields(template), planned).await?;
     let ids = texts(&required_column(rows, "dataset_id")?)?;
     (0..rows.num_rows())
         .map(|row| {
@@ -86,7 +86,7 @@ pub async fn paths(
                     .and_then(|d| fields.get(d)?[row].clone()),
                 other => fields.get(other)?[row].clone(),
             };
-            placement::fill(template, &value)
+            path_template::render(template, &value)
         })
         .collect()
 }

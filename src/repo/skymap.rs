@@ -21,8 +21,8 @@ use crate::registry::rows::{constant_int, constant_text, record_batch};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::spill::SpillBuffer;
 use crate::registry::{dataset_types, string_values};
-use crate::store::Place;
-use crate::store::transfer::{Content, Mode, Transfer};
+use crate::store::Location;
+use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 
 /// Registers a sky map; one that is registered is left as it is.
 #[derive(Debug)]
@@ -101,9 +101,13 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
     ])?;
     let path = paths(repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
     let path = format!("{path}.pickle");
-    let to = Place::parse(&repo.datastore_root())?.child(&path);
+    let to = Location::parse(&repo.datastore_root())?.child(&path);
     let size = i64::try_from(pickle.len()).unwrap_or(-1);
-    plan.push(Change::Files(vec![Transfer { from: Content::Bytes(pickle.into()), to, mode: Mode::Copy }]));
+    plan.push(Change::Files(vec![Transfer {
+        from: TransferSource::Bytes(pickle.into()),
+        to,
+        mode: TransferMode::Copy,
+    }]));
     plan.push(Change::Insert("skymap".to_owned(), planned));
     let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
         .await
@@ -125,7 +129,7 @@ impl RegisterSkymap {
     async fn configuration(&self) -> Result<SkyMap> {
         let text = match &self.config_file {
             Some(file) => {
-                let bytes = Place::parse(file)?.read(LIMIT).await?;
+                let bytes = Location::parse(file)?.read(LIMIT).await?;
                 String::from_utf8(bytes.to_vec()).map_err(|_| Error::invalid(format!("file '{file}' is not UTF-8")))?
             }
             None => String::new(),

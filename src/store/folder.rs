@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::webdav::Entry;
-use super::{Place, Root, temporary};
+use super::{Location, Root, temporary};
 use crate::error::{Error, Kind, Result};
 
 /// The contents of one folder, without what is in its folders.
 #[derive(Debug, Default)]
-pub struct Folder {
+pub struct DirListing {
     /// Files by name, with their sizes in bytes.
     pub files: Vec<(String, u64)>,
     /// Folders by name.
@@ -19,7 +19,7 @@ pub struct Folder {
     pub others: Vec<(String, &'static str)>,
 }
 
-impl Folder {
+impl DirListing {
     /// Adds an entry of a local folder.
     fn add(&mut self, entry: &std::fs::DirEntry) {
         let name = match entry.file_name().into_string() {
@@ -40,18 +40,18 @@ impl Folder {
     }
 }
 
-impl Place {
+impl Location {
     /// What a folder holds, in name order.
     ///
     /// # Errors
     /// No such folder, or what the store says.
-    pub async fn list(&self) -> Result<Folder> {
-        let mut folder = Folder::default();
+    pub async fn list(&self) -> Result<DirListing> {
+        let mut folder = DirListing::default();
         match &self.root {
             Root::Local => {
                 let path = self.path.clone();
-                let read = move || -> std::io::Result<Folder> {
-                    let mut folder = Folder::default();
+                let read = move || -> std::io::Result<DirListing> {
+                    let mut folder = DirListing::default();
                     std::fs::read_dir(path)?.try_for_each(|entry| entry.map(|entry| folder.add(&entry)))?;
                     Ok(folder)
                 };
@@ -113,7 +113,7 @@ impl Place {
     /// What a folder holds, in name order, with all that the store says.
     ///
     /// # Errors
-    /// As for [`Place::list`].
+    /// As for [`Location::list`].
     pub async fn entries(&self, checksums: bool) -> Result<Vec<Entry>> {
         let mut entries = match &self.root {
             Root::Dav(client) if checksums => client.list_with_checksums(&self.path).await?,
@@ -154,7 +154,7 @@ mod tests {
             std::fs::create_dir(dir.path().join(name)).unwrap();
             std::fs::write(dir.path().join(name).join("f.fits"), "x").unwrap();
         }
-        let top = Place::parse(dir.path().to_str().unwrap()).unwrap();
+        let top = Location::parse(dir.path().to_str().unwrap()).unwrap();
         for name in top.list().await.unwrap().folders {
             let below = top.child(&name).list().await.unwrap();
             assert_eq!(below.files, [("f.fits".to_owned(), 1)], "{name}");
@@ -174,17 +174,17 @@ mod tests {
         }
         std::fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9.fits")), "x").unwrap();
         assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
-        let place = Place::parse(dir.path().to_str().unwrap()).unwrap();
-        let folder = place.list().await.unwrap();
+        let location = Location::parse(dir.path().to_str().unwrap()).unwrap();
+        let folder = location.list().await.unwrap();
         assert_eq!(folder.files, [("f.fits".to_owned(), 1), ("link.fits".to_owned(), 1)]);
         assert_eq!((folder.folders, folder.links), (vec!["below".to_owned()], vec!["loop".to_owned()]));
         let others: Vec<_> = folder.others.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(others, ["caf\u{fffd}.fits", "dangling", "pipe", "self"]);
-        assert!(place.child("pipe").look().await.unwrap_err().message().contains("neither a file nor a folder"));
-        let error = place.child("nothing").list().await.unwrap_err();
+        assert!(location.child("pipe").stat().await.unwrap_err().message().contains("neither a file nor a folder"));
+        let error = location.child("nothing").list().await.unwrap_err();
         assert!(error.kind() == Kind::NotFound && error.message().contains("nothing' does not exist"), "{error}");
         use futures::StreamExt;
-        let walked: Vec<_> = walk::walk(place, 4).map(|(place, _)| place.name()).collect().await;
+        let walked: Vec<_> = walk::walk(location, 4).map(|(location, _)| location.name()).collect().await;
         assert_eq!(walked[1..], ["below"]);
     }
 }

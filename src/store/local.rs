@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::temporary;
-use super::transfer::Mode;
+use super::transfer::TransferMode;
 
 /// Writes bytes to a local file.
 pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
@@ -34,13 +34,14 @@ pub fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std
 }
 
 /// Brings a local file to a local place.
-pub fn placed(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
-    if mode == Mode::Direct || same_place(from, to) {
+pub fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
+    if mode == TransferMode::Direct || same_place(from, to) {
         return Ok(false);
     }
     // A link to a link would dangle when the first one goes.
     let from = &from.canonicalize()?;
-    let is_link_to_stay = matches!(mode, Mode::Symlink | Mode::Relsymlink | Mode::Link | Mode::Auto);
+    let is_link_to_stay =
+        matches!(mode, TransferMode::Symlink | TransferMode::Relsymlink | TransferMode::Link | TransferMode::Auto);
     match to.symlink_metadata() {
         Err(e) if e.kind() == Io::NotFound => {}
         Err(e) => return Err(e),
@@ -50,12 +51,12 @@ pub fn placed(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
         Ok(_) => return replaced(from, to, mode),
     }
     let made = match mode {
-        Mode::Copy | Mode::Direct => return copy(from, to),
-        Mode::Move => return std::fs::hard_link(from, to).map(|()| true).or_else(|_| copy(from, to)),
-        Mode::Hardlink => std::fs::hard_link(from, to),
-        Mode::Symlink => symlink(from, to),
-        Mode::Relsymlink => symlink(relative(from, to), to),
-        Mode::Link | Mode::Auto => std::fs::hard_link(from, to).or_else(|_| symlink(from, to)),
+        TransferMode::Copy | TransferMode::Direct => return copy(from, to),
+        TransferMode::Move => return std::fs::hard_link(from, to).map(|()| true).or_else(|_| copy(from, to)),
+        TransferMode::Hardlink => std::fs::hard_link(from, to),
+        TransferMode::Symlink => symlink(from, to),
+        TransferMode::Relsymlink => symlink(relative(from, to), to),
+        TransferMode::Link | TransferMode::Auto => std::fs::hard_link(from, to).or_else(|_| symlink(from, to)),
     };
     match made {
         // Another writer brought the same file meanwhile.
@@ -65,19 +66,19 @@ pub fn placed(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
 }
 
 /// Puts a file in the place of a link in one step, so that a reader finds the one or the other.
-fn replaced(from: &Path, to: &Path, mode: Mode) -> std::io::Result<bool> {
+fn replaced(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
     let folder = to.parent().unwrap_or(Path::new("/"));
-    let whole = |file: &Path| {
+    let require_size = |file: &Path| {
         std::fs::copy(from, file)?;
         File::open(file)?.sync_all()
     };
     let entry = temporary::create_by(folder, |file| match mode {
-        Mode::Symlink => symlink(from, file),
-        Mode::Relsymlink => symlink(relative(from, to), file),
-        Mode::Hardlink => std::fs::hard_link(from, file),
-        Mode::Link | Mode::Auto => std::fs::hard_link(from, file).or_else(|_| symlink(from, file)),
-        Mode::Move => std::fs::hard_link(from, file).or_else(|_| whole(file)),
-        Mode::Copy | Mode::Direct => whole(file),
+        TransferMode::Symlink => symlink(from, file),
+        TransferMode::Relsymlink => symlink(relative(from, to), file),
+        TransferMode::Hardlink => std::fs::hard_link(from, file),
+        TransferMode::Link | TransferMode::Auto => std::fs::hard_link(from, file).or_else(|_| symlink(from, file)),
+        TransferMode::Move => std::fs::hard_link(from, file).or_else(|_| require_size(file)),
+        TransferMode::Copy | TransferMode::Direct => require_size(file),
     })?;
     entry.persist(to).map_err(|e| e.error)?;
     Ok(true)

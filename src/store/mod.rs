@@ -2,7 +2,7 @@
 
 mod folder;
 mod local;
-pub mod placement;
+pub mod path_template;
 pub mod temporary;
 pub mod transfer;
 pub mod walk;
@@ -16,16 +16,16 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-pub use self::folder::Folder;
+pub use self::folder::DirListing;
 use self::webdav::{Body, Client};
 use crate::error::{Error, Kind, Result};
-use crate::format::bounded;
+use crate::format::check_size_limit;
 
 /// What Python's `urllib.parse.quote` leaves as it is, so that URIs equal the Butler's.
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
 /// The schemes of WebDAV doors.
-pub const DOORS: [&str; 2] = ["davs", "dav"];
+pub const WEBDAV_SCHEMES: [&str; 2] = ["davs", "dav"];
 
 /// A path as URIs write it.
 fn quoted(path: &str) -> String {
@@ -34,7 +34,7 @@ fn quoted(path: &str) -> String {
 
 /// A file or folder, in the local file system or on a WebDAV door.
 #[derive(Debug, Clone)]
-pub struct Place {
+pub struct Location {
     root: Root,
     /// Absolute and decoded, without `.`, `..` and a slash at its end.
     path: String,
@@ -46,15 +46,15 @@ enum Root {
     Dav(Arc<Client>),
 }
 
-impl PartialEq for Place {
+impl PartialEq for Location {
     fn eq(&self, other: &Self) -> bool {
-        self.path == other.path && self.shown() == other.shown()
+        self.path == other.path && self.display() == other.display()
     }
 }
 
-impl Eq for Place {}
+impl Eq for Location {}
 
-impl Place {
+impl Location {
     /// The place of a path or URI; a relative path counts from the working directory.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Place {
             return Ok(Self { root: Root::Local, path: plain(&path.to_string_lossy()) });
         }
         let scheme = text.split("://").next().unwrap_or_default();
-        if !DOORS.contains(&scheme) {
+        if !WEBDAV_SCHEMES.contains(&scheme) {
             let message =
                 format!("files at {scheme}:// are not supported, only local paths, file:// and davs:// ('{text}')");
             return Err(Error::new(Kind::Unsupported, message));
@@ -97,7 +97,7 @@ impl Place {
     }
 
     /// The place as users name it: a local path, or a URI.
-    pub fn shown(&self) -> String {
+    pub fn display(&self) -> String {
         match &self.root {
             Root::Local => self.path.clone(),
             Root::Dav(_) => self.uri(),
@@ -131,10 +131,10 @@ impl Place {
         if let Root::Dav(client) = &self.root {
             return client.read(&self.path, limit).await;
         }
-        let named = |e: std::io::Error| self.named(e);
+        let named = |e: std::io::Error| self.with_path(e);
         let file = tokio::fs::File::open(&self.path).await.map_err(named)?;
         let size = file.metadata().await.map_err(named)?.len();
-        bounded(&format!("file '{}'", self.path), size, limit)?;
+        check_size_limit(&format!("file '{}'", self.path), size, limit)?;
         let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
         file.take(limit).read_to_end(&mut bytes).await.map_err(named)?;
         Ok(bytes.into())
@@ -143,10 +143,10 @@ impl Place {
     /// The file, to be read from its begin: itself, or a local copy.
     ///
     /// # Errors
-    /// As for [`Place::read`].
+    /// As for [`Location::read`].
     pub async fn open(&self) -> Result<std::fs::File> {
         match &self.root {
-            Root::Local => std::fs::File::open(&self.path).map_err(|e| self.named(e)),
+            Root::Local => std::fs::File::open(&self.path).map_err(|e| self.with_path(e)),
             Root::Dav(client) => Ok(client.fetch(&self.path).await?.0.into_file()),
         }
     }
@@ -154,13 +154,13 @@ impl Place {
     /// Reads the first byte of a file that is not empty, to see that it can be read.
     ///
     /// # Errors
-    /// As for [`Place::read`].
-    pub async fn try_read(&self) -> Result<()> {
+    /// As for [`Location::read`].
+    pub async fn probe(&self) -> Result<()> {
         match &self.root {
             Root::Dav(client) => client.read_range(&self.path, 0..1).await.map(drop),
             Root::Local => {
-                let mut file = tokio::fs::File::open(&self.path).await.map_err(|e| self.named(e))?;
-                file.read(&mut [0]).await.map(drop).map_err(|e| self.named(e))
+                let mut file = tokio::fs::File::open(&self.path).await.map_err(|e| self.with_path(e))?;
+                file.read(&mut [0]).await.map(drop).map_err(|e| self.with_path(e))
             }
         }
     }
@@ -171,9 +171,8 @@ impl Place {
     /// A file is there (`Exists`), or what the store says.
     pub async fn write(&self, bytes: Bytes) -> Result<()> {
         match &self.root {
-            Root::Local => {
-                local::make_file(Path::new(&self.path), |file| std::fs::write(file, &bytes)).map_err(|e| self.named(e))
-            }
+            Root::Local => local::make_file(Path::new(&self.path), |file| std::fs::write(file, &bytes))
+                .map_err(|e| self.with_path(e)),
             Root::Dav(client) => client.write(&self.path, Body::Bytes(bytes), false).await,
         }
     }
@@ -187,7 +186,7 @@ impl Place {
             (_, Root::Dav(client)) => {
                 let body = match &self.root {
                     Root::Local => {
-                        let size = tokio::fs::metadata(&self.path).await.map_err(|e| self.named(e))?.len();
+                        let size = tokio::fs::metadata(&self.path).await.map_err(|e| self.with_path(e))?.len();
                         Body::File(Arc::new(PathBuf::from(&self.path)), size)
                     }
                     Root::Dav(from) => {
@@ -200,7 +199,7 @@ impl Place {
             (Root::Dav(client), Root::Local) => {
                 let (file, _) = client.fetch(&self.path).await?;
                 let copied = |target: &Path| std::fs::copy(file.path(), target).map(drop);
-                local::make_file(Path::new(&to.path), copied).map_err(|e| to.named(e))
+                local::make_file(Path::new(&to.path), copied).map_err(|e| to.with_path(e))
             }
             (Root::Local, Root::Local) => Err(Error::bug("two local files are not copied by way of a door")),
         }
@@ -212,7 +211,7 @@ impl Place {
     /// No such file, or what the store says.
     pub async fn remove(&self) -> Result<()> {
         match &self.root {
-            Root::Local => tokio::fs::remove_file(&self.path).await.map_err(|e| self.named(e)),
+            Root::Local => tokio::fs::remove_file(&self.path).await.map_err(|e| self.with_path(e)),
             Root::Dav(client) => client.remove(&self.path).await,
         }
     }
@@ -232,7 +231,7 @@ impl Place {
         matches!(self.root, Root::Local)
     }
 
-    fn named(&self, error: std::io::Error) -> Error {
+    fn with_path(&self, error: std::io::Error) -> Error {
         match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 Error::new(Kind::NotFound, format!("file '{}' does not exist", self.path))
@@ -246,27 +245,27 @@ impl Place {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn look(&self) -> Result<Seen> {
+    pub async fn stat(&self) -> Result<FileType> {
         if let Root::Dav(client) = &self.root {
             return Ok(match client.stat(&self.path).await? {
-                Some(entry) if entry.is_directory => Seen::Folder,
-                Some(entry) => Seen::File(webdav::whole(&entry)?),
-                None => Seen::Nothing,
+                Some(entry) if entry.is_directory => FileType::Directory,
+                Some(entry) => FileType::File(webdav::require_size(&entry)?),
+                None => FileType::Missing,
             });
         }
         match tokio::fs::metadata(&self.path).await {
-            Ok(found) if found.is_dir() => Ok(Seen::Folder),
-            Ok(found) if found.is_file() => Ok(Seen::File(found.len())),
+            Ok(found) if found.is_dir() => Ok(FileType::Directory),
+            Ok(found) if found.is_file() => Ok(FileType::File(found.len())),
             Ok(_) => Err(Error::invalid(format!("'{}' is neither a file nor a folder", self.path))),
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Ok(Seen::Nothing)
+                Ok(FileType::Missing)
             }
             Err(e) => Err(Error::from(e).context(format_args!("'{}'", self.path))),
         }
     }
 
     /// The path below a folder, if it is below it.
-    pub fn below(&self, folder: &Self) -> Option<String> {
+    pub fn strip_prefix(&self, folder: &Self) -> Option<String> {
         let one_root = match (&self.root, &folder.root) {
             (Root::Local, Root::Local) => true,
             (Root::Dav(own), Root::Dav(other)) => Arc::ptr_eq(own, other),
@@ -291,13 +290,13 @@ pub fn local_path(text: &str) -> Option<PathBuf> {
 
 /// What is at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub enum FileType {
     /// Nothing.
-    Nothing,
+    Missing,
     /// A file of so many bytes.
     File(u64),
     /// A folder.
-    Folder,
+    Directory,
 }
 
 /// An absolute path without `.`, `..` and empty parts.
@@ -319,20 +318,20 @@ mod tests {
 
     #[test]
     fn uris_are_quoted_as_the_butlers_are() {
-        let place = Place::parse("/data/a b+c/./x/../é~1.fits").unwrap();
-        assert_eq!(place.uri(), "file:///data/a%20b%2Bc/%C3%A9~1.fits");
-        assert_eq!(Place::parse(&place.uri()).unwrap().shown(), place.shown());
+        let location = Location::parse("/data/a b+c/./x/../é~1.fits").unwrap();
+        assert_eq!(location.uri(), "file:///data/a%20b%2Bc/%C3%A9~1.fits");
+        assert_eq!(Location::parse(&location.uri()).unwrap().display(), location.display());
         assert_eq!(local_path("file://localhost/a%20b").unwrap(), PathBuf::from("/a b"));
-        assert_eq!(place.below(&Place::parse("/data").unwrap()).as_deref(), Some("a b+c/é~1.fits"));
-        assert_eq!(place.below(&Place::parse("/dat").unwrap()), None);
+        assert_eq!(location.strip_prefix(&Location::parse("/data").unwrap()).as_deref(), Some("a b+c/é~1.fits"));
+        assert_eq!(location.strip_prefix(&Location::parse("/dat").unwrap()), None);
         for name in ["a%20b", "é", "x[1]~{y}", "what?"] {
-            assert_eq!(place.child(name).name(), name);
+            assert_eq!(location.child(name).name(), name);
         }
-        assert_eq!(place.child("../b/./c").shown(), "/data/a b+c/b/c");
-        let door = Place::parse("davs://Door.test:2880//pnfs/./a%20b/").unwrap();
+        assert_eq!(location.child("../b/./c").display(), "/data/a b+c/b/c");
+        let door = Location::parse("davs://Door.test:2880//pnfs/./a%20b/").unwrap();
         assert_eq!(door.child("c").uri(), "davs://door.test:2880/pnfs/a%20b/c");
-        assert_eq!(door.child("c").below(&door.parent()).as_deref(), Some("a b/c"));
-        assert_eq!(door.below(&Place::parse("/pnfs").unwrap()), None);
-        assert!(Place::parse("s3://x/y").unwrap_err().message().contains("s3://"));
+        assert_eq!(door.child("c").strip_prefix(&door.parent()).as_deref(), Some("a b/c"));
+        assert_eq!(door.strip_prefix(&Location::parse("/pnfs").unwrap()), None);
+        assert!(Location::parse("s3://x/y").unwrap_err().message().contains("s3://"));
     }
 }

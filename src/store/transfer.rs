@@ -10,12 +10,12 @@ use futures::future::join_all;
 
 use super::local::{placed, same, same_place, written};
 use super::webdav::digest;
-use super::{Place, Seen, temporary};
+use super::{FileType, Location, temporary};
 use crate::error::{Error, Kind, Result};
 
 /// How a file gets into the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum TransferMode {
     /// In place if it is inside the datastore, else a link.
     Auto,
     /// Hard link, else symbolic link.
@@ -34,7 +34,7 @@ pub enum Mode {
     Direct,
 }
 
-impl Mode {
+impl TransferMode {
     const ALL: [(&'static str, Self); 8] = [
         ("auto", Self::Auto),
         ("link", Self::Link),
@@ -58,17 +58,17 @@ impl Mode {
 
 /// What is brought in.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum TransferSource {
     /// A file.
-    File(Place),
+    File(Location),
     /// Bytes that are no file yet: whatever the mode, they are written.
     Bytes(Bytes),
 }
 
-impl std::fmt::Display for Content {
+impl std::fmt::Display for TransferSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::File(place) => write!(f, "'{}'", place.shown()),
+            Self::File(location) => write!(f, "'{}'", location.display()),
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
         }
     }
@@ -78,11 +78,11 @@ impl std::fmt::Display for Content {
 #[derive(Debug, Clone)]
 pub struct Transfer {
     /// What it is.
-    pub from: Content,
+    pub from: TransferSource,
     /// Where it shall be.
-    pub to: Place,
+    pub to: Location,
     /// How.
-    pub mode: Mode,
+    pub mode: TransferMode,
 }
 
 /// So many files are brought at the same time.
@@ -97,7 +97,7 @@ type Changed = Arc<Mutex<BTreeSet<PathBuf>>>;
 ///
 /// # Errors
 /// What the file system or a server reports, naming the file.
-pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> {
+pub async fn transfer_all(transfers: &[Transfer], made: &mut Vec<Location>) -> Result<()> {
     sweep(transfers).await;
     let changed = Changed::default();
     for some in transfers.chunks(AT_ONCE) {
@@ -111,7 +111,7 @@ pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> 
             }
         }
         if let Some((transfer, error)) = failed {
-            return Err(error.context(format_args!("bringing {} to '{}'", transfer.from, transfer.to.shown())));
+            return Err(error.context(format_args!("bringing {} to '{}'", transfer.from, transfer.to.display())));
         }
     }
     let folders = std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
@@ -122,21 +122,25 @@ pub async fn bring(transfers: &[Transfer], made: &mut Vec<Place>) -> Result<()> 
 /// way.
 async fn sweep(transfers: &[Transfer]) {
     let mut seen = HashSet::new();
-    let folders = transfers.iter().map(|transfer| transfer.to.parent()).filter(|folder| seen.insert(folder.shown()));
+    let folders = transfers.iter().map(|transfer| transfer.to.parent()).filter(|folder| seen.insert(folder.display()));
     for folder in folders {
         if let Err(error) = folder.sweep().await {
-            tracing::warn!("leftovers of killed processes stay in '{}': {error}", folder.shown());
+            tracing::warn!("leftovers of killed processes stay in '{}': {error}", folder.display());
         }
     }
 }
 
 /// Undoes transfers that were made: no source has gone yet. As far as a door lets us: the first error is the one to tell.
-pub async fn take_back(made: &[Place]) {
-    for (done, place) in made.iter().enumerate() {
-        if let Err(e) = place.remove().await
+pub async fn rollback(made: &[Location]) {
+    for (done, location) in made.iter().enumerate() {
+        if let Err(e) = location.remove().await
             && matches!(e.kind(), Kind::Unreachable | Kind::Denied)
         {
-            tracing::warn!("{} files stay that no record names, from '{}' on: {e}", made.len() - done, place.shown());
+            tracing::warn!(
+                "{} files stay that no record names, from '{}' on: {e}",
+                made.len() - done,
+                location.display()
+            );
             return;
         }
     }
@@ -148,12 +152,12 @@ pub async fn take_back(made: &[Place]) {
 ///
 /// # Errors
 /// What the file system or a server reports, naming the file.
-pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<u64> {
-    let made: HashSet<String> = made.iter().map(Place::shown).collect();
+pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result<u64> {
+    let made: HashSet<String> = made.iter().map(Location::display).collect();
     let mut removed = 0;
-    for transfer in transfers.iter().filter(|t| t.mode == Mode::Move) {
-        let Content::File(from) = &transfer.from else { continue };
-        let is_made = made.contains(&transfer.to.shown());
+    for transfer in transfers.iter().filter(|t| t.mode == TransferMode::Move) {
+        let TransferSource::File(from) = &transfer.from else { continue };
+        let is_made = made.contains(&transfer.to.display());
         let is_safe = match (from.local(), transfer.to.local()) {
             (Ok(from), Ok(to)) => blocking(move || is_spare(&from, &to, is_made)).await,
             _ => Ok(is_made),
@@ -166,7 +170,7 @@ pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<u64> {
             Ok(done) => removed += u64::from(done),
             // It was removed before.
             Err(e) if e.kind() == Kind::NotFound => {}
-            Err(e) => return Err(e.context(format_args!("removing '{}'", from.shown()))),
+            Err(e) => return Err(e.context(format_args!("removing '{}'", from.display()))),
         }
     }
     Ok(removed)
@@ -176,10 +180,12 @@ pub async fn finish(transfers: &[Transfer], made: &[Place]) -> Result<u64> {
 ///
 /// # Errors
 /// What the file system reports, naming the file.
-pub async fn unfinished(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
+pub async fn unfinished_moves(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
     blocking(move || {
         moves.retain(|transfer| match (&transfer.from, transfer.to.local()) {
-            (Content::File(from), Ok(to)) => from.local().is_ok_and(|from| from.exists() && !same_place(&from, &to)),
+            (TransferSource::File(from), Ok(to)) => {
+                from.local().is_ok_and(|from| from.exists() && !same_place(&from, &to))
+            }
             _ => false,
         });
         Ok(moves)
@@ -210,11 +216,11 @@ async fn one(transfer: &Transfer, changed: &Changed) -> Result<bool> {
     let Transfer { from, to, mode } = transfer;
     let changed = Arc::clone(changed);
     match (from, to.local()) {
-        (Content::Bytes(bytes), Ok(to)) => {
+        (TransferSource::Bytes(bytes), Ok(to)) => {
             let bytes = bytes.clone();
             blocking(move || noted(&to, &changed, || written(&bytes, &to))).await
         }
-        (Content::File(from), Ok(to)) if from.is_local() => {
+        (TransferSource::File(from), Ok(to)) if from.is_local() => {
             let (from, mode) = (from.local()?, *mode);
             blocking(move || noted(&to, &changed, || placed(&from, &to, mode))).await
         }
@@ -243,29 +249,29 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 }
 
 /// Brings a file to a door or from it.
-async fn remote(from: &Content, to: &Place, mode: Mode) -> Result<bool> {
-    if let Content::File(from) = from {
-        if mode == Mode::Direct || from == to {
+async fn remote(from: &TransferSource, to: &Location, mode: TransferMode) -> Result<bool> {
+    if let TransferSource::File(from) = from {
+        if mode == TransferMode::Direct || from == to {
             return Ok(false);
         }
-        if !matches!(mode, Mode::Auto | Mode::Copy | Mode::Move) {
-            let name = Mode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
+        if !matches!(mode, TransferMode::Auto | TransferMode::Copy | TransferMode::Move) {
+            let name = TransferMode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
             let message =
                 format!("transfer mode '{name}' is for local files; with a door there are copy, move and direct");
             return Err(Error::new(Kind::Unsupported, message));
         }
     }
     for last in [false, true] {
-        if to.look().await? != Seen::Nothing {
+        if to.stat().await? != FileType::Missing {
             let same = match from {
-                Content::Bytes(bytes) => to.digest().await? == digest(bytes),
-                Content::File(from) => to.digest().await? == from.digest().await?,
+                TransferSource::Bytes(bytes) => to.digest().await? == digest(bytes),
+                TransferSource::File(from) => to.digest().await? == from.digest().await?,
             };
             return if same { Ok(false) } else { Err(Error::new(Kind::Exists, "another file is there")) };
         }
         let made = match from {
-            Content::Bytes(bytes) => to.write(bytes.clone()).await,
-            Content::File(from) => from.copy(to).await,
+            TransferSource::Bytes(bytes) => to.write(bytes.clone()).await,
+            TransferSource::File(from) => from.copy(to).await,
         };
         match made {
             // Another writer brought a file meanwhile.
@@ -282,16 +288,16 @@ mod tests {
 
     use super::*;
 
-    fn place(path: impl AsRef<Path>) -> Place {
-        Place::parse(path.as_ref().to_str().unwrap()).unwrap()
+    fn location(path: impl AsRef<Path>) -> Location {
+        Location::parse(path.as_ref().to_str().unwrap()).unwrap()
     }
 
-    async fn brought(transfers: &[Transfer]) -> Result<Vec<Place>> {
+    async fn brought(transfers: &[Transfer]) -> Result<Vec<Location>> {
         let mut made = Vec::new();
-        match bring(transfers, &mut made).await {
+        match transfer_all(transfers, &mut made).await {
             Ok(()) => Ok(made),
             Err(e) => {
-                take_back(&made).await;
+                rollback(&made).await;
                 Err(e)
             }
         }
@@ -300,38 +306,38 @@ mod tests {
     #[tokio::test]
     async fn every_mode_brings_the_bytes_and_repeats_harmlessly() {
         let dir = tempfile::tempdir().unwrap();
-        for (name, mode) in Mode::ALL.into_iter().filter(|(_, m)| *m != Mode::Direct) {
+        for (name, mode) in TransferMode::ALL.into_iter().filter(|(_, m)| *m != TransferMode::Direct) {
             let transfer = Transfer {
-                from: Content::File(place(dir.path().join(name))),
-                to: place(dir.path().join("in/deep").join(name)),
+                from: TransferSource::File(location(dir.path().join(name))),
+                to: location(dir.path().join("in/deep").join(name)),
                 mode,
             };
             std::fs::write(dir.path().join(name), name).unwrap();
             assert_eq!(brought(std::slice::from_ref(&transfer)).await.unwrap().len(), 1, "{name}");
             assert_eq!(std::fs::read_to_string(transfer.to.local().unwrap()).unwrap(), name);
             assert!(brought(std::slice::from_ref(&transfer)).await.unwrap().is_empty(), "{name}");
-            let gone = u64::from(mode == Mode::Move);
-            assert_eq!(finish(std::slice::from_ref(&transfer), &[]).await.unwrap(), gone);
-            assert_eq!(dir.path().join(name).exists(), mode != Mode::Move, "{name}");
+            let gone = u64::from(mode == TransferMode::Move);
+            assert_eq!(remove_sources(std::slice::from_ref(&transfer), &[]).await.unwrap(), gone);
+            assert_eq!(dir.path().join(name).exists(), mode != TransferMode::Move, "{name}");
         }
     }
 
     /// What an interrupted run left, then another mode: no file is lost, and each mode leaves what it promises.
     #[tokio::test]
     async fn every_mode_follows_every_other_without_loss() {
-        let modes = || Mode::ALL.into_iter().filter(|(_, mode)| *mode != Mode::Direct);
+        let modes = || TransferMode::ALL.into_iter().filter(|(_, mode)| *mode != TransferMode::Direct);
         for ((before, first), (after, second)) in modes().flat_map(|one| modes().map(move |other| (one, other))) {
             let dir = tempfile::tempdir().unwrap();
             let (source, to) = (dir.path().join("a"), dir.path().join("in/a"));
             std::fs::write(&source, "bytes").unwrap();
-            let transfer = |mode| [Transfer { from: Content::File(place(&source)), to: place(&to), mode }];
+            let transfer = |mode| [Transfer { from: TransferSource::File(location(&source)), to: location(&to), mode }];
             brought(&transfer(first)).await.unwrap();
             let made = brought(&transfer(second)).await.unwrap();
-            finish(&transfer(second), &made).await.unwrap();
+            remove_sources(&transfer(second), &made).await.unwrap();
             let named = format!("{before}, then {after}");
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "bytes", "{named}");
-            assert_eq!(source.exists(), second != Mode::Move, "{named}");
-            let is_own = matches!(second, Mode::Copy | Mode::Move | Mode::Hardlink);
+            assert_eq!(source.exists(), second != TransferMode::Move, "{named}");
+            let is_own = matches!(second, TransferMode::Copy | TransferMode::Move | TransferMode::Hardlink);
             assert!(!is_own || !to.is_symlink(), "{named}");
             let left: Vec<_> = std::fs::read_dir(dir.path().join("in")).unwrap().collect();
             assert_eq!(left.len(), 1, "{named}: {left:?}");
@@ -344,9 +350,12 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a"), "a").unwrap();
         std::fs::write(at("b"), "b").unwrap();
-        for (name, mode) in Mode::ALL.into_iter().filter(|(_, mode)| *mode != Mode::Direct && *mode != Mode::Move) {
+        for (name, mode) in TransferMode::ALL
+            .into_iter()
+            .filter(|(_, mode)| *mode != TransferMode::Direct && *mode != TransferMode::Move)
+        {
             let to = at(&format!("to_{name}"));
-            let transfer = [Transfer { from: Content::File(place(at("a"))), to: place(&to), mode }];
+            let transfer = [Transfer { from: TransferSource::File(location(at("a"))), to: location(&to), mode }];
             symlink(at("gone"), &to).unwrap();
             assert_eq!(brought(&transfer).await.unwrap().len(), 1, "{name}");
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "a");
@@ -371,13 +380,13 @@ mod tests {
         std::fs::hard_link(at("hard"), at("in/hard")).unwrap();
         std::fs::remove_file(at("gone")).unwrap();
         let moves = ["link", "other", "copy", "hard", "gone"].map(|name| Transfer {
-            from: Content::File(place(at(name))),
-            to: place(at("in").join(name)),
-            mode: Mode::Move,
+            from: TransferSource::File(location(at(name))),
+            to: location(at("in").join(name)),
+            mode: TransferMode::Move,
         });
-        let left = unfinished(moves.to_vec()).await.unwrap();
+        let left = unfinished_moves(moves.to_vec()).await.unwrap();
         assert_eq!(left.len(), 4);
-        assert_eq!(finish(&left, &[]).await.unwrap(), 2);
+        assert_eq!(remove_sources(&left, &[]).await.unwrap(), 2);
         assert!(at("link").exists() && at("other").exists() && !at("copy").exists() && !at("hard").exists());
     }
 
@@ -386,10 +395,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         std::fs::write(&path, "a").unwrap();
-        let transfer =
-            Transfer { from: Content::File(place(dir.path().join(".").join("a"))), to: place(&path), mode: Mode::Move };
+        let transfer = Transfer {
+            from: TransferSource::File(location(dir.path().join(".").join("a"))),
+            to: location(&path),
+            mode: TransferMode::Move,
+        };
         assert!(brought(std::slice::from_ref(&transfer)).await.unwrap().is_empty());
-        finish(&[transfer], &[]).await.unwrap();
+        remove_sources(&[transfer], &[]).await.unwrap();
         assert!(path.exists());
     }
 
@@ -398,13 +410,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("a"), "a").unwrap();
-        let good = Transfer { from: Content::File(place(at("a"))), to: place(at("x/a")), mode: Mode::Copy };
-        let bad = Transfer { from: Content::File(place(at("missing"))), to: place(at("x/b")), mode: Mode::Copy };
+        let good = Transfer {
+            from: TransferSource::File(location(at("a"))),
+            to: location(at("x/a")),
+            mode: TransferMode::Copy,
+        };
+        let bad = Transfer {
+            from: TransferSource::File(location(at("missing"))),
+            to: location(at("x/b")),
+            mode: TransferMode::Copy,
+        };
         assert!(brought(&[good, bad]).await.unwrap_err().message().contains("missing"));
         assert!(!at("x/a").exists());
         // Another file of the same size is not taken for this one.
         std::fs::write(at("x/c"), "c").unwrap();
-        let other = Transfer { from: Content::File(place(at("a"))), to: place(at("x/c")), mode: Mode::Copy };
+        let other = Transfer {
+            from: TransferSource::File(location(at("a"))),
+            to: location(at("x/c")),
+            mode: TransferMode::Copy,
+        };
         assert!(brought(&[other]).await.unwrap_err().message().contains("another file is there"));
     }
 }

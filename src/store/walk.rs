@@ -3,32 +3,32 @@
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Folder, Place};
+use super::{DirListing, Location};
 use crate::error::Result;
 
 /// A folder and all below it, depth first in name order; some of those to come are listed ahead.
-pub fn walk(top: Place, ahead: usize) -> BoxStream<'static, (Place, Result<Folder>)> {
-    let begun = |place: Place| Listing { place, listed: None };
+pub fn walk(top: Location, ahead: usize) -> BoxStream<'static, (Location, Result<DirListing>)> {
+    let begun = |location: Location| Listing { location, listed: None };
     stream::unfold(vec![begun(top)], move |mut waiting| async move {
         for listing in waiting.iter_mut().rev().take(ahead).filter(|listing| listing.listed.is_none()) {
-            let place = listing.place.clone();
-            listing.listed = Some(AbortOnDropHandle::new(tokio::spawn(async move { place.list().await })));
+            let location = listing.location.clone();
+            listing.listed = Some(AbortOnDropHandle::new(tokio::spawn(async move { location.list().await })));
         }
-        let Listing { place, listed } = waiting.pop()?;
+        let Listing { location, listed } = waiting.pop()?;
         let folder = match listed?.await {
             Ok(folder) => folder,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         };
         if let Ok(folder) = &folder {
-            waiting.extend(folder.folders.iter().rev().map(|name| begun(place.child(name))));
+            waiting.extend(folder.folders.iter().rev().map(|name| begun(location.child(name))));
         }
-        Some(((place, folder), waiting))
+        Some(((location, folder), waiting))
     })
     .boxed()
 }
 
 /// A folder that is being listed, or will be.
 struct Listing {
-    place: Place,
-    listed: Option<AbortOnDropHandle<Result<Folder>>>,
+    location: Location,
+    listed: Option<AbortOnDropHandle<Result<DirListing>>>,
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use butlersql::store::webdav::{Client, DavStore};
+use butlersql::store::webdav::{Client, WebDavStore};
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -100,7 +100,7 @@ async fn every_store_does_alike() {
     for name in ["APACHE", "NGINX", "RCLONE", "DOOR"] {
         let Some(uri) = dav(name) else { continue };
         let client = Client::of(&Url::parse(&uri).expect("a URL")).expect("a client");
-        conforms(&DavStore(Arc::clone(&client)), &fresh("conforms")).await;
+        conforms(&WebDavStore(Arc::clone(&client)), &fresh("conforms")).await;
         // A folder is not removed, and no file is put in its place.
         let folder = format!("/{}", fresh("folder"));
         client.make_folder(&format!("{folder}/a/b")).await.expect("folders");
@@ -147,7 +147,7 @@ fn a_campaign_runs_on_a_door_and_the_butler_opens_it() {
 /// Copies a folder to a door.
 fn upload(folder: &Path, uri: &str) {
     let url = Url::parse(uri).expect("a URL");
-    let store = DavStore(Client::of(&url).expect("a client"));
+    let store = WebDavStore(Client::of(&url).expect("a client"));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut waiting = vec![(folder.to_owned(), url.path().trim_matches('/').to_owned())];
     while let Some((folder, key)) = waiting.pop() {

@@ -23,7 +23,7 @@ use futures::StreamExt;
 use super::delimited;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Access, Repo};
-use crate::store::{Place, local_path, temporary};
+use crate::store::{Location, local_path, temporary};
 
 /// The value of the folder for rows without one, as in Hive and DuckDB.
 pub const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -293,9 +293,9 @@ fn is_inside(repo: &Repo, url: &str) -> bool {
         own.extend(repo.registry.conn.file());
         return own.iter().any(|own| path.starts_with(real(own)));
     }
-    let Ok(target) = Place::parse(url) else { return false };
-    let mut folders = roots.iter().filter_map(|root| Place::parse(root).ok());
-    folders.any(|folder| target == folder || target.below(&folder).is_some())
+    let Ok(target) = Location::parse(url) else { return false };
+    let mut folders = roots.iter().filter_map(|root| Location::parse(root).ok());
+    folders.any(|folder| target == folder || target.strip_prefix(&folder).is_some())
 }
 
 /// A path without symbolic links, as far as it exists.

@@ -6,7 +6,7 @@ use crate::engine::arguments::{Function, Given, Takes};
 use crate::error::{Error, Result};
 use crate::model::time::{self, Timespan};
 use crate::repo::{Associate, Certify, Decertify, Disassociate, Export};
-use crate::store::transfer::Mode;
+use crate::store::transfer::TransferMode;
 
 pub fn functions() -> Vec<Function> {
     vec![
@@ -51,8 +51,8 @@ pub fn functions() -> Vec<Function> {
         .notes("What is left of a validity range before and after the time stays.")
         .example("CALL decertify('LSSTComCam/calib/DM-1', 'bias', begin_date => '2024-11-01', end_date => '2024-11-15')"),
         Function::verb("export", "Exports datasets with all that another repository needs to import them.", |given| {
-            let transfer = given.text("transfer").map(|mode| Mode::from_name(&mode)).transpose()?;
-            if transfer == Some(Mode::Move) {
+            let transfer = given.text("transfer").map(|mode| TransferMode::from_name(&mode)).transpose()?;
+            if transfer == Some(TransferMode::Move) {
                 return Err(Error::invalid("files are not moved out of a datastore by export"));
             }
             let collections = given.list("collections").unwrap_or_default();

@@ -17,7 +17,7 @@ use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};
 use crate::registry::rows::record_batch;
 use crate::repo::calibration_exports::{Found, find};
-use crate::store::Place;
+use crate::store::Location;
 use crate::store::webdav::Entry;
 
 /// The most bytes a table file is read with.
@@ -79,7 +79,7 @@ struct List;
 #[async_trait]
 impl Reader for List {
     async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
-        let entries = Place::parse(&given.need("uri")?)?.entries(given.bool("checksums", false)).await?;
+        let entries = Location::parse(&given.need("uri")?)?.entries(given.bool("checksums", false)).await?;
         let name = |e: &Entry| e.path.rsplit('/').next().unwrap_or_default().to_owned();
         let modified = entries.iter().map(|e| e.modified.map(|time| time.timestamp_micros()));
         let rows = record_batch([
@@ -129,7 +129,7 @@ impl Reader for File {
     async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
         let name = given.need("file")?;
         let named = |e: Error| e.context(format_args!("file '{name}'"));
-        let bytes = Place::parse(&name)?.read(LIMIT).await?;
+        let bytes = Location::parse(&name)?.read(LIMIT).await?;
         let rows = (self.0)(given, &bytes).map_err(named)?;
         Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
     }

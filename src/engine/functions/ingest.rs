@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::instrument::Instrument;
 use crate::model::dataset::IdMode;
 use crate::repo::{DefineVisits, Import, IngestFiles, IngestRaws, Taking};
-use crate::store::transfer::Mode;
+use crate::store::transfer::TransferMode;
 
 /// How `transfer` is explained.
 const MODES: &str = "auto, link, symlink, hardlink, copy, move, relsymlink or direct; default auto";
@@ -23,7 +23,7 @@ pub fn functions() -> Vec<Function> {
                 regex: Regex::new(&regex)
                     .map_err(|_| Error::invalid(format!("argument 'regex' is no regular expression: {regex}")))?,
                 output_run: given.text("output_run"),
-                transfer: Mode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
+                transfer: TransferMode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
                 track_file_attrs: given.bool("track_file_attrs", true),
                 fail_fast: given.bool("fail_fast", false),
                 update_records: given.bool("update_records", false),
@@ -72,7 +72,7 @@ pub fn functions() -> Vec<Function> {
                 formatter: given.text("formatter"),
                 ids: IdMode::from_name(&mode)?,
                 taking: Taking {
-                    transfer: Mode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
+                    transfer: TransferMode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
                     track_file_attrs: given.bool("track_file_attrs", true),
                     without_datastore: false,
                 },
@@ -98,7 +98,7 @@ pub fn functions() -> Vec<Function> {
             Ok(Arc::new(Import {
                 directory: given.need("directory")?,
                 export_file: given.text("export_file").unwrap_or_else(|| "export.yaml".to_owned()),
-                transfer: Mode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
+                transfer: TransferMode::from_name(given.text("transfer").as_deref().unwrap_or("auto"))?,
                 skip_dimensions: given.list("skip_dimensions").unwrap_or_default(),
                 track_file_attrs: given.bool("track_file_attrs", true),
                 without_datastore: given.bool("without_datastore", false),

@@ -19,15 +19,15 @@ use crate::repo::arrivals::{Arrivals, Taking};
 use crate::repo::change::{Change, Outcome};
 use crate::repo::hand::Hand;
 use crate::repo::placing::Planned;
-use crate::store::Place;
-use crate::store::transfer::{Mode, Transfer};
+use crate::store::Location;
+use crate::store::transfer::{Transfer, TransferMode};
 
 /// The datasets of all types and runs.
 pub(super) struct Datasets<'a> {
     repo: &'a Repo,
     taking: Taking,
     /// The folder that relative paths count from.
-    folder: Place,
+    folder: Location,
     groups: BTreeMap<(String, String), Group>,
     /// The mark of every id of the file.
     marks: Vec<u64>,
@@ -46,7 +46,7 @@ struct Group {
     run: String,
     gather: BatchBuilder,
     /// The file of each row gathered, and the class that reads it.
-    files: Vec<(Place, Arc<str>)>,
+    files: Vec<(Location, Arc<str>)>,
     new: SpillBuffer,
     moved: SpillBuffer,
     transfers: Vec<Transfer>,
@@ -61,7 +61,7 @@ impl<'a> Datasets<'a> {
             track_file_attrs: task.track_file_attrs,
             without_datastore: task.without_datastore,
         };
-        let folder = Place::parse(&task.directory)?;
+        let folder = Location::parse(&task.directory)?;
         Ok(Self { repo, taking, folder, groups: BTreeMap::new(), marks: Vec::new() })
     }
 
@@ -79,7 +79,7 @@ impl<'a> Datasets<'a> {
         records: &mut Records<'_>,
     ) -> Result<()> {
         let place = if file.path.contains("://") || file.path.starts_with('/') {
-            Place::parse(&file.path)?
+            Location::parse(&file.path)?
         } else {
             self.folder.child(&file.path)
         };
@@ -193,7 +193,7 @@ impl Group {
         }
         // Templates need them, and dimensions without a table.
         let unions = |dimension: &String| repo.registry.universe.find(dimension).is_some_and(|e| e.union_of.is_some());
-        let in_store = taking.transfer != Mode::Direct && !taking.without_datastore;
+        let in_store = taking.transfer != TransferMode::Direct && !taking.without_datastore;
         let is_needed = in_store || self.dataset_type.dimensions.iter().any(unions);
         let planned = if is_needed { records.planned().await? } else { Planned::new() };
         let rows = self.gather.take()?;

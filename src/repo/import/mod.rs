@@ -25,8 +25,8 @@ use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
 use crate::registry::rows::record_batch;
 use crate::registry::spill::SpillBuffer;
-use crate::store::transfer::Mode;
-use crate::store::{Place, Seen};
+use crate::store::transfer::TransferMode;
+use crate::store::{FileType, Location};
 
 /// Imports an export file.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Import {
     /// The export file: in the folder, else from the working directory.
     pub export_file: String,
     /// How files get into the datastore.
-    pub transfer: Mode,
+    pub transfer: TransferMode,
     /// Dimension elements whose records are not taken.
     pub skip_dimensions: Vec<String>,
     /// Whether sizes are recorded.
@@ -59,7 +59,7 @@ impl Verb for Import {
         let mut draft = Draft::new(self, &repo).await?;
         hand.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
-        let name = file.shown();
+        let name = file.display();
         let reading = tokio::task::spawn_blocking(move || read(&name, opened, &sender));
         while let Some(items) = receiver.recv().await {
             let count = items.len() as u64;
@@ -70,19 +70,19 @@ impl Verb for Import {
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.check_ids(&file).await?;
-        draft.finish(hand).await.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))
+        draft.finish(hand).await.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
     }
 }
 
 impl Import {
     /// The export file: below the folder, else as it is written.
-    async fn file(&self) -> Result<Place> {
-        let given = Place::parse(&self.export_file)?;
+    async fn file(&self) -> Result<Location> {
+        let given = Location::parse(&self.export_file)?;
         if self.export_file.contains("://") || self.export_file.starts_with('/') {
             return Ok(given);
         }
-        let inside = Place::parse(&self.directory)?.child(&self.export_file);
-        let elsewhere = inside.look().await? == Seen::Nothing && given.look().await? != Seen::Nothing;
+        let inside = Location::parse(&self.directory)?.child(&self.export_file);
+        let elsewhere = inside.stat().await? == FileType::Missing && given.stat().await? != FileType::Missing;
         Ok(if elsewhere { given } else { inside })
     }
 }
@@ -108,13 +108,13 @@ fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<
 
 /// Reads an export file once more.
 async fn again<T: Send + 'static>(
-    file: &Place,
+    file: &Location,
     look: impl FnOnce(&mut Export<std::fs::File>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let opened = file.open().await?;
     let reading = tokio::task::spawn_blocking(move || look(&mut Export::new(opened)));
     let found = reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))?;
-    found.map_err(|e| e.context(format_args!("export file '{}'", file.shown())))
+    found.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
 }
 
 /// What an import changes, found while the file is read; nothing is written before its end.
@@ -156,8 +156,8 @@ impl<'a> Draft<'a> {
         })
     }
 
-    async fn take(&mut self, item: Item, file: &Place) -> Result<()> {
-        let named = |e: Error| e.context(format_args!("export file '{}'", file.shown()));
+    async fn take(&mut self, item: Item, file: &Location) -> Result<()> {
+        let named = |e: Error| e.context(format_args!("export file '{}'", file.display()));
         match item {
             Item::Universe { namespace, version } => {
                 self.migration = Migration::new(self.repo, &namespace, version).await?;
@@ -250,7 +250,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Takes all dataset types of the file, for datasets that stand before their type.
-    async fn look_ahead(&mut self, file: &Place) -> Result<()> {
+    async fn look_ahead(&mut self, file: &Location) -> Result<()> {
         let types = again(file, |export| {
             let mut types = Vec::new();
             while let Some(item) = export.next_item()? {
@@ -267,7 +267,7 @@ impl<'a> Draft<'a> {
     }
 
     /// An id stands only once in the file; marks of two may be the same by chance.
-    async fn check_ids(&mut self, file: &Place) -> Result<()> {
+    async fn check_ids(&mut self, file: &Location) -> Result<()> {
         let marks = self.datasets.take_twice();
         if marks.is_empty() {
             return Ok(());

@@ -16,8 +16,8 @@ use crate::repo::change::{Change, Outcome};
 use crate::repo::hand::Hand;
 use crate::repo::sync::{Status, compare, conflict, pick, twins};
 use crate::repo::{Repo, collections};
-use crate::store::Place;
-use crate::store::transfer::{Content, Mode, Transfer, unfinished};
+use crate::store::Location;
+use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 
 /// What is looked up once and used for every chunk.
 pub(super) struct Chunks<'a> {
@@ -163,7 +163,7 @@ impl<'a> Chunks<'a> {
                 return Err(error.context(format_args!("exposure {}", exposure.observation.exposure)));
             }
             if let Some(file) = exposure.files.iter().find(|f| !detectors.contains_key(&f.detector)) {
-                let message = format!("{name} has no detector {} (file '{}')", file.detector, file.place.shown());
+                let message = format!("{name} has no detector {} (file '{}')", file.detector, file.place.display());
                 return Err(Error::new(Kind::NotFound, message));
             }
         }
@@ -257,14 +257,14 @@ impl<'a> Chunks<'a> {
             None => HashMap::new(),
         };
         let (mut new, mut moved, mut files, mut stored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let root = Place::parse(&self.repo.datastore_root())?;
+        let root = Location::parse(&self.repo.datastore_root())?;
         let mut same = 0;
         let mut seen = HashSet::new();
         for exposure in exposures {
             for file in &exposure.files {
                 if !seen.insert((exposure.observation.exposure, file.detector)) {
                     let message =
-                        format!("'{}': another file holds the same exposure and detector", file.place.shown());
+                        format!("'{}': another file holds the same exposure and detector", file.place.display());
                     draft.failures.push(Error::new(Kind::Conflict, message));
                     continue;
                 }
@@ -281,17 +281,17 @@ impl<'a> Chunks<'a> {
                         draft.failures.push(Error::new(Kind::Conflict, message));
                     }
                     Some((_, path, size))
-                        if self.task.transfer != Mode::Direct
+                        if self.task.transfer != TransferMode::Direct
                             // A file that the datastore owns is not given up for another.
                             || path.as_ref().is_some_and(|path| !path.contains("://"))
                             || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
                     {
                         same += 1;
-                        if let (Mode::Move, Some(path)) = (self.task.transfer, path)
+                        if let (TransferMode::Move, Some(path)) = (self.task.transfer, path)
                             && !path.contains("://")
                         {
-                            let from = Content::File(file.place.clone());
-                            stored.push(Transfer { from, to: root.child(path), mode: Mode::Move });
+                            let from = TransferSource::File(file.place.clone());
+                            stored.push(Transfer { from, to: root.child(path), mode: TransferMode::Move });
                         }
                     }
                     Some(_) => moved.push(row),
@@ -299,8 +299,8 @@ impl<'a> Chunks<'a> {
             }
         }
         draft.existing.push(("dataset".to_owned(), name.clone(), same));
-        let wanted: HashSet<String> = new.iter().filter_map(|r| Some(r.target.as_ref()?.shown())).collect();
-        files.retain(|f: &Transfer| wanted.contains(&f.to.shown()));
+        let wanted: HashSet<String> = new.iter().filter_map(|r| Some(r.target.as_ref()?.display())).collect();
+        files.retain(|f: &Transfer| wanted.contains(&f.to.display()));
         if !files.is_empty() {
             draft.changes.push(Change::Files(files));
         }
@@ -311,7 +311,7 @@ impl<'a> Chunks<'a> {
         if !moved.is_empty() {
             draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
         }
-        let sources = unfinished(stored).await?;
+        let sources = unfinished_moves(stored).await?;
         if !sources.is_empty() {
             draft.changes.push(Change::RemoveSources(sources));
         }
@@ -327,17 +327,17 @@ impl<'a> Chunks<'a> {
         file: &File,
         files: &mut Vec<Transfer>,
     ) -> Result<rows::Row> {
-        let root = Place::parse(&self.repo.datastore_root())?;
-        let inside = file.place.below(&root);
+        let root = Location::parse(&self.repo.datastore_root())?;
+        let inside = file.place.strip_prefix(&root);
         let (path, target) = match (self.task.transfer, inside) {
-            (Mode::Direct, _) => (file.place.uri(), None),
-            (Mode::Auto, Some(path)) => (path, None),
+            (TransferMode::Direct, _) => (file.place.uri(), None),
+            (TransferMode::Auto, Some(path)) => (path, None),
             (mode, _) => {
                 let name = &self.instruments[&instrument.name].detectors[&file.detector];
                 let detector = (file.detector, name.as_str());
                 let path = rows::placed(self.repo, instrument, run, exposure, detector, &file.place.name())?;
                 let to = root.child(&path);
-                files.push(Transfer { from: Content::File(file.place.clone()), to: to.clone(), mode });
+                files.push(Transfer { from: TransferSource::File(file.place.clone()), to: to.clone(), mode });
                 (path, Some(to))
             }
         };

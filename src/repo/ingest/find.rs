@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::index::{self, Content, Object};
 use crate::instrument::{Entry, Instrument, Observation, check_properties};
 use crate::store::walk::walk;
-use crate::store::{Folder, Place, Seen};
+use crate::store::{DirListing, FileType, Location};
 
 /// The name of an index.
 const INDEX: &str = "_index.json";
@@ -41,7 +41,7 @@ pub struct Group {
 #[derive(Debug)]
 pub struct Found {
     /// Where it is.
-    pub place: Place,
+    pub place: Location,
     /// Bytes; unknown when only an index names it.
     pub size: Option<u64>,
     /// What is known of it.
@@ -71,7 +71,7 @@ impl Metadata {
 /// All groups: folders depth first in name order, read several at a time; then files named one by one.
 pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = Group> + Send {
     let last = Arc::clone(&search);
-    let explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>> = Arc::default();
+    let explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>> = Arc::default();
     let named = Arc::clone(&explicit);
     let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
     let walked = folders.flat_map(move |top| match top {
@@ -134,24 +134,24 @@ pub fn ahead(groups: impl Stream<Item = Group> + Send + 'static, files: u32) -> 
 }
 
 /// A folder with its name in messages.
-fn with_name((place, folder): (Place, Result<Folder>)) -> (String, Result<(Place, Folder)>) {
-    (place.shown(), folder.map(|folder| (place, folder)))
+fn with_name((place, folder): (Location, Result<DirListing>)) -> (String, Result<(Location, DirListing)>) {
+    (place.display(), folder.map(|folder| (place, folder)))
 }
 
 /// A location that is a folder; a file is put aside.
 async fn top(
     location: String,
-    explicit: Arc<std::sync::Mutex<Vec<(Place, u64)>>>,
-) -> Result<Option<Place>, (String, Error)> {
+    explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>>,
+) -> Result<Option<Location>, (String, Error)> {
     let named = |e: Error| (location.clone(), e);
-    let place = Place::parse(&location).map_err(named)?;
-    match place.look().await.map_err(named)? {
-        Seen::Folder => Ok(Some(place)),
-        Seen::File(size) => {
+    let place = Location::parse(&location).map_err(named)?;
+    match place.stat().await.map_err(named)? {
+        FileType::Directory => Ok(Some(place)),
+        FileType::File(size) => {
             explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((place, size));
             Ok(None)
         }
-        Seen::Nothing => Err(named(Error::new(Kind::NotFound, "there is no such folder or file"))),
+        FileType::Missing => Err(named(Error::new(Kind::NotFound, "there is no such folder or file"))),
     }
 }
 
@@ -163,11 +163,11 @@ struct Checked {
 
 impl Search {
     /// The raw files of a folder.
-    async fn folder(&self, place: &Place, folder: Folder) -> Group {
+    async fn folder(&self, place: &Location, folder: DirListing) -> Group {
         let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
         let mut group = Group { folders: 1, ..Group::default() };
         let others = folder.others.iter().filter(|(name, _)| name == INDEX || self.regex.is_match(name));
-        group.failures.extend(others.map(|(name, why)| (place.child(name).shown(), Error::invalid(*why))));
+        group.failures.extend(others.map(|(name, why)| (place.child(name).display(), Error::invalid(*why))));
         if raws.is_empty() {
             return group;
         }
@@ -175,7 +175,7 @@ impl Search {
         if folder.files.iter().any(|(name, _)| name == INDEX) {
             match self.index(&place.child(INDEX)).await {
                 Ok(index) => checked = Some(index),
-                Err(error) => group.failures.push((place.child(INDEX).shown(), error)),
+                Err(error) => group.failures.push((place.child(INDEX).display(), error)),
             }
         }
         let mut seen = HashSet::new();
@@ -187,23 +187,23 @@ impl Search {
             };
             match metadata {
                 Ok(metadata) => group.files.push(Found { place: place.child(&name), size: Some(size), metadata }),
-                Err(error) => group.failures.push((place.child(&name).shown(), error)),
+                Err(error) => group.failures.push((place.child(&name).display(), error)),
             }
         }
         group
     }
 
     /// Files named one by one; an index named so stands for all files it lists.
-    async fn explicit(&self, files: Vec<(Place, u64)>) -> Group {
+    async fn explicit(&self, files: Vec<(Location, u64)>) -> Group {
         let mut group = Group::default();
         let mut seen = HashSet::new();
-        let mut by_folder: BTreeMap<String, Vec<(Place, u64)>> = BTreeMap::new();
+        let mut by_folder: BTreeMap<String, Vec<(Location, u64)>> = BTreeMap::new();
         for (place, size) in files {
             if place.name() == INDEX {
                 self.all_of_index(&place, &mut group, &mut seen).await;
                 continue;
             }
-            by_folder.entry(place.parent().shown()).or_default().push((place, size));
+            by_folder.entry(place.parent().display()).or_default().push((place, size));
         }
         for files in by_folder.into_values() {
             let parent = files[0].0.parent();
@@ -212,7 +212,7 @@ impl Search {
                 Err(error) => {
                     group
                         .failures
-                        .extend(files.into_iter().map(|(place, _)| (place.shown(), error.clone_without_source())));
+                        .extend(files.into_iter().map(|(place, _)| (place.display(), error.clone_without_source())));
                     continue;
                 }
             };
@@ -227,25 +227,25 @@ impl Search {
         group
     }
 
-    async fn all_of_index(&self, place: &Place, group: &mut Group, seen: &mut SeenExposures) {
+    async fn all_of_index(&self, place: &Location, group: &mut Group, seen: &mut SeenExposures) {
         let folder = place.parent();
         let checked = match self.index(place).await {
             Ok(checked) => checked,
-            Err(error) => return group.failures.push((place.shown(), error)),
+            Err(error) => return group.failures.push((place.display(), error)),
         };
         let mut broken = HashSet::new();
         for (name, own) in &checked.index.files {
             let file = folder.child(name);
             let Some(own) = own.as_object() else { continue };
-            let size = match file.look().await {
-                Ok(Seen::File(size)) => Some(size),
+            let size = match file.stat().await {
+                Ok(FileType::File(size)) => Some(size),
                 Ok(_) => {
                     let error = Error::new(Kind::NotFound, "the index lists it, but it does not exist");
-                    group.failures.push((file.shown(), error));
+                    group.failures.push((file.display(), error));
                     None
                 }
                 Err(error) => {
-                    group.failures.push((file.shown(), error));
+                    group.failures.push((file.display(), error));
                     None
                 }
             };
@@ -256,7 +256,7 @@ impl Search {
                     }
                     group.files.push(Found { place: file, size, metadata });
                 }
-                Err(error) => group.failures.push((file.shown(), error)),
+                Err(error) => group.failures.push((file.display(), error)),
             }
         }
         // All files of an exposure or none, as in the Butler.
@@ -264,7 +264,7 @@ impl Search {
         seen.retain(|key| !broken.contains(key));
     }
 
-    async fn index(&self, place: &Place) -> Result<Checked> {
+    async fn index(&self, place: &Location) -> Result<Checked> {
         let bytes = place.read(index::LIMIT).await?;
         let index = index::parse_index(&bytes)?;
         if index.content == Content::Translated {
@@ -292,8 +292,14 @@ impl Search {
         }
     }
 
-    async fn sidecar(&self, place: &Place, name: &str, folder: &Folder, seen: &mut SeenExposures) -> Result<Metadata> {
-        let extension = crate::store::placement::extension(name);
+    async fn sidecar(
+        &self,
+        place: &Location,
+        name: &str,
+        folder: &DirListing,
+        seen: &mut SeenExposures,
+    ) -> Result<Metadata> {
+        let extension = crate::store::path_template::extension(name);
         let sidecar = format!("{}.json", &name[..name.len() - extension.len()]);
         if !folder.files.iter().any(|(other, _)| *other == sidecar) {
             let message = format!("nothing tells what it holds: no entry in {INDEX}, no sidecar {sidecar}");

@@ -21,8 +21,8 @@ use crate::instrument::{Instrument, Observation};
 use crate::registry::conn::Batches;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::{dimensions, string_values};
-use crate::store::Place;
-use crate::store::transfer::Mode;
+use crate::store::Location;
+use crate::store::transfer::TransferMode;
 
 /// From how many files on exposures are written, in one transaction: the more, the fewer times a page of an index is
 /// looked for. Tests without optimisation have several transactions from few files.
@@ -41,7 +41,7 @@ pub struct IngestRaws {
     /// The run; by default the instrument's.
     pub output_run: Option<String>,
     /// How files get into the datastore.
-    pub transfer: Mode,
+    pub transfer: TransferMode,
     /// Whether sizes are recorded.
     pub track_file_attrs: bool,
     /// Whether the first problem ends it.
@@ -61,7 +61,7 @@ struct Exposure {
 
 /// One file of an exposure.
 struct File {
-    place: Place,
+    place: Location,
     size: Option<u64>,
     detector: i64,
 }
@@ -73,7 +73,7 @@ impl Verb for IngestRaws {
         let known = registered(&repo).await?;
         let search = Arc::new(Search { regex: self.regex.clone(), instruments: known });
         let groups = find::groups(search, self.locations.clone(), self.processes.max(1));
-        let chunk = if self.transfer == Mode::Direct { CHUNK } else { BROUGHT };
+        let chunk = if self.transfer == TransferMode::Direct { CHUNK } else { BROUGHT };
         let mut groups = find::ahead(groups, chunk).boxed();
         let mut chunks = Chunks::new(self, &repo);
         hand.begin("ingest_raws", None);

@@ -17,8 +17,8 @@ use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::{datasets, dimensions, i64_values, optional_string_values, string_values};
 use crate::repo::Repo;
 use crate::repo::placing::template;
-use crate::store::Place;
-use crate::store::placement;
+use crate::store::Location;
+use crate::store::path_template;
 
 /// Detector names of an instrument, by id.
 pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
@@ -141,7 +141,7 @@ pub struct Row {
     /// Bytes, or −1.
     pub size: i64,
     /// Where the file is brought, if it is.
-    pub target: Option<Place>,
+    pub target: Option<Location>,
 }
 
 /// The id of a raw dataset.
@@ -200,7 +200,7 @@ pub fn placed(
     file: &str,
 ) -> Result<String> {
     let seen = &exposure.observation;
-    let extension = placement::extension(file);
+    let extension = path_template::extension(file);
     if !matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
         let message = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
         return Err(Error::new(Kind::Unsupported, message));
@@ -225,7 +225,7 @@ pub fn placed(
     };
     Ok(format!(
         "{}{extension}",
-        placement::fill(template(repo, &raw_type(repo, instrument)?, Some(&instrument.name))?, &value)?
+        path_template::render(template(repo, &raw_type(repo, instrument)?, Some(&instrument.name))?, &value)?
     ))
 }
 

@@ -9,7 +9,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::Client;
-use super::send::{Answer, Ask, redacted};
+use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind};
 
 /// The longest pause that a door may ask for.
@@ -22,74 +22,74 @@ const TOLD: usize = 200;
 pub struct Failure {
     pub kind: Kind,
     pub message: String,
-    pub again: Again,
+    pub retry: Retry,
     pub status: Option<StatusCode>,
 }
 
 /// When to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum Retry {
     Never,
     /// Nothing was done: a kept connection had gone.
-    AtOnce,
+    Immediately,
     /// After a while, at least so long.
     Later(Option<Duration>),
 }
 
 impl Failure {
-    pub fn new(kind: Kind, again: Again, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), again, status: None }
+    pub fn new(kind: Kind, retry: Retry, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), retry, status: None }
     }
 
     /// A server or the way to it is at fault, and may recover.
-    pub fn passing(message: impl Into<String>) -> Self {
-        Self::new(Kind::Unreachable, Again::Later(None), message)
+    pub fn transient(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unreachable, Retry::Later(None), message)
     }
 
     /// Something that no repeat changes.
-    pub fn lasting(error: &Error) -> Self {
-        Self::new(error.kind(), Again::Never, error.message())
+    pub fn permanent(error: &Error) -> Self {
+        Self::new(error.kind(), Retry::Never, error.message())
     }
 }
 
 impl Client {
     /// What an answer that is no success says.
-    pub async fn refused(&self, ask: &Ask, answer: Answer) -> Failure {
-        let Answer { response, url, at_pool } = answer;
+    pub async fn from_status(&self, request: &Request, response: DavResponse) -> Failure {
+        let DavResponse { response, url, at_pool } = response;
         let (status, pause) = (response.status(), pause(response.headers()));
         let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let text = if plain { first_words(response).await } else { String::new() };
         let by = if at_pool { format!(" of {}", redacted(&url)) } else { String::new() };
-        let message = format!("{} was answered {status}{by}{text}", ask.method);
+        let message = format!("{} was answered {status}{by}{text}", request.method);
         let credentials = self.settings.credentials();
-        let (kind, again, message) = match status.as_u16() {
+        let (kind, retry, message) = match status.as_u16() {
             401 if self.settings.token.as_ref().is_some_and(|token| self.is_newer(token)) => {
-                (Kind::Denied, Again::AtOnce, message)
+                (Kind::Denied, Retry::Immediately, message)
             }
-            401 => (Kind::Denied, Again::Never, format!("the door does not accept {credentials}: {message}")),
-            403 => (Kind::Denied, Again::Never, format!("not allowed with {credentials}: {message}")),
-            404 | 410 if !at_pool => (Kind::NotFound, Again::Never, "it does not exist".to_owned()),
-            412 => (Kind::Exists, Again::Never, message),
+            401 => (Kind::Denied, Retry::Never, format!("the door does not accept {credentials}: {message}")),
+            403 => (Kind::Denied, Retry::Never, format!("not allowed with {credentials}: {message}")),
+            404 | 410 if !at_pool => (Kind::NotFound, Retry::Never, "it does not exist".to_owned()),
+            412 => (Kind::Exists, Retry::Never, message),
             // What a pool no longer knows, the door gives a new URL for.
-            400 | 404 | 410 if at_pool => (Kind::Unreachable, Again::Later(pause), message),
-            507 if ask.method == Method::PUT => (Kind::Failed, Again::Never, format!("no room is left: {message}")),
-            408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Again::Later(pause), message),
-            _ => (Kind::Failed, Again::Never, message),
+            400 | 404 | 410 if at_pool => (Kind::Unreachable, Retry::Later(pause), message),
+            507 if request.method == Method::PUT => (Kind::Failed, Retry::Never, format!("no room is left: {message}")),
+            408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Retry::Later(pause), message),
+            _ => (Kind::Failed, Retry::Never, message),
         };
         if status == StatusCode::TOO_MANY_REQUESTS && !at_pool {
-            self.pace.hold(pause.unwrap_or(Duration::from_secs(1)).min(PAUSE));
+            self.rate_limiter.pause(pause.unwrap_or(Duration::from_secs(1)).min(PAUSE));
         }
-        Failure { kind, message, again, status: Some(status) }
+        Failure { kind, message, retry, status: Some(status) }
     }
 
     /// What went wrong on the way.
-    pub fn broken(&self, ask: &Ask, url: &Url, error: &reqwest::Error) -> Failure {
+    pub fn from_transport(&self, request: &Request, url: &Url, error: &reqwest::Error) -> Failure {
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
         let mut chain = Vec::new();
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(one) = next {
             if let Some(tls) = tls_error(one) {
-                return Failure::new(Kind::Denied, Again::Never, self.distrusted(&host, tls));
+                return Failure::new(Kind::Denied, Retry::Never, self.from_tls(&host, tls));
             }
             chain.push(one.to_string());
             next = one.source();
@@ -97,19 +97,19 @@ impl Client {
         let last = chain.last().cloned().unwrap_or_default();
         let gone =
             chain.iter().any(|message| message.contains("before message completed") || message.contains("dispatch"));
-        if gone && ask.method == Method::GET && self.is_door(url) {
+        if gone && request.method == Method::GET && self.is_door(url) {
             self.closes.store(true, Ordering::Relaxed);
         }
-        let repeatable = ask.method != Method::from_bytes(b"MOVE").unwrap_or_default();
+        let repeatable = request.method != Method::from_bytes(b"MOVE").unwrap_or_default();
         match () {
-            () if error.is_timeout() => Failure::passing(format!("{host} did not answer in time")),
-            () if error.is_connect() => Failure::passing(format!("{host} cannot be reached: {last}")),
-            () if gone && repeatable => Failure::new(Kind::Unreachable, Again::AtOnce, format!("{host} hung up")),
-            () => Failure::passing(format!("the connection to {host} broke: {last}")),
+            () if error.is_timeout() => Failure::transient(format!("{host} did not answer in time")),
+            () if error.is_connect() => Failure::transient(format!("{host} cannot be reached: {last}")),
+            () if gone && repeatable => Failure::new(Kind::Unreachable, Retry::Immediately, format!("{host} hung up")),
+            () => Failure::transient(format!("the connection to {host} broke: {last}")),
         }
     }
 
-    fn distrusted(&self, host: &str, error: &rustls::Error) -> String {
+    fn from_tls(&self, host: &str, error: &rustls::Error) -> String {
         use rustls::{AlertDescription as Alert, CertificateError as Bad};
         let own = self.settings.credentials();
         match error {

@@ -6,7 +6,7 @@
 mod failure;
 mod listing;
 mod object_store;
-mod pace;
+mod rate_limiter;
 mod read;
 mod secret;
 mod send;
@@ -26,13 +26,13 @@ use url::Url;
 
 use self::failure::Failure;
 pub use self::listing::Entry;
-pub use self::object_store::DavStore;
-use self::pace::Pace;
+pub use self::object_store::WebDavStore;
+use self::rate_limiter::RateLimiter;
 use self::secret::Secret;
-use self::send::Ask;
 pub use self::send::Body;
+use self::send::Request;
 use self::settings::Settings;
-pub use self::write::{digest, digest_of_file, whole};
+pub use self::write::{digest, digest_of_file, require_size};
 use crate::error::{Error, Kind, Result};
 
 /// Idle connections are given up before a door under load would close them.
@@ -48,7 +48,7 @@ pub struct Client {
     metadata: reqwest::Client,
     reading: reqwest::Client,
     writing: reqwest::Client,
-    pace: Pace,
+    rate_limiter: RateLimiter,
     server: OnceCell<Server>,
     /// The token that was sent last.
     sent: Mutex<String>,
@@ -100,7 +100,7 @@ impl Client {
         }
         let named = |e: Error| e.context(&name);
         let settings = settings().map_err(named)?;
-        let base = on_the_wire(&name).ok_or_else(no_host)?;
+        let base = http_url(&name).ok_or_else(no_host)?;
         tracing::info!("{name}: {}, by {}", settings.credentials(), settings.source);
         let tls = tls::config(&settings).map_err(named)?;
         let build = || {
@@ -124,7 +124,7 @@ impl Client {
             reading: built(build().read_timeout(settings.read))?,
             // While a file is sent nothing is read; the time for it depends on its size.
             writing: built(build())?,
-            pace: Pace::new(settings.rate),
+            rate_limiter: RateLimiter::new(settings.rate),
             server: OnceCell::new(),
             sent: Mutex::default(),
             direct: AtomicBool::new(false),
@@ -161,13 +161,13 @@ impl Client {
 
     /// What kind of server answers, asked once.
     async fn server(&self) -> Result<Server> {
-        let ask = Ask::new("OPTIONS", "/");
+        let request = Request::new("OPTIONS", "/");
         let work = || async {
-            let answer = self.success(&ask).await?;
-            let server = answer.response.headers().get("server").and_then(|name| name.to_str().ok()).unwrap_or("");
+            let response = self.send_ok(&request).await?;
+            let server = response.response.headers().get("server").and_then(|name| name.to_str().ok()).unwrap_or("");
             Ok(if server.to_ascii_lowercase().starts_with("dcache") { Server::DCache } else { Server::Other })
         };
-        self.server.get_or_try_init(|| self.patiently("asking", "/", work)).await.copied()
+        self.server.get_or_try_init(|| self.with_retry("asking", "/", work)).await.copied()
     }
 
     /// A file or folder; nothing if there is none.
@@ -175,7 +175,7 @@ impl Client {
     /// # Errors
     /// What the door says, or that it does not answer.
     pub async fn stat(&self, path: &str) -> Result<Option<Entry>> {
-        self.look(path, listing::PROPERTIES).await
+        self.find_entry(path, listing::PROPERTIES).await
     }
 
     /// A file or folder with the checksums that the door knows.
@@ -183,11 +183,11 @@ impl Client {
     /// # Errors
     /// As for [`Client::stat`].
     pub async fn stat_with_checksums(&self, path: &str) -> Result<Option<Entry>> {
-        self.look(path, listing::CHECKSUMS).await
+        self.find_entry(path, listing::CHECKSUMS).await
     }
 
-    async fn look(&self, path: &str, properties: &str) -> Result<Option<Entry>> {
-        let found = self.patiently("looking at", path, || self.properties(path, "0", properties)).await;
+    async fn find_entry(&self, path: &str, properties: &str) -> Result<Option<Entry>> {
+        let found = self.with_retry("looking at", path, || self.properties(path, "0", properties)).await;
         match found {
             Ok(entries) => Ok(entries.into_iter().find(|entry| entry.path == path)),
             Err(e) if e.kind() == Kind::NotFound => Ok(None),
@@ -221,7 +221,7 @@ impl Client {
     }
 
     async fn listed(&self, path: &str, properties: &str) -> Result<Vec<Entry>> {
-        let found = self.patiently("listing", path, || self.properties(path, "1", properties)).await?;
+        let found = self.with_retry("listing", path, || self.properties(path, "1", properties)).await?;
         let own = found.iter().find(|entry| entry.path == path);
         if own.is_some_and(|entry| !entry.is_directory) {
             return Err(Error::invalid(format!("'{}' is no folder", self.uri(path))));
@@ -233,23 +233,23 @@ impl Client {
     }
 
     async fn properties(&self, path: &str, depth: &str, properties: &str) -> Result<Vec<Entry>, Failure> {
-        let ask = Ask::new("PROPFIND", path)
+        let request = Request::new("PROPFIND", path)
             .header("depth", depth)
             .header("content-type", "application/xml; charset=\"utf-8\"")
             .body(Body::Bytes(bytes::Bytes::copy_from_slice(properties.as_bytes())));
-        let answer = self.success(&ask).await?;
-        if answer.response.status() != 207 {
-            let message = format!("a WebDAV server answers 207, not {}", answer.response.status());
-            return Err(Failure::passing(message));
+        let response = self.send_ok(&request).await?;
+        if response.response.status() != 207 {
+            let message = format!("a WebDAV server answers 207, not {}", response.response.status());
+            return Err(Failure::transient(message));
         }
-        let body = answer.response.bytes_stream().map_err(std::io::Error::other);
-        let wrong = |message| Failure::passing(format!("the answer cannot be read: {message}"));
+        let body = response.response.bytes_stream().map_err(std::io::Error::other);
+        let wrong = |message| Failure::transient(format!("the answer cannot be read: {message}"));
         listing::parse(StreamReader::new(Box::pin(body))).await.map_err(wrong)
     }
 }
 
 /// The HTTP URL of a WebDAV URL; nothing for other schemes.
-fn on_the_wire(url: &str) -> Option<Url> {
+fn http_url(url: &str) -> Option<Url> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme {
         "davs" | "https" => "https",

@@ -18,7 +18,7 @@ use object_store::{
 };
 use tempfile::NamedTempFile;
 
-use super::write::{IN_MEMORY, whole};
+use super::write::{IN_MEMORY, require_size};
 use super::{Body, Client, Entry};
 use crate::error::Kind;
 use crate::store::temporary;
@@ -29,9 +29,9 @@ const WALKERS: usize = 8;
 
 /// The files of a door.
 #[derive(Debug, Clone)]
-pub struct DavStore(pub Arc<Client>);
+pub struct WebDavStore(pub Arc<Client>);
 
-impl fmt::Display for DavStore {
+impl fmt::Display for WebDavStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.name)
     }
@@ -56,7 +56,7 @@ fn meta(entry: &Entry) -> Result<ObjectMeta> {
     Ok(ObjectMeta {
         location: Path::parse(entry.path.trim_start_matches('/'))?,
         last_modified: entry.modified.unwrap_or(DateTime::<Utc>::UNIX_EPOCH),
-        size: whole(entry).map_err(|e| to_object_store_error(&entry.path, e))?,
+        size: require_size(entry).map_err(|e| to_object_store_error(&entry.path, e))?,
         e_tag: None,
         version: None,
     })
@@ -70,7 +70,7 @@ fn is_whole(entry: &Entry) -> bool {
     entry.size.is_some()
 }
 
-impl DavStore {
+impl WebDavStore {
     /// A folder's entries; a folder that is not there has none.
     async fn entries(&self, path: &str) -> Result<Vec<Entry>> {
         match self.0.list(path).await {
@@ -88,7 +88,7 @@ impl DavStore {
 }
 
 #[async_trait]
-impl ObjectStore for DavStore {
+impl ObjectStore for WebDavStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
         let replace = match options.mode {
             PutMode::Overwrite => true,
@@ -117,14 +117,14 @@ impl ObjectStore for DavStore {
             Some(range) => range.as_range(meta.size).map_err(|e| Error::Generic { store: STORE, source: e.into() })?,
             None => 0..meta.size,
         };
-        let whole = range == (0..meta.size);
+        let require_size = range == (0..meta.size);
         let payload = if options.head {
             GetResultPayload::Stream(stream::empty().boxed())
-        } else if whole && meta.size > IN_MEMORY {
+        } else if require_size && meta.size > IN_MEMORY {
             let (file, _) = self.0.fetch(&path).await.map_err(named)?;
             let handle = file.reopen().map_err(|e| named(e.into()))?;
             GetResultPayload::File(handle, file.path().to_owned())
-        } else if whole {
+        } else if require_size {
             let bytes = self.0.read(&path, IN_MEMORY).await.map_err(named)?;
             GetResultPayload::Stream(stream::once(async { Ok(bytes) }).boxed())
         } else {
@@ -206,7 +206,7 @@ impl ObjectStore for DavStore {
 /// Parts are gathered in a local file, and sent when all are there.
 #[derive(Debug)]
 struct Upload {
-    store: DavStore,
+    store: WebDavStore,
     location: Path,
     file: Option<NamedTempFile>,
     size: u64,

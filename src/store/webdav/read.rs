@@ -6,8 +6,8 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncWriteExt;
 
 use super::Client;
-use super::failure::{Again, Failure};
-use super::send::{Answer, Ask, redacted};
+use super::failure::{Failure, Retry};
+use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind, Result};
 use crate::store::temporary;
 
@@ -21,7 +21,7 @@ impl Sink {
     async fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         match self {
             Self::Memory(all) => all.extend_from_slice(bytes),
-            Self::File(file) => file.write_all(bytes).await.map_err(|e| Failure::lasting(&e.into()))?,
+            Self::File(file) => file.write_all(bytes).await.map_err(|e| Failure::permanent(&e.into()))?,
         }
         Ok(())
     }
@@ -36,10 +36,10 @@ impl Client {
         let work = || async {
             match self.get(path, None, limit, Sink::Memory(BytesMut::new())).await? {
                 Sink::Memory(bytes) => Ok(bytes.freeze()),
-                Sink::File(_) => Err(Failure::lasting(&Error::bug("bytes went to a file"))),
+                Sink::File(_) => Err(Failure::permanent(&Error::bug("bytes went to a file"))),
             }
         };
-        self.patiently("reading", path, work).await
+        self.with_retry("reading", path, work).await
     }
 
     /// A part of a file: the bytes that were asked for, all of them.
@@ -53,10 +53,10 @@ impl Client {
         let work = || async {
             match self.get(path, Some(&range), u64::MAX, Sink::Memory(BytesMut::new())).await? {
                 Sink::Memory(bytes) => Ok(bytes.freeze()),
-                Sink::File(_) => Err(Failure::lasting(&Error::bug("bytes went to a file"))),
+                Sink::File(_) => Err(Failure::permanent(&Error::bug("bytes went to a file"))),
             }
         };
-        self.patiently("reading", path, work).await
+        self.with_retry("reading", path, work).await
     }
 
     /// A local copy of a file, which goes when it is dropped, and its size in bytes.
@@ -65,32 +65,32 @@ impl Client {
     /// As for [`Client::read`].
     pub async fn fetch(&self, path: &str) -> Result<(tempfile::NamedTempFile, u64)> {
         let work = || async {
-            let lasting = |e: std::io::Error| Failure::lasting(&e.into());
-            let named = temporary::scratch().map_err(lasting)?;
-            let file = tokio::fs::File::from_std(named.reopen().map_err(lasting)?);
+            let permanent = |e: std::io::Error| Failure::permanent(&e.into());
+            let named = temporary::scratch().map_err(permanent)?;
+            let file = tokio::fs::File::from_std(named.reopen().map_err(permanent)?);
             match self.get(path, None, u64::MAX, Sink::File(file)).await? {
                 Sink::File(mut file) => {
-                    file.flush().await.map_err(lasting)?;
-                    let size = named.as_file().metadata().map_err(lasting)?.len();
+                    file.flush().await.map_err(permanent)?;
+                    let size = named.as_file().metadata().map_err(permanent)?.len();
                     Ok((named, size))
                 }
-                Sink::Memory(_) => Err(Failure::lasting(&Error::bug("a file went to memory"))),
+                Sink::Memory(_) => Err(Failure::permanent(&Error::bug("a file went to memory"))),
             }
         };
-        self.patiently("reading", path, work).await
+        self.with_retry("reading", path, work).await
     }
 
     async fn get(&self, path: &str, range: Option<&Range<u64>>, limit: u64, mut sink: Sink) -> Result<Sink, Failure> {
-        let mut ask = Ask::new("GET", path).header("want-digest", "adler32");
+        let mut request = Request::new("GET", path).header("want-digest", "adler32");
         if let Some(range) = range {
-            ask = ask.header("range", &format!("bytes={}-{}", range.start, range.end - 1));
+            request = request.header("range", &format!("bytes={}-{}", range.start, range.end - 1));
         }
-        let Answer { mut response, url, .. } = self.success(&ask).await?;
+        let DavResponse { mut response, url, .. } = self.send_ok(&request).await?;
         let text = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let (kind, digest, part) = (text("content-type"), text("digest"), text("content-range"));
         let html = path.ends_with(".html") || path.ends_with(".htm");
         if kind.is_some_and(|kind| kind.starts_with("text/html")) && !html {
-            return Err(Failure::passing(format!("{} sent a page instead of the file", redacted(&url))));
+            return Err(Failure::transient(format!("{} sent a page instead of the file", redacted(&url))));
         }
         let announced = response.content_length();
         // The bytes to pass over, and to take.
@@ -100,21 +100,21 @@ impl Client {
                 let given = part.as_deref().and_then(|part| part.strip_prefix("bytes ")?.split('/').next());
                 if given != Some(&*format!("{}-{}", range.start, range.end - 1)) {
                     let message = format!("bytes {}-{} were asked for", range.start, range.end - 1);
-                    return Err(Failure::passing(format!("{message}, but {} came", part.unwrap_or_default())));
+                    return Err(Failure::transient(format!("{message}, but {} came", part.unwrap_or_default())));
                 }
                 (0, Some(range.end - range.start))
             }
             (Some(range), 200) => (range.start, Some(range.end - range.start)),
-            (_, status) => return Err(Failure::passing(format!("GET was answered {status}"))),
+            (_, status) => return Err(Failure::transient(format!("GET was answered {status}"))),
         };
         if announced.is_some_and(|size| size > limit) {
             let message = format!("it has {} bytes, of which at most {limit} are read", announced.unwrap_or(0));
-            return Err(Failure::new(Kind::Invalid, Again::Never, message));
+            return Err(Failure::new(Kind::Invalid, Retry::Never, message));
         }
         let (mut adler, mut taken) = (simd_adler32::Adler32::new(), 0);
         let broken = |e: reqwest::Error| {
-            let mut failure = self.broken(&ask, &url, &e);
-            failure.again = if failure.again == Again::AtOnce { Again::Later(None) } else { failure.again };
+            let mut failure = self.from_transport(&request, &url, &e);
+            failure.retry = if failure.retry == Retry::Immediately { Retry::Later(None) } else { failure.retry };
             failure
         };
         while let Some(bytes) = response.chunk().await.map_err(broken)? {
@@ -127,7 +127,7 @@ impl Client {
             taken += bytes.len() as u64;
             if taken > limit {
                 let message = format!("it has more than the {limit} bytes that are read at most");
-                return Err(Failure::new(Kind::Invalid, Again::Never, message));
+                return Err(Failure::new(Kind::Invalid, Retry::Never, message));
             }
             adler.write(&bytes);
             sink.write(&bytes).await?;
@@ -136,13 +136,13 @@ impl Client {
             }
         }
         if let Some(wanted) = wanted.or(announced).filter(|wanted| *wanted != taken) {
-            return Err(Failure::passing(format!("{wanted} bytes were to come, but {taken} came")));
+            return Err(Failure::transient(format!("{wanted} bytes were to come, but {taken} came")));
         }
         if range.is_none()
             && let Some(message) = adler32(digest.as_deref()).filter(|message| *message != adler.finish())
         {
             let message = format!("the bytes that came have the checksum {:08x}, not {message:08x}", adler.finish());
-            return Err(Failure::passing(message));
+            return Err(Failure::transient(message));
         }
         Ok(sink)
     }

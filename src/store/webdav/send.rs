@@ -13,7 +13,7 @@ use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::Client;
-use super::failure::{Again, Failure, PAUSE};
+use super::failure::{Failure, PAUSE, Retry};
 use crate::error::{Error, Kind, Result};
 use crate::store::quoted;
 
@@ -51,7 +51,7 @@ impl Body {
 
 /// A request to a door.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub struct Request {
     pub method: Method,
     path: String,
     headers: HeaderMap,
@@ -63,14 +63,14 @@ pub struct Ask {
 
 /// An answer, and who gave it.
 #[derive(Debug)]
-pub struct Answer {
+pub struct DavResponse {
     pub response: Response,
     pub url: Url,
     /// Whether a pool gave it, to which the door had led.
     pub at_pool: bool,
 }
 
-impl Ask {
+impl Request {
     pub fn new(method: &str, path: &str) -> Self {
         let method = Method::from_bytes(method.as_bytes()).unwrap_or(Method::GET);
         let (headers, body, destination) = (HeaderMap::new(), None, None);
@@ -103,68 +103,71 @@ impl Ask {
 
 impl Client {
     /// Sends a request once, following redirects; an answer of any other status comes back.
-    pub async fn once(&self, ask: &Ask) -> Result<Answer, Failure> {
+    pub async fn send(&self, request: &Request) -> Result<DavResponse, Failure> {
         let door = self.door();
-        let mut url = at(door, &ask.path);
-        let (mut hops, mut asked) = (0, !ask.expect);
-        self.pace.turn().await;
+        let mut url = at(door, &request.path);
+        let (mut hops, mut asked) = (0, !request.expect);
+        self.rate_limiter.acquire().await;
         loop {
             let is_door = url.origin() == door.origin();
-            let http = match ask.method {
+            let http = match request.method {
                 Method::GET => &self.reading,
                 Method::PUT => &self.writing,
                 _ => &self.metadata,
             };
-            let mut request = http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            let mut outgoing = http.request(request.method.clone(), url.clone()).headers(request.headers.clone());
             if is_door && let Some(value) = self.authorization(&url)? {
-                request = request.header(AUTHORIZATION, value);
+                outgoing = outgoing.header(AUTHORIZATION, value);
             }
-            if is_door && ask.method == Method::GET && self.closes.load(Ordering::Relaxed) {
-                request = request.header(CONNECTION, "close");
+            if is_door && request.method == Method::GET && self.closes.load(Ordering::Relaxed) {
+                outgoing = outgoing.header(CONNECTION, "close");
             }
-            if let Some(path) = &ask.destination {
-                request = request.header("destination", at(door, path).as_str());
+            if let Some(path) = &request.destination {
+                outgoing = outgoing.header("destination", at(door, path).as_str());
             }
-            request = match &ask.body {
-                Some(_) if !asked => request.header(EXPECT, "100-continue").header(CONTENT_LENGTH, 0),
-                Some(Body::Bytes(bytes)) => request.header(CONTENT_LENGTH, bytes.len()).body(bytes.clone()),
+            outgoing = match &request.body {
+                Some(_) if !asked => outgoing.header(EXPECT, "100-continue").header(CONTENT_LENGTH, 0),
+                Some(Body::Bytes(bytes)) => outgoing.header(CONTENT_LENGTH, bytes.len()).body(bytes.clone()),
                 Some(Body::File(path, size)) => {
                     let file =
-                        tokio::fs::File::open((**path).as_ref()).await.map_err(|e| Failure::lasting(&e.into()))?;
-                    request.header(CONTENT_LENGTH, *size).body(file)
+                        tokio::fs::File::open((**path).as_ref()).await.map_err(|e| Failure::permanent(&e.into()))?;
+                    outgoing.header(CONTENT_LENGTH, *size).body(file)
                 }
-                None => request,
+                None => outgoing,
             };
-            if let Some(body) = &ask.body {
-                request = request.timeout(self.settings.read + Duration::from_secs(body.size() / SLOWEST));
+            if let Some(body) = &request.body {
+                outgoing = outgoing.timeout(self.settings.read + Duration::from_secs(body.size() / SLOWEST));
             }
-            tracing::debug!("{} {}", ask.method, redacted(&url));
-            let response = request.send().await.map_err(|e| self.broken(ask, &url, &e))?;
+            tracing::debug!("{} {}", request.method, redacted(&url));
+            let response = outgoing.send().await.map_err(|e| self.from_transport(request, &url, &e))?;
             let status = response.status();
-            tracing::debug!("{} {}: {status}", ask.method, redacted(&url));
+            tracing::debug!("{} {}: {status}", request.method, redacted(&url));
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
                 if !asked && (status.is_success() || status == StatusCode::EXPECTATION_FAILED) {
                     // The door takes the bytes itself; it may have made an empty file, which a repeat removes first.
                     self.direct.store(true, Ordering::Relaxed);
-                    return Err(Failure::new(Kind::Failed, Again::AtOnce, "the door leads to no pool"));
+                    return Err(Failure::new(Kind::Failed, Retry::Immediately, "the door leads to no pool"));
                 }
-                return Ok(Answer { response, url, at_pool: !is_door });
+                return Ok(DavResponse { response, url, at_pool: !is_door });
             }
-            let Some(next) =
-                response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| led(&url, to))
+            let Some(next) = response
+                .headers()
+                .get(LOCATION)
+                .and_then(|to| to.to_str().ok())
+                .and_then(|to| redirect_target(&url, to))
             else {
-                return Err(Failure::passing(format!("{} leads nowhere: {status} without a URL", redacted(&url))));
+                return Err(Failure::transient(format!("{} leads nowhere: {status} without a URL", redacted(&url))));
             };
             hops += 1;
             if hops > HOPS {
                 let message = format!("{} and {} lead to each other", redacted(&url), redacted(&next));
-                return Err(Failure::passing(message));
+                return Err(Failure::transient(message));
             }
             if !is_door && next.origin() == door.origin() {
-                return Err(Failure::passing(format!("{} has gone: it leads back to the door", redacted(&url))));
+                return Err(Failure::transient(format!("{} has gone: it leads back to the door", redacted(&url))));
             }
-            if ask.method == Method::GET && next.path().ends_with('/') {
-                return Err(Failure::new(Kind::Invalid, Again::Never, "it is a folder"));
+            if request.method == Method::GET && next.path().ends_with('/') {
+                return Err(Failure::new(Kind::Invalid, Retry::Never, "it is a folder"));
             }
             asked = true;
             url = next;
@@ -172,16 +175,16 @@ impl Client {
     }
 
     /// Sends a request once; an answer of another status than success is a failure.
-    pub async fn success(&self, ask: &Ask) -> Result<Answer, Failure> {
-        let answer = self.once(ask).await?;
-        match answer.response.status().is_success() {
-            true => Ok(answer),
-            false => Err(self.refused(ask, answer).await),
+    pub async fn send_ok(&self, request: &Request) -> Result<DavResponse, Failure> {
+        let response = self.send(request).await?;
+        match response.response.status().is_success() {
+            true => Ok(response),
+            false => Err(self.from_status(request, response).await),
         }
     }
 
     /// Repeats an operation while that may help. What it does is named `doing` the path.
-    pub async fn patiently<T, F>(&self, doing: &str, path: &str, mut work: impl FnMut() -> F + Send) -> Result<T>
+    pub async fn with_retry<T, F>(&self, doing: &str, path: &str, mut work: impl FnMut() -> F + Send) -> Result<T>
     where
         F: Future<Output = Result<T, Failure>> + Send,
     {
@@ -191,17 +194,17 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
-            if failure.again == Again::AtOnce && free > 0 {
+            if failure.retry == Retry::Immediately && free > 0 {
                 free -= 1;
                 continue;
             }
             tries += 1;
-            if failure.again == Again::Never || tries > self.settings.retries {
+            if failure.retry == Retry::Never || tries > self.settings.retries {
                 let tried = if tries > 1 { format!(" (tried {tries} times)") } else { String::new() };
                 let uri = self.uri(path);
                 return Err(Error::new(failure.kind, format!("{doing} '{uri}': {}{tried}", failure.message)));
             }
-            let asked = if let Again::Later(pause) = failure.again { pause } else { None };
+            let asked = if let Retry::Later(pause) = failure.retry { pause } else { None };
             let pause = asked.map_or_else(|| self.backoff(tries), |pause| pause.min(PAUSE));
             tracing::info!("{doing} '{}': {}; trying again in {pause:?}", self.uri(path), failure.message);
             tokio::time::sleep(pause).await;
@@ -223,22 +226,22 @@ impl Client {
             (None, None) => return Ok(None),
             _ if url.scheme() != "https" => {
                 let message = format!("{} go by TLS only: say davs://", self.settings.credentials());
-                return Err(Failure::new(Kind::Denied, Again::Never, message));
+                return Err(Failure::new(Kind::Denied, Retry::Never, message));
             }
             (Some(token), _) => {
-                let token = token.value().map_err(|e| Failure::lasting(&e))?;
+                let token = token.value().map_err(|e| Failure::permanent(&e))?;
                 self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
                 format!("Bearer {token}")
             }
             // A certificate wins over a password.
             (None, Some((name, password))) if self.settings.certificate.is_none() => {
-                let password = password.value().map_err(|e| Failure::lasting(&e))?;
+                let password = password.value().map_err(|e| Failure::permanent(&e))?;
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
             }
             _ => return Ok(None),
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Failure::new(Kind::Invalid, Again::Never, "the credentials hold characters no header takes")
+            Failure::new(Kind::Invalid, Retry::Never, "the credentials hold characters no header takes")
         })?;
         value.set_sensitive(true);
         Ok(Some(value))
@@ -253,8 +256,8 @@ fn at(door: &Url, path: &str) -> Url {
 }
 
 /// Where a redirect leads; the schemes of WebDAV are those of HTTP.
-fn led(from: &Url, to: &str) -> Option<Url> {
-    super::on_the_wire(to).or_else(|| from.join(to).ok())
+fn redirect_target(from: &Url, to: &str) -> Option<Url> {
+    super::http_url(to).or_else(|| from.join(to).ok())
 }
 
 /// A URL without what may be a secret.

@@ -188,7 +188,7 @@ impl Settings {
         }
         for door in entry.get("frontend_base_urls").and_then(Value::as_sequence).into_iter().flatten() {
             let door = expanded(door.as_str().unwrap_or_default(), variable);
-            let wire = super::on_the_wire(&door);
+            let wire = super::http_url(&door);
             settings.doors.push(wire.ok_or_else(|| Error::invalid(format!("frontend_base_urls: '{door}' is no URL")))?);
         }
         Ok(settings)

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::failure::{Again, Failure};
+use super::failure::{Failure, Retry};
 use super::read::adler32;
-use super::send::{Ask, Body, LocalFile};
+use super::send::{Body, LocalFile, Request};
 use super::{Client, Entry, Server};
 use crate::error::{Error, Kind, Result};
 use crate::store::temporary;
@@ -38,7 +38,7 @@ impl Client {
             }
             self.put(server, &beside, &body, checksum).await
         };
-        let mut done = self.patiently("writing", path, put).await;
+        let mut done = self.with_retry("writing", path, put).await;
         if done.is_ok() {
             done = self.shift(&beside, path, replace, Some(body.size())).await;
             // A door removes the old file first: the new one may be the only one left.
@@ -58,33 +58,33 @@ impl Client {
 
     /// Sends the bytes of a file once, and looks at what arrived.
     async fn put(&self, server: Server, path: &str, body: &Body, checksum: u32) -> Result<(), Failure> {
-        let ask = Ask::new("PUT", path).header("want-digest", "adler32").body(body.clone());
+        let request = Request::new("PUT", path).header("want-digest", "adler32").body(body.clone());
         // dCache makes an empty file itself.
         let direct = self.direct.load(Ordering::Relaxed);
-        let ask = ask.expect(server == Server::DCache && !direct && body.size() > 0);
-        let mut sent = self.success(&ask).await;
+        let request = request.expect(server == Server::DCache && !direct && body.size() > 0);
+        let mut sent = self.send_ok(&request).await;
         if let Err(failure) = &sent
             && failure.status.is_some_and(|status| matches!(status.as_u16(), 403 | 404 | 409))
         {
-            self.make_folder(parent(path)).await.map_err(|e| Failure::lasting(&e))?;
-            sent = self.success(&ask).await;
+            self.make_folder(parent(path)).await.map_err(|e| Failure::permanent(&e))?;
+            sent = self.send_ok(&request).await;
         }
-        let answer = sent?;
-        let digest = answer.response.headers().get("digest").and_then(|value| value.to_str().ok());
-        let mut message = adler32(digest);
-        if message.is_none() {
+        let response = sent?;
+        let digest = response.response.headers().get("digest").and_then(|value| value.to_str().ok());
+        let mut received = adler32(digest);
+        if received.is_none() {
             let properties =
                 if server == Server::DCache { super::listing::CHECKSUMS } else { super::listing::PROPERTIES };
-            let found = self.look(path, properties).await.map_err(|e| Failure::lasting(&e))?;
+            let found = self.find_entry(path, properties).await.map_err(|e| Failure::permanent(&e))?;
             let size = found.as_ref().and_then(|entry| entry.size);
             if size != Some(body.size()) {
                 let size = size.map_or("no file".to_owned(), |size| format!("{size} bytes"));
-                return Err(Failure::passing(format!("{} bytes were sent, but {size} arrived", body.size())));
+                return Err(Failure::transient(format!("{} bytes were sent, but {size} arrived", body.size())));
             }
-            message = adler32(found.and_then(|entry| entry.checksums).as_deref());
+            received = adler32(found.and_then(|entry| entry.checksums).as_deref());
         }
-        match message {
-            Some(other) if other != checksum => Err(Failure::passing(format!(
+        match received {
+            Some(other) if other != checksum => Err(Failure::transient(format!(
                 "the bytes that arrived have the checksum {other:08x}, not {checksum:08x}"
             ))),
             _ => Ok(()),
@@ -98,9 +98,9 @@ impl Client {
     pub async fn make_folder(&self, path: &str) -> Result<()> {
         let mut missing = vec![path.trim_end_matches('/')];
         while let Some(folder) = missing.last().copied().filter(|folder| !folder.is_empty()) {
-            let ask = Ask::new("MKCOL", &format!("{folder}/"));
-            let made = self.patiently("making folder", folder, || async {
-                match self.success(&ask).await {
+            let request = Request::new("MKCOL", &format!("{folder}/"));
+            let made = self.with_retry("making folder", folder, || async {
+                match self.send_ok(&request).await {
                     Ok(_) => Ok(true),
                     // It is there.
                     Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(true),
@@ -139,7 +139,7 @@ impl Client {
     /// # Errors
     /// As for [`Client::rename`].
     pub async fn copy(&self, from: &str, to: &str, replace: bool) -> Result<()> {
-        let size = whole(&self.file(from).await?)?;
+        let size = require_size(&self.file(from).await?)?;
         let body = match size {
             0..=IN_MEMORY => Body::Bytes(self.read(from, u64::MAX).await?),
             _ => Body::File(Arc::new(self.fetch(from).await?.0.into_temp_path()), size),
@@ -170,9 +170,9 @@ impl Client {
     }
 
     async fn delete(&self, path: &str) -> Result<()> {
-        let ask = Ask::new("DELETE", path);
+        let request = Request::new("DELETE", path);
         let work = || async {
-            match self.success(&ask).await {
+            match self.send_ok(&request).await {
                 // It has gone, by an earlier try or another hand.
                 Err(failure) if failure.kind == Kind::NotFound => Ok(()),
                 // The answer may be lost when the work is done.
@@ -183,7 +183,7 @@ impl Client {
                 done => done.map(drop),
             }
         };
-        self.patiently("removing", path, work).await
+        self.with_retry("removing", path, work).await
     }
 
     /// Removes what a failed write left, as far as the door lets us: the first error is the one to tell.
@@ -202,39 +202,39 @@ impl Client {
     }
 
     async fn shift(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<()> {
-        self.patiently("moving to", to, || self.shift_once(from, to, replace, size)).await
+        self.with_retry("moving to", to, || self.shift_once(from, to, replace, size)).await
     }
 
     /// Moves once; where no clear answer comes, both names tell what happened.
     async fn shift_once(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<(), Failure> {
-        let ask = Ask::new("MOVE", from).to(to).header("overwrite", if replace { "T" } else { "F" });
-        let mut sent = self.success(&ask).await;
+        let request = Request::new("MOVE", from).to(to).header("overwrite", if replace { "T" } else { "F" });
+        let mut sent = self.send_ok(&request).await;
         if let Err(failure) = &sent
             && failure.status.is_some_and(|status| status == 403)
             && self.make_folder(parent(to)).await.is_ok()
         {
             // Some say so of a folder that is missing.
-            sent = self.success(&ask).await;
+            sent = self.send_ok(&request).await;
         }
         let failure = match sent {
-            Ok(answer) if answer.response.status() != 207 => return Ok(()),
-            Ok(answer) => self.refused(&ask, answer).await,
+            Ok(response) if response.response.status() != 207 => return Ok(()),
+            Ok(response) => self.from_status(&request, response).await,
             Err(failure) => failure,
         };
         if failure.kind == Kind::Denied {
             return Err(failure);
         }
-        let lasting = |e: Error| Failure::lasting(&e);
-        let (source, target) = (self.stat(from).await.map_err(lasting)?, self.stat(to).await.map_err(lasting)?);
+        let permanent = |e: Error| Failure::permanent(&e);
+        let (source, target) = (self.stat(from).await.map_err(permanent)?, self.stat(to).await.map_err(permanent)?);
         match (source, target) {
             (None, Some(target)) if size.is_none() || target.size == size => Ok(()),
-            (None, _) => Err(Failure { again: Again::Never, ..failure }),
-            (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Again::Never, failure.message)),
+            (None, _) => Err(Failure { retry: Retry::Never, ..failure }),
+            (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Retry::Never, failure.message)),
             (Some(_), _) => {
                 // A missing folder is told in many ways.
                 if failure.status.is_some_and(|status| matches!(status.as_u16(), 404 | 409 | 500)) {
-                    self.make_folder(parent(to)).await.map_err(lasting)?;
-                    return Err(Failure { again: Again::Later(None), ..failure });
+                    self.make_folder(parent(to)).await.map_err(permanent)?;
+                    return Err(Failure { retry: Retry::Later(None), ..failure });
                 }
                 Err(failure)
             }
@@ -246,7 +246,7 @@ impl Client {
 ///
 /// # Errors
 /// It is.
-pub fn whole(entry: &Entry) -> Result<u64> {
+pub fn require_size(entry: &Entry) -> Result<u64> {
     let message = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
     entry.size.ok_or_else(message)
 }

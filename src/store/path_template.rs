@@ -21,7 +21,7 @@ pub const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:
 ///
 /// # Errors
 /// A field without value that is not optional, or a template that cannot be read.
-pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+pub fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
@@ -152,8 +152,8 @@ fn normal(path: &str) -> String {
 
 /// The extension of a file name, both parts of `.fits.fz` and its like.
 pub fn extension(name: &str) -> &str {
-    let whole = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
-    if let Some(both) = [".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz"].into_iter().find(|s| whole(s)) {
+    let require_size = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
+    if let Some(both) = [".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz"].into_iter().find(|s| require_size(s)) {
         return &name[name.len() - both.len()..];
     }
     name.rfind('.').filter(|dot| *dot > 0).map_or("", |dot| &name[dot..])
@@ -165,7 +165,7 @@ mod tests {
 
     fn filled(template: &str, values: &[(&str, &str)]) -> String {
         let value = |name: &str| values.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        fill(template, &value).unwrap()
+        render(template, &value).unwrap()
     }
 
     #[test]
@@ -192,14 +192,14 @@ mod tests {
         ];
         assert_eq!(filled(DEFAULT, &flat), "r/1/crosstalk/crosstalk_LSSTComCam_R22_S11_r_1");
         assert_eq!(filled("{run}/{detector:03d}", &[("run", "r"), ("detector", "7")]), "r/007");
-        assert!(fill("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().message().contains("'>9'"));
-        assert!(fill(RAW, &|_| None).unwrap_err().message().contains("'run'"));
+        assert!(render("{run:>9}", &|_| Some("r".to_owned())).unwrap_err().message().contains("'>9'"));
+        assert!(render(RAW, &|_| None).unwrap_err().message().contains("'run'"));
     }
 
     #[test]
     fn paths_are_those_that_the_butler_finds() {
         let filled = |run: &str| {
-            fill("{run:/}/x_{detector}", &|name| match name {
+            render("{run:/}/x_{detector}", &|name| match name {
                 "run" => Some(run.to_owned()),
                 _ => Some("1".to_owned()),
             })

@@ -10,12 +10,12 @@ const BURST: u32 = 20;
 
 /// Gives each request its time.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimiter {
     gap: Duration,
     next: Mutex<Instant>,
 }
 
-impl Pace {
+impl RateLimiter {
     /// At most `rate` requests a second; nothing for no limit.
     pub fn new(rate: Option<f64>) -> Self {
         let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate.max(0.001)));
@@ -23,7 +23,7 @@ impl Pace {
     }
 
     /// Waits until the next request may be sent.
-    pub async fn turn(&self) {
+    pub async fn acquire(&self) {
         tokio::time::sleep_until(self.take(Instant::now())).await;
     }
 
@@ -37,7 +37,7 @@ impl Pace {
     }
 
     /// Nobody sends for so long: the door has said that it is too much.
-    pub fn hold(&self, pause: Duration) {
+    pub fn pause(&self, pause: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next = (*next).max(Instant::now() + pause);
     }
@@ -49,17 +49,17 @@ mod tests {
 
     #[test]
     fn requests_keep_their_distance() {
-        let pace = Pace::new(Some(100.0));
+        let rate_limiter = RateLimiter::new(Some(100.0));
         let begin = Instant::now();
         let mut now = begin;
         for _ in 0..=100 {
-            now = now.max(pace.take(now));
+            now = now.max(rate_limiter.take(now));
         }
         let taken = now - begin;
         assert!((Duration::from_millis(790)..Duration::from_millis(1010)).contains(&taken), "{taken:?}");
-        pace.hold(Duration::from_secs(5));
-        assert!(pace.take(now) - begin > Duration::from_millis(4900));
-        let free = Pace::new(None);
+        rate_limiter.pause(Duration::from_secs(5));
+        assert!(rate_limiter.take(now) - begin > Duration::from_millis(4900));
+        let free = RateLimiter::new(None);
         assert!((0..1000).all(|_| free.take(now) <= now));
     }
 }
