@@ -55,8 +55,8 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure
             eprintln!("rows as blocks of lines: {}", word(runner.output.expanded));
         }
         "\\write" => {
-            let access = runner.session.access();
-            access.set_write(switch(rest, access.writes())?).await;
+            let access = runner.session.handle();
+            access.set_write(switch(rest, access.is_writable())?).await;
         }
         "\\set" if rest.is_empty() => runner.variables.iter().for_each(|(name, value)| println!("{name} = {value}")),
         "\\set" => {
@@ -97,9 +97,9 @@ fn describe(name: &str) -> Result<(), Error> {
     let all = crate::engine::functions::all();
     let found = all.iter().find(|f| f.name == name);
     let function = found.ok_or_else(|| Error::not_found("function", name, all.iter().map(|f| f.name)))?;
-    println!("{}\n  {}", function.signature(), function.says);
+    println!("{}\n  {}", function.signature(), function.description);
     for argument in &function.arguments {
-        println!("  {:<18} {:<13} {}", argument.name, argument.takes.word(), argument.says);
+        println!("  {:<18} {:<13} {}", argument.name, argument.arg_type.name(), argument.description);
     }
     println!("  example: {}", function.example);
     Ok(())

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
-use crate::engine::copy::target::clear;
+use crate::engine::copy::target::remove_staged;
 
 /// How long an interrupted statement may take to clean up.
 pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);
@@ -43,7 +43,7 @@ pub fn code() -> u8 {
 
 /// Ends the program at once.
 fn exit_now() -> ! {
-    clear();
+    remove_staged();
     std::process::exit(code().into())
 }
 

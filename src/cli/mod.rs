@@ -24,7 +24,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Format;
 use self::runner::Runner;
-use crate::engine::copy::target::clear;
+use crate::engine::copy::target::remove_staged;
 use crate::error::{Error, Kind};
 
 /// SQL over Rubin Observatory Butler repositories: query, build and export them.
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     };
     // Blocking reads of a cancelled query must not hold the program back.
     runtime.shutdown_background();
-    clear();
+    remove_staged();
     // At once, before one that still computes writes on.
     std::process::exit(code.into())
 }

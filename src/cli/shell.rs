@@ -37,7 +37,7 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failure> {
                 _ = heard.recv() => {}
             }
         }
-        let prompt = if runner.session.access().writes() { "butler# " } else { "butler> " };
+        let prompt = if runner.session.handle().is_writable() { "butler# " } else { "butler> " };
         match editor.readline(prompt) {
             Ok(line) => {
                 if let Some(file) = &history {

@@ -16,16 +16,16 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::arguments::{Function, Given, Takes};
-use super::verb::{Deed, Face, constant, deed, node};
+use super::definition::{ArgType, Args, FunctionDef};
+use super::procedure::{OutputMode, ProcedureCall, bind_procedure, fold_constant, new_node};
 use crate::error::Error;
-use crate::repo::Access;
+use crate::repo::RepositoryHandle;
 
 /// The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` without GROUP BY.
 #[derive(Debug)]
-pub struct AggregateFace(pub Arc<Access>);
+pub struct AggregateCallRewrite(pub Arc<RepositoryHandle>);
 
-impl AnalyzerRule for AggregateFace {
+impl AnalyzerRule for AggregateCallRewrite {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let rewritten = plan.transform_up_with_subqueries(|part| match part {
             LogicalPlan::Aggregate(aggregate) => self.rewrite(aggregate),
@@ -39,9 +39,9 @@ impl AnalyzerRule for AggregateFace {
     }
 }
 
-impl AggregateFace {
+impl AggregateCallRewrite {
     fn rewrite(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
-        let calls: Vec<_> = aggregate.aggr_expr.iter().filter_map(verb_call).collect();
+        let calls: Vec<_> = aggregate.aggr_expr.iter().filter_map(procedure_call).collect();
         let Some((function, call)) = calls.first() else {
             return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
         };
@@ -49,24 +49,24 @@ impl AggregateFace {
             let message = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
             return Err(Error::invalid(message).into());
         }
-        let (deed, input) = self.deed(function, call, &aggregate)?;
-        Ok(Transformed::yes(node(deed, Some(input), Arc::clone(&aggregate.schema))))
+        let (call, input) = self.bind_procedure(function, call, &aggregate)?;
+        Ok(Transformed::yes(new_node(call, Some(input), Arc::clone(&aggregate.schema))))
     }
 
     /// Constants before the rows' columns are arguments, the rest are columns of the rows.
-    fn deed(
+    fn bind_procedure(
         &self,
-        function: &'static Function,
+        function: &'static FunctionDef,
         call: &AggregateFunction,
         of: &Aggregate,
-    ) -> Result<(Deed, LogicalPlan)> {
-        let mut given = Given::default();
+    ) -> Result<(ProcedureCall, LogicalPlan)> {
+        let mut args = Args::default();
         let mut columns = Vec::new();
-        let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.takes, Takes::Rows(_)));
+        let fixed = function.arguments.iter().filter(|a| a.required && !matches!(a.arg_type, ArgType::Query(_)));
         let mut fixed = fixed.collect::<Vec<_>>().into_iter();
         for expr in &call.params.args {
             match fixed.next() {
-                Some(argument) => given.set(function, argument, &constant(expr.clone())?)?,
+                Some(argument) => args.set(function, argument, &fold_constant(expr.clone())?)?,
                 None => columns.push(expr.clone()),
             }
         }
@@ -75,8 +75,8 @@ impl AggregateFace {
             let message = format!("{} needs a column of its rows after its other arguments", function.name);
             return Err(Error::invalid(message).into());
         }
-        given.set_rows(function, rows)?;
-        given.check_complete(function)?;
+        args.set_rows(function, rows)?;
+        args.check_complete(function)?;
         let mut input = LogicalPlanBuilder::from(of.input.as_ref().clone());
         if let Some(filter) = &call.params.filter {
             input = input.filter(filter.as_ref().clone())?;
@@ -85,24 +85,24 @@ impl AggregateFace {
             input = input.sort(call.params.order_by.clone())?;
         }
         let input = input.project(columns)?.build()?;
-        Ok((deed(function, &given, &self.0, Face::Count)?, input))
+        Ok((bind_procedure(function, &args, &self.0, OutputMode::Count)?, input))
     }
 }
 
-fn verb_call(expr: &Expr) -> Option<(&'static Function, &AggregateFunction)> {
+fn procedure_call(expr: &Expr) -> Option<(&'static FunctionDef, &AggregateFunction)> {
     match expr {
-        Expr::Alias(alias) => verb_call(&alias.expr),
+        Expr::Alias(alias) => procedure_call(&alias.expr),
         Expr::AggregateFunction(call) => {
-            let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<Marker>()?;
+            let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<PlaceholderUdaf>()?;
             Some((super::functions::find(marker.name)?, call))
         }
         _ => None,
     }
 }
 
-/// Stands for a verb among the aggregates until [`AggregateFace`] replaces it.
+/// Stands for a verb among the aggregates until [`AggregateCallRewrite`] replaces it.
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Marker {
+struct PlaceholderUdaf {
     name: &'static str,
     signature: Signature,
 }
@@ -113,12 +113,12 @@ pub fn markers() -> Vec<AggregateUDF> {
     verbs
         .map(|f| {
             let signature = Signature::variadic_any(Volatility::Volatile);
-            AggregateUDF::new_from_impl(Marker { name: f.name, signature })
+            AggregateUDF::new_from_impl(PlaceholderUdaf { name: f.name, signature })
         })
         .collect()
 }
 
-impl AggregateUDFImpl for Marker {
+impl AggregateUDFImpl for PlaceholderUdaf {
     fn name(&self) -> &str {
         self.name
     }

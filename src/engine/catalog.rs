@@ -12,15 +12,15 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::procedure::{OutputMode, ProcedureCall, ProcedureExec};
+use super::repository::{RepositoryCatalog, Snapshot, read};
 use super::scan::RegistryTable;
-use super::tables::{Known, SMALL, VIEWS};
-use super::verb::{Deed, DeedExec, Face};
-use super::world::{Snapshot, World, read};
+use super::tables::{SYSTEM_TABLES, SystemTableContext, VIEWS};
 use crate::error::{Error, Kind};
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_queries;
 use crate::repo::search::collections;
-use crate::repo::{Access, Associate, Repo};
+use crate::repo::{Associate, Repo, RepositoryHandle};
 use crate::universe::{Element, FieldType};
 
 /// The word for a type of the universe.
@@ -38,26 +38,32 @@ pub fn type_word(kind: FieldType) -> &'static str {
 /// The schemas of a session.
 #[derive(Debug)]
 pub struct Catalog {
-    schemas: BTreeMap<&'static str, Arc<Tables>>,
+    schemas: BTreeMap<&'static str, Arc<ButlerSchemaProvider>>,
 }
 
 impl Catalog {
     /// Over a world.
-    pub fn new(world: &Arc<World>) -> Self {
-        let schema = |which| Arc::new(Tables { world: Arc::clone(world), which, local: RwLock::default() });
+    pub fn new(repository: &Arc<RepositoryCatalog>) -> Self {
+        let schema = |which| {
+            Arc::new(ButlerSchemaProvider {
+                repository: Arc::clone(repository),
+                which,
+                session_tables: RwLock::default(),
+            })
+        };
         let schemas = BTreeMap::from([
-            ("public", schema(Which::Public)),
-            ("registry", schema(Which::Registry)),
-            ("dataset", schema(Which::Dataset)),
-            ("collection", schema(Which::Collection)),
+            ("public", schema(SchemaKind::Public)),
+            ("registry", schema(SchemaKind::Registry)),
+            ("dataset", schema(SchemaKind::Dataset)),
+            ("collection", schema(SchemaKind::Collection)),
         ]);
         Self { schemas }
     }
 
     /// Whether a name is of a table that the repository shows, not of one that the session made.
-    pub fn is_repositorys(&self, name: &TableReference) -> bool {
+    pub fn is_repository_table(&self, name: &TableReference) -> bool {
         let Some(tables) = self.schemas.get(name.schema().unwrap_or("public")) else { return false };
-        let is_own = read(&tables.local).contains_key(name.table());
+        let is_own = read(&tables.session_tables).contains_key(name.table());
         !is_own && tables.table_names().iter().any(|known| known == name.table())
     }
 }
@@ -73,7 +79,7 @@ impl CatalogProvider for Catalog {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Which {
+enum SchemaKind {
     /// What people query.
     Public,
     /// The physical tables.
@@ -85,32 +91,34 @@ enum Which {
 }
 
 #[derive(Debug)]
-struct Tables {
-    world: Arc<World>,
-    which: Which,
+struct ButlerSchemaProvider {
+    repository: Arc<RepositoryCatalog>,
+    which: SchemaKind,
     /// Tables the session made for itself.
-    local: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    session_tables: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
 #[async_trait]
-impl SchemaProvider for Tables {
+impl SchemaProvider for ButlerSchemaProvider {
     fn table_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = read(&self.local).into_keys().collect();
-        if self.which == Which::Public {
-            names.extend(SMALL.iter().map(|t| t.name.to_owned()));
+        let mut names: Vec<String> = read(&self.session_tables).into_keys().collect();
+        if self.which == SchemaKind::Public {
+            names.extend(SYSTEM_TABLES.iter().map(|t| t.name.to_owned()));
         }
-        if let Ok(known) = self.world.snapshot() {
+        if let Ok(known) = self.repository.snapshot() {
             let types = known.types.iter().map(|t| t.dataset_type.name.clone());
             match self.which {
-                Which::Public => {
+                SchemaKind::Public => {
                     names.extend(VIEWS.iter().map(|v| v.0.to_owned()));
                     names.push("memberships".to_owned());
                     names.extend(shown(&known.repo).map(|e| e.name.clone()));
                     names.extend(types);
                 }
-                Which::Registry => names.extend(known.repo.registry.tables(&known.types).into_iter().map(|t| t.name)),
-                Which::Dataset => names.extend(types),
-                Which::Collection => {}
+                SchemaKind::Registry => {
+                    names.extend(known.repo.registry.tables(&known.types).into_iter().map(|t| t.name))
+                }
+                SchemaKind::Dataset => names.extend(types),
+                SchemaKind::Collection => {}
             }
         }
         names.sort_unstable();
@@ -119,33 +127,33 @@ impl SchemaProvider for Tables {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
-        if let Some(local) = read(&self.local).get(name) {
+        if let Some(local) = read(&self.session_tables).get(name) {
             return Ok(Some(Arc::clone(local)));
         }
-        if self.which == Which::Public
-            && let Some(small) = SMALL.iter().find(|t| t.name == name)
+        if self.which == SchemaKind::Public
+            && let Some(small) = SYSTEM_TABLES.iter().find(|t| t.name == name)
         {
             return self.small(small).map(Some);
         }
-        // Without a repository there are no tables; `World::unknown_table` tells why.
-        let Ok(known) = self.world.snapshot() else { return Ok(None) };
+        // Without a repository there are no tables; `RepositoryCatalog::unknown_table` tells why.
+        let Ok(known) = self.repository.snapshot() else { return Ok(None) };
         match self.which {
-            Which::Public => self.public(name, &known).await,
-            Which::Registry => Ok(physical(name, &known)?),
-            Which::Dataset => Ok(dataset_table(name, &known)),
-            Which::Collection => self.collection(name, &known).await.map(Some),
+            SchemaKind::Public => self.public(name, &known).await,
+            SchemaKind::Registry => Ok(physical(name, &known)?),
+            SchemaKind::Dataset => Ok(dataset_table(name, &known)),
+            SchemaKind::Collection => self.collection(name, &known).await.map(Some),
         }
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
-        if self.which != Which::Public {
+        if self.which != SchemaKind::Public {
             return Err(Error::invalid("tables of the session's own can only be made in schema public").into());
         }
-        Ok(self.local.write().unwrap_or_else(PoisonError::into_inner).insert(name, table))
+        Ok(self.session_tables.write().unwrap_or_else(PoisonError::into_inner).insert(name, table))
     }
 
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let dropped = self.local.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let dropped = self.session_tables.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if dropped.is_none() && self.table_exist(name) {
             let message = format!("'{name}' is a table of the repository, not of this session: it cannot be dropped");
             return Err(Error::new(Kind::Unsupported, message).into());
@@ -154,7 +162,7 @@ impl SchemaProvider for Tables {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.which == Which::Collection || self.table_names().iter().any(|n| n == name)
+        self.which == SchemaKind::Collection || self.table_names().iter().any(|n| n == name)
     }
 }
 
@@ -163,14 +171,16 @@ fn shown(repo: &Repo) -> impl Iterator<Item = &Element> {
     repo.registry.universe.elements().iter().filter(|e| e.has_table || e.union_of.is_some())
 }
 
-impl Tables {
-    fn small(&self, small: &super::tables::Small) -> Result<Arc<dyn TableProvider>> {
-        let rows = match (self.world.snapshot(), small.name) {
-            (Ok(known), _) => (small.rows)(Known { universe: &known.repo.registry.universe, types: &known.types })?,
+impl ButlerSchemaProvider {
+    fn small(&self, small: &super::tables::SystemTable) -> Result<Arc<dyn TableProvider>> {
+        let rows = match (self.repository.snapshot(), small.name) {
+            (Ok(known), _) => {
+                (small.rows)(SystemTableContext { universe: &known.repo.registry.universe, types: &known.types })?
+            }
             // Functions are known before there is a repository.
             (Err(_), "functions") => {
                 let universe = crate::universe::Universe::parse(crate::universe::DEFAULT)?;
-                (small.rows)(Known { universe: &universe, types: &[] })?
+                (small.rows)(SystemTableContext { universe: &universe, types: &[] })?
             }
             (Err(error), _) => return Err(error.into()),
         };
@@ -181,7 +191,7 @@ impl Tables {
         if let Some((_, sql)) = VIEWS.iter().find(|v| v.0 == name) {
             // A datastore may call its records otherwise.
             let records = quoted(&known.repo.registry.file_records.name);
-            return Ok(Some(self.world.view(&sql.replace("file_datastore_records", &records)).await?));
+            return Ok(Some(self.repository.view(&sql.replace("file_datastore_records", &records)).await?));
         }
         if name == "memberships" {
             let registry = &known.repo.registry;
@@ -190,7 +200,7 @@ impl Tables {
             return Ok(Some(Arc::new(table)));
         }
         if let Some(element) = shown(&known.repo).find(|e| e.name == name) {
-            return Ok(Some(self.world.view(&element_view(known, element)).await?));
+            return Ok(Some(self.repository.view(&element_view(known, element)).await?));
         }
         Ok(dataset_table(name, known))
     }
@@ -199,8 +209,8 @@ impl Tables {
         let all = collections(&known.repo).await?;
         let kind = all.get(name)?.kind;
         let sql = format!("SELECT dataset_id, dataset_type FROM memberships WHERE collection = {}", literal(name));
-        let view = self.world.view(&sql).await?;
-        Ok(Arc::new(CollectionTable { name: name.to_owned(), kind, access: Arc::clone(&self.world.access), view }))
+        let view = self.repository.view(&sql).await?;
+        Ok(Arc::new(CollectionTable { name: name.to_owned(), kind, handle: Arc::clone(&self.repository.handle), view }))
     }
 }
 
@@ -223,7 +233,7 @@ fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>>
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
     let [with, without] = [true, false].map(|dated| dataset_queries::datasets(registry, record, dated));
     let table = RegistryTable::query(registry.conn.clone(), with, dataset_queries::dataset_columns(registry, record));
-    Some(Arc::new(table.without("ingest_date", without).counted(&record.tags.name)))
+    Some(Arc::new(table.slim_source("ingest_date", without).row_count_table(&record.tags.name)))
 }
 
 /// An element as people see it: its own key has the name of the dimension.
@@ -254,7 +264,7 @@ fn quoted(name: &str) -> String {
 struct CollectionTable {
     name: String,
     kind: CollectionType,
-    access: Arc<Access>,
+    handle: Arc<RepositoryHandle>,
     view: Arc<dyn TableProvider>,
 }
 
@@ -294,8 +304,13 @@ impl TableProvider for CollectionTable {
                 format!("cannot insert into collection '{}' of type {}: must be TAGGED", self.name, self.kind);
             return Err(Error::new(Kind::Conflict, message).into());
         }
-        let verb = Arc::new(Associate { collection: self.name.clone() });
-        let deed = Deed { function: "associate", verb, access: Arc::clone(&self.access), face: Face::Count };
-        Ok(Arc::new(DeedExec::insert(deed, input)))
+        let operation = Arc::new(Associate { collection: self.name.clone() });
+        let call = ProcedureCall {
+            function: "associate",
+            operation,
+            handle: Arc::clone(&self.handle),
+            mode: OutputMode::Count,
+        };
+        Ok(Arc::new(ProcedureExec::insert(call, input)))
     }
 }

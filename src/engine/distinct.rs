@@ -14,7 +14,7 @@ const DISTINCT: &str = "IS DISTINCT FROM";
 const SAME: &str = "IS NOT DISTINCT FROM";
 
 /// The tokens with these operators.
-pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     use Keyword as K;
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |at: usize, wanted: K| {

@@ -23,9 +23,9 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 
-use super::copy::target::NULLS;
+use super::copy::target::HIVE_NULL;
 use super::relation::READERS;
-use super::world::World;
+use super::repository::RepositoryCatalog;
 use crate::error::{Error, Kind};
 
 /// Ends of names, and the format by DataFusion's word.
@@ -41,32 +41,35 @@ pub const FORMATS: [(&str, &str); 7] = [
 
 /// Makes tables of files.
 #[derive(Debug)]
-struct Files(Arc<World>);
+struct Files(Arc<RepositoryCatalog>);
 
 /// Catalogs in which the name of a file is a table too.
-pub fn with_files(catalogs: Arc<dyn CatalogProviderList>, world: &Arc<World>) -> Arc<dyn CatalogProviderList> {
-    Arc::new(DynamicFileCatalog::new(catalogs, Arc::new(Files(Arc::clone(world)))))
+pub fn with_files(
+    catalogs: Arc<dyn CatalogProviderList>,
+    repository: &Arc<RepositoryCatalog>,
+) -> Arc<dyn CatalogProviderList> {
+    Arc::new(DynamicFileCatalog::new(catalogs, Arc::new(Files(Arc::clone(repository)))))
 }
 
 /// Whether a name can be meant for a file.
 pub fn is_file_name(name: &str) -> bool {
-    name.contains(['/', '*']) || FORMATS.iter().chain(&READERS).any(|known| known.0 == end(name))
+    name.contains(['/', '*']) || FORMATS.iter().chain(&READERS).any(|known| known.0 == extension(name))
 }
 
 /// The end of a file's name, after the last point, in small letters.
-pub fn end(name: &str) -> String {
+pub fn extension(name: &str) -> String {
     name.rsplit_once('.').map_or_else(String::new, |(_, end)| end.to_lowercase())
 }
 
 fn end_of(file: &ObjectMeta) -> String {
-    end(file.location.as_ref())
+    extension(file.location.as_ref())
 }
 
 #[async_trait]
 impl UrlTableFactory for Files {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         // Functions of our own read the others.
-        if READERS.iter().any(|reader| reader.0 == end(name)) || !is_file_name(name) {
+        if READERS.iter().any(|reader| reader.0 == extension(name)) || !is_file_name(name) {
             return Ok(None);
         }
         let state = self.0.state()?;
@@ -76,7 +79,7 @@ impl UrlTableFactory for Files {
             None if url.is_collection() => store.list(Some(url.prefix())).try_collect().await?,
             _ => url.list_all_files(&state, &store, "").await?.try_collect().await?,
         };
-        // `World::unknown_table` tells of a file that is not there; the name may be one that is being made.
+        // `RepositoryCatalog::unknown_table` tells of a file that is not there; the name may be one that is being made.
         if all.is_empty() {
             return Ok(None);
         }
@@ -128,8 +131,8 @@ impl UrlTableFactory for Files {
         };
         let files = Arc::new(ListingTable::try_new(config)?);
         let uuids = uuids::columns(&store, first, *format == "parquet", &files.schema()).await?;
-        let parts = Parts::of(url.clone(), files.options());
-        if let Some((file, why)) = all.iter().find_map(|file| Some((file, parts.trouble(file)?))) {
+        let parts = HivePartitions::of(url.clone(), files.options());
+        if let Some((file, why)) = all.iter().find_map(|file| Some((file, parts.mismatch(file)?))) {
             let message = format!("'{}' {why} the others in '{name}'", file.location);
             return Err(Error::new(Kind::Unsupported, message).into());
         }
@@ -141,14 +144,14 @@ impl UrlTableFactory for Files {
 }
 
 /// The folders `name=value` that files of one table lie in.
-struct Parts {
+struct HivePartitions {
     url: ListingTableUrl,
     /// The end of the names of files that are read.
     end: String,
     names: Vec<String>,
 }
 
-impl Parts {
+impl HivePartitions {
     fn of(url: ListingTableUrl, options: &ListingOptions) -> Self {
         let names = options.table_partition_cols.iter().map(|(name, _)| name.clone()).collect();
         Self { url, end: options.file_extension.clone(), names }
@@ -162,8 +165,8 @@ impl Parts {
     }
 
     /// What is wrong with a file: one that would not be read, though meant to be, or would, though not meant to be.
-    fn trouble(&self, file: &ObjectMeta) -> Option<&'static str> {
-        let end = end(file.location.as_ref());
+    fn mismatch(&self, file: &ObjectMeta) -> Option<&'static str> {
+        let end = extension(file.location.as_ref());
         let is_table = FORMATS.iter().chain(&READERS).any(|format| format.0 == end);
         match (self.values(file).is_some(), is_hidden(&self.url, file)) {
             (true, true) => Some("is hidden, but would be read with"),
@@ -190,8 +193,8 @@ impl Parts {
                 return Ok(uuid_text.call(vec![column]).alias(field.name()));
             }
             let Some(i) = self.names.iter().position(|part| part == field.name()) else { return Ok(column) };
-            let known = values.iter().map(|values| values[i].as_str()).filter(|value| *value != NULLS);
-            let value = nullif(cast(column, DataType::Utf8), lit(NULLS));
+            let known = values.iter().map(|values| values[i].as_str()).filter(|value| *value != HIVE_NULL);
+            let value = nullif(cast(column, DataType::Utf8), lit(HIVE_NULL));
             Ok(cast(value, type_of(&known.collect())?).alias(field.name()))
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;

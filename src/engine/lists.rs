@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::statement::is_blank;
 
 /// The tokens, with such a subquery as a value: `x IN (coalesce((SELECT …)), y)`.
-pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let token = |at: usize| significant.get(at).map(|i| &tokens[*i].token);
     let keyword = |at: usize| match token(at) {
@@ -51,7 +51,7 @@ mod tests {
     use crate::engine::statement::tokenize;
 
     fn respelled(sql: &str) -> String {
-        respell(tokenize(sql).unwrap()).iter().map(|token| token.token.to_string()).collect()
+        rewrite_tokens(tokenize(sql).unwrap()).iter().map(|token| token.token.to_string()).collect()
     }
 
     #[test]

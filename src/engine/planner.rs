@@ -14,9 +14,9 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 
 use super::analyzer::without_no_keys;
 use super::null_joins::with_null_keys;
-use super::pushdown::{Pushed, divide};
+use super::procedure::{ProcedureExec, ProcedureNode, ResultCell};
+use super::pushdown::{RemoteQuery, push_down};
 use super::settings::Settings;
-use super::verb::{Cell, DeedExec, DeedNode};
 
 /// Leaves parts of a plan to databases, and gives each deed one cell, so that every copy of it shares one run.
 #[derive(Debug)]
@@ -28,19 +28,19 @@ impl QueryPlanner for Planner {
         let settings = session.config().options().extensions.get::<Settings>();
         let plan = with_null_keys(without_no_keys(plan.clone())?)?;
         let divided = match settings.is_none_or(|settings| settings.pushdown) {
-            true => divide(plan).await?.plan,
+            true => push_down(plan).await?.plan,
             false => plan,
         };
-        let cells = Arc::new(Cells::default());
+        let cells = Arc::new(ResultCells::default());
         DefaultPhysicalPlanner::with_extension_planners(vec![cells]).create_physical_plan(&divided, session).await
     }
 }
 
 #[derive(Default)]
-struct Cells(Mutex<HashMap<u64, Cell>>);
+struct ResultCells(Mutex<HashMap<u64, ResultCell>>);
 
 #[async_trait]
-impl ExtensionPlanner for Cells {
+impl ExtensionPlanner for ResultCells {
     async fn plan_extension(
         &self,
         _planner: &dyn PhysicalPlanner,
@@ -50,13 +50,13 @@ impl ExtensionPlanner for Cells {
         _session: &dyn Session,
         _planning: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        if let Some(pushed) = node.as_any().downcast_ref::<Pushed>() {
-            return Ok(Some(Arc::new(pushed.scan.clone().estimated().await)));
+        if let Some(pushed) = node.as_any().downcast_ref::<RemoteQuery>() {
+            return Ok(Some(Arc::new(pushed.scan.clone().with_row_estimate().await)));
         }
-        let Some(node) = node.as_any().downcast_ref::<DeedNode>() else { return Ok(None) };
+        let Some(node) = node.as_any().downcast_ref::<ProcedureNode>() else { return Ok(None) };
         let mut cells = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cell = Arc::clone(cells.entry(node.id).or_default());
         let schema = Arc::clone(node.schema.inner());
-        Ok(Some(Arc::new(DeedExec::new(node.deed.clone(), physical_inputs.first().cloned(), schema, cell))))
+        Ok(Some(Arc::new(ProcedureExec::new(node.call.clone(), physical_inputs.first().cloned(), schema, cell))))
     }
 }

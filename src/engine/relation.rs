@@ -11,19 +11,19 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, Value,
 };
 
-use super::arguments::{Argument, Does, Function, Given, Takes};
-use super::files::end;
+use super::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
+use super::files::extension;
 use super::functions;
-use super::statement::{at, simple_name, spot};
-use super::verb::{Face, constant, deed, plan};
-use super::world::World;
+use super::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
+use super::repository::RepositoryCatalog;
+use super::statement::{location, location_of, simple_name};
 use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
 
 /// Plans our functions in `FROM`, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
-pub struct Functions(pub Arc<World>);
+pub struct TableFunctionPlanner(pub Arc<RepositoryCatalog>);
 
-impl RelationPlanner for Functions {
+impl RelationPlanner for TableFunctionPlanner {
     fn plan_relation(
         &self,
         relation: TableFactor,
@@ -32,24 +32,24 @@ impl RelationPlanner for Functions {
         let (name, args, alias) = match relation {
             TableFactor::Function { name, args, alias, .. } => (name, args, alias),
             TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args, alias),
-            other => match reader(&other) {
+            other => match reader_call(&other) {
                 Some(read) => read,
                 None => return Ok(RelationPlanning::Original(Box::new(other))),
             },
         };
-        let location = spot(&name);
+        let location = location_of(&name);
         match simple_name(&name).and_then(|n| functions::find(&n)) {
             Some(function) => {
                 let plan = self.plan(function, args, context).map_err(|e| Error::from(e).with_location(location))?;
                 Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias })))
             }
-            None => other(name, args, alias, location),
+            None => builtin_table_function(name, args, alias, location),
         }
     }
 }
 
 /// What a planner must know now, though it takes reading; planning itself cannot wait.
-fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
+fn block_on<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
     std::thread::scope(|scope| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         scope.spawn(move || runtime.block_on(work)).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
@@ -60,12 +60,12 @@ fn waited<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult
 pub const READERS: [(&str, &str); 2] = [("ecsv", "read_ecsv"), ("fits", "read_fits")];
 
 /// The function that reads a table file, where DataFusion does not, with its argument and alias.
-fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
+fn reader_call(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
     let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
     let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
         return None;
     };
-    let end = end(value);
+    let end = extension(value);
     let (_, reader) = READERS.into_iter().find(|reader| reader.0 == end)?;
     let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
     let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
@@ -73,7 +73,7 @@ fn reader(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Optio
 }
 
 /// A function that is not ours, if DataFusion has it.
-fn other(
+fn builtin_table_function(
     name: ObjectName,
     args: Vec<FunctionArg>,
     alias: Option<TableAlias>,
@@ -86,31 +86,31 @@ fn other(
         let relation = TableFactor::Function { lateral, name, args, with_ordinality, alias };
         return Ok(RelationPlanning::Original(Box::new(relation)));
     }
-    let ours = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
+    let ours = functions::all().iter().filter(|f| !matches!(f.kind, FunctionKind::Scalar(_))).map(|f| f.name);
     let near = hint(&called, ours.chain(known));
     Err(Error::new(Kind::NotFound, format!("no function named '{called}' yields rows{near}"))
         .with_location(location)
         .into())
 }
 
-impl Functions {
+impl TableFunctionPlanner {
     fn plan(
         &self,
-        function: &'static Function,
+        function: &'static FunctionDef,
         args: Vec<FunctionArg>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        if matches!(function.does, Does::Scalar(_)) {
+        if matches!(function.kind, FunctionKind::Scalar(_)) {
             let message = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
             return Err(Error::invalid(message).into());
         }
-        let mut given = Given::default();
+        let mut bound = Args::default();
         let mut input = None;
         let mut named = false;
         for (position, arg) in args.into_iter().enumerate() {
             let named_at = match &arg {
                 FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
-                    Some(at(name.span.start))
+                    Some(location(name.span.start))
                 }
                 _ => None,
             };
@@ -128,16 +128,16 @@ impl Functions {
             let FunctionArgExpr::Expr(expr) = expr else {
                 return Err(Error::invalid(format!("{} takes no *", function.name)).into());
             };
-            let start = named_at.or_else(|| spot(&expr));
+            let start = named_at.or_else(|| location_of(&expr));
             let argument =
                 self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.with_location(start))?;
-            match (argument.takes, expr) {
-                (Takes::Rows(_), Expr::Subquery(subquery)) => {
-                    given.set_rows(function, argument)?;
+            match (argument.arg_type, expr) {
+                (ArgType::Query(_), Expr::Subquery(subquery)) => {
+                    bound.set_rows(function, argument)?;
                     let derived = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
                     input = Some(context.plan(derived)?);
                 }
-                (Takes::Rows(columns), _) => {
+                (ArgType::Query(columns), _) => {
                     let message = format!(
                         "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
                         argument.name, function.name
@@ -145,45 +145,47 @@ impl Functions {
                     return Err(Error::invalid(message).into());
                 }
                 (_, expr) => {
-                    let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(constant);
+                    let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(fold_constant);
                     let value = value.map_err(|e| Error::from(e).with_location(start))?;
-                    given.set(function, argument, &value).map_err(|e| e.with_location(start))?;
+                    bound.set(function, argument, &value).map_err(|e| e.with_location(start))?;
                 }
             }
         }
-        given.check_complete(function)?;
-        match &function.does {
-            Does::Verb(_) => plan(deed(function, &given, &self.0.access, Face::Report)?, input),
-            Does::Search => {
+        bound.check_complete(function)?;
+        match &function.kind {
+            FunctionKind::Operation(_) => {
+                procedure_plan(bind_procedure(function, &bound, &self.0.handle, OutputMode::Report)?, input)
+            }
+            FunctionKind::Search => {
                 let known = self.0.snapshot()?;
-                let table = super::search::table(function.name, &given, &self.0.access, &known.types)?;
+                let table = super::search::table(function.name, &bound, &self.0.handle, &known.types)?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
-            Does::Query(text) => {
-                let text = text(&given, &self.0.snapshot()?.repo.registry.universe)?;
-                let view = waited(self.0.view(&text))?;
+            FunctionKind::Query(text) => {
+                let text = text(&bound, &self.0.snapshot()?.repo.registry.universe)?;
+                let view = block_on(self.0.view(&text))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(view), None)?.build()
             }
-            Does::Read(reader) => {
-                let table = waited(reader.table(&given))?;
+            FunctionKind::Read(reader) => {
+                let table = block_on(reader.table(&bound))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
-            Does::Scalar(_) => Err(Error::bug("a function of values yields rows").into()),
+            FunctionKind::Scalar(_) => Err(Error::bug("a function of values yields rows").into()),
         }
     }
 
     /// The argument meant; a subquery without a name goes to the rows, wherever they are.
     fn argument<'a>(
         &self,
-        function: &'a Function,
+        function: &'a FunctionDef,
         position: usize,
         name: Option<&str>,
         expr: &Expr,
-    ) -> OwnResult<&'a Argument> {
+    ) -> OwnResult<&'a ArgDef> {
         match (name, expr, function.rows()) {
             (None, Expr::Subquery(_), Some(rows)) => {
                 let at = function.argument(position, None);
-                Ok(at.ok().filter(|a| matches!(a.takes, Takes::Rows(_))).unwrap_or(rows))
+                Ok(at.ok().filter(|a| matches!(a.arg_type, ArgType::Query(_))).unwrap_or(rows))
             }
             _ => function.argument(position, name),
         }

@@ -11,32 +11,32 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::analyzer::check_depth;
-use super::arguments::Takes;
+use super::definition::ArgType;
 use super::distinct::AsWritten;
 use super::sky::PairsAsArguments;
 use super::statement::{DIALECT, simple_name};
-use super::{functions, refused};
+use super::{functions, unsupported};
 use crate::error::{Error, Result};
 
 /// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
 ///
 /// # Errors
 /// What is refused.
-pub fn understand(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+pub fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     check_depth(what)?;
     let _ = VisitMut::visit(what, &mut AsWritten);
-    let _ = VisitMut::visit(what, &mut NamedAsWritten);
+    let _ = VisitMut::visit(what, &mut AliasProjections);
     let _ = VisitMut::visit(what, &mut PairsAsArguments);
     let _ = VisitMut::visit(what, &mut RowsFromFiles);
-    let _ = VisitMut::visit(what, &mut QualifiedUsing);
-    refused::check(what)
+    let _ = VisitMut::visit(what, &mut QualifyUsingColumns);
+    unsupported::check(what)
 }
 
 /// `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT; of the outermost query.
 ///
 /// # Errors
 /// FETCH beside LIMIT.
-pub fn plain(query: &mut Query) -> Result<()> {
+pub fn desugar_query(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_mut()
         && select.flavor == SelectFlavor::FromFirstNoSelect
     {
@@ -60,9 +60,9 @@ pub fn plain(query: &mut Query) -> Result<()> {
 
 /// Names columns as they are written, as DuckDB does: `sum(seq_num)`, not `sum(exposure.seq_num)`; 1, not `Int64(1)`.
 /// Where rows are made distinct, ORDER BY takes these names for what it repeats, which DataFusion 55 does not find.
-struct NamedAsWritten;
+struct AliasProjections;
 
-impl VisitorMut for NamedAsWritten {
+impl VisitorMut for AliasProjections {
     type Break = ();
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
@@ -109,9 +109,9 @@ fn first(body: &mut SetExpr) -> Option<(&mut Select, bool)> {
 
 /// Qualifies the columns of `USING` where a SELECT names them alone. DataFusion 55 takes them for ambiguous in WHERE, and in
 /// a subquery for columns of the outer query.
-struct QualifiedUsing;
+struct QualifyUsingColumns;
 
-impl VisitorMut for QualifiedUsing {
+impl VisitorMut for QualifyUsingColumns {
     type Break = ();
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
@@ -175,7 +175,7 @@ pub fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
             FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => (None, expr),
             _ => continue,
         };
-        let takes_rows = function.argument(position, name).is_ok_and(|a| matches!(a.takes, Takes::Rows(_)));
+        let takes_rows = function.argument(position, name).is_ok_and(|a| matches!(a.arg_type, ArgType::Query(_)));
         if let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(file), span }) = expr
             && takes_rows
             && let Some(query) = all_of(Ident { span: *span, ..Ident::with_quote('\'', file.as_str()) })

@@ -41,11 +41,11 @@ pub struct RegistryTable {
     /// A table's name, or a subquery in parentheses.
     from: String,
     /// The table that has about as many rows.
-    pub counted: Option<String>,
+    pub row_count_table: Option<String>,
     /// Whether it is a choice of the rows that its tables have.
-    pub is_part: bool,
+    pub is_filtered_subset: bool,
     /// A column, and what stands for the table where that is not wanted.
-    without: Option<(&'static str, String)>,
+    slim_source: Option<(&'static str, String)>,
     schema: SchemaRef,
 }
 
@@ -55,34 +55,34 @@ impl RegistryTable {
         let from = conn.table(&table.name);
         let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
         let columns = table.read_columns();
-        Self { keys: keys.cloned().collect(), ..Self::query(conn, from, columns).counted(&table.name) }
+        Self { keys: keys.cloned().collect(), ..Self::query(conn, from, columns).row_count_table(&table.name) }
     }
 
     /// What a subquery in parentheses yields.
     pub fn query(conn: Conn, from: String, columns: Vec<ReadColumn>) -> Self {
         let schema = arrow_schema(&columns);
-        let (keys, counted, is_part, without) = Default::default();
-        Self { conn, columns, keys, from, counted, is_part, without, schema }
+        let (keys, row_count_table, is_filtered_subset, slim_source) = Default::default();
+        Self { conn, columns, keys, from, row_count_table, is_filtered_subset, slim_source, schema }
     }
 
     /// The table that has about as many rows.
     #[must_use]
-    pub fn counted(mut self, table: &str) -> Self {
-        self.counted = Some(self.conn.table(table));
+    pub fn row_count_table(mut self, table: &str) -> Self {
+        self.row_count_table = Some(self.conn.table(table));
         self
     }
 
     /// A choice of the rows that its tables have.
     #[must_use]
-    pub fn part(mut self) -> Self {
-        self.is_part = true;
+    pub fn filtered_subset(mut self) -> Self {
+        self.is_filtered_subset = true;
         self
     }
 
     /// What stands for the table where a column is not wanted.
     #[must_use]
-    pub fn without(mut self, column: &'static str, from: String) -> Self {
-        self.without = Some((column, from));
+    pub fn slim_source(mut self, column: &'static str, from: String) -> Self {
+        self.slim_source = Some((column, from));
         self
     }
 
@@ -94,10 +94,10 @@ impl RegistryTable {
 
     /// The table's name, or a subquery in parentheses, that has the wanted columns and those of filters.
     pub fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
-        let Some((column, without)) = &self.without else { return &self.from };
+        let Some((column, slim_source)) = &self.slim_source else { return &self.from };
         let projected = projection.is_none_or(|all| all.iter().any(|i| self.columns[*i].name == *column));
         let filtered = || filters.iter().any(|filter| filter.column_refs().iter().any(|c| c.name == *column));
-        if projected || filtered() { &self.from } else { without }
+        if projected || filtered() { &self.from } else { slim_source }
     }
 }
 
@@ -159,8 +159,8 @@ impl TableProvider for RegistryTable {
         if let Some(limit) = limit {
             sql.push_str(&format!(" LIMIT {limit}"));
         }
-        let estimate = Estimate { table: self.counted.clone(), rows: limit };
-        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, estimate).estimated().await))
+        let estimate = Estimate { table: self.row_count_table.clone(), rows: limit };
+        Ok(Arc::new(RegistryScan::new(self.conn.clone(), sql, columns, estimate).with_row_estimate().await))
     }
 }
 
@@ -211,7 +211,7 @@ impl RegistryScan {
     }
 
     /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
-    pub async fn estimated(mut self) -> Self {
+    pub async fn with_row_estimate(mut self) -> Self {
         if let Some(table) = self.estimate.table.take() {
             match self.conn.estimated_rows(&table).await {
                 Ok(rows) => self.estimate.rows = self.estimate.rows.into_iter().chain(rows).min(),
@@ -287,21 +287,21 @@ impl ExecutionPlan for RegistryScan {
     fn execute(&self, partition: usize, _context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let schema = self.schema();
         let rows = MetricBuilder::new(&self.metrics).output_rows(partition);
-        let counted = move |batch: &crate::error::Result<RecordBatch>| {
+        let row_count_table = move |batch: &crate::error::Result<RecordBatch>| {
             rows.add(batch.as_ref().map_or(0, RecordBatch::num_rows));
         };
         if !self.columns.is_empty() {
-            let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(counted);
+            let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(row_count_table);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
         // Only the number of rows is wanted.
         let batches =
-            self.conn.query(self.sql.clone(), vec![ReadColumn::plain("one", ColumnType::Int)]).inspect(counted);
+            self.conn.query(self.sql.clone(), vec![ReadColumn::plain("one", ColumnType::Int)]).inspect(row_count_table);
         let empty = Arc::clone(&schema);
-        let counted = batches.map(move |batch| {
+        let row_count_table = batches.map(move |batch| {
             let options = RecordBatchOptions::new().with_row_count(Some(batch?.num_rows()));
             Ok(RecordBatch::try_new_with_options(Arc::clone(&empty), Vec::new(), &options)?)
         });
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, counted)))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, row_count_table)))
     }
 }

@@ -16,7 +16,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::TryStreamExt;
 
-use super::arguments::Given;
+use super::definition::Args;
 use super::scan::RegistryTable;
 use crate::error::Error;
 use crate::model::collection::TreeLine;
@@ -26,46 +26,51 @@ use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets::keys;
 use crate::registry::schema::arrow_schema;
 use crate::registry::{i64_values, timestamp_values};
-use crate::repo::Access;
-use crate::repo::check_files::{self, Check};
+use crate::repo::RepositoryHandle;
+use crate::repo::check_files::{self, CheckFilesOptions};
 use crate::repo::search::{collections, ranks};
 
 /// The table a searching function stands for; the search itself happens when it is scanned.
 ///
 /// # Errors
 /// An unknown function or dataset type.
-pub fn table(name: &str, given: &Given, access: &Arc<Access>, types: &[TypeRecord]) -> Result<Arc<dyn TableProvider>> {
-    let names = given.list("collections").unwrap_or_default();
+pub fn table(
+    name: &str,
+    args: &Args,
+    handle: &Arc<RepositoryHandle>,
+    types: &[TypeRecord],
+) -> Result<Arc<dyn TableProvider>> {
+    let names = args.list("collections").unwrap_or_default();
     if name == "collection_tree" {
-        let flatten = given.bool("flatten", false);
-        return Ok(Arc::new(Tree { access: Arc::clone(access), names, flatten }));
+        let flatten = args.bool("flatten", false);
+        return Ok(Arc::new(CollectionTree { handle: Arc::clone(handle), names, flatten }));
     }
     if name == "check_files" {
-        let check = Check { collections: names, read: given.bool("read", false) };
-        let files = Files { access: Arc::clone(access), check, schema: check_files::schema() };
+        let check = CheckFilesOptions { collections: names, read: args.bool("read", false) };
+        let files = CheckFiles { handle: Arc::clone(handle), check, schema: check_files::schema() };
         return Ok(Arc::new(StreamingTable::try_new(check_files::schema(), vec![Arc::new(files)])?));
     }
-    let wanted = given.need("dataset_type")?;
+    let wanted = args.required("dataset_type")?;
     let record = types
         .iter()
         .find(|t| t.dataset_type.name == wanted)
         .ok_or_else(|| Error::not_found("dataset type", &wanted, types.iter().map(|t| t.dataset_type.name.as_str())))?;
     let schema = arrow_schema(&columns(record));
     let first = name == "find_first";
-    Ok(Arc::new(Search { access: Arc::clone(access), record: record.clone(), names, first, schema }))
+    Ok(Arc::new(DatasetSearch { handle: Arc::clone(handle), record: record.clone(), names, first, schema }))
 }
 
 /// A search for datasets.
 #[derive(Debug)]
-pub struct Search {
-    access: Arc<Access>,
+pub struct DatasetSearch {
+    handle: Arc<RepositoryHandle>,
     record: TypeRecord,
     names: Vec<String>,
     first: bool,
     schema: SchemaRef,
 }
 
-impl Search {
+impl DatasetSearch {
     /// The query that finds the datasets, where one does.
     ///
     /// # Errors
@@ -74,17 +79,17 @@ impl Search {
         if self.first && self.record.dataset_type.is_calibration {
             return Ok(None);
         }
-        let repo = self.access.repo().await?;
+        let repo = self.handle.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
         let from = find_datasets_sql(&repo.registry, &self.record, &ranks, self.first);
-        let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record)).part();
+        let table = RegistryTable::query(repo.registry.conn.clone(), from, columns(&self.record)).filtered_subset();
         let certified = self.record.calibs.as_ref().filter(|_| ranks.iter().any(|rank| rank.calibration));
-        Ok(Some(table.counted(&certified.unwrap_or(&self.record.tags).name)))
+        Ok(Some(table.row_count_table(&certified.unwrap_or(&self.record.tags).name)))
     }
 }
 
 #[async_trait]
-impl TableProvider for Search {
+impl TableProvider for DatasetSearch {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -103,16 +108,16 @@ impl TableProvider for Search {
         if let Some(table) = self.as_table().await? {
             return table.scan(state, projection, filters, limit).await;
         }
-        let repo = self.access.repo().await?;
+        let repo = self.handle.repo().await?;
         let ranks = ranks(&repo, &self.names).await?;
         let rows = ranked_datasets(&repo.registry, &self.record, &ranks).await?;
-        let batch = effective(&self.record, &rows, &self.schema)?;
+        let batch = resolve_validity(&self.record, &rows, &self.schema)?;
         MemTable::try_new(Arc::clone(&self.schema), vec![vec![batch]])?.scan(state, projection, &[], limit).await
     }
 }
 
 /// The parts of validity ranges in which a dataset is found first: what earlier collections cover is cut out.
-fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+fn resolve_validity(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let at = |name: &str| rows.schema_ref().index_of(name);
     let begins = timestamp_values(rows, at("timespan_begin")?);
     let ends = timestamp_values(rows, at("timespan_end")?);
@@ -132,7 +137,7 @@ fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Res
             covered.append(&mut pending);
         }
         let own = Timespan::new(begins[*row], ends[*row]);
-        for rest in cut(own, &covered) {
+        for rest in subtract(own, &covered) {
             out.push((u32::try_from(*row).unwrap_or(u32::MAX), rest));
         }
         pending.push(own);
@@ -151,38 +156,38 @@ fn effective(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Res
 }
 
 /// What is left of a range outside the others.
-fn cut(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
+fn subtract(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
     others.iter().fold(vec![own], |left, other| left.into_iter().flat_map(|t| t.without(*other)).collect())
 }
 
 /// The files of collections, checked while they are asked for.
 #[derive(Debug)]
-struct Files {
-    access: Arc<Access>,
-    check: Check,
+struct CheckFiles {
+    handle: Arc<RepositoryHandle>,
+    check: CheckFilesOptions,
     schema: SchemaRef,
 }
 
-impl PartitionStream for Files {
+impl PartitionStream for CheckFiles {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows = check_files::check_files(Arc::clone(&self.access), self.check.clone());
+        let rows = check_files::check_files(Arc::clone(&self.handle), self.check.clone());
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows.map_err(Into::into)))
     }
 }
 
 #[derive(Debug)]
-struct Tree {
-    access: Arc<Access>,
+struct CollectionTree {
+    handle: Arc<RepositoryHandle>,
     names: Vec<String>,
     flatten: bool,
 }
 
 #[async_trait]
-impl TableProvider for Tree {
+impl TableProvider for CollectionTree {
     fn schema(&self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, false);
         Arc::new(Schema::new(vec![
@@ -204,7 +209,7 @@ impl TableProvider for Tree {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let all = collections(&*self.access.repo().await?).await?;
+        let all = collections(&*self.handle.repo().await?).await?;
         let lines: Vec<_> = if self.flatten {
             all.flatten(&self.names)?.into_iter().map(|collection| TreeLine { collection, depth: 0 }).collect()
         } else {
@@ -235,8 +240,8 @@ mod tests {
     #[test]
     fn earlier_collections_cut_holes() {
         let span = |begin, end| Timespan { begin, end };
-        assert_eq!(cut(span(0, 10), &[span(3, 5), span(8, 20)]), [span(0, 3), span(5, 8)]);
-        assert_eq!(cut(span(0, 10), &[Timespan::ALL]), []);
-        assert_eq!(cut(span(0, 10), &[Timespan::EMPTY]), [span(0, 10)]);
+        assert_eq!(subtract(span(0, 10), &[span(3, 5), span(8, 20)]), [span(0, 3), span(5, 8)]);
+        assert_eq!(subtract(span(0, 10), &[Timespan::ALL]), []);
+        assert_eq!(subtract(span(0, 10), &[Timespan::EMPTY]), [span(0, 10)]);
     }
 }

@@ -25,28 +25,28 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use futures::TryStreamExt;
 
 use self::unplanned::{unknown_function, unplanned};
-use super::aggregate::{self, AggregateFace};
-use super::arguments::Does;
+use super::aggregate::{self, AggregateCallRewrite};
 use super::catalog::Catalog;
-use super::comparable::Comparable;
-use super::copy::target::Target;
-use super::durations::Durations;
+use super::comparison_types::CheckComparisonTypes;
+use super::copy::target::CopyTarget;
+use super::date_part::DatePartUnits;
+use super::definition::FunctionKind;
 use super::files::{is_file_name, with_files};
 use super::null_joins::ExtractKeys;
+use super::object_stores::ButlerObjectStoreRegistry;
 use super::planner::Planner;
-use super::relation::Functions;
+use super::procedure::ProcedureContext;
+use super::relation::TableFunctionPlanner;
+use super::repository::RepositoryCatalog;
 use super::settings::Settings;
 use super::sky::OneIsTrue;
 use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
-use super::stores::Stores;
 use super::tables::VIEWS;
-use super::verb::Link;
-use super::world::World;
-use super::{allowed, analyzer, capitals, functions, names};
+use super::{analyzer, functions, identifier_case, names, permissions};
 use crate::error::{Error, Kind, Result, SourceLocation};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
-use crate::repo::Access;
+use crate::repo::RepositoryHandle;
 
 /// Rows that are gathered before a part of a Parquet file is written.
 const ROW_GROUP: usize = 128 * 1024;
@@ -57,14 +57,14 @@ const SMALLER: usize = 1 << 20;
 /// A SQL session over one repository.
 pub struct Session {
     context: SessionContext,
-    world: Arc<World>,
-    link: Arc<Link>,
+    repository: Arc<RepositoryCatalog>,
+    procedures: Arc<ProcedureContext>,
     catalog: Arc<Catalog>,
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("world", &self.world).finish_non_exhaustive()
+        f.debug_struct("Session").field("world", &self.repository).finish_non_exhaustive()
     }
 }
 
@@ -97,13 +97,13 @@ impl Session {
     /// The engine cannot be set up.
     pub fn with(repository: &str, write: bool, progress: Arc<dyn Progress>) -> Result<Self> {
         leap_seconds::check()?;
-        let world = Arc::new(World::new(Arc::new(Access::new(repository, write))));
-        let link = Arc::new(Link::new(progress));
+        let repository = Arc::new(RepositoryCatalog::new(Arc::new(RepositoryHandle::new(repository, write))));
+        let procedures = Arc::new(ProcedureContext::new(progress));
         let mut config = SessionConfig::new()
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
             .with_default_catalog_and_schema("butler", "public")
-            .with_extension(Arc::clone(&link))
+            .with_extension(Arc::clone(&procedures))
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
@@ -115,63 +115,63 @@ impl Session {
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
-        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<Stores>::default());
+        let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<ButlerObjectStoreRegistry>::default());
         let runtime = runtime.with_memory_limit(memory::limit(), 1.0).build()?;
-        let catalog = Arc::new(Catalog::new(&world));
+        let catalog = Arc::new(Catalog::new(&repository));
         let catalogs = MemoryCatalogProviderList::new();
         catalogs.register_catalog("butler".to_owned(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
-        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(Comparable)];
+        let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(CheckComparisonTypes)];
         rules.extend(analyzer::before_types());
         rules.extend(Analyzer::new().rules);
         rules.extend(analyzer::after_types());
-        rules.push(Arc::new(AggregateFace(Arc::clone(&world.access))));
+        rules.push(Arc::new(AggregateCallRewrite(Arc::clone(&repository.handle))));
         let optimizer_rules = Optimizer::new().rules.into_iter().map(|rule| match rule.name() {
             "extract_equijoin_predicate" => Arc::new(ExtractKeys::default()),
             _ => rule,
         });
         let optimizer_rules = optimizer_rules.collect();
         let mut state = builder
-            .with_catalog_list(with_files(Arc::new(catalogs), &world))
+            .with_catalog_list(with_files(Arc::new(catalogs), &repository))
             .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(Planner))
             .with_analyzer_rules(rules)
             .with_optimizer_rules(optimizer_rules)
-            .with_relation_planners(vec![Arc::new(Functions(Arc::clone(&world)))])
+            .with_relation_planners(vec![Arc::new(TableFunctionPlanner(Arc::clone(&repository)))])
             .build();
-        state.register_function_rewrite(Arc::new(Durations))?;
+        state.register_function_rewrite(Arc::new(DatePartUnits))?;
         let context = SessionContext::new_with_state(state);
         let state = context.state_weak_ref();
-        world.attach(move || state.upgrade().map(|s| s.read().clone()));
+        repository.set_session_state(move || state.upgrade().map(|s| s.read().clone()));
         aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
         context.register_udaf(analyzer::sum::sum());
         for function in functions::all() {
-            if let Does::Scalar(udf) = &function.does {
+            if let FunctionKind::Scalar(udf) = &function.kind {
                 context.register_udf(udf.clone());
             }
         }
-        Ok(Self { context, world, link, catalog })
+        Ok(Self { context, repository, procedures, catalog })
     }
 
     /// The repository.
-    pub fn access(&self) -> &Access {
-        &self.world.access
+    pub fn handle(&self) -> &RepositoryHandle {
+        &self.repository.handle
     }
 
     /// Stops the verbs that run; what they have applied stays.
     pub fn cancel(&self) {
-        self.link.cancel();
+        self.procedures.cancel();
     }
 
     /// Stops the verbs that run and waits until what they had not committed is rolled back; the session cannot write any
     /// more. A program that ends without this may leave a transaction that only another writer can roll back.
     pub async fn end(&self) {
         self.cancel();
-        self.world.access.end_writing().await;
+        self.repository.handle.end_writing().await;
     }
 
     /// How many things verbs could not do (rows with outcome `failed`) since this was last asked.
     pub fn take_failures(&self) -> u64 {
-        self.link.take_failures()
+        self.procedures.take_failures()
     }
 
     /// The DataFusion session behind it.
@@ -199,7 +199,7 @@ impl Session {
             .map(|t| SourceLocation { line: t.span.start.line, column: t.span.start.column });
         let literals = literals(&tokens);
         let parsed = parse(tokens)?;
-        self.world.look().await?;
+        self.repository.refresh().await?;
         match parsed {
             Parsed::Query(statement) => self.query(statement).await,
             Parsed::Explain(statement) => self.explain(statement).await,
@@ -215,8 +215,8 @@ impl Session {
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
-        if let Ok(known) = self.world.snapshot() {
-            capitals::check(&statement, &known)?;
+        if let Ok(known) = self.repository.snapshot() {
+            identifier_case::check(&statement, &known)?;
         }
         let state = self.context.state();
         let mut tried = statement.clone();
@@ -242,7 +242,7 @@ impl Session {
         };
         let location = error.location();
         let error = if let Some(table) = named("table '", "' not found") {
-            self.world.unknown_table(self.catalog.as_ref(), &table).with_location(location)
+            self.repository.unknown_table(self.catalog.as_ref(), &table).with_location(location)
         } else if let Some(function) = named("Invalid function '", "'") {
             unknown_function(&function, &state).with_location(location)
         } else if let Some(column) = named("no column named '", "'")
@@ -274,20 +274,20 @@ impl Session {
     }
 
     async fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
-        allowed::check(plan, &self.world, &self.catalog, self.context.copied_config().options()).await
+        permissions::check(plan, &self.repository, &self.catalog, self.context.copied_config().options()).await
     }
 
     async fn query(&self, statement: Statement) -> Result<Answer> {
         let mut plan = self.plan(statement.clone()).await?;
         self.check_allowed(&plan).await?;
-        let target = Target::of(&mut plan)?;
+        let target = CopyTarget::of(&mut plan)?;
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
         let plan = frame.logical_plan().clone();
         let rows = frame.execute_stream().await.map_err(|e| locate(unplanned(e, plan, &self.context), &statement))?;
         let rows = match target {
-            Some(target) => target.placed(rows),
+            Some(target) => target.commit_after(rows),
             None => rows,
         };
         // Types are those of the rows: the plan was not yet told which one a UNION or a CASE has.
@@ -302,8 +302,8 @@ impl Session {
     }
 
     async fn assert(&self, assertion: Assertion) -> Result<Answer> {
-        if let Ok(known) = self.world.snapshot() {
-            capitals::check_names(&assertion.condition, &known)?;
+        if let Ok(known) = self.repository.snapshot() {
+            identifier_case::check_names(&assertion.condition, &known)?;
         }
         // As a filter, for that is where EXISTS may stand.
         let holds = self.rows_of(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?;

@@ -9,9 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use super::arguments::Does;
-use super::copy::spelling;
-use super::rewrite::{plain, rows_from_file, understand};
+use super::copy::copy_options;
+use super::definition::FunctionKind;
+use super::rewrite::{desugar_query, normalize, rows_from_file};
 use super::{distinct, functions, lists, settings};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
@@ -56,27 +56,28 @@ pub struct Assertion {
 /// # Errors
 /// Text that is no statement, or one that is refused, at its place.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
-    let location = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| at(t.span.start));
-    let mut parser = DFParserBuilder::new(distinct::respell(lists::respell(spelling::respell(tokens)?)))
-        .with_dialect(&DIALECT)
-        .build()?;
+    let start = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| location(t.span.start));
+    let mut parser =
+        DFParserBuilder::new(distinct::rewrite_tokens(lists::rewrite_tokens(copy_options::normalize_copy(tokens)?)))
+            .with_dialect(&DIALECT)
+            .build()?;
     let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
         let message = format!("the statement should end before '{}'", next.token);
-        return Err(Error::invalid(message).with_location(Some(at(next.span.start))));
+        return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
-    sort(statement).map_err(|e| e.with_location(location))
+    classify(statement).map_err(|e| e.with_location(start))
 }
 
-pub(super) fn at(location: Location) -> SourceLocation {
-    SourceLocation { line: location.line, column: location.column }
+pub(super) fn location(at: Location) -> SourceLocation {
+    SourceLocation { line: at.line, column: at.column }
 }
 
 /// Where something stands, when that is known.
-pub(super) fn spot(what: &impl Spanned) -> Option<SourceLocation> {
+pub(super) fn location_of(what: &impl Spanned) -> Option<SourceLocation> {
     let start = what.span().start;
-    (start.line > 0).then(|| at(start))
+    (start.line > 0).then(|| location(start))
 }
 
 /// Whether a token says nothing.
@@ -84,20 +85,20 @@ pub fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
-fn sort(mut statement: Statement) -> Result<Parsed> {
+fn classify(mut statement: Statement) -> Result<Parsed> {
     match &mut statement {
         Statement::Statement(ast) => {
             if let Ast::Query(query) = ast.as_mut() {
-                plain(query)?;
+                desugar_query(query)?;
             }
-            understand(ast.as_mut())?;
+            normalize(ast.as_mut())?;
         }
         Statement::CopyTo(to) => {
             if let CopyToSource::Query(query) = &mut to.source {
-                plain(query)?;
-                understand(query.as_mut())?;
+                desugar_query(query)?;
+                normalize(query.as_mut())?;
             }
-            spelling::complete(to)?;
+            copy_options::resolve_format(to)?;
         }
         _ => {}
     }
@@ -113,18 +114,20 @@ fn sort(mut statement: Statement) -> Result<Parsed> {
                 };
                 Ok(Parsed::Assert(Box::new(Assertion { condition, sides, message })))
             }
-            refused @ (Ast::Delete(_) | Ast::Update(_) | Ast::Truncate(_) | Ast::Merge(_)) => Err(refuse(&refused)),
+            unsupported @ (Ast::Delete(_) | Ast::Update(_) | Ast::Truncate(_) | Ast::Merge(_)) => {
+                Err(refuse(&unsupported))
+            }
             Ast::StartTransaction { .. } | Ast::Commit { .. } | Ast::Rollback { .. } => Err(Error::new(
                 Kind::Unsupported,
                 "there are no transactions over several statements: each verb applies its work by itself",
             )),
             other => Ok(Parsed::Query(Statement::Statement(Box::new(other)))),
         },
-        Statement::Explain(explain) if !explain.options.analyze => match sort(*explain.statement)? {
+        Statement::Explain(explain) if !explain.options.analyze => match classify(*explain.statement)? {
             Parsed::Query(inner) => Ok(Parsed::Explain(inner)),
             _ => Err(Error::invalid("only queries and verbs can be explained")),
         },
-        Statement::Explain(mut explain) => match sort(*explain.statement)? {
+        Statement::Explain(mut explain) => match classify(*explain.statement)? {
             Parsed::Query(inner) => {
                 explain.statement = Box::new(inner);
                 Ok(Parsed::Query(Statement::Explain(explain)))
@@ -174,12 +177,12 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
         }
         FunctionArguments::None => Vec::new(),
     };
-    let location = spot(&call.name);
+    let location = location_of(&call.name);
     let name = simple_name(&call.name).unwrap_or_default();
     let mut args = args;
     rows_from_file(&call.name, &mut args);
     if functions::find(&name).is_none() {
-        let verbs = functions::all().iter().filter(|f| !matches!(f.does, Does::Scalar(_))).map(|f| f.name);
+        let verbs = functions::all().iter().filter(|f| !matches!(f.kind, FunctionKind::Scalar(_))).map(|f| f.name);
         return Err(Error::not_found("function", &call.name.to_string(), verbs).with_location(location));
     }
     let mut statements = DFParserBuilder::new("SELECT * FROM x").with_dialect(&DIALECT).build()?.parse_statements()?;

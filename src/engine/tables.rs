@@ -7,7 +7,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use datafusion::error::Result;
 
-use super::arguments::Function;
+use super::definition::FunctionDef;
 use super::functions;
 use crate::registry::dataset_types::TypeRecord;
 use crate::universe::{Element, Universe};
@@ -23,10 +23,10 @@ pub const VIEWS: [(&str, &str); 6] = [
 ];
 
 /// A name, a sentence, columns with what they mean.
-pub type Made = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+pub type DerivedTable = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Tables whose text is made for each repository: name, sentence, what columns mean.
-pub const MADE: [Made; 1] = [(
+pub const DERIVED_TABLES: [DerivedTable; 1] = [(
     "memberships",
     "Every dataset in every collection that holds it, RUN, TAGGED or CALIBRATION; with the range it is certified for.",
     &[("dataset_type", "name of the dataset type")],
@@ -37,7 +37,7 @@ pub const COLUMNS: &str = include_str!("../../sql/columns.csv");
 
 /// What a session knows of its repository.
 #[derive(Debug, Clone, Copy)]
-pub struct Known<'a> {
+pub struct SystemTableContext<'a> {
     /// The dimensions.
     pub universe: &'a Universe,
     /// The dataset types.
@@ -46,22 +46,22 @@ pub struct Known<'a> {
 
 /// A small table made from what the session knows.
 #[derive(Debug)]
-pub struct Small {
+pub struct SystemTable {
     /// Its name.
     pub name: &'static str,
     /// One sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// Its columns, with what they mean.
     pub columns: &'static [(&'static str, &'static str)],
     /// Makes its rows.
-    pub rows: fn(Known<'_>) -> Result<RecordBatch>,
+    pub rows: fn(SystemTableContext<'_>) -> Result<RecordBatch>,
 }
 
 /// The small tables.
-pub const SMALL: [Small; 3] = [
-    Small {
+pub const SYSTEM_TABLES: [SystemTable; 3] = [
+    SystemTable {
         name: "dataset_types",
-        says: "The dataset types of the repository.",
+        description: "The dataset types of the repository.",
         columns: &[
             ("name", "name of the dataset type"),
             ("dimensions", "its required dimensions, in the order of the universe"),
@@ -70,9 +70,9 @@ pub const SMALL: [Small; 3] = [
         ],
         rows: dataset_types,
     },
-    Small {
+    SystemTable {
         name: "dimensions",
-        says: "The dimensions of the repository, in the order of the universe; skypix dimensions are left out.",
+        description: "The dimensions of the repository, in the order of the universe; skypix dimensions are left out.",
         columns: &[
             ("name", "name of the dimension or of a relation between dimensions"),
             ("position", "place in the order"),
@@ -84,9 +84,9 @@ pub const SMALL: [Small; 3] = [
         ],
         rows: dimensions,
     },
-    Small {
+    SystemTable {
         name: "functions",
-        says: "The functions that build and search repositories.",
+        description: "The functions that build and search repositories.",
         columns: &[
             ("name", "name of the function"),
             ("arguments", "its arguments in order; those in brackets may be left out"),
@@ -109,7 +109,7 @@ fn truth(values: impl Iterator<Item = bool>) -> ArrayRef {
     Arc::new(values.map(Some).collect::<BooleanArray>())
 }
 
-fn dataset_types(known: Known<'_>) -> Result<RecordBatch> {
+fn dataset_types(known: SystemTableContext<'_>) -> Result<RecordBatch> {
     let types = || known.types.iter().map(|t| &t.dataset_type);
     Ok(RecordBatch::try_from_iter([
         ("name", text(types().map(|t| Some(t.name.as_str())))),
@@ -119,7 +119,7 @@ fn dataset_types(known: Known<'_>) -> Result<RecordBatch> {
     ])?)
 }
 
-fn dimensions(known: Known<'_>) -> Result<RecordBatch> {
+fn dimensions(known: SystemTableContext<'_>) -> Result<RecordBatch> {
     let own = |e: &&Element| e.has_table || e.union_of.is_some();
     let all = || known.universe.elements().iter().filter(own);
     let key = |e: &Element| e.key.as_ref().map(|k| super::catalog::type_word(k.kind));
@@ -135,11 +135,11 @@ fn dimensions(known: Known<'_>) -> Result<RecordBatch> {
     ])?)
 }
 
-fn function_rows(all: &[Function]) -> Result<RecordBatch> {
+fn function_rows(all: &[FunctionDef]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter([
         ("name", text(all.iter().map(|f| Some(f.name)))),
-        ("arguments", owned(all.iter().map(Function::signature))),
-        ("description", text(all.iter().map(|f| Some(f.says)))),
+        ("arguments", owned(all.iter().map(FunctionDef::signature))),
+        ("description", text(all.iter().map(|f| Some(f.description)))),
         ("example", text(all.iter().map(|f| Some(f.example)))),
     ])?)
 }

@@ -6,10 +6,10 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
 use super::records::all_texts;
-use super::{Access, Repo, Verb};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::registry::collections;
@@ -32,9 +32,14 @@ pub struct Disassociate {
 }
 
 #[async_trait]
-impl Verb for Associate {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Associate {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         tagged(&repo, &self.collection, "associate into").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
@@ -42,13 +47,13 @@ impl Verb for Associate {
             let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
             let new: BooleanArray = ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
             let name = record.dataset_type.name;
-            hand.note("membership", Outcome::Existing, &name, (new.len() - new.true_count()) as u64);
+            applier.record("membership", Status::Unchanged, &name, (new.len() - new.true_count()) as u64);
             if new.true_count() > 0 {
                 let rows = filter_record_batch(&members, &new)?;
                 plan.push(Change::Associate(self.collection.clone(), name, rows.into()));
             }
         }
-        hand.apply(plan).await.map_err(|e| match e.kind() {
+        applier.apply(plan).await.map_err(|e| match e.kind() {
             Kind::Conflict => Error::new(
                 Kind::Conflict,
                 format!(
@@ -63,9 +68,14 @@ impl Verb for Associate {
 }
 
 #[async_trait]
-impl Verb for Disassociate {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Disassociate {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         tagged(&repo, &self.collection, "disassociate from").await?;
         let mut plan = Vec::new();
         for (record, wanted) in by_type(&repo, rows).await? {
@@ -75,7 +85,7 @@ impl Verb for Disassociate {
                 plan.push(Change::Disassociate(self.collection.clone(), record.dataset_type.name, going));
             }
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 

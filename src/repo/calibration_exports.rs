@@ -10,7 +10,7 @@ use crate::store::Location;
 
 /// What an export file holds of one ticket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ExportSummary {
     /// The export file.
     pub file: String,
     /// The ticket that its collections are named after, such as `DM-48520`; nothing for those without.
@@ -30,7 +30,7 @@ const FILE: &str = "export.yaml";
 ///
 /// # Errors
 /// No such folder, or an export file that cannot be understood.
-pub async fn find(folder: &str) -> Result<Vec<Found>> {
+pub async fn find(folder: &str) -> Result<Vec<ExportSummary>> {
     let mut waiting = vec![Location::parse(folder)?];
     let mut files = Vec::new();
     // Links may lead back.
@@ -55,14 +55,14 @@ pub async fn find(folder: &str) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-fn read(file: &str, opened: std::fs::File) -> Result<Vec<Found>> {
+fn read(file: &str, opened: std::fs::File) -> Result<Vec<ExportSummary>> {
     let named = |e: Error| e.context(format_args!("export file '{file}'"));
     let mut export = Export::new(opened);
     let pattern = Regex::new(r"\bDM-[0-9]+\b").map_err(|e| Error::bug(e.to_string()))?;
-    let mut all: BTreeMap<Option<String>, Found> = BTreeMap::new();
-    let mut of = |name: &str, add: &mut dyn FnMut(&mut Found)| {
+    let mut all: BTreeMap<Option<String>, ExportSummary> = BTreeMap::new();
+    let mut of = |name: &str, add: &mut dyn FnMut(&mut ExportSummary)| {
         let ticket = pattern.find(name).map(|m| m.as_str().to_owned());
-        let empty = || Found { file: file.to_owned(), ticket: ticket.clone(), ..Found::default() };
+        let empty = || ExportSummary { file: file.to_owned(), ticket: ticket.clone(), ..ExportSummary::default() };
         add(all.entry(ticket.clone()).or_insert_with(empty));
     };
     while let Some(item) = export.next_item().map_err(named)? {

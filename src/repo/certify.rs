@@ -8,11 +8,11 @@ use arrow::datatypes::{DataType, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::change::{Change, Outcome};
-use super::collections::{check, wanted};
-use super::hand::Hand;
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::collections::{check, ensure_collection};
 use super::records::all;
-use super::{Access, Repo, Verb};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
@@ -43,9 +43,14 @@ pub struct Decertify {
 }
 
 #[async_trait]
-impl Verb for Certify {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Certify {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
         let mut joins = SpillBuffer::default();
         while let Some(rows) = given.try_next().await? {
@@ -56,11 +61,11 @@ impl Verb for Certify {
             }
         }
         let mut plan = Vec::new();
-        plan.extend(wanted(&repo, &self.collection, CollectionType::Calibration).await?);
+        plan.extend(ensure_collection(&repo, &self.collection, CollectionType::Calibration).await?);
         if !joins.is_empty() {
             plan.push(Change::Join(self.collection.clone(), CollectionType::Calibration, joins));
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 
@@ -116,9 +121,14 @@ async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
 }
 
 #[async_trait]
-impl Verb for Decertify {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Decertify {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let kind = collections::load(&repo.registry).await?.get(&self.collection)?.kind;
         check(&self.collection, kind, CollectionType::Calibration)?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
@@ -142,9 +152,9 @@ impl Verb for Decertify {
         let hit = certifications::count_overlapping(&repo.registry, &record, &self.collection, span, data_ids.as_ref())
             .await?;
         if hit == 0 {
-            hand.note("certification", Outcome::Existing, "none in this time", 1);
+            applier.record("certification", Status::Unchanged, "none in this time", 1);
             return Ok(());
         }
-        hand.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, data_ids, hit)]).await
+        applier.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, data_ids, hit)]).await
     }
 }

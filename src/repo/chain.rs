@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
 use super::records::all_texts;
-use super::{Access, Verb};
+use super::{Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
@@ -29,9 +29,14 @@ pub struct Chain {
 }
 
 #[async_trait]
-impl Verb for Chain {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Chain {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let mut given = match &self.children {
             Some(children) => children.clone(),
             None => all_texts(rows, "name").await?,
@@ -46,7 +51,7 @@ impl Verb for Chain {
         let children = known.edit_chain(&self.parent, &given, self.edit)?;
         let there = known.find(&self.parent);
         if there.is_some_and(|c| c.children == children) {
-            hand.note("chain", Outcome::Existing, &self.parent, 1);
+            applier.record("chain", Status::Unchanged, &self.parent, 1);
             return Ok(());
         }
         if children.len() > 1 << 14 {
@@ -63,7 +68,7 @@ impl Verb for Chain {
         let placed = place(self.edit, &kept, &given, children);
         let before = there.map(|c| c.children.clone()).unwrap_or_default();
         plan.push(Change::Chain(self.parent.clone(), before, placed));
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 

@@ -69,13 +69,13 @@ impl Change {
 
 /// What became of things of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum Status {
     /// New.
     Inserted,
     /// There before, with other values.
     Updated,
     /// There before, as asked.
-    Existing,
+    Unchanged,
     /// Written to a file for others.
     Exported,
     /// Gone.
@@ -84,13 +84,13 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
+impl Status {
     /// Its word in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Inserted => "inserted",
             Self::Updated => "updated",
-            Self::Existing => "existing",
+            Self::Unchanged => "existing",
             Self::Exported => "exported",
             Self::Removed => "removed",
             Self::Failed => "failed",
@@ -100,13 +100,13 @@ impl Outcome {
 
 /// A line of a report: the kind of thing, what became of it, which, and how many.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct ReportRow {
     /// The kind of thing: `collection`, `dataset`, a dimension element …
-    pub thing: String,
+    pub kind: String,
     /// What became of it.
-    pub outcome: Outcome,
+    pub status: Status,
     /// Which: a name, a dataset type, a file with the reason it failed.
-    pub detail: String,
+    pub name: String,
     /// How many.
     pub count: u64,
 }

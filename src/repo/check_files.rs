@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use super::search::collections;
-use super::{Access, Repo};
+use super::{Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
 use crate::registry::conn::Batches;
@@ -32,7 +32,7 @@ const FOLDERS: usize = 64;
 
 /// What is to be checked.
 #[derive(Debug, Clone)]
-pub struct Check {
+pub struct CheckFilesOptions {
     /// Collections, chains and globs.
     pub collections: Vec<String>,
     /// Whether the first byte of every file is read.
@@ -79,9 +79,9 @@ pub fn schema() -> SchemaRef {
 
 /// The files of some collections as rows of [`schema`], folder by folder; then the files in the folders of their runs
 /// that no record names.
-pub fn check_files(access: Arc<Access>, check: Check) -> Batches {
+pub fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> Batches {
     let begin = async move {
-        let repo = access.repo().await?;
+        let repo = handle.repo().await?;
         repo.registry.check_files()?;
         let root = Location::parse(&repo.datastore_root())?;
         let read = check.read;
@@ -117,7 +117,7 @@ fn run_of(folder: &Location, root: &Location, runs: &HashSet<String>) -> Option<
     Some(path)
 }
 
-impl Check {
+impl CheckFilesOptions {
     /// The file records, a folder at a time; folders without a wanted one are left out.
     async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<Vec<Record>>> + Send + use<>> {
         let registry = &repo.registry;

@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::{Access, Repo, Verb};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::glob;
@@ -26,7 +26,7 @@ pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) ->
 ///
 /// # Errors
 /// A collection of this name and another type, or what the database says.
-pub(super) async fn wanted(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
+pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
     match load(&repo.registry).await?.find(name) {
         Some(there) => check(name, there.kind, kind).map(|()| None),
         None => Ok(Some(Change::Collection(name.to_owned(), kind, None))),
@@ -45,19 +45,24 @@ pub struct RegisterCollection {
 }
 
 #[async_trait]
-impl Verb for RegisterCollection {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for RegisterCollection {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         if self.name.trim().is_empty() {
             return Err(Error::invalid("a collection needs a name"));
         }
         match load(&repo.registry).await?.find(&self.name) {
             Some(there) if there.kind == self.kind => {
-                hand.note("collection", Outcome::Existing, format!("{} {}", self.kind, self.name), 1);
+                applier.record("collection", Status::Unchanged, format!("{} {}", self.kind, self.name), 1);
                 Ok(())
             }
             Some(there) => check(&self.name, there.kind, self.kind),
-            None => hand.apply(vec![Change::Collection(self.name.clone(), self.kind, self.doc.clone())]).await,
+            None => applier.apply(vec![Change::Collection(self.name.clone(), self.kind, self.doc.clone())]).await,
         }
     }
 }
@@ -70,14 +75,19 @@ pub struct RemoveCollection {
 }
 
 #[async_trait]
-impl Verb for RemoveCollection {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for RemoveCollection {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let all = load(&repo.registry).await?;
         let mut plan = Vec::new();
         // A name that is gone already is as asked: running a script again must not fail here.
         if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
-            hand.note("collection", Outcome::Existing, format!("no {}", self.name), 1);
+            applier.record("collection", Status::Unchanged, format!("no {}", self.name), 1);
             return Ok(());
         }
         let chosen = all.select(std::slice::from_ref(&self.name))?;
@@ -99,6 +109,6 @@ impl Verb for RemoveCollection {
         }
         // Chains before their children.
         plan.sort_by_key(|(parents, _)| *parents);
-        hand.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
+        applier.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
     }
 }

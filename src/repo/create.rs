@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::change::Outcome;
-use super::hand::Hand;
-use super::locate::Located;
-use super::{Access, Database, Verb};
+use super::applier::ChangeApplier;
+use super::change::Status;
+use super::locate::ConfigLocation;
+use super::{Database, Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
@@ -27,9 +27,14 @@ pub struct CreateRepository {
 }
 
 #[async_trait]
-impl Verb for CreateRepository {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let located = Located::find(access.given()).await?;
+impl Operation for CreateRepository {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let located = ConfigLocation::find(handle.uri()).await?;
         let config = self.config()?.for_new_repository(self.keep);
         config.check_supported()?;
         config.check_managers()?;
@@ -39,24 +44,24 @@ impl Verb for CreateRepository {
         if let Some(other) = &there
             && other.to_yaml() != text
         {
-            let message = format!("repository '{}' exists with another configuration", access.given());
+            let message = format!("repository '{}' exists with another configuration", handle.uri());
             return Err(Error::new(Kind::Exists, message));
         }
-        if hand.is_dry() {
-            let outcome = if there.is_some() { Outcome::Existing } else { Outcome::Inserted };
-            hand.note("repository", outcome, access.given(), 1);
+        if applier.is_dry() {
+            let status = if there.is_some() { Status::Unchanged } else { Status::Inserted };
+            applier.record("repository", status, handle.uri(), 1);
             return Ok(());
         }
-        access.check_writes()?;
-        access.forget().await;
+        handle.check_writable()?;
+        handle.close().await;
         let database = super::database(&config, &located.root(&config))?;
         let before = Before::of(&located, &database);
         let _ = located.file.parent().sweep().await;
         let written = there.is_none() && write_new(&located, &text).await?;
         match make(&database, &universe).await {
             Ok(made) => {
-                let outcome = if made { Outcome::Inserted } else { Outcome::Existing };
-                hand.note("repository", outcome, access.given(), 1);
+                let status = if made { Status::Inserted } else { Status::Unchanged };
+                applier.record("repository", status, handle.uri(), 1);
                 Ok(())
             }
             Err(error) => {
@@ -99,7 +104,7 @@ struct Before {
 }
 
 impl Before {
-    fn of(located: &Located, database: &Database) -> Self {
+    fn of(located: &ConfigLocation, database: &Database) -> Self {
         let folder = located.file.parent().local();
         let missing =
             |folder: PathBuf| folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
@@ -119,7 +124,7 @@ impl Before {
 }
 
 /// Writes the configuration; returns whether it was this that wrote it.
-async fn write_new(located: &Located, text: &str) -> Result<bool> {
+async fn write_new(located: &ConfigLocation, text: &str) -> Result<bool> {
     match located.file.write(text.to_owned().into()).await {
         // Another creator was faster.
         Err(e) if e.kind() == Kind::Exists => match located.read().await? {

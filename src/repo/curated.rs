@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::placing::{Planned, paths};
-use super::{Access, Repo, Verb, collections};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::file_paths::{PendingRecords, paths};
+use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::curated::Curated;
 use crate::instrument::Instrument;
@@ -59,14 +59,19 @@ struct Calibration {
 }
 
 /// The names of the detectors and filters that are registered.
-struct Known {
+struct KnownInstrument {
     detectors: Vec<(i64, String)>,
     filters: Vec<String>,
 }
 
 #[async_trait]
-impl Verb for WriteCurated {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+impl Operation for WriteCurated {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
         if self.labels.is_empty() && self.collection.is_none() {
             return Err(Error::invalid("write_curated_calibrations needs label => '…' or collection => '…'"));
         }
@@ -76,15 +81,15 @@ impl Verb for WriteCurated {
         let folder = self.instrument.curated_folder.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("{} has no curated calibrations", self.instrument.name))
         })?;
-        let repo = access.repo().await?;
-        let known = Known::load(&repo, &self.instrument.name).await?;
+        let repo = handle.repo().await?;
+        let known = KnownInstrument::load(&repo, &self.instrument.name).await?;
         let folder = Location::parse(&self.data)?.child(folder);
         if folder.stat().await? != FileType::Directory {
             let message =
                 format!("there is no folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, message));
         }
-        hand.begin("write_curated_calibrations", None);
+        applier.begin("write_curated_calibrations", None);
         let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
         let there = all_folders(&folder).await?;
         for line in TYPES.lines().skip(1) {
@@ -93,12 +98,12 @@ impl Verb for WriteCurated {
             };
             if there.iter().any(|t| t == name) {
                 let kind = calibration_type(name, class, by_detector == "true", by_filter == "true");
-                let all = self.read(&folder.child(name), &kind, &known, hand).await?;
+                let all = self.read(&folder.child(name), &kind, &known, applier).await?;
                 found.push((kind, all));
             }
         }
-        let plan = self.plan(&repo, found, hand).await?;
-        hand.apply(plan).await
+        let plan = self.plan(&repo, found, applier).await?;
+        applier.apply(plan).await
     }
 }
 
@@ -109,7 +114,7 @@ fn calibration_type(name: &str, storage_class: &str, by_detector: bool, by_filte
     DatasetType { name: name.to_owned(), dimensions, storage_class: storage_class.to_owned(), is_calibration: true }
 }
 
-impl Known {
+impl KnownInstrument {
     async fn load(repo: &Repo, instrument: &str) -> Result<Self> {
         let (id, name) = (ReadColumn::plain("id", ColumnType::Int), ReadColumn::plain("name", ColumnType::Text(None)));
         let full_name = ReadColumn::plain("full_name", ColumnType::Text(None));
@@ -170,8 +175,8 @@ impl WriteCurated {
         &self,
         folder: &Location,
         kind: &DatasetType,
-        known: &Known,
-        hand: &mut Hand<'_>,
+        known: &KnownInstrument,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<Vec<Calibration>> {
         let has = |dimension: &str| kind.dimensions.iter().any(|d| d == dimension);
         let mut folders = vec![(folder.clone(), None, None)];
@@ -210,7 +215,7 @@ impl WriteCurated {
                 let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
                 let read = self.file(&file, kind, detector, filter.clone(), valid).await;
                 all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.display())))?);
-                hand.tick(1, 0);
+                applier.tick(1, 0);
             }
         }
         Ok(all)
@@ -262,11 +267,11 @@ impl WriteCurated {
         &self,
         repo: &Repo,
         found: Vec<(DatasetType, Vec<Calibration>)>,
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<Vec<Change>> {
         let collection = self.collection.clone().unwrap_or_else(|| self.base());
         let mut plan = Vec::new();
-        plan.extend(collections::wanted(repo, &collection, CollectionType::Calibration).await?);
+        plan.extend(collections::ensure_collection(repo, &collection, CollectionType::Calibration).await?);
         let records = dataset_types::load(&repo.registry).await?;
         let mut runs = BTreeSet::new();
         let mut certified = Vec::new();
@@ -282,10 +287,10 @@ impl WriteCurated {
             }
             for (run, all) in by_run {
                 if runs.insert(run.clone()) {
-                    plan.extend(collections::wanted(repo, &run, CollectionType::Run).await?);
+                    plan.extend(collections::ensure_collection(repo, &run, CollectionType::Run).await?);
                 }
                 check_distinct(&all)?;
-                certified.extend(self.store(repo, &kind, record, (&run, &all), &mut plan, hand).await?);
+                certified.extend(self.store(repo, &kind, record, (&run, &all), &mut plan, applier).await?);
             }
         }
         plan.push(Change::Join(collection, CollectionType::Calibration, certifications(&certified)?.into()));
@@ -301,7 +306,7 @@ impl WriteCurated {
         record: Option<&TypeRecord>,
         (run, all): (&str, &[Calibration]),
         plan: &mut Vec<Change>,
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<Vec<(String, Timespan)>> {
         let fresh: Vec<String> = all.iter().map(|_| Uuid::new_v4().to_string()).collect();
         let rows = self.rows(kind, all, &fresh)?;
@@ -328,10 +333,10 @@ impl WriteCurated {
         let ids: Vec<String> = keys.iter().zip(&fresh).map(known).collect();
         let mask = new.iter().map(|new| Some(*new)).collect();
         let rows = arrow::compute::filter_record_batch(&self.rows(kind, all, &ids)?, &mask)?;
-        hand.note("dataset", Outcome::Existing, &kind.name, (all.len() - rows.num_rows()) as u64);
+        applier.record("dataset", Status::Unchanged, &kind.name, (all.len() - rows.num_rows()) as u64);
         if rows.num_rows() > 0 {
             let kept: Vec<&Calibration> = all.iter().zip(&new).filter(|(_, new)| **new).map(|(one, _)| one).collect();
-            let places = paths(repo, kind, run, &rows, &Planned::new()).await?;
+            let places = paths(repo, kind, run, &rows, &PendingRecords::new()).await?;
             let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
             if let Some(twice) = places.iter().enumerate().find(|(i, place)| places[..*i].contains(place)) {
                 let message = format!("two files would become '{}': the file template is too short", twice.1);

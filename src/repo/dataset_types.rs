@@ -2,9 +2,9 @@
 
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::{Access, Repo, Verb};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::conn::Batches;
@@ -25,9 +25,14 @@ pub struct RegisterDatasetType {
 }
 
 #[async_trait]
-impl Verb for RegisterDatasetType {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for RegisterDatasetType {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let universe = &repo.registry.universe;
         check_name(universe, &self.name)?;
         let wanted = DatasetType {
@@ -41,12 +46,12 @@ impl Verb for RegisterDatasetType {
             Some(there) => {
                 check_same(&wanted, &there.dataset_type)?;
                 if has_tables(&repo.registry, there).await? {
-                    hand.note("dataset_type", Outcome::Existing, &self.name, 1);
+                    applier.record("dataset_type", Status::Unchanged, &self.name, 1);
                     return Ok(());
                 }
-                hand.apply(vec![Change::DatasetType(wanted)]).await
+                applier.apply(vec![Change::DatasetType(wanted)]).await
             }
-            None => hand.apply(vec![Change::DatasetType(wanted)]).await,
+            None => applier.apply(vec![Change::DatasetType(wanted)]).await,
         }
     }
 }

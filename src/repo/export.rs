@@ -8,13 +8,13 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::change::Outcome;
-use super::hand::Hand;
-use super::placing::{Planned, paths};
+use super::applier::ChangeApplier;
+use super::change::Status;
+use super::file_paths::{PendingRecords, paths};
 use super::records::all_texts;
 use super::search::ranks;
-use super::sync::pick;
-use super::{Access, Repo, Verb};
+use super::sync::filter_rows;
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::export_writer::{Scalar, Writer};
 use crate::model::collection::{Collection, CollectionType, Collections};
@@ -50,18 +50,23 @@ struct Selected {
 }
 
 #[async_trait]
-impl Verb for Export {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Export {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         repo.registry.check_files()?;
         let known = collections::load(&repo.registry).await?;
         let selected = self.select(&repo, rows).await?;
         for one in &selected {
-            hand.note("dataset", Outcome::Exported, &one.record.dataset_type.name, one.rows.len() as u64);
+            applier.record("dataset", Status::Exported, &one.record.dataset_type.name, one.rows.len() as u64);
         }
         let chosen = self.chosen(&known, &selected)?;
-        hand.note("collection", Outcome::Exported, "", chosen.len() as u64);
-        if hand.is_dry() {
+        applier.record("collection", Status::Exported, "", chosen.len() as u64);
+        if applier.is_dry() {
             return Ok(());
         }
         let target = Location::parse(&self.directory)?;
@@ -73,7 +78,7 @@ impl Verb for Export {
         let universe = &repo.registry.universe;
         let file = BufWriter::new(beside.reopen().map_err(named)?);
         let mut writer = Writer::begin(file, &universe.namespace, universe.version)?;
-        self.write_records(&repo, &selected, &mut writer, hand).await?;
+        self.write_records(&repo, &selected, &mut writer, applier).await?;
         for collection in &chosen {
             let Collection { name, kind, doc, children, .. } = collection;
             writer.collection(name, *kind, doc.as_deref(), children)?;
@@ -126,7 +131,7 @@ impl Export {
                 let mut batches = registry.conn.query(sql, columns);
                 while let Some(batch) = batches.try_next().await? {
                     let ids = string_values(&batch, 0);
-                    let batch = pick(&batch, ids.into_iter().map(|id| seen.insert(id)))?;
+                    let batch = filter_rows(&batch, ids.into_iter().map(|id| seen.insert(id)))?;
                     rows.push(batch)?;
                 }
             }
@@ -169,7 +174,7 @@ impl Export {
         repo: &Repo,
         selected: &[Selected],
         writer: &mut Writer<BufWriter<std::fs::File>>,
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let universe = &repo.registry.universe;
         // Values of dimensions that data IDs or other records name, as tuples of the required dimensions.
@@ -199,7 +204,7 @@ impl Export {
             records.push((element, table, found));
         }
         for (element, table, found) in records.into_iter().rev().filter(|(.., found)| found.num_rows() > 0) {
-            hand.note(&element.name, Outcome::Exported, "", found.num_rows() as u64);
+            applier.record(&element.name, Status::Exported, "", found.num_rows() as u64);
             writer.dimension(&element.name)?;
             let columns = table.read_columns();
             for row in 0..found.num_rows() {
@@ -343,7 +348,7 @@ async fn placed(repo: &Repo, record: &TypeRecord, rows: &RecordBatch, runs: &[St
     let mut all = Vec::with_capacity(runs.len());
     for part in runs.chunk_by(|a, b| a == b) {
         let rows = rows.slice(all.len(), part.len());
-        all.extend(paths(repo, &record.dataset_type, &part[0], &rows, &Planned::new()).await?);
+        all.extend(paths(repo, &record.dataset_type, &part[0], &rows, &PendingRecords::new()).await?);
     }
     Ok(all)
 }
@@ -391,7 +396,7 @@ fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
     let rows = record_batch(columns)?;
     let mut seen = HashSet::new();
     let first: Vec<bool> = datasets::row_texts(&rows)?.into_iter().map(|key| seen.insert(key)).collect();
-    pick(&rows, first.into_iter())
+    filter_rows(&rows, first.into_iter())
 }
 
 /// The records with these values of the required dimensions, by key.
@@ -415,7 +420,7 @@ async fn records_of(
             let sql = format!("SELECT {} FROM {name} WHERE {only} ORDER BY {}", select.join(", "), quoted.join(", "));
             let rows = repo.registry.conn.rows(sql, columns.clone()).await?;
             let keys = datasets::row_texts(&some_of(&rows, &table.primary_key)?)?;
-            found.push(pick(&rows, keys.into_iter().map(|key| seen.insert(key)))?);
+            found.push(filter_rows(&rows, keys.into_iter().map(|key| seen.insert(key)))?);
         }
     }
     let schema = crate::registry::schema::arrow_schema(&columns);

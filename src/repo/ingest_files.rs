@@ -10,11 +10,11 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::arrivals::{Arrivals, Taking};
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::placing::Planned;
-use super::{Access, Repo, Verb, collections};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::file_paths::PendingRecords;
+use super::incoming::{IncomingDatasets, IngestOptions};
+use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
@@ -43,13 +43,18 @@ pub struct IngestFiles {
     /// How ids are made.
     pub ids: IdMode,
     /// How files are taken in.
-    pub taking: Taking,
+    pub options: IngestOptions,
 }
 
 #[async_trait]
-impl Verb for IngestFiles {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for IngestFiles {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let formatter: Arc<str> = match &self.formatter {
             Some(name) => name.as_str().into(),
@@ -57,17 +62,17 @@ impl Verb for IngestFiles {
         };
         let shared = self.shared(&repo)?;
         let mut plan = Vec::new();
-        plan.extend(collections::wanted(&repo, &self.run, CollectionType::Run).await?);
+        plan.extend(collections::ensure_collection(&repo, &self.run, CollectionType::Run).await?);
         let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
         let (mut new, mut moved, mut same) = (SpillBuffer::default(), SpillBuffer::default(), 0);
         let (mut transfers, mut sources) = (Vec::new(), Vec::new());
         let mut seen: HashMap<String, String> = HashMap::new();
-        hand.begin("ingest_files", None);
+        applier.begin("ingest_files", None);
         while let Some(rows) = given.try_next().await? {
             if rows.num_rows() == 0 {
                 continue;
             }
-            hand.tick(rows.num_rows() as u64, 0);
+            applier.tick(rows.num_rows() as u64, 0);
             let files = self.files(&rows)?;
             let data_ids = self.data_ids(&record, &rows, &shared)?;
             let keys = datasets::keys(&record, &data_ids)?;
@@ -80,8 +85,9 @@ impl Verb for IngestFiles {
             let there = datasets::existing_datasets(&repo.registry, &record, &self.run, &data_ids).await?;
             let rows = self.with_ids(&record, &data_ids, &keys, &there)?;
             let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
-            let arrivals = Arrivals { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
-            let mut sorted = arrivals.sort(&repo, self.taking, &Planned::new()).await?;
+            let incoming =
+                IncomingDatasets { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
+            let mut sorted = incoming.plan(&repo, self.options, &PendingRecords::new()).await?;
             same += sorted.same;
             transfers.append(&mut sorted.transfers);
             sources.append(&mut sorted.sources);
@@ -91,7 +97,7 @@ impl Verb for IngestFiles {
                 }
             }
         }
-        hand.note("dataset", Outcome::Existing, &self.dataset_type, same);
+        applier.record("dataset", Status::Unchanged, &self.dataset_type, same);
         if !transfers.is_empty() {
             plan.push(Change::Files(transfers));
         }
@@ -104,7 +110,7 @@ impl Verb for IngestFiles {
         if !sources.is_empty() {
             plan.push(Change::RemoveSources(sources));
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 

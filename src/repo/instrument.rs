@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::sync::{Status, compare, conflict, select, twins};
-use super::{Access, Repo, Verb};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::sync::{Comparison, compare, conflict, find_duplicates, select};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::registry::conn::Batches;
@@ -25,9 +25,14 @@ pub struct RegisterInstrument {
 }
 
 #[async_trait]
-impl Verb for RegisterInstrument {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for RegisterInstrument {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let mut plan = Vec::new();
         for (element, rows) in records(&self.instrument)? {
             // Older universes lack some columns.
@@ -35,9 +40,9 @@ impl Verb for RegisterInstrument {
             let columns: Vec<usize> = (0..rows.num_columns())
                 .filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some())
                 .collect();
-            sync(&repo, element, &rows.project(&columns)?, self.update, &mut plan, hand).await?;
+            sync(&repo, element, &rows.project(&columns)?, self.update, &mut plan, applier).await?;
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 
@@ -48,20 +53,21 @@ pub(super) async fn sync(
     rows: &RecordBatch,
     update: bool,
     plan: &mut Vec<Change>,
-    hand: &mut Hand<'_>,
+    applier: &mut ChangeApplier<'_>,
 ) -> Result<()> {
     let known = table(&repo.registry, element)?;
     let statuses = compare(&repo.registry, &known, rows).await?;
-    if let Some((row, first)) = twins(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?))) {
+    if let Some((row, first)) = find_duplicates(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?)))
+    {
         let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
         return Err(Error::new(Kind::Conflict, message));
     }
-    if let Some(Status::Differs(how)) = statuses.iter().find(|s| matches!(s, Status::Differs(_)) && !update) {
+    if let Some(Comparison::Differs(how)) = statuses.iter().find(|s| matches!(s, Comparison::Differs(_)) && !update) {
         return Err(conflict(element, how));
     }
-    let new = select(rows, &statuses, |s| *s == Status::New)?;
-    let changed = select(rows, &statuses, |s| matches!(s, Status::Differs(_)))?;
-    hand.note(element, Outcome::Existing, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
+    let new = select(rows, &statuses, |s| *s == Comparison::New)?;
+    let changed = select(rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
+    applier.record(element, Status::Unchanged, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
     if new.num_rows() > 0 {
         plan.push(Change::Insert(element.to_owned(), new.into()));
     }

@@ -17,12 +17,12 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// Where the configuration of a repository is: a file in the folder that is `<butlerRoot>` unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
+pub struct ConfigLocation {
     /// The configuration file.
     pub file: Location,
 }
 
-impl Located {
+impl ConfigLocation {
     /// Finds a repository by label, folder or configuration file; the file need not exist.
     ///
     /// # Errors

@@ -1,9 +1,8 @@
 //! One repository: what is in it, and the verbs that change it.
 //!
-//! A verb decides what would have to change and hands it, in chunks, to the one [`Hand`] that writes.
+//! A verb decides what would have to change and hands it, in chunks, to the one [`ChangeApplier`] that writes.
 
-mod access;
-mod arrivals;
+pub mod applier;
 mod associate;
 pub mod calibration_exports;
 mod certify;
@@ -15,13 +14,14 @@ mod create;
 mod curated;
 mod dataset_types;
 mod export;
-pub mod hand;
+mod file_paths;
+mod handle;
 mod import;
+mod incoming;
 mod ingest;
 mod ingest_files;
 mod instrument;
 mod locate;
-mod placing;
 mod records;
 pub mod search;
 mod skymap;
@@ -30,8 +30,7 @@ mod visits;
 
 use async_trait::async_trait;
 
-pub use self::access::Access;
-pub use self::arrivals::Taking;
+use self::applier::ChangeApplier;
 pub use self::associate::{Associate, Disassociate};
 pub use self::certify::{Certify, Decertify};
 pub use self::chain::Chain;
@@ -40,12 +39,13 @@ pub use self::create::CreateRepository;
 pub use self::curated::WriteCurated;
 pub use self::dataset_types::RegisterDatasetType;
 pub use self::export::Export;
-use self::hand::Hand;
+pub use self::handle::RepositoryHandle;
 pub use self::import::Import;
+pub use self::incoming::IngestOptions;
 pub use self::ingest::IngestRaws;
 pub use self::ingest_files::IngestFiles;
 pub use self::instrument::RegisterInstrument;
-pub use self::locate::Located;
+pub use self::locate::ConfigLocation;
 pub use self::records::InsertRecords;
 pub use self::skymap::RegisterSkymap;
 pub use self::visits::DefineVisits;
@@ -114,15 +114,20 @@ fn database(config: &Config, root: &str) -> Result<Database> {
 ///
 /// # Errors
 /// What the verb says; a true conflict comes back.
-pub async fn run(verb: &dyn Verb, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+pub async fn run(
+    operation: &dyn Operation,
+    handle: &RepositoryHandle,
+    rows: Option<Batches>,
+    applier: &mut ChangeApplier<'_>,
+) -> Result<()> {
     let given = match rows {
         Some(rows) => Some(SpillBuffer::collect(rows).await?),
         None => None,
     };
     loop {
         let rows = given.as_ref().map(SpillBuffer::stream).transpose()?;
-        match verb.run(access, rows, hand).await {
-            Err(error) if hand.begins_anew(&error) => {}
+        match operation.run(handle, rows, applier).await {
+            Err(error) if applier.should_retry(&error) => {}
             done => return done,
         }
     }
@@ -130,7 +135,12 @@ pub async fn run(verb: &dyn Verb, access: &Access, rows: Option<Batches>, hand: 
 
 /// A deed asked of a repository.
 #[async_trait]
-pub trait Verb: std::fmt::Debug + Send + Sync {
+pub trait Operation: std::fmt::Debug + Send + Sync {
     /// Reads the repository, the files and the rows given, and hands over what has to change.
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()>;
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()>;
 }

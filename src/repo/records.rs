@@ -8,11 +8,11 @@ use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
 use super::instrument::sync;
-use super::sync::{Status, compare, select};
-use super::{Access, Repo, Verb};
+use super::sync::{Comparison, compare, select};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
@@ -31,9 +31,14 @@ pub struct InsertRecords {
 }
 
 #[async_trait]
-impl Verb for InsertRecords {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for InsertRecords {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let rows = all(rows).await?;
         if rows.num_rows() == 0 {
             return Ok(());
@@ -42,13 +47,13 @@ impl Verb for InsertRecords {
         let mut plan = Vec::new();
         if self.skip_existing {
             let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
-            let new = select(&rows, &statuses, |s| *s == Status::New)?;
-            hand.note(&self.element, Outcome::Existing, "", (rows.num_rows() - new.num_rows()) as u64);
+            let new = select(&rows, &statuses, |s| *s == Comparison::New)?;
+            applier.record(&self.element, Status::Unchanged, "", (rows.num_rows() - new.num_rows()) as u64);
             plan.push(Change::Insert(self.element.clone(), new.into()));
         } else {
-            sync(&repo, &self.element, &rows, self.replace, &mut plan, hand).await?;
+            sync(&repo, &self.element, &rows, self.replace, &mut plan, applier).await?;
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 

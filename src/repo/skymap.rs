@@ -6,11 +6,11 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
-use super::placing::{Planned, paths};
-use super::sync::{Status, compare};
-use super::{Access, Repo, Verb, collections};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
+use super::file_paths::{PendingRecords, paths};
+use super::sync::{Comparison, compare};
+use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::skymap_config::SkyMap;
 use crate::model::collection::CollectionType;
@@ -43,15 +43,20 @@ const TRACTS: usize = 64;
 const LIMIT: u64 = 1 << 20;
 
 #[async_trait]
-impl Verb for RegisterSkymap {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
+impl Operation for RegisterSkymap {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
         let map = self.configuration().await?;
-        let repo = access.repo().await?;
-        register(&repo, map, hand).await
+        let repo = handle.repo().await?;
+        register(&repo, map, applier).await
     }
 }
 
-async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
+async fn register(repo: &Repo, map: SkyMap, applier: &mut ChangeApplier<'_>) -> Result<()> {
     let record = record_batch([
         ("name", constant_text(&map.name, 1)),
         ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
@@ -60,19 +65,19 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
         ("patch_ny_max", constant_int(map.rings.grid()[1].into(), 1)),
     ])?;
     match compare(&repo.registry, &table(&repo.registry, "skymap")?, &record).await?.as_slice() {
-        [Status::New] => {}
-        [Status::Differs(how)] => {
+        [Comparison::New] => {}
+        [Comparison::Differs(how)] => {
             let message = format!("sky map '{}' is registered with another geometry: {how}", map.name);
             return Err(Error::new(Kind::Conflict, message));
         }
         _ => {
-            hand.note("skymap", Outcome::Existing, &map.name, 1);
+            applier.record("skymap", Status::Unchanged, &map.name, 1);
             return Ok(());
         }
     }
     check_other_names(repo, &map).await?;
     let mut plan = Vec::new();
-    plan.extend(collections::wanted(repo, RUN, CollectionType::Run).await?);
+    plan.extend(collections::ensure_collection(repo, RUN, CollectionType::Run).await?);
     let kind = DatasetType {
         name: TYPE.0.to_owned(),
         dimensions: vec!["skymap".to_owned()],
@@ -83,15 +88,15 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
         Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
         None => plan.push(Change::DatasetType(kind.clone())),
     }
-    if hand.is_dry() {
+    if applier.is_dry() {
         let [nx, ny] = map.rings.grid();
         let tracts = map.rings.count().unsigned_abs();
         for (thing, count) in
             [("skymap", 1), ("tract", tracts), ("patch", tracts * u64::from((nx * ny).unsigned_abs()))]
         {
-            hand.note(thing, Outcome::Inserted, "", count);
+            applier.record(thing, Status::Inserted, "", count);
         }
-        return hand.apply(plan).await;
+        return applier.apply(plan).await;
     }
     let planned = SpillBuffer::from(record);
     let pickle = map.pickle();
@@ -99,7 +104,7 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
         ("dataset_id", constant_text(&Uuid::new_v4().to_string(), 1)),
         ("skymap", constant_text(&map.name, 1)),
     ])?;
-    let path = paths(repo, &kind, RUN, &dataset, &Planned::from([("skymap", &planned)])).await?.swap_remove(0);
+    let path = paths(repo, &kind, RUN, &dataset, &PendingRecords::from([("skymap", &planned)])).await?.swap_remove(0);
     let path = format!("{path}.pickle");
     let to = Location::parse(&repo.datastore_root())?.child(&path);
     let size = i64::try_from(pickle.len()).unwrap_or(-1);
@@ -121,8 +126,8 @@ async fn register(repo: &Repo, map: SkyMap, hand: &mut Hand<'_>) -> Result<()> {
         ("file_size", constant_int(size, 1)),
     ]))?;
     plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
-    hand.begin("register_skymap", None);
-    hand.apply(plan).await
+    applier.begin("register_skymap", None);
+    applier.apply(plan).await
 }
 
 impl RegisterSkymap {

@@ -12,11 +12,11 @@ use crate::registry::{Registry, dimensions};
 
 /// How a record compares with the one that has its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Status {
+pub enum Comparison {
     /// None has its key.
     New,
     /// It is there, with equal values.
-    Same,
+    Unchanged,
     /// It is there with other values: `column: there != given` for each.
     Differs(String),
 }
@@ -25,7 +25,7 @@ pub enum Status {
 ///
 /// # Errors
 /// Rows without a key column, or what the database says.
-pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Status>> {
+pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Comparison>> {
     if rows.num_rows() == 0 {
         return Ok(Vec::new());
     }
@@ -37,7 +37,7 @@ pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) 
     let index: HashMap<String, usize> = (0..there.num_rows()).map(|r| (key(&stored, &stored_keys, r), r)).collect();
     Ok((0..rows.num_rows())
         .map(|row| match index.get(&key(&given, &keys, row)) {
-            None => Status::New,
+            None => Comparison::New,
             Some(found) => differences(&given, row, &stored, *found),
         })
         .collect())
@@ -58,7 +58,7 @@ fn key(given: &[BoundColumn<'_>], keys: &[usize], row: usize) -> String {
     keys.iter().map(|k| format!("{:?}\u{1f}", given[*k].values.at(row))).collect()
 }
 
-fn differences(given: &[BoundColumn<'_>], row: usize, stored: &[BoundColumn<'_>], found: usize) -> Status {
+fn differences(given: &[BoundColumn<'_>], row: usize, stored: &[BoundColumn<'_>], found: usize) -> Comparison {
     let mut message = Vec::new();
     for new in given {
         let Some(old) = stored.iter().find(|s| s.column.name == new.column.name) else { continue };
@@ -67,7 +67,7 @@ fn differences(given: &[BoundColumn<'_>], row: usize, stored: &[BoundColumn<'_>]
             message.push(format!("{}: {} != {}", new.column.name, show(old), show(new_value)));
         }
     }
-    if message.is_empty() { Status::Same } else { Status::Differs(message.join(", ")) }
+    if message.is_empty() { Comparison::Unchanged } else { Comparison::Differs(message.join(", ")) }
 }
 
 /// NaN equals NaN, and NULL too: SQLite stores it so.
@@ -92,15 +92,19 @@ fn show(value: Value<'_>) -> String {
 ///
 /// # Errors
 /// Never for as many statuses as rows.
-pub fn select(rows: &RecordBatch, statuses: &[Status], wanted: impl Fn(&Status) -> bool) -> Result<RecordBatch> {
-    pick(rows, statuses.iter().map(wanted))
+pub fn select(
+    rows: &RecordBatch,
+    statuses: &[Comparison],
+    wanted: impl Fn(&Comparison) -> bool,
+) -> Result<RecordBatch> {
+    filter_rows(rows, statuses.iter().map(wanted))
 }
 
 /// The rows for which `wanted` is true.
 ///
 /// # Errors
 /// Never for as many answers as rows.
-pub fn pick(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
+pub fn filter_rows(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
     Ok(filter_record_batch(rows, &wanted.map(Some).collect::<BooleanArray>())?)
 }
 
@@ -113,7 +117,7 @@ pub fn conflict(table: &str, difference: &str) -> Error {
 ///
 /// # Errors
 /// Rows of another table.
-pub fn twins(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
+pub fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
     let given = bind_columns(table, rows)?;
     let keys = key_columns(table, &given)?;
     let mut seen = HashMap::new();

@@ -9,12 +9,12 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 
-use super::change::{Change, Outcome};
-use super::hand::Hand;
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
 use super::instrument::sync;
 use super::records::all;
-use super::sync::{Status, compare, conflict, pick};
-use super::{Access, Repo, Verb};
+use super::sync::{Comparison, compare, conflict, filter_rows};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::instrument::camera::{Camera, Pointing};
@@ -74,29 +74,34 @@ struct Visit {
 }
 
 #[async_trait]
-impl Verb for DefineVisits {
-    async fn run(&self, access: &Access, rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for DefineVisits {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let name = &self.instrument.name;
         let camera = self.instrument.camera.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("the instrument file of {name} does not describe its camera"))
         })?;
         let groups = self.groups(&repo, rows).await?;
-        hand.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
+        applier.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
         let mut any = false;
         for portion in portions(groups, REGIONS / camera.detectors().max(1)) {
             let visits = visits(self.exposures(&repo, &portion).await?);
             if !any && !visits.is_empty() {
                 any = true;
                 let mut plan = Vec::new();
-                sync(&repo, "visit_system", &systems(name)?, false, &mut plan, hand).await?;
-                hand.apply(plan).await?;
+                sync(&repo, "visit_system", &systems(name)?, false, &mut plan, applier).await?;
+                applier.apply(plan).await?;
             }
-            self.write(&repo, camera, &visits, hand).await?;
-            hand.tick(portion.len() as u64, 0);
+            self.write(&repo, camera, &visits, applier).await?;
+            applier.tick(portion.len() as u64, 0);
         }
         if !any {
-            hand.note("visit", Outcome::Existing, "no exposure is on the sky", 1);
+            applier.record("visit", Status::Unchanged, "no exposure is on the sky", 1);
         }
         Ok(())
     }
@@ -149,7 +154,7 @@ impl DefineVisits {
     }
 
     /// Writes the visits that are new, and those that differ when they may be updated.
-    async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], hand: &mut Hand<'_>) -> Result<()> {
+    async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], applier: &mut ChangeApplier<'_>) -> Result<()> {
         if let Some(visit) = some.iter().find(|visit| common(visit, |e| e.physical_filter.as_ref()).is_none()) {
             let message = format!("visit {}: its exposures have different filters, and a visit has one", visit.name);
             return Err(Error::new(Kind::Conflict, message));
@@ -166,7 +171,7 @@ impl DefineVisits {
         let statuses = compare(&repo.registry, &known, &rows).await?;
         let update = self.update_records || self.incremental;
         for (visit, status) in some.iter().zip(&statuses) {
-            if let Status::Differs(how) = status
+            if let Comparison::Differs(how) = status
                 && !update
             {
                 let error = conflict("visit", how).context(format_args!("visit {}", visit.name));
@@ -174,9 +179,14 @@ impl DefineVisits {
                 return Err(Error::new(Kind::Conflict, message));
             }
         }
-        let of = |wanted: fn(&Status) -> bool| -> Vec<bool> { statuses.iter().map(wanted).collect() };
-        let (new, changed) = (of(|s| *s == Status::New), of(|s| matches!(s, Status::Differs(_))));
-        hand.note("visit", Outcome::Existing, "", of(|s| *s == Status::Same).iter().filter(|s| **s).count() as u64);
+        let of = |wanted: fn(&Comparison) -> bool| -> Vec<bool> { statuses.iter().map(wanted).collect() };
+        let (new, changed) = (of(|s| *s == Comparison::New), of(|s| matches!(s, Comparison::Differs(_))));
+        applier.record(
+            "visit",
+            Status::Unchanged,
+            "",
+            of(|s| *s == Comparison::Unchanged).iter().filter(|s| **s).count() as u64,
+        );
         let mut plan = Vec::new();
         let mut add = |element: &str, rows: RecordBatch, replace: bool| {
             if rows.num_rows() > 0 {
@@ -184,15 +194,15 @@ impl DefineVisits {
                 plan.push(if replace { Change::Replace(element, rows) } else { Change::Insert(element, rows) });
             }
         };
-        add("visit", pick(&rows, new.iter().copied())?, false);
-        add("visit", pick(&rows, changed.iter().copied())?, true);
+        add("visit", filter_rows(&rows, new.iter().copied())?, false);
+        add("visit", filter_rows(&rows, changed.iter().copied())?, true);
         let grown: Vec<bool> =
             new.iter().zip(&changed).map(|(new, changed)| *new || (*changed && self.incremental)).collect();
         add("visit_definition", definitions(name, some, &grown)?, false);
         add("visit_system_membership", memberships(name, some, &new)?, false);
         add("visit_detector_region", detector_regions(name, some, &seen, &new)?, false);
         add("visit_detector_region", detector_regions(name, some, &seen, &changed)?, true);
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use butlersql::engine::arguments::{Does, Takes};
+use butlersql::engine::definition::{ArgType, FunctionKind};
 use butlersql::engine::{functions, reference};
 
 use crate::world::{Db, Home};
@@ -29,7 +29,7 @@ fn every_function_is_told_once() {
         for argument in &function.arguments {
             assert!(!argument.says.is_empty(), "{}({}): no sentence", function.name, argument.name);
         }
-        let rows = function.arguments.iter().filter(|a| matches!(a.takes, Takes::Rows(_))).count();
+        let rows = function.arguments.iter().filter(|a| matches!(a.takes, ArgType::Rows(_))).count();
         assert!(rows <= 1, "{}: more than one argument takes rows", function.name);
     }
 }
@@ -57,7 +57,7 @@ fn every_column_is_told_and_every_example_runs() {
         let ran = home.sql(&example);
         assert_eq!(ran.code, 0, "{example}\n{}", ran.err);
         told.push(function.name);
-        if matches!(function.does, Does::Search) {
+        if matches!(function.does, FunctionKind::Search) {
             assert!(ran.out.lines().count() > 1, "{example} finds nothing");
         }
     }

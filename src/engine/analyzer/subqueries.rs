@@ -43,7 +43,7 @@ impl AnalyzerRule for Subqueries {
 }
 
 /// What to say of a subquery that is not understood.
-fn refused(why: &str) -> datafusion::error::DataFusionError {
+fn unsupported(why: &str) -> datafusion::error::DataFusionError {
     Error::new(Kind::Unsupported, format!("{why}; write it as a JOIN")).into()
 }
 

@@ -1,5 +1,5 @@
 //! COPY to files.
 
+pub mod copy_options;
 pub mod delimited;
-pub mod spelling;
 pub mod target;

@@ -22,17 +22,17 @@ use futures::StreamExt;
 
 use super::delimited;
 use crate::error::{Error, Kind, Result};
-use crate::repo::{Access, Repo};
+use crate::repo::{Repo, RepositoryHandle};
 use crate::store::{Location, local_path, temporary};
 
 /// The value of the folder for rows without one, as in Hive and DuckDB.
-pub const NULLS: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Looks at each COPY of a plan.
 ///
 /// # Errors
 /// One that writes into the repository, or what is no file, or columns that a file holds once.
-pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions) -> Result<()> {
+pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &ConfigOptions) -> Result<()> {
     let mut copies = Vec::new();
     plan.apply(|node| {
         if let LogicalPlan::Copy(copy) = node {
@@ -55,7 +55,7 @@ pub async fn check(plan: &LogicalPlan, access: &Access, options: &ConfigOptions)
         if url.contains(['*', '?', '[']) {
             return Err(Error::invalid(format!("'{url}' is a pattern; the name of what is written has no *, ? or [")));
         }
-        check_outside(url, access).await?;
+        check_outside(url, handle).await?;
         if let Some(folder) = local(url)?.as_deref().and_then(Path::parent) {
             temporary::sweep(folder);
         }
@@ -87,9 +87,9 @@ fn is_left(entry: &std::fs::DirEntry) -> bool {
 ///
 /// # Errors
 /// A URL within it.
-pub async fn check_outside(url: &str, access: &Access) -> Result<()> {
+pub async fn check_outside(url: &str, handle: &RepositoryHandle) -> Result<()> {
     let target = ListingTableUrl::parse(url)?;
-    match access.repo().await {
+    match handle.repo().await {
         Ok(repo) if is_inside(&repo, target.as_str()) => {
             Err(Error::invalid(format!("'{url}' lies in the repository, which verbs change")))
         }
@@ -110,13 +110,13 @@ pub fn check_names(schema: &Schema) -> Result<()> {
 }
 
 /// What a COPY writes: a local file or folder takes its place when it is whole.
-pub struct Target {
+pub struct CopyTarget {
     url: String,
-    beside: Option<Beside>,
+    beside: Option<StagedOutput>,
 }
 
 /// What is written beside its place, or in the empty folder that is its place.
-struct Beside {
+struct StagedOutput {
     place: PathBuf,
     /// Where it is written.
     whole: PathBuf,
@@ -125,17 +125,17 @@ struct Beside {
 }
 
 /// Folders that are written in, each with those that were made for it, innermost first.
-static BEGUN: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
+static STAGED: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
 
 /// Removes all that is not whole, before the program ends: a COPY that was interrupted may still compute.
-pub fn clear() {
+pub fn remove_staged() {
     // None other ends the program meanwhile.
-    let mut begun = begun();
-    begun.drain(..).for_each(remove);
+    let mut staged = staged();
+    staged.drain(..).for_each(remove);
 }
 
-fn begun() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
-    BEGUN.lock().unwrap_or_else(PoisonError::into_inner)
+fn staged() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
+    STAGED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
@@ -150,7 +150,7 @@ fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
     made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
 }
 
-impl Target {
+impl CopyTarget {
     /// The target of a plan that copies, which is changed to write beside its place. Folders that are not there are
     /// made.
     ///
@@ -171,26 +171,26 @@ impl Target {
             return Err(Error::invalid(format!("'{}' is a link to what is not there", target.url)));
         }
         if !is_file && place.is_file() {
-            return Err(target.unwritten(&ErrorKind::NotADirectory.into()));
+            return Err(target.io_error(&ErrorKind::NotADirectory.into()));
         }
         // Of an empty folder that is there nothing is known of the folder around it.
         let Some(folder) = (if place.is_dir() { Some(place.as_path()) } else { place.parent() }) else {
             return Ok(Some(target));
         };
         if folder.exists() && !folder.is_dir() {
-            return Err(target.unwritten(&ErrorKind::NotADirectory.into()));
+            return Err(target.io_error(&ErrorKind::NotADirectory.into()));
         }
         let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
         temporary::sweep(folder);
         let partial = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
         // DataFusion would not tell why it cannot.
-        let partial = partial.map_err(|e| target.unwritten(&e))?.keep();
-        begun().push((partial.clone(), made));
+        let partial = partial.map_err(|e| target.io_error(&e))?.keep();
+        staged().push((partial.clone(), made));
         // To a name without an end DataFusion would write a folder.
         let whole = partial.join("copy.whole");
         let made = if is_file { File::create_new(&whole).map(drop) } else { std::fs::create_dir(&whole) };
-        target.beside = Some(Beside { place, whole: whole.clone(), partial });
-        made.map_err(|e| target.unwritten(&e))?;
+        target.beside = Some(StagedOutput { place, whole: whole.clone(), partial });
+        made.map_err(|e| target.io_error(&e))?;
         let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
             let message =
                 format!("'{}' cannot be written: a folder around it has *, ? or [ in its name, or no text", target.url);
@@ -201,12 +201,12 @@ impl Target {
     }
 
     /// The rows that COPY answers with, of which the first comes when all is written.
-    pub fn placed(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    pub fn commit_after(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = rows.schema();
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));
             Some(answer.and_then(|batch| match &self.beside {
-                Some(beside) => beside.take_place().map(|()| batch).map_err(|e| self.unwritten(&e).into()),
+                Some(beside) => beside.commit().map(|()| batch).map_err(|e| self.io_error(&e).into()),
                 None => Ok(batch),
             }))
         };
@@ -226,13 +226,13 @@ impl Target {
     }
 
     /// Without the names of hidden files.
-    fn unwritten(&self, error: &std::io::Error) -> Error {
+    fn io_error(&self, error: &std::io::Error) -> Error {
         Error::from(std::io::Error::from(error.kind())).context(format_args!("'{}' cannot be written", self.url))
     }
 }
 
-impl Beside {
-    fn take_place(&self) -> std::io::Result<()> {
+impl StagedOutput {
+    fn commit(&self) -> std::io::Result<()> {
         if !self.place.is_dir() {
             let permissions = self.whole.metadata()?.permissions();
             if let Some(old) = self.place.metadata().map(|old| old.permissions()).ok().filter(|old| *old != permissions)
@@ -254,12 +254,12 @@ impl Beside {
     }
 }
 
-impl Drop for Target {
+impl Drop for CopyTarget {
     fn drop(&mut self) {
-        let Some(Beside { partial, .. }) = &self.beside else { return };
-        // Held to the end, for `clear` waits.
-        let mut begun = begun();
-        begun.extract_if(.., |begun| begun.0 == *partial).for_each(remove);
+        let Some(StagedOutput { partial, .. }) = &self.beside else { return };
+        // Held to the end, for `remove_staged` waits.
+        let mut staged = staged();
+        staged.extract_if(.., |staged| staged.0 == *partial).for_each(remove);
     }
 }
 
@@ -271,7 +271,7 @@ fn name_nulls(copy: &mut CopyTo) -> Result<()> {
     let named = copy.input.schema().iter().map(|(table, field)| {
         let column = Expr::Column(Column::new(table.cloned(), field.name()));
         match copy.partition_by.contains(field.name()) {
-            true => coalesce(vec![cast(column, DataType::Utf8), lit(NULLS)]).alias(field.name()),
+            true => coalesce(vec![cast(column, DataType::Utf8), lit(HIVE_NULL)]).alias(field.name()),
             false => column,
         }
     });

@@ -11,63 +11,63 @@ use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::catalog::{MemTable, TableProvider};
 
-use crate::engine::arguments::{Function, Given, Reader, Takes};
+use crate::engine::definition::{ArgType, Args, FunctionDef, TableReader};
 use crate::error::{Error, Result};
 use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};
 use crate::registry::rows::record_batch;
-use crate::repo::calibration_exports::{Found, find};
+use crate::repo::calibration_exports::{ExportSummary, find};
 use crate::store::Location;
 use crate::store::webdav::Entry;
 
 /// The most bytes a table file is read with.
 const LIMIT: u64 = 1 << 30;
 
-pub fn functions() -> Vec<Function> {
+pub fn functions() -> Vec<FunctionDef> {
     vec![
-        Function::read(
+        FunctionDef::read(
             "read_ecsv",
             "The rows of an ECSV table, as astropy writes it.",
             Arc::new(File(|_, bytes| parse_ecsv(bytes))),
         )
-        .arg("file", Takes::Text, "the file")
+        .arg("file", ArgType::Text, "the file")
         .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
-        Function::read(
+        FunctionDef::read(
             "read_fits",
             "The rows of the first binary table of a FITS file.",
             Arc::new(File(|_, bytes| parse_fits_table(bytes))),
         )
-        .arg("file", Takes::Text, "the file")
+        .arg("file", ArgType::Text, "the file")
         .notes("Cells of several numbers are lists; bits, complex numbers and arrays of varying length are not read.")
         .example("SELECT * FROM read_fits('DATA/the_monster_20240904.fits')"),
-        Function::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
-            .arg("file", Takes::Text, "the file")
+        FunctionDef::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
+            .arg("file", ArgType::Text, "the file")
             .option(
                 "header",
-                Takes::Bool,
+                ArgType::Bool,
                 "whether the first line holds the names; default true, else column_1, column_2, …",
             )
-            .option("delimiter", Takes::Text, "the character between columns; default a comma")
+            .option("delimiter", ArgType::Text, "the character between columns; default a comma")
             .notes("Files that end in `.csv`, `.ecsv`, `.fits`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
             .example("SELECT * FROM read_csv('DATA/dp1_good_visits.txt', header => false)"),
-        Function::read(
+        FunctionDef::read(
             "read_text",
             "The lines of a text file that are not empty, as column `line`.",
             Arc::new(File(|_, bytes| parse_lines(bytes))),
         )
-        .arg("file", Takes::Text, "the file")
+        .arg("file", ArgType::Text, "the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
-        Function::read("list", "The files and folders in a folder, local or on a door.", Arc::new(List))
-            .arg("uri", Takes::Text, "the folder")
-            .option("checksums", Takes::Bool, "ask a dCache door for checksums, which it looks up one by one; default false")
+        FunctionDef::read("list", "The files and folders in a folder, local or on a door.", Arc::new(List))
+            .arg("uri", ArgType::Text, "the folder")
+            .option("checksums", ArgType::Bool, "ask a dCache door for checksums, which it looks up one by one; default false")
             .notes("Columns: `name`, `size` (bytes), `modified` (UTC), `is_directory`, `checksum`.")
             .example("SELECT name, size FROM list('DATA/raw/LSSTComCam') WHERE NOT is_directory"),
-        Function::read(
+        FunctionDef::read(
             "calibration_exports",
             "The export files below a folder: what each holds of which ticket.",
             Arc::new(Exports),
         )
-        .arg("folder", Takes::Text, "the folder, searched with all below it for `export.yaml`")
+        .arg("folder", ArgType::Text, "the folder, searched with all below it for `export.yaml`")
         .notes("A row for each file and ticket: `file`, `ticket`, `collections`, `dataset_types`, `datasets`.")
         .example("SELECT file FROM calibration_exports('DATA/calibs') WHERE ticket = 'DM-48520'"),
     ]
@@ -77,9 +77,9 @@ pub fn functions() -> Vec<Function> {
 struct List;
 
 #[async_trait]
-impl Reader for List {
-    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
-        let entries = Location::parse(&given.need("uri")?)?.entries(given.bool("checksums", false)).await?;
+impl TableReader for List {
+    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+        let entries = Location::parse(&args.required("uri")?)?.entries(args.bool("checksums", false)).await?;
         let name = |e: &Entry| e.path.rsplit('/').next().unwrap_or_default().to_owned();
         let modified = entries.iter().map(|e| e.modified.map(|time| time.timestamp_micros()));
         let rows = record_batch([
@@ -100,10 +100,10 @@ impl Reader for List {
 struct Exports;
 
 #[async_trait]
-impl Reader for Exports {
-    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
-        let found = find(&given.need("folder")?).await?;
-        let list = |names: fn(&Found) -> &BTreeSet<String>| {
+impl TableReader for Exports {
+    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+        let found = find(&args.required("folder")?).await?;
+        let list = |names: fn(&ExportSummary) -> &BTreeSet<String>| {
             let mut builder = ListBuilder::new(StringBuilder::new());
             for one in &found {
                 builder.append_value(names(one).iter().map(Some));
@@ -122,25 +122,25 @@ impl Reader for Exports {
 }
 
 /// Reads a whole file by a parser.
-struct File(fn(&Given, &[u8]) -> Result<RecordBatch>);
+struct File(fn(&Args, &[u8]) -> Result<RecordBatch>);
 
 #[async_trait]
-impl Reader for File {
-    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>> {
-        let name = given.need("file")?;
+impl TableReader for File {
+    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+        let name = args.required("file")?;
         let named = |e: Error| e.context(format_args!("file '{name}'"));
         let bytes = Location::parse(&name)?.read(LIMIT).await?;
-        let rows = (self.0)(given, &bytes).map_err(named)?;
+        let rows = (self.0)(args, &bytes).map_err(named)?;
         Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
     }
 }
 
-fn csv(given: &Given, bytes: &[u8]) -> Result<RecordBatch> {
-    let delimiter = given.text("delimiter").unwrap_or_else(|| ",".to_owned());
+fn csv(args: &Args, bytes: &[u8]) -> Result<RecordBatch> {
+    let delimiter = args.text("delimiter").unwrap_or_else(|| ",".to_owned());
     let [delimiter] = delimiter.as_bytes() else {
         return Err(Error::invalid(format!("argument 'delimiter' takes one character, not '{delimiter}'")));
     };
-    let format = Format::default().with_header(given.bool("header", true)).with_delimiter(*delimiter);
+    let format = Format::default().with_header(args.bool("header", true)).with_delimiter(*delimiter);
     let (schema, _) = format.infer_schema(bytes, None)?;
     let schema = Arc::new(schema);
     let reader = ReaderBuilder::new(Arc::clone(&schema)).with_format(format).build(bytes)?;

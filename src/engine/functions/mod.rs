@@ -11,10 +11,10 @@ mod time;
 
 use std::sync::LazyLock;
 
-use super::arguments::Function;
+use super::definition::FunctionDef;
 
 /// All functions, by family.
-static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
+static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
     let families = [
         repository::functions(),
         ingest::functions(),
@@ -29,11 +29,11 @@ static FUNCTIONS: LazyLock<Vec<Function>> = LazyLock::new(|| {
 });
 
 /// All functions.
-pub fn all() -> &'static [Function] {
+pub fn all() -> &'static [FunctionDef] {
     &FUNCTIONS
 }
 
 /// The function of this name.
-pub fn find(name: &str) -> Option<&'static Function> {
+pub fn find(name: &str) -> Option<&'static FunctionDef> {
     FUNCTIONS.iter().find(|f| f.name == name)
 }

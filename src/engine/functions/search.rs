@@ -1,48 +1,48 @@
 //! Searching collections as the Butler does.
 
-use crate::engine::arguments::{Function, Given, Takes};
+use crate::engine::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
 use crate::sphere::skypix;
 use crate::universe::{Element, Universe};
 
-pub fn functions() -> Vec<Function> {
+pub fn functions() -> Vec<FunctionDef> {
     vec![
-        Function::search("find_first", "For every data ID, the dataset the collections find first.")
-            .arg("dataset_type", Takes::Text, "the dataset type")
-            .arg("collections", Takes::TextList, "collections, chains and globs, first searched first")
+        FunctionDef::search("find_first", "For every data ID, the dataset the collections find first.")
+            .arg("dataset_type", ArgType::Text, "the dataset type")
+            .arg("collections", ArgType::TextList, "collections, chains and globs, first searched first")
             .notes(
                 "Calibration collections are searched by validity range: the answer of a calibration type has \
                  `timespan_begin` and `timespan_end` (TAI), and at every instant the first collection with a valid \
                  dataset wins.",
             )
             .example("SELECT * FROM find_first('raw', 'LSSTComCam/raw/all')"),
-        Function::search("members", "Every dataset of a type in every one of the collections.")
-            .arg("dataset_type", Takes::Text, "the dataset type")
-            .arg("collections", Takes::TextList, "collections, chains and globs")
+        FunctionDef::search("members", "Every dataset of a type in every one of the collections.")
+            .arg("dataset_type", ArgType::Text, "the dataset type")
+            .arg("collections", ArgType::TextList, "collections, chains and globs")
             .example("SELECT collection, count(*) FROM members('raw', '*') GROUP BY collection"),
-        Function::search("collection_tree", "The tree of a chain, as `query-collections --chains=tree` draws it.")
-            .arg("collections", Takes::TextList, "collections and globs; each match is the top of a tree")
-            .option("flatten", Takes::Bool, "each collection once, in the order of a search, without chains")
+        FunctionDef::search("collection_tree", "The tree of a chain, as `query-collections --chains=tree` draws it.")
+            .arg("collections", ArgType::TextList, "collections and globs; each match is the top of a tree")
+            .option("flatten", ArgType::Bool, "each collection once, in the order of a search, without chains")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
-        Function::search(
+        FunctionDef::search(
             "check_files",
             "The files of collections as the registry names them, against those that are there.",
         )
-        .arg("collections", Takes::TextList, "collections, chains and globs")
-        .option("read", Takes::Bool, "read the first byte of every file; default false: folders are listed only")
+        .arg("collections", ArgType::TextList, "collections, chains and globs")
+        .option("read", ArgType::Bool, "read the first byte of every file; default false: folders are listed only")
         .notes(
             "Columns: `state` (`ok`, `missing`, `other size`, `unreadable`; `orphan` for a file in a folder of the \
                  datastore that no record names), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
                  (bytes), `detail`.",
         )
         .example("SELECT state, count(*) FROM check_files('LSSTComCam/raw/all') GROUP BY state"),
-        Function::query(
+        FunctionDef::query(
             "overlapping",
             "The pairs of records of two dimension elements whose regions overlap.",
             overlapping,
         )
-        .arg("a", Takes::Text, "an element with regions, such as `visit` or `visit_detector_region`")
-        .arg("b", Takes::Text, "another one, such as `patch`, or pixels, such as `htm7` or `healpix9`")
+        .arg("a", ArgType::Text, "an element with regions, such as `visit` or `visit_detector_region`")
+        .arg("b", ArgType::Text, "another one, such as `patch`, or pixels, such as `htm7` or `healpix9`")
         .notes(
             "The columns are the dimensions of both. Records are compared where they touch the same HTM pixel, then \
              exactly, as the Butler joins them; pixels are those of `htm_envelope` and `healpix_envelope`.",
@@ -52,8 +52,8 @@ pub fn functions() -> Vec<Function> {
 }
 
 /// The query behind `overlapping`.
-fn overlapping(given: &Given, universe: &Universe) -> Result<String> {
-    let (a, b) = (given.need("a")?, given.need("b")?);
+fn overlapping(args: &Args, universe: &Universe) -> Result<String> {
+    let (a, b) = (args.required("a")?, args.required("b")?);
     let first = spatial(universe, &a)?;
     let keys = |alias: &str, names: &[String]| {
         let all: Vec<_> = names.iter().map(|name| format!("{alias}.{name}")).collect();

@@ -10,25 +10,25 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::engine::arguments::{Function, Takes};
+use crate::engine::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::model::time::{DAY, Timespan, format, tai_to_utc, utc_to_tai};
 
-pub fn functions() -> Vec<Function> {
+pub fn functions() -> Vec<FunctionDef> {
     vec![
-        Function::scalar(
+        FunctionDef::scalar(
             "utc",
             "The UTC clock reading at a TAI time.",
             scale("utc", |tai| if is_end(tai) { tai } else { tai_to_utc(tai) }),
         )
-        .arg("time", Takes::Time, "a TAI time, as every time of the registry is")
+        .arg("time", ArgType::Time, "a TAI time, as every time of the registry is")
         .notes(
             "The leap seconds are those known when this program was made; the variable `BUTLERSQL_LEAP_SECONDS` may \
                  name a newer `leap-seconds.list` of the IERS.",
         )
         .example("SELECT utc(timespan_begin) FROM exposure"),
-        Function::scalar("tai", "The TAI time of a UTC clock reading.", scale("tai", utc_to_tai))
-            .arg("time", Takes::Time, "a UTC clock reading")
+        FunctionDef::scalar("tai", "The TAI time of a UTC clock reading.", scale("tai", utc_to_tai))
+            .arg("time", ArgType::Time, "a UTC clock reading")
             .example("SELECT tai('2024-11-21T03:10:00')"),
     ]
 }

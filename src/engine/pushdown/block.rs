@@ -8,20 +8,20 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, TableScan};
 use datafusion::scalar::ScalarValue;
 
-use super::expressions::{Cell, Said, Writer, all};
+use super::expressions::{SqlExpr, SqlExprWriter, Translated, all};
 use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
 use crate::registry::schema::{ReadColumn, arrow_type};
 
 /// Finds the registry table behind a scan.
-pub type Tables<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
+pub type TableLookup<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
 
 /// One SELECT in the making.
-pub struct Block {
+pub struct SelectBlock {
     conn: Conn,
     /// What it yields, in the order of the plan's schema.
-    cells: Vec<Cell>,
+    exprs: Vec<SqlExpr>,
     /// A table, and those joined to it, each with its JOIN.
     from: Vec<String>,
     /// Columns of its tables that only one row has the values of.
@@ -33,27 +33,27 @@ pub struct Block {
     skip: u64,
     fetch: Option<u64>,
     /// Whether a table or subquery of it is not all rows of its tables.
-    has_reduced: bool,
+    is_filtered: bool,
     /// How many rows it has before some are cut off.
     estimate: Estimate,
 }
 
 /// Makes blocks of plans.
-pub struct Builder<'a> {
+pub struct BlockBuilder<'a> {
     /// Finds tables.
-    pub tables: &'a Tables<'a>,
+    pub tables: &'a TableLookup<'a>,
     /// So many tables have a name.
     pub named: usize,
     /// Whether only some rows of what comes are wanted.
     pub limited: bool,
 }
 
-impl Block {
-    fn new(conn: Conn, cells: Vec<Cell>, from: Vec<String>, filters: Vec<String>) -> Self {
+impl SelectBlock {
+    fn new(conn: Conn, exprs: Vec<SqlExpr>, from: Vec<String>, filters: Vec<String>) -> Self {
         let (keys, group, having, order, estimate) = Default::default();
         Self {
             conn,
-            cells,
+            exprs,
             from,
             keys,
             filters,
@@ -62,7 +62,7 @@ impl Block {
             order,
             skip: 0,
             fetch: None,
-            has_reduced: false,
+            is_filtered: false,
             estimate,
         }
     }
@@ -88,22 +88,22 @@ impl Block {
 
     /// Whether it is not just all rows of its tables.
     fn is_reduced(&self) -> bool {
-        !(self.is_simple() && self.filters.is_empty() && self.order.is_empty()) || self.has_reduced
+        !(self.is_simple() && self.filters.is_empty() && self.order.is_empty()) || self.is_filtered
     }
 
     /// Whether at most one row has these values.
-    fn finds(&self, values: &[String]) -> bool {
+    fn is_unique_on(&self, values: &[String]) -> bool {
         self.keys.iter().any(|key| key.iter().all(|column| values.contains(column)))
     }
 
     /// The query.
-    pub fn finish(self, schema: &DFSchema) -> Said<RegistryScan> {
+    pub fn finish(self, schema: &DFSchema) -> Translated<RegistryScan> {
         if self.from.len() > 1 && !self.is_reduced() {
             // The joined rows would be more to send than those of the tables, mostly.
             return Err(WHOLE.to_owned());
         }
-        let mut columns = Vec::with_capacity(self.cells.len());
-        for (cell, field) in self.cells.iter().zip(schema.fields()) {
+        let mut columns = Vec::with_capacity(self.exprs.len());
+        for (cell, field) in self.exprs.iter().zip(schema.fields()) {
             if arrow_type(cell.kind) != *field.data_type() {
                 return Err(format!("{} has another type in the database", field.name()));
             }
@@ -129,7 +129,7 @@ impl Block {
     fn select(&self, names: &[String]) -> String {
         let quote = |name: &String| self.dialect().quote(name);
         let named: Vec<_> =
-            self.cells.iter().zip(names).map(|(cell, name)| format!("{} AS {}", cell.text, quote(name))).collect();
+            self.exprs.iter().zip(names).map(|(cell, name)| format!("{} AS {}", cell.text, quote(name))).collect();
         let mut sql = format!("SELECT {} FROM {}", listed(&named), self.from.join(" "));
         let mut add = |word: &str, parts: String| {
             if !parts.is_empty() {
@@ -153,14 +153,14 @@ fn listed(items: &[String]) -> String {
     if items.is_empty() { "1".to_owned() } else { items.join(", ") }
 }
 
-impl Builder<'_> {
+impl BlockBuilder<'_> {
     fn name(&mut self) -> String {
         self.named += 1;
         format!("t{}", self.named)
     }
 
     /// A block that says what a plan does.
-    pub fn block(&mut self, plan: &LogicalPlan) -> Said<Block> {
+    pub fn block(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),
@@ -169,22 +169,22 @@ impl Builder<'_> {
                 // Without an aggregate in it a SELECT without GROUP BY would be of every row.
                 let keeps = !projection.expr.is_empty() && projection.expr.iter().all(is_column);
                 if block.is_one_row() && !keeps {
-                    block = self.wrapped(block);
+                    block = self.as_subquery(block);
                 }
                 let schema = projection.input.schema();
-                block.cells = projection
+                block.exprs = projection
                     .expr
                     .iter()
                     .map(|expr| writing(&block, schema, |writer| writer.value(expr)))
-                    .collect::<Said<_>>()?;
+                    .collect::<Translated<_>>()?;
                 Ok(block)
             }
             LogicalPlan::Filter(filter) => {
                 let mut block = self.block(&filter.input)?;
                 if !block.is_whole() || block.is_one_row() {
-                    block = self.wrapped(block);
+                    block = self.as_subquery(block);
                 }
-                let text = writing(&block, filter.input.schema(), |writer| writer.truth(&filter.predicate))?;
+                let text = writing(&block, filter.input.schema(), |writer| writer.predicate(&filter.predicate))?;
                 if block.group.is_some() {
                     block.having.push(text)
                 } else {
@@ -196,7 +196,7 @@ impl Builder<'_> {
             LogicalPlan::Sort(sort) => {
                 let mut block = self.unlimited(&sort.input)?;
                 if !block.is_whole() {
-                    block = self.wrapped(block);
+                    block = self.as_subquery(block);
                 }
                 if block.is_simple() && sort.fetch.is_none() && !block.dialect().has_statistics() {
                     return Err("all rows are sorted here".to_owned());
@@ -206,7 +206,7 @@ impl Builder<'_> {
                     .expr
                     .iter()
                     .map(|key| writing(&block, schema, |writer| writer.sort(key)))
-                    .collect::<Said<_>>()?;
+                    .collect::<Translated<_>>()?;
                 block.fetch = sort.fetch.map(|fetch| fetch as u64);
                 Ok(block)
             }
@@ -217,23 +217,26 @@ impl Builder<'_> {
     }
 
     /// A block all of whose rows are wanted.
-    fn unlimited(&mut self, plan: &LogicalPlan) -> Said<Block> {
+    fn unlimited(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
         let limited = std::mem::replace(&mut self.limited, false);
         let block = self.block(plan);
         self.limited = limited;
         block
     }
 
-    fn scan(&mut self, scan: &TableScan) -> Said<Block> {
+    fn scan(&mut self, scan: &TableScan) -> Translated<SelectBlock> {
         let table = (self.tables)(scan).ok_or_else(|| format!("{} is no table of the registry", scan.table_name))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
-        let cell =
-            |column: &ReadColumn| Cell { text: dialect.select_expr(column, &alias), kind: column.kind(), plain: true };
+        let cell = |column: &ReadColumn| SqlExpr {
+            text: dialect.select_expr(column, &alias),
+            kind: column.kind(),
+            plain: true,
+        };
         let find = |column: &Column| table.columns.iter().find(|c| c.name == column.name).map(cell);
-        let writer = Writer { dialect, find: &find };
-        let filters = scan.filters.iter().map(|filter| writer.truth(filter)).collect::<Said<_>>()?;
-        let cells = match &scan.projection {
+        let writer = SqlExprWriter { dialect, find: &find };
+        let filters = scan.filters.iter().map(|filter| writer.predicate(filter)).collect::<Translated<_>>()?;
+        let exprs = match &scan.projection {
             Some(wanted) => wanted.iter().map(|i| cell(&table.columns[*i])).collect(),
             None => table.columns.iter().map(cell).collect(),
         };
@@ -241,27 +244,36 @@ impl Builder<'_> {
         let fetch = scan.fetch.map(|fetch| fetch as u64);
         let named = |column: &String| table.columns.iter().find(|c| c.name == *column).map(|c| cell(c).text);
         let keys = table.keys.iter().filter_map(|key| key.iter().map(named).collect()).collect();
-        let estimate = Estimate { table: table.counted.clone(), rows: None };
-        let has_reduced = table.is_part;
-        Ok(Block { fetch, keys, has_reduced, estimate, ..Block::new(table.conn.clone(), cells, from, filters) })
+        let estimate = Estimate { table: table.row_count_table.clone(), rows: None };
+        let is_filtered = table.is_filtered_subset;
+        Ok(SelectBlock {
+            fetch,
+            keys,
+            is_filtered,
+            estimate,
+            ..SelectBlock::new(table.conn.clone(), exprs, from, filters)
+        })
     }
 
     /// The block as a table of another.
-    fn wrapped(&mut self, block: Block) -> Block {
+    fn as_subquery(&mut self, block: SelectBlock) -> SelectBlock {
         let alias = self.name();
-        let names: Vec<_> = (1..=block.cells.len()).map(|i| format!("c{i}")).collect();
-        let of =
-            |(cell, name): (&Cell, &String)| Cell { text: format!("{alias}.{name}"), kind: cell.kind, plain: true };
-        let cells = block.cells.iter().zip(&names).map(of).collect();
+        let names: Vec<_> = (1..=block.exprs.len()).map(|i| format!("c{i}")).collect();
+        let of = |(cell, name): (&SqlExpr, &String)| SqlExpr {
+            text: format!("{alias}.{name}"),
+            kind: cell.kind,
+            plain: true,
+        };
+        let exprs = block.exprs.iter().zip(&names).map(of).collect();
         let from = vec![format!("({}) AS {alias}", block.select(&names))];
-        let (estimate, has_reduced) = (block.estimate(), block.is_reduced());
-        Block { estimate, has_reduced, ..Block::new(block.conn, cells, from, Vec::new()) }
+        let (estimate, is_filtered) = (block.estimate(), block.is_reduced());
+        SelectBlock { estimate, is_filtered, ..SelectBlock::new(block.conn, exprs, from, Vec::new()) }
     }
 
-    fn aggregate(&mut self, aggregate: &Aggregate) -> Said<Block> {
+    fn aggregate(&mut self, aggregate: &Aggregate) -> Translated<SelectBlock> {
         let mut block = self.unlimited(&aggregate.input)?;
         if !block.is_simple() {
-            block = self.wrapped(block);
+            block = self.as_subquery(block);
         }
         block.order.clear();
         let schema = aggregate.input.schema();
@@ -272,17 +284,17 @@ impl Builder<'_> {
             }
             keys.push(writing(&block, schema, |writer| writer.value(expr))?);
         }
-        let values: Vec<Cell> = aggregate
+        let values: Vec<SqlExpr> = aggregate
             .aggr_expr
             .iter()
             .map(|expr| writing(&block, schema, |writer| writer.aggregate(expr)))
-            .collect::<Said<_>>()?;
+            .collect::<Translated<_>>()?;
         block.group = Some(keys.iter().map(|key| key.text.clone()).collect());
-        block.cells = keys.into_iter().chain(values).collect();
+        block.exprs = keys.into_iter().chain(values).collect();
         Ok(block)
     }
 
-    fn limit(&mut self, limit: &Limit) -> Said<Block> {
+    fn limit(&mut self, limit: &Limit) -> Translated<SelectBlock> {
         let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
             None => Ok(None),
             Some(Expr::Literal(ScalarValue::Int64(Some(n)), _)) => Ok(u64::try_from(*n).ok()),
@@ -309,7 +321,11 @@ fn is_column(expr: &Expr) -> bool {
 }
 
 /// Writes something over the columns of a block, which are those of a schema.
-fn writing<T>(block: &Block, schema: &DFSchema, write: impl FnOnce(&Writer<'_>) -> Said<T>) -> Said<T> {
-    let find = |column: &Column| block.cells.get(schema.maybe_index_of_column(column)?).cloned();
-    write(&Writer { dialect: block.dialect(), find: &find })
+fn writing<T>(
+    block: &SelectBlock,
+    schema: &DFSchema,
+    write: impl FnOnce(&SqlExprWriter<'_>) -> Translated<T>,
+) -> Translated<T> {
+    let find = |column: &Column| block.exprs.get(schema.maybe_index_of_column(column)?).cloned();
+    write(&SqlExprWriter { dialect: block.dialect(), find: &find })
 }

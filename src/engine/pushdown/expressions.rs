@@ -11,11 +11,11 @@ use crate::registry::rows::Value;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
 /// What is said, or why it cannot be.
-pub type Said<T> = Result<T, String>;
+pub type Translated<T> = Result<T, String>;
 
 /// A value of each row: how the database writes it, and what it is.
 #[derive(Debug, Clone)]
-pub struct Cell {
+pub struct SqlExpr {
     /// The expression.
     pub text: String,
     /// What comes out.
@@ -25,53 +25,53 @@ pub struct Cell {
 }
 
 /// The predicate on columns of one table as the database writes it, or why it cannot be said exactly.
-pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Said<String> {
+pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Translated<String> {
     let find = |column: &Column| {
         let column = columns.iter().find(|c| c.name == column.name)?;
-        Some(Cell { text: dialect.select_expr(column, ""), kind: column.kind(), plain: true })
+        Some(SqlExpr { text: dialect.select_expr(column, ""), kind: column.kind(), plain: true })
     };
-    Writer { dialect, find: &find }.truth(expr)
+    SqlExprWriter { dialect, find: &find }.predicate(expr)
 }
 
 /// Writes expressions over some columns.
-pub struct Writer<'a> {
+pub struct SqlExprWriter<'a> {
     /// The database.
     pub dialect: Dialect,
     /// Finds a column.
-    pub find: &'a dyn Fn(&Column) -> Option<Cell>,
+    pub find: &'a dyn Fn(&Column) -> Option<SqlExpr>,
 }
 
 /// What is not known to mean the same in the database.
-fn unsaid(expr: &Expr) -> String {
+fn not_pushable(expr: &Expr) -> String {
     format!("{expr} is computed here")
 }
 
-impl Writer<'_> {
+impl SqlExprWriter<'_> {
     /// A value.
-    pub fn value(&self, expr: &Expr) -> Said<Cell> {
+    pub fn value(&self, expr: &Expr) -> Translated<SqlExpr> {
         match expr {
             Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("{column} is computed here")),
             Expr::Alias(Alias { expr, .. }) => self.value(expr),
-            Expr::Literal(value, _) => self.constant(value).ok_or_else(|| unsaid(expr)),
+            Expr::Literal(value, _) => self.constant(value).ok_or_else(|| not_pushable(expr)),
             Expr::Cast(Cast { expr: inner, field }) => {
                 let inner = self.value(inner)?;
                 match (inner.kind, field.data_type()) {
                     (kind, to) if arrow_type(kind) == *to => Ok(inner),
-                    (ColumnType::Int | ColumnType::Small, DataType::Float64) => Ok(Cell {
+                    (ColumnType::Int | ColumnType::Small, DataType::Float64) => Ok(SqlExpr {
                         text: format!("CAST({} AS DOUBLE PRECISION)", inner.text),
                         kind: ColumnType::Float,
                         plain: false,
                     }),
-                    _ => Err(unsaid(expr)),
+                    _ => Err(not_pushable(expr)),
                 }
             }
             Expr::Case(case) => self.case(case, expr),
-            _ => Ok(Cell { text: self.truth(expr)?, kind: ColumnType::Bool, plain: false }),
+            _ => Ok(SqlExpr { text: self.predicate(expr)?, kind: ColumnType::Bool, plain: false }),
         }
     }
 
     /// A constant on its own, with its type.
-    fn constant(&self, value: &ScalarValue) -> Option<Cell> {
+    fn constant(&self, value: &ScalarValue) -> Option<SqlExpr> {
         let (kind, name) = match value {
             ScalarValue::Utf8(_) => (ColumnType::Text(None), "TEXT"),
             ScalarValue::Int64(_) => (ColumnType::Int, "BIGINT"),
@@ -80,10 +80,10 @@ impl Writer<'_> {
             _ => return None,
         };
         let text = if value.is_null() { "NULL".to_owned() } else { self.literal(kind, value)? };
-        Some(Cell { text: format!("CAST({text} AS {name})"), kind, plain: false })
+        Some(SqlExpr { text: format!("CAST({text} AS {name})"), kind, plain: false })
     }
 
-    fn case(&self, case: &Case, expr: &Expr) -> Said<Cell> {
+    fn case(&self, case: &Case, expr: &Expr) -> Translated<SqlExpr> {
         let (mut text, mut kind) = ("CASE".to_owned(), None);
         let mut result = |then: &Expr| {
             let cell = self.value(then)?;
@@ -92,12 +92,12 @@ impl Writer<'_> {
             let mixed =
                 matches!(cell.kind, ColumnType::Uuid | ColumnType::Bytes | ColumnType::UtcTime | ColumnType::Bool);
             kind = Some(cell.kind);
-            if same && !mixed { Ok(cell.text) } else { Err(unsaid(expr)) }
+            if same && !mixed { Ok(cell.text) } else { Err(not_pushable(expr)) }
         };
         for (when, then) in &case.when_then_expr {
             let condition = match &case.expr {
                 Some(base) => self.comparison(base, Operator::Eq, when)?,
-                None => self.truth(when)?,
+                None => self.predicate(when)?,
             };
             text.push_str(&format!(" WHEN {condition} THEN {}", result(then)?));
         }
@@ -105,14 +105,15 @@ impl Writer<'_> {
         {
             text.push_str(&format!(" ELSE {}", result(otherwise)?));
         }
-        Ok(Cell { text: format!("{text} END"), kind: kind.ok_or_else(|| unsaid(expr))?, plain: false })
+        Ok(SqlExpr { text: format!("{text} END"), kind: kind.ok_or_else(|| not_pushable(expr))?, plain: false })
     }
 
     /// A condition.
-    pub fn truth(&self, expr: &Expr) -> Said<String> {
+    pub fn predicate(&self, expr: &Expr) -> Translated<String> {
         match expr {
             Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
-                let operands = chain(expr, *op).into_iter().map(|part| self.truth(part)).collect::<Said<Vec<_>>>()?;
+                let operands =
+                    chain(expr, *op).into_iter().map(|part| self.predicate(part)).collect::<Translated<Vec<_>>>()?;
                 Ok(joined(&operands, *op))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
@@ -121,32 +122,32 @@ impl Writer<'_> {
                 Ok(if *value { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
             }
             Expr::Literal(ScalarValue::Boolean(None), _) => Ok("(1 = NULL)".to_owned()),
-            Expr::Not(inner) => Ok(format!("(NOT {})", self.truth(inner)?)),
+            Expr::Not(inner) => Ok(format!("(NOT {})", self.predicate(inner)?)),
             Expr::IsNull(inner) => Ok(format!("({} IS NULL)", self.value(inner)?.text)),
             Expr::IsNotNull(inner) => Ok(format!("({} IS NOT NULL)", self.value(inner)?.text)),
             Expr::InList(InList { expr: inner, list, negated }) => {
                 let cell = self.value(inner)?;
                 let items: Option<Vec<_>> = list.iter().map(|item| self.typed(cell.kind, item)).collect();
                 let not = if *negated { "NOT " } else { "" };
-                Ok(format!("({} {not}IN ({}))", cell.text, items.ok_or_else(|| unsaid(expr))?.join(", ")))
+                Ok(format!("({} {not}IN ({}))", cell.text, items.ok_or_else(|| not_pushable(expr))?.join(", ")))
             }
             Expr::Between(Between { expr: inner, negated, low, high }) => {
                 let (kind, text) = self.ordered(inner)?;
                 let (low, high) = (self.typed(kind, low), self.typed(kind, high));
-                let (low, high) = low.zip(high).ok_or_else(|| unsaid(expr))?;
+                let (low, high) = low.zip(high).ok_or_else(|| not_pushable(expr))?;
                 let not = if *negated { "NOT " } else { "" };
                 Ok(format!("({text} {not}BETWEEN {low} AND {high})"))
             }
-            Expr::Like(like) => self.like(like).ok_or_else(|| unsaid(expr)),
+            Expr::Like(like) => self.like(like).ok_or_else(|| not_pushable(expr)),
             Expr::Column(_) => {
                 let cell = self.value(expr)?;
-                if cell.kind == ColumnType::Bool { Ok(cell.text) } else { Err(unsaid(expr)) }
+                if cell.kind == ColumnType::Bool { Ok(cell.text) } else { Err(not_pushable(expr)) }
             }
-            _ => Err(unsaid(expr)),
+            _ => Err(not_pushable(expr)),
         }
     }
 
-    fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Said<String> {
+    fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Translated<String> {
         let whole = || format!("{left} {op} {right} is computed here");
         let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
         let (left, op, right) = match (is_literal(left), is_literal(right)) {
@@ -178,7 +179,7 @@ impl Writer<'_> {
     }
 
     /// A value whose order is the same in both worlds: texts compare byte by byte, ids not at all.
-    fn ordered(&self, expr: &Expr) -> Said<(ColumnType, String)> {
+    fn ordered(&self, expr: &Expr) -> Translated<(ColumnType, String)> {
         let cell = self.value(expr)?;
         match cell.kind {
             ColumnType::Uuid | ColumnType::Bytes | ColumnType::Bool | ColumnType::UtcTime => {
@@ -231,7 +232,7 @@ impl Writer<'_> {
     }
 
     /// A sort key.
-    pub fn sort(&self, sort: &SortExpr) -> Said<String> {
+    pub fn sort(&self, sort: &SortExpr) -> Translated<String> {
         let cell = self.value(&sort.expr)?;
         let text = match cell.kind {
             // As base64 text and as bytes they have other orders.
@@ -245,26 +246,26 @@ impl Writer<'_> {
     }
 
     /// An aggregate.
-    pub fn aggregate(&self, expr: &Expr) -> Said<Cell> {
+    pub fn aggregate(&self, expr: &Expr) -> Translated<SqlExpr> {
         if let Expr::Alias(Alias { expr, .. }) = expr {
             return self.aggregate(expr);
         }
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return Err(unsaid(expr)) };
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return Err(not_pushable(expr)) };
         if !params.order_by.is_empty() || params.null_treatment.is_some() {
-            return Err(unsaid(expr));
+            return Err(not_pushable(expr));
         }
         let filter = match &params.filter {
-            Some(filter) => format!(" FILTER (WHERE {})", self.truth(filter)?),
+            Some(filter) => format!(" FILTER (WHERE {})", self.predicate(filter)?),
             None => String::new(),
         };
-        let [argument] = &params.args[..] else { return Err(unsaid(expr)) };
+        let [argument] = &params.args[..] else { return Err(not_pushable(expr)) };
         let distinct = if params.distinct { "DISTINCT " } else { "" };
         if func.name() == "count" {
             let counted = match argument {
                 Expr::Literal(value, _) if !value.is_null() && !params.distinct => "*".to_owned(),
                 argument => self.value(argument)?.text,
             };
-            return Ok(Cell {
+            return Ok(SqlExpr {
                 text: format!("count({distinct}{counted}){filter}"),
                 kind: ColumnType::Int,
                 plain: false,
@@ -283,9 +284,9 @@ impl Writer<'_> {
             ("min" | "max", ColumnType::Text(_)) => {
                 format!("{}({}){filter}", func.name(), self.dialect.binary_collation(&cell.text))
             }
-            _ => return Err(unsaid(expr)),
+            _ => return Err(not_pushable(expr)),
         };
-        Ok(Cell { text, kind: cell.kind, plain: false })
+        Ok(SqlExpr { text, kind: cell.kind, plain: false })
     }
 }
 
@@ -324,7 +325,7 @@ pub fn all(conditions: &[String]) -> String {
 }
 
 /// That two values are equal.
-pub fn equal(one: &Cell, other: &Cell) -> Said<String> {
+pub fn equal(one: &SqlExpr, other: &SqlExpr) -> Translated<String> {
     if class(one.kind) != class(other.kind) || one.kind == ColumnType::UtcTime {
         return Err("values of two types are compared here".to_owned());
     }

@@ -20,14 +20,14 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
-use self::block::Builder;
+use self::block::BlockBuilder;
 pub use self::expressions::{all, predicate};
 use super::scan::{RegistryScan, RegistryTable};
-use super::search::Search;
+use super::search::DatasetSearch;
 
 /// A part of a plan that a database answers.
 #[derive(Debug, Clone)]
-pub struct Pushed {
+pub struct RemoteQuery {
     /// The query.
     pub scan: RegistryScan,
     schema: DFSchemaRef,
@@ -35,7 +35,7 @@ pub struct Pushed {
 
 /// A plan with parts that are left to databases, and why others are not.
 #[derive(Debug)]
-pub struct Divided {
+pub struct PushdownResult {
     /// The plan.
     pub plan: LogicalPlan,
     /// Why parts above them are done here.
@@ -46,7 +46,7 @@ pub struct Divided {
 ///
 /// # Errors
 /// What a search for collections says.
-pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
+pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
     let found = searches(&plan).await?;
     let tables = |scan: &TableScan| {
         let provider = source_as_provider(&scan.source).ok()?;
@@ -62,13 +62,13 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
         if matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_)) && !is_joined(&node) {
             return Ok(Transformed::no(node));
         }
-        let mut builder = Builder { tables: &tables, named, limited: false };
+        let mut builder = BlockBuilder { tables: &tables, named, limited: false };
         let pushed = builder.block(&node).and_then(|block| block.finish(node.schema()));
         match pushed {
             Ok(scan) => {
                 named = builder.named;
                 let schema = Arc::clone(node.schema());
-                let node = LogicalPlan::Extension(Extension { node: Arc::new(Pushed { scan, schema }) });
+                let node = LogicalPlan::Extension(Extension { node: Arc::new(RemoteQuery { scan, schema }) });
                 Ok(Transformed::new(node, true, TreeNodeRecursion::Jump))
             }
             Err(reason) => {
@@ -79,7 +79,7 @@ pub async fn divide(plan: LogicalPlan) -> Result<Divided> {
             }
         }
     })?;
-    Ok(Divided { plan: plan.data, reasons })
+    Ok(PushdownResult { plan: plan.data, reasons })
 }
 
 fn is_joined(plan: &LogicalPlan) -> bool {
@@ -95,7 +95,7 @@ async fn searches(plan: &LogicalPlan) -> Result<HashMap<usize, Arc<RegistryTable
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
-            && provider.is::<Search>()
+            && provider.is::<DatasetSearch>()
         {
             scans.push((address(scan), provider));
         }
@@ -103,7 +103,7 @@ async fn searches(plan: &LogicalPlan) -> Result<HashMap<usize, Arc<RegistryTable
     })?;
     let mut found = HashMap::new();
     for (address, provider) in scans {
-        if let Some(search) = provider.downcast_ref::<Search>()
+        if let Some(search) = provider.downcast_ref::<DatasetSearch>()
             && let Some(table) = search.as_table().await?
         {
             found.insert(address, Arc::new(table));
@@ -117,28 +117,28 @@ fn address(scan: &TableScan) -> usize {
     Arc::as_ptr(&scan.source).cast::<()>() as usize
 }
 
-impl PartialEq for Pushed {
+impl PartialEq for RemoteQuery {
     fn eq(&self, other: &Self) -> bool {
         self.scan.sql() == other.scan.sql()
             && self.scan.conn().same_pool(other.scan.conn())
             && self.schema == other.schema
     }
 }
-impl Eq for Pushed {}
-impl Hash for Pushed {
+impl Eq for RemoteQuery {}
+impl Hash for RemoteQuery {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.scan.sql().hash(state);
     }
 }
-impl PartialOrd for Pushed {
+impl PartialOrd for RemoteQuery {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         self.scan.sql().partial_cmp(other.scan.sql())
     }
 }
 
-impl UserDefinedLogicalNodeCore for Pushed {
+impl UserDefinedLogicalNodeCore for RemoteQuery {
     fn name(&self) -> &str {
-        "Pushed"
+        "RemoteQuery"
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
@@ -154,7 +154,7 @@ impl UserDefinedLogicalNodeCore for Pushed {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Pushed: {}", self.scan.sql())
+        write!(f, "RemoteQuery: {}", self.scan.sql())
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, _inputs: Vec<LogicalPlan>) -> Result<Self> {

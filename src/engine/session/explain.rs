@@ -10,13 +10,13 @@ use datafusion::sql::parser::Statement;
 
 use super::{Answer, Session, one};
 use crate::engine::analyzer::without_no_keys;
-use crate::engine::pushdown::divide;
+use crate::engine::procedure;
+use crate::engine::pushdown::push_down;
 use crate::engine::settings::Settings;
-use crate::engine::verb;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Silent;
 use crate::repo::Associate;
-use crate::repo::change::{Line, Outcome};
+use crate::repo::change::{ReportRow, Status};
 
 impl Session {
     /// What a statement would do: the changes of its verbs, found without making them, and the plan.
@@ -25,34 +25,39 @@ impl Session {
         self.check_allowed(&plan).await?;
         let mut lines = Vec::new();
         let analyzed = self.context.state().optimize(&plan)?;
-        let mut deeds = verb::deeds(&analyzed)?;
+        let mut procedure_calls = procedure::procedure_calls(&analyzed)?;
         if let LogicalPlan::Dml(insert @ DmlStatement { op: WriteOp::Insert(_), .. }) = &plan
             && insert.table_name.schema() == Some("collection")
         {
             let collection = insert.table_name.table().to_owned();
-            let verb = Arc::new(Associate { collection });
-            let access = Arc::clone(&self.world.access);
-            let deed = verb::Deed { function: "associate", verb, access, face: verb::Face::Count };
-            deeds.push((deed, Some(insert.input.as_ref().clone())));
+            let operation = Arc::new(Associate { collection });
+            let handle = Arc::clone(&self.repository.handle);
+            let call = procedure::ProcedureCall {
+                function: "associate",
+                operation,
+                handle,
+                mode: procedure::OutputMode::Count,
+            };
+            procedure_calls.push((call, Some(insert.input.as_ref().clone())));
         }
-        let plain = deeds.is_empty();
-        for (deed, input) in deeds {
+        let plain = procedure_calls.is_empty();
+        for (call, input) in procedure_calls {
             let rows = match input {
                 // Its input would really run.
-                Some(input) if !verb::deeds(&input)?.is_empty() => {
+                Some(input) if !procedure::procedure_calls(&input)?.is_empty() => {
                     let message =
-                        format!("{} takes the rows of another verb here, which cannot be explained", deed.function);
+                        format!("{} takes the rows of another verb here, which cannot be explained", call.function);
                     return Err(Error::new(Kind::Unsupported, message));
                 }
                 Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
                 None => None,
             };
-            let report = verb::perform(&deed, rows, true, Arc::new(Silent)).await?;
+            let report = procedure::run_procedure(&call, rows, true, Arc::new(Silent)).await?;
             if report.is_empty() {
-                lines.push(("changes", format!("{}: nothing", deed.function)));
+                lines.push(("changes", format!("{}: nothing", call.function)));
             }
             for line in report {
-                lines.push(("changes", would(deed.function, &line)));
+                lines.push(("changes", would(call.function, &line)));
             }
         }
         lines.push(("logical_plan", analyzed.display_indent().to_string()));
@@ -62,7 +67,7 @@ impl Session {
             lines.push(("physical_plan", shown));
             let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
             let reasons = match settings.is_none_or(|settings| settings.pushdown) {
-                true => divide(without_no_keys(analyzed)?).await?.reasons,
+                true => push_down(without_no_keys(analyzed)?).await?.reasons,
                 false => vec!["butler.pushdown is off".to_owned()],
             };
             for reason in reasons {
@@ -82,15 +87,15 @@ impl Session {
     }
 }
 
-fn would(function: &str, line: &Line) -> String {
-    let what = match line.outcome {
-        Outcome::Inserted => "would be inserted",
-        Outcome::Updated => "would be updated",
-        Outcome::Exported => "would be exported",
-        Outcome::Removed => "would be removed",
-        Outcome::Existing => "there already",
-        Outcome::Failed => "would fail",
+fn would(function: &str, line: &ReportRow) -> String {
+    let what = match line.status {
+        Status::Inserted => "would be inserted",
+        Status::Updated => "would be updated",
+        Status::Exported => "would be exported",
+        Status::Removed => "would be removed",
+        Status::Unchanged => "there already",
+        Status::Failed => "would fail",
     };
-    let detail = if line.detail.is_empty() { String::new() } else { format!(" ({})", line.detail) };
-    format!("{function}: {} {}{detail} {what}", line.count, line.thing)
+    let name = if line.name.is_empty() { String::new() } else { format!(" ({})", line.name) };
+    format!("{function}: {} {}{name} {what}", line.count, line.kind)
 }

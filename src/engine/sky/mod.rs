@@ -17,7 +17,7 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 pub use self::adql::{OneIsTrue, PairsAsArguments};
 use self::values::{Ints, Numbers, Regions, check_frame, corners, points};
-use super::arguments::Function;
+use super::definition::FunctionDef;
 use crate::error::{Error, Result as OwnResult};
 use crate::sphere::circle::Circle;
 use crate::sphere::hull::hull;
@@ -179,7 +179,7 @@ impl ScalarUDFImpl for Sky {
         };
         let rest = rest.ok_or_else(|| {
             let given: Vec<_> = given.iter().map(word).collect();
-            let takes = crate::engine::functions::find(self.name).map(Function::signature).unwrap_or_default();
+            let takes = crate::engine::functions::find(self.name).map(FunctionDef::signature).unwrap_or_default();
             plan_datafusion_err!("{takes} does not take ({})", given.join(", "))
         })?;
         Ok(frame.chain(rest).collect())

@@ -15,17 +15,17 @@ use crate::registry::rows::{BATCH, BatchBuilder};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::spill::SpillBuffer;
 use crate::repo::Repo;
-use crate::repo::arrivals::{Arrivals, Taking};
-use crate::repo::change::{Change, Outcome};
-use crate::repo::hand::Hand;
-use crate::repo::placing::Planned;
+use crate::repo::applier::ChangeApplier;
+use crate::repo::change::{Change, Status};
+use crate::repo::file_paths::PendingRecords;
+use crate::repo::incoming::{IncomingDatasets, IngestOptions};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode};
 
 /// The datasets of all types and runs.
 pub(super) struct Datasets<'a> {
     repo: &'a Repo,
-    taking: Taking,
+    options: IngestOptions,
     /// The folder that relative paths count from.
     folder: Location,
     groups: BTreeMap<(String, String), Group>,
@@ -56,13 +56,13 @@ struct Group {
 
 impl<'a> Datasets<'a> {
     pub(super) fn new(task: &Import, repo: &'a Repo) -> Result<Self> {
-        let taking = Taking {
+        let options = IngestOptions {
             transfer: task.transfer,
             track_file_attrs: task.track_file_attrs,
             without_datastore: task.without_datastore,
         };
         let folder = Location::parse(&task.directory)?;
-        Ok(Self { repo, taking, folder, groups: BTreeMap::new(), marks: Vec::new() })
+        Ok(Self { repo, options, folder, groups: BTreeMap::new(), marks: Vec::new() })
     }
 
     /// The runs that datasets are in.
@@ -92,7 +92,7 @@ impl<'a> Datasets<'a> {
             group.files.push((place.clone(), Arc::clone(&formatter)));
         }
         if group.gather.rows() >= BATCH {
-            group.flush(self.repo, self.taking, records).await?;
+            group.flush(self.repo, self.options, records).await?;
         }
         Ok(())
     }
@@ -100,7 +100,7 @@ impl<'a> Datasets<'a> {
     /// Sorts what was gathered last.
     pub(super) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
         for group in self.groups.values_mut() {
-            group.flush(self.repo, self.taking, records).await?;
+            group.flush(self.repo, self.options, records).await?;
         }
         Ok(())
     }
@@ -113,9 +113,9 @@ impl<'a> Datasets<'a> {
     }
 
     /// Adds the datasets to a plan.
-    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, hand: &mut Hand<'_>) {
+    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
         for ((name, run), group) in std::mem::take(&mut self.groups) {
-            hand.note("dataset", Outcome::Existing, &name, group.same);
+            applier.record("dataset", Status::Unchanged, &name, group.same);
             if !group.transfers.is_empty() {
                 plan.push(Change::Files(group.transfers));
             }
@@ -187,15 +187,15 @@ impl Group {
     }
 
     /// Sorts the datasets gathered by what has to be done for them.
-    async fn flush(&mut self, repo: &Repo, taking: Taking, records: &mut Records<'_>) -> Result<()> {
+    async fn flush(&mut self, repo: &Repo, options: IngestOptions, records: &mut Records<'_>) -> Result<()> {
         if self.gather.rows() == 0 {
             return Ok(());
         }
         // Templates need them, and dimensions without a table.
         let unions = |dimension: &String| repo.registry.universe.find(dimension).is_some_and(|e| e.union_of.is_some());
-        let in_store = taking.transfer != TransferMode::Direct && !taking.without_datastore;
+        let in_store = options.transfer != TransferMode::Direct && !options.without_datastore;
         let is_needed = in_store || self.dataset_type.dimensions.iter().any(unions);
-        let planned = if is_needed { records.planned().await? } else { Planned::new() };
+        let planned = if is_needed { records.planned().await? } else { PendingRecords::new() };
         let rows = self.gather.take()?;
         let (keys, there) = match &self.record {
             Some(record) => {
@@ -205,8 +205,8 @@ impl Group {
             None => (vec![String::new(); rows.num_rows()], HashMap::new()),
         };
         let files = std::mem::take(&mut self.files);
-        let arrivals = Arrivals { dataset_type: &self.dataset_type, run: &self.run, rows, files, keys, there };
-        let mut sorted = arrivals.sort(repo, taking, &planned).await?;
+        let incoming = IncomingDatasets { dataset_type: &self.dataset_type, run: &self.run, rows, files, keys, there };
+        let mut sorted = incoming.plan(repo, options, &planned).await?;
         self.same += sorted.same;
         self.transfers.append(&mut sorted.transfers);
         self.sources.append(&mut sorted.sources);

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use self::datasets::{Datasets, mark};
 use self::migrate::Migration;
 use self::records::Records;
-use super::change::{Change, Outcome};
+use super::applier::ChangeApplier;
+use super::change::{Change, Status};
 use super::collections::check;
 use super::dataset_types::{check_name, check_storage_class};
-use super::hand::Hand;
-use super::{Access, Repo, Verb};
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::export_yaml::{Export, File, Item};
 use crate::model::collection::{CollectionType, Collections};
@@ -48,16 +48,21 @@ pub struct Import {
 }
 
 #[async_trait]
-impl Verb for Import {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for Import {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         for element in &self.skip_dimensions {
             repo.registry.universe.element(element)?;
         }
         let file = self.file().await?;
         let opened = file.open().await.map_err(|e| e.context("export file"))?;
-        let mut draft = Draft::new(self, &repo).await?;
-        hand.begin("import", None);
+        let mut draft = ImportPlan::new(self, &repo).await?;
+        applier.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let name = file.display();
         let reading = tokio::task::spawn_blocking(move || read(&name, opened, &sender));
@@ -66,11 +71,11 @@ impl Verb for Import {
             for item in items {
                 draft.take(item, &file).await?;
             }
-            hand.tick(count, 0);
+            applier.tick(count, 0);
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.check_ids(&file).await?;
-        draft.finish(hand).await.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
+        draft.finish(applier).await.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
     }
 }
 
@@ -107,7 +112,7 @@ fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<
 }
 
 /// Reads an export file once more.
-async fn again<T: Send + 'static>(
+async fn read_again<T: Send + 'static>(
     file: &Location,
     look: impl FnOnce(&mut Export<std::fs::File>) -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -118,7 +123,7 @@ async fn again<T: Send + 'static>(
 }
 
 /// What an import changes, found while the file is read; nothing is written before its end.
-struct Draft<'a> {
+struct ImportPlan<'a> {
     task: &'a Import,
     repo: &'a Repo,
     there: Collections,
@@ -139,7 +144,7 @@ struct Join {
     waiting: Vec<(uuid::Uuid, Option<crate::model::time::Timespan>)>,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> ImportPlan<'a> {
     async fn new(task: &'a Import, repo: &'a Repo) -> Result<Self> {
         Ok(Self {
             task,
@@ -251,7 +256,7 @@ impl<'a> Draft<'a> {
 
     /// Takes all dataset types of the file, for datasets that stand before their type.
     async fn look_ahead(&mut self, file: &Location) -> Result<()> {
-        let types = again(file, |export| {
+        let types = read_again(file, |export| {
             let mut types = Vec::new();
             while let Some(item) = export.next_item()? {
                 if let Item::DatasetType { name, dimensions, storage_class, is_calibration } = item {
@@ -287,20 +292,20 @@ impl<'a> Draft<'a> {
             }
             Ok(())
         };
-        again(file, look).await
+        read_again(file, look).await
     }
 
-    async fn finish(mut self, hand: &mut Hand<'_>) -> Result<()> {
+    async fn finish(mut self, applier: &mut ChangeApplier<'_>) -> Result<()> {
         let mut plan = Vec::new();
         for name in self.same_types.iter().filter(|name| self.new_types.iter().all(|t| t.name != **name)) {
-            hand.note("dataset_type", Outcome::Existing, name, 1);
+            applier.record("dataset_type", Status::Unchanged, name, 1);
         }
         plan.extend(self.new_types.drain(..).map(Change::DatasetType));
         self.check_runs()?;
         let mut chains = Vec::new();
         for (name, kind, doc, children) in &self.collections {
             match self.there.find(name) {
-                Some(_) => hand.note("collection", Outcome::Existing, format!("{kind} {name}"), 1),
+                Some(_) => applier.record("collection", Status::Unchanged, format!("{kind} {name}"), 1),
                 None => plan.push(Change::Collection(name.clone(), *kind, doc.clone())),
             }
             if *kind == CollectionType::Chained {
@@ -309,14 +314,14 @@ impl<'a> Draft<'a> {
         }
         plan.append(&mut chains);
         self.datasets.flush(&mut self.records).await?;
-        self.records.finish(&mut plan, hand).await?;
-        self.datasets.finish(&mut plan, hand);
+        self.records.finish(&mut plan, applier).await?;
+        self.datasets.finish(&mut plan, applier);
         for (collection, mut join) in std::mem::take(&mut self.joins) {
             self.check_join(&collection, join.kind)?;
             join.flush(1)?;
             plan.push(Change::Join(collection, join.kind, join.rows));
         }
-        hand.apply(plan).await
+        applier.apply(plan).await
     }
 
     /// A run of datasets must be in the file or in the registry.

@@ -10,10 +10,10 @@ use crate::registry::rows::{BATCH, BatchBuilder, ColumnBuilder};
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::spill::SpillBuffer;
 use crate::repo::Repo;
-use crate::repo::change::{Change, Outcome};
-use crate::repo::hand::Hand;
-use crate::repo::placing::Planned;
-use crate::repo::sync::{Status, compare, conflict, select};
+use crate::repo::applier::ChangeApplier;
+use crate::repo::change::{Change, Status};
+use crate::repo::file_paths::PendingRecords;
+use crate::repo::sync::{Comparison, compare, conflict, select};
 
 /// The records of all elements.
 pub(super) struct Records<'a> {
@@ -69,7 +69,7 @@ impl<'a> Records<'a> {
     }
 
     /// The new records so far, by element.
-    pub(super) async fn planned(&mut self) -> Result<Planned<'_>> {
+    pub(super) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
         for (name, element) in &mut self.elements {
             element.flush(name, self.repo, self.refuse_differences).await?;
         }
@@ -77,14 +77,14 @@ impl<'a> Records<'a> {
     }
 
     /// Adds the new records to a plan, those that others refer to first.
-    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, hand: &mut Hand<'_>) -> Result<()> {
+    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) -> Result<()> {
         for element in self.repo.registry.universe.tables() {
             let name = &element.name;
             let Some(mut found) = self.elements.remove(name) else { continue };
             found.flush(name, self.repo, self.refuse_differences).await?;
-            hand.note(name, Outcome::Existing, "", found.same);
+            applier.record(name, Status::Unchanged, "", found.same);
             let kept = format!("kept, though the file has other values ({})", found.example);
-            hand.note(name, Outcome::Existing, kept, found.differing);
+            applier.record(name, Status::Unchanged, kept, found.differing);
             if !found.new.is_empty() {
                 plan.push(Change::Insert(name.clone(), found.new));
             }
@@ -158,10 +158,10 @@ impl Element {
         let statuses = compare(&repo.registry, &self.table, &rows).await?;
         for status in &statuses {
             match status {
-                Status::New => {}
-                Status::Same => self.same += 1,
-                Status::Differs(how) if refuse => return Err(conflict(name, how)),
-                Status::Differs(how) => {
+                Comparison::New => {}
+                Comparison::Unchanged => self.same += 1,
+                Comparison::Differs(how) if refuse => return Err(conflict(name, how)),
+                Comparison::Differs(how) => {
                     if self.differing == 0 {
                         self.example.clone_from(how);
                     }
@@ -169,7 +169,7 @@ impl Element {
                 }
             }
         }
-        let new = select(&rows, &statuses, |s| *s == Status::New)?;
+        let new = select(&rows, &statuses, |s| *s == Comparison::New)?;
         if new.num_rows() > 0 { self.new.push(new) } else { Ok(()) }
     }
 }

@@ -12,22 +12,22 @@ use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::dimensions::table;
-use crate::repo::change::{Change, Outcome};
-use crate::repo::hand::Hand;
-use crate::repo::sync::{Status, compare, conflict, pick, twins};
+use crate::repo::applier::ChangeApplier;
+use crate::repo::change::{Change, Status};
+use crate::repo::sync::{Comparison, compare, conflict, filter_rows, find_duplicates};
 use crate::repo::{Repo, collections};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 
 /// What is looked up once and used for every chunk.
-pub(super) struct Chunks<'a> {
+pub(super) struct ExposureBatcher<'a> {
     task: &'a IngestRaws,
     repo: &'a Repo,
-    instruments: HashMap<String, Known>,
+    instruments: HashMap<String, InstrumentInfo>,
 }
 
 /// What the registry knows of an instrument.
-struct Known {
+struct InstrumentInfo {
     /// Detector names by id.
     detectors: HashMap<i64, String>,
     filters: Vec<String>,
@@ -39,14 +39,14 @@ struct Known {
 
 /// What one chunk changes, and what of it is there already.
 #[derive(Default)]
-struct Draft {
+struct PendingChanges {
     changes: Vec<Change>,
     /// Kind of thing, and how many are as asked.
     existing: Vec<(String, String, u64)>,
     failures: Vec<Error>,
 }
 
-impl<'a> Chunks<'a> {
+impl<'a> ExposureBatcher<'a> {
     pub(super) fn new(task: &'a IngestRaws, repo: &'a Repo) -> Self {
         Self { task, repo, instruments: HashMap::new() }
     }
@@ -55,7 +55,7 @@ impl<'a> Chunks<'a> {
     pub(super) async fn write(
         &mut self,
         exposures: BTreeMap<(String, i64), Exposure>,
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let mut by_instrument: BTreeMap<String, Vec<Exposure>> = BTreeMap::new();
         for ((instrument, _), mut exposure) in exposures {
@@ -68,8 +68,8 @@ impl<'a> Chunks<'a> {
             self.check_registered(&instrument, &exposures)?;
             // A run or dataset type of another kind concerns all exposures alike.
             let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
-            self.prepare(&instrument, &run, &mut Draft::default()).await?;
-            self.write_or_split(&instrument, &exposures, hand).await?;
+            self.prepare(&instrument, &run, &mut PendingChanges::default()).await?;
+            self.write_or_split(&instrument, &exposures, applier).await?;
         }
         Ok(())
     }
@@ -80,10 +80,10 @@ impl<'a> Chunks<'a> {
         &'s mut self,
         instrument: &'s Instrument,
         exposures: &'s [Exposure],
-        hand: &'s mut Hand<'_>,
+        applier: &'s mut ChangeApplier<'_>,
     ) -> BoxFuture<'s, Result<()>> {
         async move {
-            let Err(error) = self.write_together(instrument, exposures, hand).await else { return Ok(()) };
+            let Err(error) = self.write_together(instrument, exposures, applier).await else { return Ok(()) };
             let concerns_one = matches!(
                 error.kind(),
                 Kind::Invalid | Kind::Conflict | Kind::Unsupported | Kind::NotFound | Kind::Exists
@@ -92,11 +92,11 @@ impl<'a> Chunks<'a> {
                 return Err(error);
             }
             match exposures {
-                [one] => self.task.fail(hand, error.context(format_args!("exposure {}", one.observation.obs_id))),
+                [one] => self.task.fail(applier, error.context(format_args!("exposure {}", one.observation.obs_id))),
                 many => {
                     let (first, second) = many.split_at(many.len() / 2);
-                    self.write_or_split(instrument, first, hand).await?;
-                    self.write_or_split(instrument, second, hand).await
+                    self.write_or_split(instrument, first, applier).await?;
+                    self.write_or_split(instrument, second, applier).await
                 }
             }
         }
@@ -107,30 +107,30 @@ impl<'a> Chunks<'a> {
         &mut self,
         instrument: &Instrument,
         exposures: &[Exposure],
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
         self.look_up(instrument).await?;
-        let mut draft = Draft::default();
-        self.prepare(instrument, &run, &mut draft).await?;
-        let good = self.records(exposures, &mut draft).await?;
-        self.datasets(instrument, &run, &good, &mut draft).await?;
-        if self.task.fail_fast && !draft.failures.is_empty() {
-            return Err(draft.failures.swap_remove(0));
+        let mut pending = PendingChanges::default();
+        self.prepare(instrument, &run, &mut pending).await?;
+        let good = self.records(exposures, &mut pending).await?;
+        self.datasets(instrument, &run, &good, &mut pending).await?;
+        if self.task.fail_fast && !pending.failures.is_empty() {
+            return Err(pending.failures.swap_remove(0));
         }
-        hand.apply(draft.changes).await?;
+        applier.apply(pending.changes).await?;
         if let Some(known) = self.instruments.get_mut(&instrument.name) {
             known.prepared = true;
         }
-        for (thing, detail, count) in draft.existing {
-            hand.note(&thing, Outcome::Existing, detail, count);
+        for (thing, detail, count) in pending.existing {
+            applier.record(&thing, Status::Unchanged, detail, count);
         }
-        for error in draft.failures {
-            self.task.fail(hand, error)?;
+        for error in pending.failures {
+            self.task.fail(applier, error)?;
         }
         let (files, bytes) =
             good.iter().flat_map(|e| &e.files).fold((0, 0), |(n, b), f| (n + 1, b + f.size.unwrap_or(0)));
-        hand.tick(files, bytes);
+        applier.tick(files, bytes);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl<'a> Chunks<'a> {
         if !self.instruments.contains_key(name) {
             let detectors = rows::detectors(self.repo, name).await?;
             let filters = rows::filters(self.repo, name).await?;
-            self.instruments.insert(name.clone(), Known { detectors, filters, raw: None, prepared: false });
+            self.instruments.insert(name.clone(), InstrumentInfo { detectors, filters, raw: None, prepared: false });
         }
         if self.instruments[name].raw.is_none() {
             let raw = dataset_types::load(&self.repo.registry).await?;
@@ -154,7 +154,7 @@ impl<'a> Chunks<'a> {
     /// A filter or detector that is not registered ends it at once, as in the Butler.
     fn check_registered(&self, instrument: &Instrument, exposures: &[Exposure]) -> Result<()> {
         let name = &instrument.name;
-        let Known { detectors, filters, .. } = &self.instruments[name];
+        let InstrumentInfo { detectors, filters, .. } = &self.instruments[name];
         for exposure in exposures {
             let filter = &exposure.observation.physical_filter;
             if !filters.contains(filter) {
@@ -171,7 +171,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// The dataset type and the run, when they are not there yet.
-    async fn prepare(&self, instrument: &Instrument, run: &str, draft: &mut Draft) -> Result<()> {
+    async fn prepare(&self, instrument: &Instrument, run: &str, pending: &mut PendingChanges) -> Result<()> {
         let known = &self.instruments[&instrument.name];
         if known.prepared {
             return Ok(());
@@ -180,14 +180,14 @@ impl<'a> Chunks<'a> {
         match &known.raw {
             Some(there) => dataset_types::check_same(&wanted, &there.dataset_type)?,
             None if self.instruments.values().any(|k| k.prepared) => {}
-            None => draft.changes.push(Change::DatasetType(wanted)),
+            None => pending.changes.push(Change::DatasetType(wanted)),
         }
-        draft.changes.extend(collections::wanted(self.repo, run, CollectionType::Run).await?);
+        pending.changes.extend(collections::ensure_collection(self.repo, run, CollectionType::Run).await?);
         Ok(())
     }
 
     /// Plans the group, day_obs and exposure records; leaves out exposures that differ from what is there.
-    async fn records<'e>(&self, exposures: &'e [Exposure], draft: &mut Draft) -> Result<Vec<&'e Exposure>> {
+    async fn records<'e>(&self, exposures: &'e [Exposure], pending: &mut PendingChanges) -> Result<Vec<&'e Exposure>> {
         let update = self.task.update_records;
         let mut bad: Vec<Option<String>> = vec![None; exposures.len()];
         let mut drafted = Vec::new();
@@ -198,13 +198,13 @@ impl<'a> Chunks<'a> {
             let known = table(&self.repo.registry, element)?;
             let (records, of) = rows::records(&known, element, exposures)?;
             let mut statuses = compare(&self.repo.registry, &known, &records).await?;
-            for (row, _) in twins(&known, &records)?.iter().enumerate().filter(|(_, first)| first.is_some()) {
-                if statuses[row] == Status::New {
-                    statuses[row] = Status::Differs("an earlier exposure gives others".to_owned());
+            for (row, _) in find_duplicates(&known, &records)?.iter().enumerate().filter(|(_, first)| first.is_some()) {
+                if statuses[row] == Comparison::New {
+                    statuses[row] = Comparison::Differs("an earlier exposure gives others".to_owned());
                 }
             }
             for (exposure, row) in of.iter().enumerate() {
-                if let Status::Differs(how) = &statuses[*row]
+                if let Comparison::Differs(how) = &statuses[*row]
                     && !update
                 {
                     bad[exposure].get_or_insert_with(|| conflict(element, how).message().to_owned());
@@ -216,17 +216,18 @@ impl<'a> Chunks<'a> {
             // A record that only bad exposures need is not written.
             let mut needed = vec![false; records.num_rows()];
             of.iter().zip(&bad).filter(|(_, bad)| bad.is_none()).for_each(|(row, _)| needed[*row] = true);
-            let is =
-                |wanted: fn(&Status) -> bool| statuses.iter().zip(&needed).map(move |(s, needed)| *needed && wanted(s));
-            let new = pick(&records, is(|s| *s == Status::New))?;
-            let changed = pick(&records, is(|s| matches!(s, Status::Differs(_))))?;
-            let same = is(|s| *s == Status::Same).filter(|same| *same).count();
-            draft.existing.push((element.to_owned(), String::new(), same as u64));
+            let is = |wanted: fn(&Comparison) -> bool| {
+                statuses.iter().zip(&needed).map(move |(s, needed)| *needed && wanted(s))
+            };
+            let new = filter_rows(&records, is(|s| *s == Comparison::New))?;
+            let changed = filter_rows(&records, is(|s| matches!(s, Comparison::Differs(_))))?;
+            let same = is(|s| *s == Comparison::Unchanged).filter(|same| *same).count();
+            pending.existing.push((element.to_owned(), String::new(), same as u64));
             if new.num_rows() > 0 {
-                draft.changes.push(Change::Insert(element.to_owned(), new.into()));
+                pending.changes.push(Change::Insert(element.to_owned(), new.into()));
             }
             if changed.num_rows() > 0 {
-                draft.changes.push(Change::Replace(element.to_owned(), changed.into()));
+                pending.changes.push(Change::Replace(element.to_owned(), changed.into()));
             }
         }
         let mut good = Vec::with_capacity(exposures.len());
@@ -235,7 +236,7 @@ impl<'a> Chunks<'a> {
                 None => good.push(exposure),
                 Some(how) => {
                     let message = format!("exposure {}: {how}", exposure.observation.obs_id);
-                    draft.failures.push(Error::new(Kind::Conflict, message));
+                    pending.failures.push(Error::new(Kind::Conflict, message));
                 }
             }
         }
@@ -249,11 +250,11 @@ impl<'a> Chunks<'a> {
         instrument: &Instrument,
         run: &str,
         exposures: &[&Exposure],
-        draft: &mut Draft,
+        pending: &mut PendingChanges,
     ) -> Result<()> {
         let name = &instrument.raw.dataset_type;
         let there = match &self.instruments[&instrument.name].raw {
-            Some(record) => rows::stored(self.repo, record, instrument, run, exposures).await?,
+            Some(record) => rows::existing_raws(self.repo, record, instrument, run, exposures).await?,
             None => HashMap::new(),
         };
         let (mut new, mut moved, mut files, mut stored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -265,7 +266,7 @@ impl<'a> Chunks<'a> {
                 if !seen.insert((exposure.observation.exposure, file.detector)) {
                     let message =
                         format!("'{}': another file holds the same exposure and detector", file.place.display());
-                    draft.failures.push(Error::new(Kind::Conflict, message));
+                    pending.failures.push(Error::new(Kind::Conflict, message));
                     continue;
                 }
                 let row = self.row(instrument, run, exposure, file, &mut files)?;
@@ -278,7 +279,7 @@ impl<'a> Chunks<'a> {
                             "run '{run}' already holds another {name} of exposure {} and detector {}",
                             row.exposure, row.detector
                         );
-                        draft.failures.push(Error::new(Kind::Conflict, message));
+                        pending.failures.push(Error::new(Kind::Conflict, message));
                     }
                     Some((_, path, size))
                         if self.task.transfer != TransferMode::Direct
@@ -298,22 +299,22 @@ impl<'a> Chunks<'a> {
                 }
             }
         }
-        draft.existing.push(("dataset".to_owned(), name.clone(), same));
+        pending.existing.push(("dataset".to_owned(), name.clone(), same));
         let wanted: HashSet<String> = new.iter().filter_map(|r| Some(r.target.as_ref()?.display())).collect();
         files.retain(|f: &Transfer| wanted.contains(&f.to.display()));
         if !files.is_empty() {
-            draft.changes.push(Change::Files(files));
+            pending.changes.push(Change::Files(files));
         }
         if !new.is_empty() {
             let rows = rows::dataset_rows(instrument, &new)?;
-            draft.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows.into()));
+            pending.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows.into()));
         }
         if !moved.is_empty() {
-            draft.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
+            pending.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
         }
         let sources = unfinished_moves(stored).await?;
         if !sources.is_empty() {
-            draft.changes.push(Change::RemoveSources(sources));
+            pending.changes.push(Change::RemoveSources(sources));
         }
         Ok(())
     }
@@ -335,7 +336,7 @@ impl<'a> Chunks<'a> {
             (mode, _) => {
                 let name = &self.instruments[&instrument.name].detectors[&file.detector];
                 let detector = (file.detector, name.as_str());
-                let path = rows::placed(self.repo, instrument, run, exposure, detector, &file.place.name())?;
+                let path = rows::raw_path(self.repo, instrument, run, exposure, detector, &file.place.name())?;
                 let to = root.child(&path);
                 files.push(Transfer { from: TransferSource::File(file.place.clone()), to: to.clone(), mode });
                 (path, Some(to))
@@ -346,7 +347,7 @@ impl<'a> Chunks<'a> {
             _ => -1,
         };
         let (exposure, detector) = (exposure.observation.exposure, file.detector);
-        let id = rows::id(instrument, run, exposure, detector);
+        let id = rows::raw_dataset_id(instrument, run, exposure, detector);
         Ok(rows::Row { id, exposure, detector, path, size, target })
     }
 }

@@ -19,7 +19,7 @@ const INDEX: &str = "_index.json";
 
 /// What is looked for.
 #[derive(Debug)]
-pub struct Search {
+pub struct RawFinder {
     /// Which names in folders are raw files.
     pub regex: Regex,
     /// The instruments that may be recognised.
@@ -28,18 +28,18 @@ pub struct Search {
 
 /// The raw files of one folder, or those named one by one.
 #[derive(Debug, Default)]
-pub struct Group {
+pub struct FileGroup {
     /// How many folders were looked through for them.
     pub folders: u64,
     /// Files that are understood.
-    pub files: Vec<Found>,
+    pub files: Vec<RawFile>,
     /// Files, indexes or locations that are not, with the reason.
     pub failures: Vec<(String, Error)>,
 }
 
 /// A raw file and what is known of it.
 #[derive(Debug)]
-pub struct Found {
+pub struct RawFile {
     /// Where it is.
     pub place: Location,
     /// Bytes; unknown when only an index names it.
@@ -69,11 +69,11 @@ impl Metadata {
 }
 
 /// All groups: folders depth first in name order, read several at a time; then files named one by one.
-pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = Group> + Send {
+pub fn groups(search: Arc<RawFinder>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = FileGroup> + Send {
     let last = Arc::clone(&search);
     let explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>> = Arc::default();
     let named = Arc::clone(&explicit);
-    let folders = stream::iter(locations).then(move |location| top(location, Arc::clone(&named)));
+    let folders = stream::iter(locations).then(move |location| classify_location(location, Arc::clone(&named)));
     let walked = folders.flat_map(move |top| match top {
         Ok(place) => place.map_or_else(|| stream::empty().boxed(), |place| walk(place, at_once).map(with_name).boxed()),
         Err((path, error)) => stream::iter([(path, Err(error))]).boxed(),
@@ -87,7 +87,7 @@ pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> im
                     let _turn = turns.acquire().await;
                     match folder {
                         Ok((place, folder)) => search.folder(&place, folder).await,
-                        Err(error) => Group { folders: 1, failures: vec![(path, error)], ..Group::default() },
+                        Err(error) => FileGroup { folders: 1, failures: vec![(path, error)], ..FileGroup::default() },
                     }
                 };
                 match tokio::spawn(work).await {
@@ -106,7 +106,7 @@ pub fn groups(search: Arc<Search>, locations: Vec<String>, at_once: usize) -> im
 }
 
 /// Groups that are read while those before are worked on, not many files ahead.
-pub fn ahead(groups: impl Stream<Item = Group> + Send + 'static, files: u32) -> impl Stream<Item = Group> {
+pub fn prefetch(groups: impl Stream<Item = FileGroup> + Send + 'static, files: u32) -> impl Stream<Item = FileGroup> {
     let room = Arc::new(Semaphore::new(files as usize));
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let reading = async move {
@@ -139,7 +139,7 @@ fn with_name((place, folder): (Location, Result<DirListing>)) -> (String, Result
 }
 
 /// A location that is a folder; a file is put aside.
-async fn top(
+async fn classify_location(
     location: String,
     explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>>,
 ) -> Result<Option<Location>, (String, Error)> {
@@ -161,11 +161,11 @@ struct Checked {
     instrument: Option<Arc<Instrument>>,
 }
 
-impl Search {
+impl RawFinder {
     /// The raw files of a folder.
-    async fn folder(&self, place: &Location, folder: DirListing) -> Group {
+    async fn folder(&self, place: &Location, folder: DirListing) -> FileGroup {
         let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
-        let mut group = Group { folders: 1, ..Group::default() };
+        let mut group = FileGroup { folders: 1, ..FileGroup::default() };
         let others = folder.others.iter().filter(|(name, _)| name == INDEX || self.regex.is_match(name));
         group.failures.extend(others.map(|(name, why)| (place.child(name).display(), Error::invalid(*why))));
         if raws.is_empty() {
@@ -186,7 +186,7 @@ impl Search {
                 _ => self.sidecar(place, &name, &folder, &mut seen).await,
             };
             match metadata {
-                Ok(metadata) => group.files.push(Found { place: place.child(&name), size: Some(size), metadata }),
+                Ok(metadata) => group.files.push(RawFile { place: place.child(&name), size: Some(size), metadata }),
                 Err(error) => group.failures.push((place.child(&name).display(), error)),
             }
         }
@@ -194,8 +194,8 @@ impl Search {
     }
 
     /// Files named one by one; an index named so stands for all files it lists.
-    async fn explicit(&self, files: Vec<(Location, u64)>) -> Group {
-        let mut group = Group::default();
+    async fn explicit(&self, files: Vec<(Location, u64)>) -> FileGroup {
+        let mut group = FileGroup::default();
         let mut seen = HashSet::new();
         let mut by_folder: BTreeMap<String, Vec<(Location, u64)>> = BTreeMap::new();
         for (place, size) in files {
@@ -218,7 +218,7 @@ impl Search {
             };
             let names: Vec<String> = files.iter().map(|(place, _)| place.name()).collect();
             // The regular expression does not concern files that were named.
-            let only = Search { regex: any_of(&names), instruments: self.instruments.clone() };
+            let only = RawFinder { regex: any_of(&names), instruments: self.instruments.clone() };
             let mut part = Box::pin(only.folder(&parent, listing)).await;
             group.folders += part.folders;
             group.files.append(&mut part.files);
@@ -227,7 +227,7 @@ impl Search {
         group
     }
 
-    async fn all_of_index(&self, place: &Location, group: &mut Group, seen: &mut SeenExposures) {
+    async fn all_of_index(&self, place: &Location, group: &mut FileGroup, seen: &mut SeenExposures) {
         let folder = place.parent();
         let checked = match self.index(place).await {
             Ok(checked) => checked,
@@ -254,7 +254,7 @@ impl Search {
                     if size.is_none() {
                         broken.insert(metadata.key());
                     }
-                    group.files.push(Found { place: file, size, metadata });
+                    group.files.push(RawFile { place: file, size, metadata });
                 }
                 Err(error) => group.failures.push((file.display(), error)),
             }
@@ -381,22 +381,22 @@ mod tests {
 
     use super::*;
 
-    fn groups(fails_at: Option<u64>) -> impl Stream<Item = Group> + Send + 'static {
+    fn groups(fails_at: Option<u64>) -> impl Stream<Item = FileGroup> + Send + 'static {
         stream::iter(0..100).map(move |folders| {
             assert!(Some(folders) != fails_at, "this folder is not read");
-            Group { folders, ..Group::default() }
+            FileGroup { folders, ..FileGroup::default() }
         })
     }
 
     #[tokio::test]
     async fn groups_read_ahead_keep_their_order() {
-        let read: Vec<u64> = ahead(groups(None), 3).map(|group| group.folders).collect().await;
+        let read: Vec<u64> = prefetch(groups(None), 3).map(|group| group.folders).collect().await;
         assert_eq!(read, (0..100).collect::<Vec<_>>());
     }
 
     #[tokio::test]
     async fn a_panic_while_reading_ahead_is_not_the_end_of_all_groups() {
-        let all = ahead(groups(Some(7)), 3).collect::<Vec<_>>();
+        let all = prefetch(groups(Some(7)), 3).collect::<Vec<_>>();
         assert!(std::panic::AssertUnwindSafe(all).catch_unwind().await.is_err());
     }
 }

@@ -11,11 +11,11 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use regex::Regex;
 
-use self::chunk::Chunks;
-use self::find::{Found, Group, Metadata, Search};
-use super::change::Outcome;
-use super::hand::Hand;
-use super::{Access, Repo, Verb};
+use self::chunk::ExposureBatcher;
+use self::find::{FileGroup, Metadata, RawFile, RawFinder};
+use super::applier::ChangeApplier;
+use super::change::Status;
+use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
 use crate::registry::conn::Batches;
@@ -67,27 +67,32 @@ struct File {
 }
 
 #[async_trait]
-impl Verb for IngestRaws {
-    async fn run(&self, access: &Access, _rows: Option<Batches>, hand: &mut Hand<'_>) -> Result<()> {
-        let repo = access.repo().await?;
+impl Operation for IngestRaws {
+    async fn run(
+        &self,
+        handle: &RepositoryHandle,
+        _rows: Option<Batches>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
+        let repo = handle.repo().await?;
         let known = registered(&repo).await?;
-        let search = Arc::new(Search { regex: self.regex.clone(), instruments: known });
+        let search = Arc::new(RawFinder { regex: self.regex.clone(), instruments: known });
         let groups = find::groups(search, self.locations.clone(), self.processes.max(1));
         let chunk = if self.transfer == TransferMode::Direct { CHUNK } else { BROUGHT };
-        let mut groups = find::ahead(groups, chunk).boxed();
-        let mut chunks = Chunks::new(self, &repo);
-        hand.begin("ingest_raws", None);
+        let mut groups = find::prefetch(groups, chunk).boxed();
+        let mut chunks = ExposureBatcher::new(self, &repo);
+        applier.begin("ingest_raws", None);
         let (mut waiting, mut files) = (BTreeMap::new(), 0);
         while let Some(group) = groups.next().await {
-            hand.add_folders(group.folders);
+            applier.add_folders(group.folders);
             files += group.files.len();
-            self.collect(group, &mut waiting, hand)?;
+            self.collect(group, &mut waiting, applier)?;
             if files >= chunk as usize {
                 files = 0;
-                chunks.write(std::mem::take(&mut waiting), hand).await?;
+                chunks.write(std::mem::take(&mut waiting), applier).await?;
             }
         }
-        chunks.write(waiting, hand).await
+        chunks.write(waiting, applier).await
     }
 }
 
@@ -95,14 +100,14 @@ impl IngestRaws {
     /// Sorts the files of a group by exposure; what cannot be understood is counted, or ends it.
     fn collect(
         &self,
-        group: Group,
+        group: FileGroup,
         waiting: &mut BTreeMap<(String, i64), Exposure>,
-        hand: &mut Hand<'_>,
+        applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         for (path, error) in group.failures {
-            self.fail(hand, error.context(format_args!("'{path}'")))?;
+            self.fail(applier, error.context(format_args!("'{path}'")))?;
         }
-        for Found { place, size, metadata } in group.files {
+        for RawFile { place, size, metadata } in group.files {
             let Metadata { instrument, exposure, detector, observation } = metadata;
             let key = (instrument.name.clone(), exposure);
             let file = File { place, size, detector };
@@ -117,11 +122,11 @@ impl IngestRaws {
         Ok(())
     }
 
-    fn fail(&self, hand: &mut Hand<'_>, error: Error) -> Result<()> {
+    fn fail(&self, applier: &mut ChangeApplier<'_>, error: Error) -> Result<()> {
         if self.fail_fast {
             return Err(error);
         }
-        hand.note("raw", Outcome::Failed, error.message(), 1);
+        applier.record("raw", Status::Failed, error.message(), 1);
         Ok(())
     }
 }

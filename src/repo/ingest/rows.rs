@@ -16,7 +16,7 @@ use crate::registry::rows::{constant_text, record_batch, text_column};
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::{datasets, dimensions, i64_values, optional_string_values, string_values};
 use crate::repo::Repo;
-use crate::repo::placing::template;
+use crate::repo::file_paths::template;
 use crate::store::Location;
 use crate::store::path_template;
 
@@ -145,7 +145,7 @@ pub struct Row {
 }
 
 /// The id of a raw dataset.
-pub fn id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
+pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
     let data_id = [
         ("detector", detector.to_string()),
         ("exposure", exposure.to_string()),
@@ -169,18 +169,18 @@ pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch
 }
 
 /// By exposure and detector: the id of the dataset in the run, and path and size of its file.
-pub type Stored = HashMap<(i64, i64), (String, Option<String>, Option<i64>)>;
+pub type ExistingRaws = HashMap<(i64, i64), (String, Option<String>, Option<i64>)>;
 
 /// What the run holds of these exposures.
-pub async fn stored(
+pub async fn existing_raws(
     repo: &Repo,
     record: &TypeRecord,
     instrument: &Instrument,
     run: &str,
     exposures: &[&Exposure],
-) -> Result<Stored> {
+) -> Result<ExistingRaws> {
     if exposures.is_empty() {
-        return Ok(Stored::new());
+        return Ok(ExistingRaws::new());
     }
     let ids: Vec<i64> = exposures.iter().map(|e| e.observation.exposure).collect();
     let rows = datasets::of_exposures(&repo.registry, record, run, &instrument.name, &ids).await?;
@@ -191,7 +191,7 @@ pub async fn stored(
 }
 
 /// Where the datastore puts the file of an exposure and detector, by its template.
-pub fn placed(
+pub fn raw_path(
     repo: &Repo,
     instrument: &Instrument,
     run: &str,
@@ -219,7 +219,7 @@ pub fn placed(
             "band" => return band.clone(),
             "detector" => detector.0.to_string(),
             "detector.full_name" => detector.1.to_owned(),
-            "id" => id(instrument, run, seen.exposure, detector.0),
+            "id" => raw_dataset_id(instrument, run, seen.exposure, detector.0),
             _ => return None,
         })
     };

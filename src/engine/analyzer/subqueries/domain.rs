@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 
 mod join;
 
-use super::{fresh, refused};
+use super::{fresh, unsupported};
 
 /// The values of an outer query that a subquery reads.
 pub struct Domain<'a> {
@@ -52,7 +52,7 @@ impl<'a> Domain<'a> {
             }
         })?;
         if !columns.is_empty() && (!is_stable(outer_query)? || is_volatile(subquery)?) {
-            return Err(refused(
+            return Err(unsupported(
                 "a correlated subquery of this form with random values, or over rows that LIMIT, a window or the order of \
                  rows decides, is not supported",
             ));
@@ -129,7 +129,7 @@ impl<'a> Domain<'a> {
                 let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
                     (limit.get_skip_type()?, limit.get_fetch_type()?)
                 else {
-                    return Err(refused("a correlated subquery with a computed LIMIT is not supported"));
+                    return Err(unsupported("a correlated subquery with a computed LIMIT is not supported"));
                 };
                 let input = self.each(&limit.input)?;
                 let by = input.rank.iter().map(|rank| Expr::Column(rank.clone()).sort(true, false)).collect();
@@ -141,7 +141,7 @@ impl<'a> Domain<'a> {
             }
             LogicalPlan::Union(union) => self.union(plan, union),
             LogicalPlan::Join(join) => self.join(plan, join),
-            _ => Err(refused("a correlated subquery of this form is not supported")),
+            _ => Err(unsupported("a correlated subquery of this form is not supported")),
         }
     }
 
@@ -196,7 +196,7 @@ impl<'a> Domain<'a> {
 
     fn aggregate(&self, node: &LogicalPlan, aggregate: &Aggregate) -> Result<Dependent> {
         if aggregate.group_expr.iter().any(|key| matches!(key, Expr::GroupingSet(_))) {
-            return Err(refused("a correlated subquery with GROUPING SETS, ROLLUP or CUBE is not supported"));
+            return Err(unsupported("a correlated subquery with GROUPING SETS, ROLLUP or CUBE is not supported"));
         }
         let input = self.each(&aggregate.input)?;
         let keys = input.keys.iter().cloned().map(Expr::Column);

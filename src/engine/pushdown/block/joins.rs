@@ -3,12 +3,12 @@
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
 
-use super::{Block, Builder, WHOLE, writing};
-use crate::engine::pushdown::expressions::{Said, Writer, equal};
+use super::{BlockBuilder, SelectBlock, WHOLE, writing};
+use crate::engine::pushdown::expressions::{SqlExprWriter, Translated, equal};
 use crate::engine::scan::Estimate;
 
-impl Builder<'_> {
-    pub(super) fn join(&mut self, join: &Join) -> Said<Block> {
+impl BlockBuilder<'_> {
+    pub(super) fn join(&mut self, join: &Join) -> Translated<SelectBlock> {
         if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
             return Err("a join on NULLs is done here".to_owned());
         }
@@ -24,15 +24,15 @@ impl Builder<'_> {
         }
         match join.join_type {
             JoinType::Inner => {
-                let left = if left.is_simple() { left } else { self.wrapped(left) };
-                let right = if right.is_simple() { right } else { self.wrapped(right) };
+                let left = if left.is_simple() { left } else { self.as_subquery(left) };
+                let right = if right.is_simple() { right } else { self.as_subquery(right) };
                 self.inner(join, left, right)
             }
             JoinType::Left => {
-                let left = if left.is_simple() { left } else { self.wrapped(left) };
+                let left = if left.is_simple() { left } else { self.as_subquery(left) };
                 let plain = right.is_simple() && right.from.len() == 1 && right.filters.is_empty();
-                let plain = plain && right.cells.iter().all(|cell| cell.plain);
-                let right = if plain { right } else { self.wrapped(right) };
+                let plain = plain && right.exprs.iter().all(|cell| cell.plain);
+                let right = if plain { right } else { self.as_subquery(right) };
                 self.outer(join, left, right)
             }
             JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
@@ -44,13 +44,14 @@ impl Builder<'_> {
     /// Whether a join is for the database, and about how many rows it yields. SQLite joins row by row, and
     /// without statistics it may do so by any index; that pays when one side is found by a key, and not all rows are
     /// wanted.
-    fn pays(&self, join: &Join, left: &Block, right: &Block) -> Said<Estimate> {
+    fn is_worth_pushing(&self, join: &Join, left: &SelectBlock, right: &SelectBlock) -> Translated<Estimate> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for (one, other) in &join.on {
             ours.push(writing(left, join.left.schema(), |writer| writer.value(one))?.text);
             theirs.push(writing(right, join.right.schema(), |writer| writer.value(other))?.text);
         }
-        let estimate = match (right.finds(&theirs), left.finds(&ours) && join.join_type != JoinType::Left) {
+        let estimate = match (right.is_unique_on(&theirs), left.is_unique_on(&ours) && join.join_type != JoinType::Left)
+        {
             (true, _) => left.estimate.clone(),
             (false, true) => right.estimate.clone(),
             (false, false) if left.dialect().has_statistics() => Estimate::default(),
@@ -63,12 +64,12 @@ impl Builder<'_> {
         Ok(estimate)
     }
 
-    fn inner(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let estimate = self.pays(join, &left, &right)?;
+    fn inner(&mut self, join: &Join, left: SelectBlock, right: SelectBlock) -> Translated<SelectBlock> {
+        let estimate = self.is_worth_pushing(join, &left, &right)?;
         let mut on = conditions(join, &left, &right)?;
-        let has_reduced = reduces(join, &left, &right);
-        let (mut cells, mut from, mut filters, mut keys) = (left.cells, left.from, left.filters, left.keys);
-        cells.extend(right.cells);
+        let is_filtered = reduces(join, &left, &right);
+        let (mut exprs, mut from, mut filters, mut keys) = (left.exprs, left.from, left.filters, left.keys);
+        exprs.extend(right.exprs);
         keys.extend(right.keys);
         filters.extend(right.filters);
         if right.from.len() > 1 {
@@ -78,35 +79,35 @@ impl Builder<'_> {
         let mut more = right.from.into_iter();
         from.extend(more.next().map(|table| format!("JOIN {table} ON {}", all(&on))));
         from.extend(more);
-        Ok(Block { keys, estimate, has_reduced, ..Block::new(left.conn, cells, from, filters) })
+        Ok(SelectBlock { keys, estimate, is_filtered, ..SelectBlock::new(left.conn, exprs, from, filters) })
     }
 
-    fn outer(&mut self, join: &Join, left: Block, right: Block) -> Said<Block> {
-        let estimate = self.pays(join, &left, &right)?;
+    fn outer(&mut self, join: &Join, left: SelectBlock, right: SelectBlock) -> Translated<SelectBlock> {
+        let estimate = self.is_worth_pushing(join, &left, &right)?;
         let on = conditions(join, &left, &right)?;
-        let has_reduced = reduces(join, &left, &right);
-        let (mut cells, mut from) = (left.cells, left.from);
-        cells.extend(right.cells);
+        let is_filtered = reduces(join, &left, &right);
+        let (mut exprs, mut from) = (left.exprs, left.from);
+        exprs.extend(right.exprs);
         from.extend(right.from.into_iter().map(|table| format!("LEFT JOIN {table} ON {}", all(&on))));
         let keys = left.keys;
-        Ok(Block { keys, estimate, has_reduced, ..Block::new(left.conn, cells, from, left.filters) })
+        Ok(SelectBlock { keys, estimate, is_filtered, ..SelectBlock::new(left.conn, exprs, from, left.filters) })
     }
 
     /// Rows of one side that the other has a partner for.
     fn semi(
         &mut self,
         join: &Join,
-        kept: Block,
+        kept: SelectBlock,
         kept_plan: &LogicalPlan,
-        other: Block,
+        other: SelectBlock,
         other_plan: &LogicalPlan,
         swapped: bool,
-    ) -> Said<Block> {
+    ) -> Translated<SelectBlock> {
         if join.filter.is_some() || join.on.is_empty() {
             return Err("a semi join on more than equal values is done here".to_owned());
         }
-        let mut kept = if kept.is_simple() { kept } else { self.wrapped(kept) };
-        let mut other = if other.is_simple() { other } else { self.wrapped(other) };
+        let mut kept = if kept.is_simple() { kept } else { self.as_subquery(kept) };
+        let mut other = if other.is_simple() { other } else { self.as_subquery(other) };
         let (mut keys, mut wanted) = (Vec::new(), Vec::new());
         for (left, right) in &join.on {
             let (own, its) = if swapped { (right, left) } else { (left, right) };
@@ -116,16 +117,16 @@ impl Builder<'_> {
             keys.push(own.text);
             wanted.push(its);
         }
-        other.cells = wanted;
+        other.exprs = wanted;
         other.order.clear();
-        let names: Vec<_> = (1..=other.cells.len()).map(|i| format!("c{i}")).collect();
+        let names: Vec<_> = (1..=other.exprs.len()).map(|i| format!("c{i}")).collect();
         kept.filters.push(format!("(({}) IN ({}))", keys.join(", "), other.select(&names)));
         Ok(kept)
     }
 }
 
 /// Whether a side is not all rows of its tables, or the join asks more than equal values.
-fn reduces(join: &Join, left: &Block, right: &Block) -> bool {
+fn reduces(join: &Join, left: &SelectBlock, right: &SelectBlock) -> bool {
     join.filter.is_some() || left.is_reduced() || right.is_reduced()
 }
 
@@ -134,7 +135,7 @@ fn all(conditions: &[String]) -> String {
 }
 
 /// What a join asks of its rows.
-fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
+fn conditions(join: &Join, left: &SelectBlock, right: &SelectBlock) -> Translated<Vec<String>> {
     let (ours, theirs) = (join.left.schema(), join.right.schema());
     let mut predicates = Vec::new();
     for (one, other) in &join.on {
@@ -144,11 +145,11 @@ fn conditions(join: &Join, left: &Block, right: &Block) -> Said<Vec<String>> {
     }
     if let Some(filter) = &join.filter {
         let find = |column: &Column| match (ours.maybe_index_of_column(column), theirs.maybe_index_of_column(column)) {
-            (Some(at), None) => left.cells.get(at).cloned(),
-            (None, Some(at)) => right.cells.get(at).cloned(),
+            (Some(at), None) => left.exprs.get(at).cloned(),
+            (None, Some(at)) => right.exprs.get(at).cloned(),
             _ => None,
         };
-        predicates.push(Writer { dialect: left.dialect(), find: &find }.truth(filter)?);
+        predicates.push(SqlExprWriter { dialect: left.dialect(), find: &find }.predicate(filter)?);
     }
     Ok(predicates)
 }

@@ -7,7 +7,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, Join, LogicalPlan, LogicalPlanBuilder, Operator, binary_expr, lit};
 
 use super::{Dependent, Domain};
-use crate::engine::analyzer::subqueries::{fresh, refused};
+use crate::engine::analyzer::subqueries::{fresh, unsupported};
 
 impl Domain<'_> {
     pub(super) fn join(&self, node: &LogicalPlan, join: &Join) -> Result<Dependent> {
@@ -18,8 +18,8 @@ impl Domain<'_> {
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (true, reads_right),
             JoinType::Right | JoinType::RightSemi | JoinType::RightAnti => (reads_left, true),
             JoinType::Full => (true, true),
-            _ if join.null_aware => return Err(refused("a correlated subquery with this join is not supported")),
-            JoinType::RightMark => return Err(refused("a correlated subquery with this join is not supported")),
+            _ if join.null_aware => return Err(unsupported("a correlated subquery with this join is not supported")),
+            JoinType::RightMark => return Err(unsupported("a correlated subquery with this join is not supported")),
         };
         let side = |plan: &LogicalPlan, is_dependent: bool| match is_dependent {
             true => self.each(plan),

@@ -10,12 +10,12 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
-use crate::repo::Verb;
+use crate::repo::Operation;
 use crate::universe::Universe;
 
 /// What an argument takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Takes {
+pub enum ArgType {
     /// A text.
     Text,
     /// A list of texts; a single text is a list of one.
@@ -31,12 +31,12 @@ pub enum Takes {
     /// A time without zone, of each row.
     Time,
     /// A subquery, with what its columns are.
-    Rows(&'static str),
+    Query(&'static str),
 }
 
-impl Takes {
+impl ArgType {
     /// Its word in reference and messages.
-    pub fn word(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
             Self::TextList => "list of text",
@@ -45,53 +45,53 @@ impl Takes {
             Self::Number => "number",
             Self::Region => "region",
             Self::Time => "time",
-            Self::Rows(_) => "rows",
+            Self::Query(_) => "rows",
         }
     }
 }
 
 /// One argument of a function.
 #[derive(Debug, Clone)]
-pub struct Argument {
+pub struct ArgDef {
     /// Its name.
     pub name: &'static str,
     /// What it takes.
-    pub takes: Takes,
+    pub arg_type: ArgType,
     /// One sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// Whether it must be given.
     pub required: bool,
 }
 
 /// Where a function that reads finds its rows.
 #[async_trait]
-pub trait Reader: Send + Sync {
+pub trait TableReader: Send + Sync {
     /// The rows as a table.
     ///
     /// # Errors
     /// What is asked for is not there, or is no table.
-    async fn table(&self, given: &Given) -> Result<Arc<dyn TableProvider>>;
+    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>>;
 }
 
 /// What a function does once its arguments are known.
 #[derive(Clone)]
-pub enum Does {
+pub enum FunctionKind {
     /// Changes the repository.
-    Verb(fn(&Given) -> Result<Arc<dyn Verb>>),
+    Operation(fn(&Args) -> Result<Arc<dyn Operation>>),
     /// Searches the repository; planned by the engine's search.
     Search,
     /// Stands for a query over the tables of a universe.
-    Query(fn(&Given, &Universe) -> Result<String>),
+    Query(fn(&Args, &Universe) -> Result<String>),
     /// Yields the rows of something outside the repository.
-    Read(Arc<dyn Reader>),
+    Read(Arc<dyn TableReader>),
     /// Computes a value for each row.
     Scalar(ScalarUDF),
 }
 
-impl std::fmt::Debug for Does {
+impl std::fmt::Debug for FunctionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Verb(_) => "Verb",
+            Self::Operation(_) => "Verb",
             Self::Search => "Search",
             Self::Query(_) => "Query",
             Self::Read(_) => "Read",
@@ -102,58 +102,62 @@ impl std::fmt::Debug for Does {
 
 /// A function of the SQL face.
 #[derive(Debug, Clone)]
-pub struct Function {
+pub struct FunctionDef {
     /// Its name.
     pub name: &'static str,
     /// One sentence.
-    pub says: &'static str,
+    pub description: &'static str,
     /// More about it, or nothing.
     pub notes: &'static str,
     /// Its arguments, in positional order.
-    pub arguments: Vec<Argument>,
+    pub arguments: Vec<ArgDef>,
     /// A statement that uses it.
     pub example: &'static str,
     /// What it does.
-    pub does: Does,
+    pub kind: FunctionKind,
 }
 
-impl Function {
+impl FunctionDef {
     /// A function that changes the repository.
-    pub fn verb(name: &'static str, says: &'static str, make: fn(&Given) -> Result<Arc<dyn Verb>>) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Verb(make) }
+    pub fn procedure(
+        name: &'static str,
+        description: &'static str,
+        make: fn(&Args) -> Result<Arc<dyn Operation>>,
+    ) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Operation(make) }
     }
 
     /// A function that searches the repository.
-    pub fn search(name: &'static str, says: &'static str) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Search }
+    pub fn search(name: &'static str, description: &'static str) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search }
     }
 
     /// A function that stands for a query.
-    pub fn query(name: &'static str, says: &'static str, text: fn(&Given, &Universe) -> Result<String>) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Query(text) }
+    pub fn query(name: &'static str, description: &'static str, text: fn(&Args, &Universe) -> Result<String>) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Query(text) }
     }
 
     /// A function that reads something outside the repository.
-    pub fn read(name: &'static str, says: &'static str, reader: Arc<dyn Reader>) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Read(reader) }
+    pub fn read(name: &'static str, description: &'static str, reader: Arc<dyn TableReader>) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Read(reader) }
     }
 
     /// A function of each row.
-    pub fn scalar(name: &'static str, says: &'static str, udf: ScalarUDF) -> Self {
-        Self { name, says, notes: "", arguments: Vec::new(), example: "", does: Does::Scalar(udf) }
+    pub fn scalar(name: &'static str, description: &'static str, udf: ScalarUDF) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Scalar(udf) }
     }
 
     /// With an argument that must be given.
     #[must_use]
-    pub fn arg(mut self, name: &'static str, takes: Takes, says: &'static str) -> Self {
-        self.arguments.push(Argument { name, takes, says, required: true });
+    pub fn arg(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
+        self.arguments.push(ArgDef { name, arg_type, description, required: true });
         self
     }
 
     /// With an argument that may be left out.
     #[must_use]
-    pub fn option(mut self, name: &'static str, takes: Takes, says: &'static str) -> Self {
-        self.arguments.push(Argument { name, takes, says, required: false });
+    pub fn option(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
+        self.arguments.push(ArgDef { name, arg_type, description, required: false });
         self
     }
 
@@ -175,7 +179,7 @@ impl Function {
     ///
     /// # Errors
     /// Too many, or an unknown name with the nearest one.
-    pub fn argument(&self, position: usize, name: Option<&str>) -> Result<&Argument> {
+    pub fn argument(&self, position: usize, name: Option<&str>) -> Result<&ArgDef> {
         match name {
             Some(name) => self.arguments.iter().find(|a| a.name == name).ok_or_else(|| {
                 let names = self.arguments.iter().map(|a| a.name);
@@ -189,13 +193,13 @@ impl Function {
 
     /// `name(first, second, option => …)`.
     pub fn signature(&self) -> String {
-        let show = |a: &Argument| if a.required { a.name.to_owned() } else { format!("[{}]", a.name) };
+        let show = |a: &ArgDef| if a.required { a.name.to_owned() } else { format!("[{}]", a.name) };
         format!("{}({})", self.name, self.arguments.iter().map(show).collect::<Vec<_>>().join(", "))
     }
 
     /// Its argument that takes rows, if any.
-    pub fn rows(&self) -> Option<&Argument> {
-        self.arguments.iter().find(|a| matches!(a.takes, Takes::Rows(_)))
+    pub fn rows(&self) -> Option<&ArgDef> {
+        self.arguments.iter().find(|a| matches!(a.arg_type, ArgType::Query(_)))
     }
 }
 
@@ -209,38 +213,38 @@ enum Value {
 
 /// The values given to a function, checked against its arguments.
 #[derive(Debug, Clone, Default)]
-pub struct Given {
+pub struct Args {
     values: BTreeMap<&'static str, Value>,
     rows: bool,
 }
 
-impl Given {
+impl Args {
     /// Takes a constant for an argument; NULL counts as left out.
     ///
     /// # Errors
     /// A value of another type, or an argument given twice.
-    pub fn set(&mut self, function: &Function, argument: &Argument, value: &ScalarValue) -> Result<()> {
+    pub fn set(&mut self, function: &FunctionDef, argument: &ArgDef, value: &ScalarValue) -> Result<()> {
         if value.is_null() {
             return Ok(());
         }
         let wrong = || {
-            let (name, word) = (argument.name, argument.takes.word());
+            let (name, word) = (argument.name, argument.arg_type.name());
             Error::invalid(format!("argument '{name}' of {} takes a {word}, not {value}", function.name))
         };
-        let value = match argument.takes {
-            Takes::Text => Value::Texts(vec![value.try_as_str().flatten().ok_or_else(wrong)?.to_owned()]),
-            Takes::TextList => Value::Texts(texts(value).ok_or_else(wrong)?),
-            Takes::Bool => match value {
+        let value = match argument.arg_type {
+            ArgType::Text => Value::Texts(vec![value.try_as_str().flatten().ok_or_else(wrong)?.to_owned()]),
+            ArgType::TextList => Value::Texts(texts(value).ok_or_else(wrong)?),
+            ArgType::Bool => match value {
                 ScalarValue::Boolean(Some(yes)) => Value::Bool(*yes),
                 _ => return Err(wrong()),
             },
-            Takes::Int => match value.cast_to(&datafusion::arrow::datatypes::DataType::Int64) {
+            ArgType::Int => match value.cast_to(&datafusion::arrow::datatypes::DataType::Int64) {
                 Ok(ScalarValue::Int64(Some(n))) if value.data_type().is_integer() => Value::Int(n),
                 _ => return Err(wrong()),
             },
-            Takes::Rows(_) | Takes::Time | Takes::Number | Takes::Region => return Err(wrong()),
+            ArgType::Query(_) | ArgType::Time | ArgType::Number | ArgType::Region => return Err(wrong()),
         };
-        self.once(function, argument)?;
+        self.check_unset(function, argument)?;
         self.values.insert(argument.name, value);
         Ok(())
     }
@@ -249,14 +253,14 @@ impl Given {
     ///
     /// # Errors
     /// It was given twice.
-    pub fn set_rows(&mut self, function: &Function, argument: &Argument) -> Result<()> {
-        self.once(function, argument)?;
+    pub fn set_rows(&mut self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
+        self.check_unset(function, argument)?;
         self.rows = true;
         Ok(())
     }
 
-    fn once(&self, function: &Function, argument: &Argument) -> Result<()> {
-        let rows = matches!(argument.takes, Takes::Rows(_)) && self.rows;
+    fn check_unset(&self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
+        let rows = matches!(argument.arg_type, ArgType::Query(_)) && self.rows;
         if rows || self.values.contains_key(argument.name) {
             let message = format!("argument '{}' of {} is given twice", argument.name, function.name);
             return Err(Error::invalid(message));
@@ -268,15 +272,15 @@ impl Given {
     ///
     /// # Errors
     /// The first that is not.
-    pub fn check_complete(&self, function: &Function) -> Result<()> {
-        let given = |a: &Argument| match a.takes {
-            Takes::Rows(_) => self.rows,
+    pub fn check_complete(&self, function: &FunctionDef) -> Result<()> {
+        let args = |a: &ArgDef| match a.arg_type {
+            ArgType::Query(_) => self.rows,
             _ => self.values.contains_key(a.name),
         };
-        match function.arguments.iter().find(|a| a.required && !given(a)) {
+        match function.arguments.iter().find(|a| a.required && !args(a)) {
             Some(missing) => Err(Error::invalid(format!(
                 "{} needs its argument '{}': {}",
-                function.name, missing.name, missing.says
+                function.name, missing.name, missing.description
             ))),
             None => Ok(()),
         }
@@ -296,7 +300,7 @@ impl Given {
     ///
     /// # Errors
     /// It was not: a broken invariant, as arguments are checked before.
-    pub fn need(&self, name: &str) -> Result<String> {
+    pub fn required(&self, name: &str) -> Result<String> {
         self.text(name).ok_or_else(|| Error::bug(format!("argument '{name}' was not checked")))
     }
 

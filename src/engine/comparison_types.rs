@@ -16,9 +16,9 @@ use crate::error::{Error, SourceLocation};
 
 /// Refuses them; before DataFusion's own rules, which give both sides one type.
 #[derive(Debug)]
-pub struct Comparable;
+pub struct CheckComparisonTypes;
 
-impl AnalyzerRule for Comparable {
+impl AnalyzerRule for CheckComparisonTypes {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         plan.apply_with_subqueries(|node| {
             let schema = merge_schema(&node.inputs());
@@ -78,7 +78,7 @@ fn check_rows(expr: &Expr, subquery: &Subquery, schema: &DFSchema) -> Result<()>
 
 /// What a side is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Is {
+enum TypeClass {
     Number,
     Truth,
     Time,
@@ -96,16 +96,19 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
     }
     let ((left, _), (right, _)) = (left, right);
     let differ = match (left_is, right_is) {
-        (Is::Number, Is::Text) => text(right).is_some_and(is_no_number),
-        (Is::Text, Is::Number) => text(left).is_some_and(is_no_number),
+        (TypeClass::Number, TypeClass::Text) => text(right).is_some_and(is_no_number),
+        (TypeClass::Text, TypeClass::Number) => text(left).is_some_and(is_no_number),
         (one, other) => {
-            one != other && [one, other].into_iter().any(|is| matches!(is, Is::Number | Is::Bytes | Is::Truth))
+            one != other
+                && [one, other]
+                    .into_iter()
+                    .any(|is| matches!(is, TypeClass::Number | TypeClass::Bytes | TypeClass::Truth))
         }
     };
     if !differ {
         return Ok(());
     }
-    let is_night = |expr: &Expr, is| is == Is::Number && matches!(expr, Expr::Column(c) if c.name == "day_obs");
+    let is_night = |expr: &Expr, is| is == TypeClass::Number && matches!(expr, Expr::Column(c) if c.name == "day_obs");
     let is_hinted = is_night(left, left_is) || is_night(right, right_is);
     let instead = if is_hinted { "; day_obs is written as 20241024" } else { "" };
     let (described, other) = (shown(left, left_is), shown(right, right_is));
@@ -154,31 +157,31 @@ fn location(sides: &[&Expr]) -> Option<SourceLocation> {
 }
 
 /// A side, and what it is.
-fn shown(expr: &Expr, is: Is) -> String {
+fn shown(expr: &Expr, is: TypeClass) -> String {
     let shown = match text(expr) {
-        Some(text) if is == Is::Text => format!("'{text}'"),
+        Some(text) if is == TypeClass::Text => format!("'{text}'"),
         Some(text) => text.to_owned(),
         None if matches!(expr, Expr::Literal(..)) => expr.human_display().to_string(),
         None => expr.to_string(),
     };
     match is {
-        Is::Number => format!("{shown} is a number"),
-        Is::Truth => format!("{shown} is true or false"),
-        Is::Time => format!("{shown} is a date or time"),
-        Is::Length => format!("{shown} is a length of time"),
-        Is::Bytes => format!("{shown} is bytes"),
-        Is::Text => format!("{shown} is text"),
+        TypeClass::Number => format!("{shown} is a number"),
+        TypeClass::Truth => format!("{shown} is true or false"),
+        TypeClass::Time => format!("{shown} is a date or time"),
+        TypeClass::Length => format!("{shown} is a length of time"),
+        TypeClass::Bytes => format!("{shown} is bytes"),
+        TypeClass::Text => format!("{shown} is text"),
     }
 }
 
-fn kind((expr, schema): (&Expr, &dyn ExprSchema)) -> Option<Is> {
+fn kind((expr, schema): (&Expr, &dyn ExprSchema)) -> Option<TypeClass> {
     match expr.get_type(schema).ok()? {
-        DataType::Boolean => Some(Is::Truth),
-        DataType::Duration(_) | DataType::Interval(_) => Some(Is::Length),
-        kind if kind.is_numeric() => Some(Is::Number),
-        kind if kind.is_temporal() => Some(Is::Time),
-        kind if kind.is_binary() => Some(Is::Bytes),
-        kind if kind.is_string() => Some(Is::Text),
+        DataType::Boolean => Some(TypeClass::Truth),
+        DataType::Duration(_) | DataType::Interval(_) => Some(TypeClass::Length),
+        kind if kind.is_numeric() => Some(TypeClass::Number),
+        kind if kind.is_temporal() => Some(TypeClass::Time),
+        kind if kind.is_binary() => Some(TypeClass::Bytes),
+        kind if kind.is_string() => Some(TypeClass::Text),
         _ => None,
     }
 }

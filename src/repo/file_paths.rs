@@ -17,7 +17,7 @@ use crate::store::path_template;
 use crate::universe::Element;
 
 /// Records that a plan will write, by element: they count as if they were there.
-pub type Planned<'a> = HashMap<&'a str, &'a SpillBuffer>;
+pub type PendingRecords<'a> = HashMap<&'a str, &'a SpillBuffer>;
 
 /// Texts of one field, one for each row; none where the field has no value.
 type Field = Vec<Option<String>>;
@@ -66,7 +66,7 @@ pub async fn paths(
     dataset_type: &DatasetType,
     run: &str,
     rows: &RecordBatch,
-    planned: &Planned<'_>,
+    planned: &PendingRecords<'_>,
 ) -> Result<Vec<String>> {
     let instrument = rows.column_by_name("instrument").map(texts).transpose()?;
     let instrument = instrument.and_then(|names| names.into_iter().next().flatten());
@@ -106,7 +106,7 @@ async fn fields(
     dataset_type: &DatasetType,
     rows: &RecordBatch,
     wanted: Vec<&str>,
-    planned: &Planned<'_>,
+    planned: &PendingRecords<'_>,
 ) -> Result<HashMap<String, Field>> {
     let universe = &repo.registry.universe;
     let mut all: HashMap<String, Field> = HashMap::new();

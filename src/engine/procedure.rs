@@ -1,6 +1,6 @@
 //! Verbs in plans: one logical node, one physical node that runs once, and the three faces that make it.
 //!
-//! `CALL verb(…)` and `FROM verb(…)` come through the planner of `relation`; the aggregate face is
+//! `CALL operation(…)` and `FROM operation(…)` come through the planner of `relation`; the aggregate face is
 //! rewritten by `aggregate`; `INSERT INTO collection."X"` makes the physical node itself.
 
 use std::cmp::Ordering;
@@ -27,18 +27,18 @@ use futures::StreamExt;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
-use super::arguments::{Does, Function, Given};
+use super::definition::{Args, FunctionDef, FunctionKind};
 use super::scan::single_partition;
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
 use crate::registry::conn::Batches;
-use crate::repo::change::{Line, Outcome};
-use crate::repo::hand::Hand;
-use crate::repo::{Access, Verb};
+use crate::repo::applier::ChangeApplier;
+use crate::repo::change::{ReportRow, Status};
+use crate::repo::{Operation, RepositoryHandle};
 
 /// What the rows of an answer look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Face {
+pub enum OutputMode {
     /// A report: thing, outcome, detail, count.
     Report,
     /// One number: how many things changed (`count` of an INSERT, or the value of the aggregate).
@@ -46,24 +46,24 @@ pub enum Face {
 }
 
 /// What a session's configuration carries to its plans: whom to tell of progress, and the deeds that run.
-pub struct Link {
+pub struct ProcedureContext {
     /// Is told how far deeds have come.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
     /// How often the deeds that ran were stopped.
-    stops: AtomicU64,
+    cancel_generation: AtomicU64,
     failures: AtomicU64,
 }
 
-impl Link {
+impl ProcedureContext {
     /// A link that tells this display.
     pub fn new(progress: Arc<dyn Progress>) -> Self {
-        Self { progress, running: Mutex::default(), stops: AtomicU64::new(0), failures: AtomicU64::new(0) }
+        Self { progress, running: Mutex::default(), cancel_generation: AtomicU64::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Stops the deeds that run or are about to; what they have applied stays, the open chunk is rolled back.
     pub fn cancel(&self) {
-        self.stops.fetch_add(1, Atomic::SeqCst);
+        self.cancel_generation.fetch_add(1, Atomic::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 
@@ -73,10 +73,10 @@ impl Link {
     }
 
     /// A deed runs, whose statement began after so many stops.
-    fn started(&self, task: AbortHandle, stops: u64) {
+    fn started(&self, task: AbortHandle, cancel_generation: u64) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|task| !task.is_finished());
-        if self.stops.load(Atomic::SeqCst) != stops {
+        if self.cancel_generation.load(Atomic::SeqCst) != cancel_generation {
             task.abort();
         }
         running.push(task);
@@ -85,22 +85,22 @@ impl Link {
 
 /// A deed as it stands in a plan.
 #[derive(Debug, Clone)]
-pub struct Deed {
+pub struct ProcedureCall {
     /// The function.
     pub function: &'static str,
     /// What it was asked to do.
-    pub verb: Arc<dyn Verb>,
+    pub operation: Arc<dyn Operation>,
     /// Where.
-    pub access: Arc<Access>,
+    pub handle: Arc<RepositoryHandle>,
     /// What its answer looks like.
-    pub face: Face,
+    pub mode: OutputMode,
 }
 
 /// The logical node of a deed. Two nodes are equal only if they are copies of one.
 #[derive(Debug, Clone)]
-pub struct DeedNode {
+pub struct ProcedureNode {
     pub(super) id: u64,
-    pub(super) deed: Deed,
+    pub(super) call: ProcedureCall,
     input: Option<LogicalPlan>,
     pub(super) schema: DFSchemaRef,
 }
@@ -116,65 +116,65 @@ pub fn report_schema() -> SchemaRef {
 }
 
 /// A report as rows.
-pub fn report(lines: &[Line]) -> Result<RecordBatch> {
+pub fn report(lines: &[ReportRow]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(
         report_schema(),
         vec![
-            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.thing.as_str()))),
-            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.outcome.word()))),
-            Arc::new(lines.iter().map(|l| Some(l.detail.as_str()).filter(|d| !d.is_empty())).collect::<StringArray>()),
+            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.kind.as_str()))),
+            Arc::new(StringArray::from_iter_values(lines.iter().map(|l| l.status.word()))),
+            Arc::new(lines.iter().map(|l| Some(l.name.as_str()).filter(|d| !d.is_empty())).collect::<StringArray>()),
             Arc::new(Int64Array::from_iter_values(lines.iter().map(|l| i64::try_from(l.count).unwrap_or(i64::MAX)))),
         ],
     )?)
 }
 
 /// The node of a deed that answers with a report.
-pub fn plan(deed: Deed, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
-    let schema = Arc::new(DFSchema::try_from_qualified_schema(deed.function, &report_schema())?);
-    Ok(node(deed, input, schema))
+pub fn procedure_plan(call: ProcedureCall, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from_qualified_schema(call.function, &report_schema())?);
+    Ok(new_node(call, input, schema))
 }
 
-pub fn node(deed: Deed, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
+pub fn new_node(call: ProcedureCall, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Atomic::Relaxed);
-    LogicalPlan::Extension(Extension { node: Arc::new(DeedNode { id, deed, input, schema }) })
+    LogicalPlan::Extension(Extension { node: Arc::new(ProcedureNode { id, call, input, schema }) })
 }
 
 /// The deeds in a plan, subqueries included, each once, with their inputs.
-pub fn deeds(plan: &LogicalPlan) -> Result<Vec<(Deed, Option<LogicalPlan>)>> {
-    let mut found: Vec<(u64, Deed, Option<LogicalPlan>)> = Vec::new();
+pub fn procedure_calls(plan: &LogicalPlan) -> Result<Vec<(ProcedureCall, Option<LogicalPlan>)>> {
+    let mut found: Vec<(u64, ProcedureCall, Option<LogicalPlan>)> = Vec::new();
     plan.apply_with_subqueries(|part| {
         if let LogicalPlan::Extension(Extension { node }) = part
-            && let Some(node) = (node.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<DeedNode>()
+            && let Some(node) = (node.as_ref() as &dyn UserDefinedLogicalNode).as_any().downcast_ref::<ProcedureNode>()
             && !found.iter().any(|(id, ..)| *id == node.id)
         {
-            found.push((node.id, node.deed.clone(), node.input.clone()));
+            found.push((node.id, node.call.clone(), node.input.clone()));
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    Ok(found.into_iter().map(|(_, deed, input)| (deed, input)).collect())
+    Ok(found.into_iter().map(|(_, call, input)| (call, input)).collect())
 }
 
-impl PartialEq for DeedNode {
+impl PartialEq for ProcedureNode {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.input == other.input
     }
 }
-impl Eq for DeedNode {}
-impl Hash for DeedNode {
+impl Eq for ProcedureNode {}
+impl Hash for ProcedureNode {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.id.hash(state);
     }
 }
-impl PartialOrd for DeedNode {
+impl PartialOrd for ProcedureNode {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         self.id.partial_cmp(&other.id)
     }
 }
 
-impl UserDefinedLogicalNodeCore for DeedNode {
+impl UserDefinedLogicalNodeCore for ProcedureNode {
     fn name(&self) -> &str {
-        "Deed"
+        "Procedure"
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
@@ -190,7 +190,7 @@ impl UserDefinedLogicalNodeCore for DeedNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "Deed: {}", self.deed.function)
+        write!(f, "Procedure: {}", self.call.function)
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -204,38 +204,43 @@ impl UserDefinedLogicalNodeCore for DeedNode {
 }
 
 /// What a deed has done, for every copy of it in a plan.
-pub(super) type Cell = Arc<OnceCell<std::result::Result<Vec<Line>, Error>>>;
+pub(super) type ResultCell = Arc<OnceCell<std::result::Result<Vec<ReportRow>, Error>>>;
 
 /// The physical node of a deed: runs it when first asked, whoever asks.
 #[derive(Debug)]
-pub struct DeedExec {
-    deed: Deed,
+pub struct ProcedureExec {
+    call: ProcedureCall,
     input: Option<Arc<dyn ExecutionPlan>>,
-    cell: Cell,
+    cell: ResultCell,
     properties: Arc<PlanProperties>,
 }
 
-impl DeedExec {
-    pub(super) fn new(deed: Deed, input: Option<Arc<dyn ExecutionPlan>>, schema: SchemaRef, cell: Cell) -> Self {
-        Self { deed, input, cell, properties: single_partition(schema) }
+impl ProcedureExec {
+    pub(super) fn new(
+        call: ProcedureCall,
+        input: Option<Arc<dyn ExecutionPlan>>,
+        schema: SchemaRef,
+        cell: ResultCell,
+    ) -> Self {
+        Self { call, input, cell, properties: single_partition(schema) }
     }
 
     /// The plan of an INSERT: answers with the count DataFusion expects.
-    pub fn insert(deed: Deed, input: Arc<dyn ExecutionPlan>) -> Self {
+    pub fn insert(call: ProcedureCall, input: Arc<dyn ExecutionPlan>) -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
-        Self::new(deed, Some(input), schema, Cell::default())
+        Self::new(call, Some(input), schema, ResultCell::default())
     }
 }
 
-impl DisplayAs for DeedExec {
+impl DisplayAs for ProcedureExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Deed: {}", self.deed.function)
+        write!(f, "Procedure: {}", self.call.function)
     }
 }
 
-impl ExecutionPlan for DeedExec {
+impl ExecutionPlan for ProcedureExec {
     fn name(&self) -> &str {
-        "Deed"
+        "Procedure"
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -261,7 +266,7 @@ impl ExecutionPlan for DeedExec {
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         Ok(Arc::new(Self {
-            deed: self.deed.clone(),
+            call: self.call.clone(),
             input: children.into_iter().next(),
             cell: Arc::clone(&self.cell),
             properties: Arc::clone(&self.properties),
@@ -281,28 +286,33 @@ impl ExecutionPlan for DeedExec {
 
     fn execute(&self, _partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let rows = self.input.as_ref().map(|input| input.execute(0, Arc::clone(&context))).transpose()?;
-        let (deed, cell, schema) = (self.deed.clone(), Arc::clone(&self.cell), self.schema());
+        let (call, cell, schema) = (self.call.clone(), Arc::clone(&self.cell), self.schema());
         let out = Arc::clone(&schema);
-        let link = context.session_config().get_extension::<Link>();
-        let stops = link.as_ref().map_or(0, |link| link.stops.load(Atomic::SeqCst));
+        let procedures = context.session_config().get_extension::<ProcedureContext>();
+        let cancel_generation =
+            procedures.as_ref().map_or(0, |procedures| procedures.cancel_generation.load(Atomic::SeqCst));
         let answer = async move {
-            let face = deed.face;
+            let mode = call.mode;
             let run = || async {
-                if link.as_ref().is_some_and(|link| link.stops.load(Atomic::SeqCst) != stops) {
+                if procedures
+                    .as_ref()
+                    .is_some_and(|procedures| procedures.cancel_generation.load(Atomic::SeqCst) != cancel_generation)
+                {
                     return Err(Error::new(Kind::Interrupted, "interrupted"));
                 }
-                let progress =
-                    link.as_ref().map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
+                let progress = procedures
+                    .as_ref()
+                    .map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
                 // A task of its own: LIMIT or a dropped stream must not stop it half-way.
-                let task = tokio::spawn(async move { perform(&deed, rows, false, progress).await });
-                if let Some(link) = &link {
-                    link.started(task.abort_handle(), stops);
+                let task = tokio::spawn(async move { run_procedure(&call, rows, false, progress).await });
+                if let Some(procedures) = &procedures {
+                    procedures.started(task.abort_handle(), cancel_generation);
                 }
                 match task.await {
                     Ok(done) => {
-                        if let (Some(link), Ok(lines)) = (&link, &done) {
-                            let failed = lines.iter().filter(|l| l.outcome == Outcome::Failed).map(|l| l.count).sum();
-                            link.failures.fetch_add(failed, Atomic::Relaxed);
+                        if let (Some(procedures), Ok(lines)) = (&procedures, &done) {
+                            let failed = lines.iter().filter(|l| l.status == Status::Failed).map(|l| l.count).sum();
+                            procedures.failures.fetch_add(failed, Atomic::Relaxed);
                         }
                         done
                     }
@@ -311,7 +321,7 @@ impl ExecutionPlan for DeedExec {
                 }
             };
             match cell.get_or_init(run).await {
-                Ok(lines) => shape(face, lines, out),
+                Ok(lines) => to_batch(mode, lines, out),
                 Err(error) => Err(error.clone_without_source().into()),
             }
         };
@@ -320,31 +330,31 @@ impl ExecutionPlan for DeedExec {
 }
 
 /// Does a deed, or in a dry run only finds out what it would do.
-pub async fn perform(
-    deed: &Deed,
+pub async fn run_procedure(
+    call: &ProcedureCall,
     rows: Option<SendableRecordBatchStream>,
     dry: bool,
     progress: Arc<dyn Progress>,
-) -> std::result::Result<Vec<Line>, Error> {
+) -> std::result::Result<Vec<ReportRow>, Error> {
     if !dry {
-        deed.access.check_writes()?;
+        call.handle.check_writable()?;
         // A repository that is to be made is not there yet.
-        if let Ok(repo) = deed.access.repo().await {
+        if let Ok(repo) = call.handle.repo().await {
             repo.registry.check_writable()?;
         }
     }
     let rows = rows.map(|rows| -> Batches { rows.map(|b| b.map_err(Error::from)).boxed() });
-    let mut hand = Hand::new(&deed.access, dry, progress);
-    crate::repo::run(deed.verb.as_ref(), &deed.access, rows, &mut hand).await?;
-    Ok(hand.report())
+    let mut applier = ChangeApplier::new(&call.handle, dry, progress);
+    crate::repo::run(call.operation.as_ref(), &call.handle, rows, &mut applier).await?;
+    Ok(applier.report())
 }
 
-fn shape(face: Face, lines: &[Line], schema: SchemaRef) -> Result<RecordBatch> {
-    if face == Face::Report {
+fn to_batch(mode: OutputMode, lines: &[ReportRow], schema: SchemaRef) -> Result<RecordBatch> {
+    if mode == OutputMode::Report {
         let batch = report(lines)?;
         return Ok(RecordBatch::try_new(schema, batch.columns().to_vec())?);
     }
-    let changed = |l: &&Line| matches!(l.outcome, Outcome::Inserted | Outcome::Updated | Outcome::Removed);
+    let changed = |l: &&ReportRow| matches!(l.status, Status::Inserted | Status::Updated | Status::Removed);
     let count: u64 = lines.iter().filter(changed).map(|l| l.count).sum();
     let column: Arc<dyn datafusion::arrow::array::Array> = match schema.field(0).data_type() {
         DataType::UInt64 => Arc::new(UInt64Array::from(vec![count])),
@@ -354,7 +364,7 @@ fn shape(face: Face, lines: &[Line], schema: SchemaRef) -> Result<RecordBatch> {
 }
 
 /// The constant an argument stands for.
-pub fn constant(expr: Expr) -> Result<ScalarValue> {
+pub fn fold_constant(expr: Expr) -> Result<ScalarValue> {
     let shown = expr.to_string();
     let simplifier = ExprSimplifier::new(SimplifyContext::default());
     let empty = DFSchema::empty();
@@ -370,9 +380,16 @@ pub fn constant(expr: Expr) -> Result<ScalarValue> {
 }
 
 /// The deed of a function that changes the repository.
-pub fn deed(function: &'static Function, given: &Given, access: &Arc<Access>, face: Face) -> Result<Deed> {
-    match function.does {
-        Does::Verb(make) => Ok(Deed { function: function.name, verb: make(given)?, access: Arc::clone(access), face }),
+pub fn bind_procedure(
+    function: &'static FunctionDef,
+    args: &Args,
+    handle: &Arc<RepositoryHandle>,
+    mode: OutputMode,
+) -> Result<ProcedureCall> {
+    match function.kind {
+        FunctionKind::Operation(make) => {
+            Ok(ProcedureCall { function: function.name, operation: make(args)?, handle: Arc::clone(handle), mode })
+        }
         _ => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
     }
 }

@@ -7,8 +7,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::Repo;
-use super::placing::{Planned, paths};
-use super::sync::pick;
+use super::file_paths::{PendingRecords, paths};
+use super::sync::filter_rows;
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
 use crate::registry::conn::Executor;
@@ -20,7 +20,7 @@ use crate::store::{FileType, Location, path_template};
 
 /// How files are taken in.
 #[derive(Debug, Clone, Copy)]
-pub struct Taking {
+pub struct IngestOptions {
     /// How they get into the datastore.
     pub transfer: TransferMode,
     /// Whether sizes are recorded.
@@ -31,7 +31,7 @@ pub struct Taking {
 
 /// Datasets of one type in one run.
 #[derive(Debug)]
-pub struct Arrivals<'a> {
+pub struct IncomingDatasets<'a> {
     /// Their type.
     pub dataset_type: &'a DatasetType,
     /// Their run.
@@ -48,7 +48,7 @@ pub struct Arrivals<'a> {
 
 /// Arrivals sorted by what has to be done.
 #[derive(Debug)]
-pub struct Sorted {
+pub struct IngestPlan {
     /// To be stored: with `path`, `formatter` and `file_size` unless without files.
     pub new: RecordBatch,
     /// Stored, but with another file: their file records are to be replaced.
@@ -61,12 +61,12 @@ pub struct Sorted {
     pub same: u64,
 }
 
-impl Arrivals<'_> {
+impl IncomingDatasets<'_> {
     /// Compares with what the run holds.
     ///
     /// # Errors
     /// Another dataset with the same data ID, the same id elsewhere, or a file that does not exist.
-    pub async fn sort(self, repo: &Repo, taking: Taking, planned: &Planned<'_>) -> Result<Sorted> {
+    pub async fn plan(self, repo: &Repo, options: IngestOptions, planned: &PendingRecords<'_>) -> Result<IngestPlan> {
         let (keys, there) = (&self.keys, &self.there);
         let ids = datasets::ids(&self.rows, "dataset_id")?;
         let mut unknown = Vec::new();
@@ -92,28 +92,28 @@ impl Arrivals<'_> {
         }
         let is_new: Vec<bool> = keys
             .iter()
-            .map(|key| there.get(key).is_none_or(|p| p.file.is_none() && !taking.without_datastore))
+            .map(|key| there.get(key).is_none_or(|p| p.file.is_none() && !options.without_datastore))
             .collect();
-        if taking.without_datastore {
+        if options.without_datastore {
             let same = is_new.iter().filter(|new| !**new).count() as u64;
-            let new = pick(&self.rows, is_new.into_iter())?;
-            return Ok(Sorted { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
+            let new = filter_rows(&self.rows, is_new.into_iter())?;
+            return Ok(IngestPlan { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
         }
         // What is stored stays as it is; only `direct` names another file, as in the Butler.
-        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || taking.transfer == TransferMode::Direct).collect();
+        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || options.transfer == TransferMode::Direct).collect();
         let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
         let kept = |i: &usize| looked_at[*i];
-        let sources = self.sources(repo, taking, &looked_at).await?;
-        let rows = pick(&self.rows, looked_at.iter().copied())?;
+        let sources = self.sources(repo, options, &looked_at).await?;
+        let rows = filter_rows(&self.rows, looked_at.iter().copied())?;
         let files: Vec<_> = (0..ids.len()).filter(kept).map(|i| self.files[i].clone()).collect();
-        let (paths, transfers) = self.place(repo, taking, &rows, &files, planned).await?;
-        let sizes = sizes(&files, taking).await?;
+        let (paths, transfers) = self.place(repo, options, &rows, &files, planned).await?;
+        let sizes = sizes(&files, options).await?;
         let mut moved = Vec::with_capacity(files.len());
         for (at, i) in (0..ids.len()).filter(kept).enumerate() {
             let before = there.get(&keys[i]).and_then(|p| p.file.as_ref());
             // A file that the datastore owns is not given up for another.
             let other = |(path, size): &(String, i64)| {
-                path.contains("://") && (*path != paths[at] || (taking.track_file_attrs && *size != sizes[at]))
+                path.contains("://") && (*path != paths[at] || (options.track_file_attrs && *size != sizes[at]))
             };
             moved.push(!is_new[i] && before.is_some_and(other));
         }
@@ -137,13 +137,13 @@ impl Arrivals<'_> {
                 return Err(Error::new(Kind::Conflict, message));
             }
         }
-        let (new, moved) = (pick(&rows, fresh.into_iter())?, pick(&rows, moved.into_iter())?);
-        Ok(Sorted { new, moved, transfers, sources, same })
+        let (new, moved) = (filter_rows(&rows, fresh.into_iter())?, filter_rows(&rows, moved.into_iter())?);
+        Ok(IngestPlan { new, moved, transfers, sources, same })
     }
 
     /// Dimensions such as `band` have no table that the database could check: a record of another element must have each
     /// value, or the Butler could not expand the data ID.
-    async fn check_unions(&self, repo: &Repo, planned: &Planned<'_>) -> Result<()> {
+    async fn check_unions(&self, repo: &Repo, planned: &PendingRecords<'_>) -> Result<()> {
         let universe = &repo.registry.universe;
         for dimension in &self.dataset_type.dimensions {
             let Some(source) = universe.find(dimension).and_then(|element| element.union_of.as_deref()) else {
@@ -164,8 +164,8 @@ impl Arrivals<'_> {
     }
 
     /// The moves of files that are stored, which an earlier run did not finish.
-    async fn sources(&self, repo: &Repo, taking: Taking, looked_at: &[bool]) -> Result<Vec<Transfer>> {
-        if taking.transfer != TransferMode::Move {
+    async fn sources(&self, repo: &Repo, options: IngestOptions, looked_at: &[bool]) -> Result<Vec<Transfer>> {
+        if options.transfer != TransferMode::Move {
             return Ok(Vec::new());
         }
         let root = Location::parse(&repo.datastore_root())?;
@@ -185,21 +185,21 @@ impl Arrivals<'_> {
     async fn place(
         &self,
         repo: &Repo,
-        taking: Taking,
+        options: IngestOptions,
         rows: &RecordBatch,
         files: &[(Location, Arc<str>)],
-        planned: &Planned<'_>,
+        planned: &PendingRecords<'_>,
     ) -> Result<(Vec<String>, Vec<Option<Transfer>>)> {
-        if taking.transfer == TransferMode::Direct {
+        if options.transfer == TransferMode::Direct {
             return Ok((files.iter().map(|(place, _)| place.uri()).collect(), vec![None; files.len()]));
         }
         let root = Location::parse(&repo.datastore_root())?;
         let inside: Vec<Option<String>> = files.iter().map(|(place, _)| place.strip_prefix(&root)).collect();
-        if taking.transfer == TransferMode::Auto && inside.iter().all(Option::is_some) {
+        if options.transfer == TransferMode::Auto && inside.iter().all(Option::is_some) {
             return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
         }
         // With some files inside the datastore, those outside are named where they are, as in the Butler.
-        if taking.transfer == TransferMode::Auto && inside.iter().any(Option::is_some) {
+        if options.transfer == TransferMode::Auto && inside.iter().any(Option::is_some) {
             let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
             return Ok((named.collect(), vec![None; files.len()]));
         }
@@ -213,7 +213,7 @@ impl Arrivals<'_> {
             }
             let path = format!("{}{}", templated[i], path_template::extension(&place.name()));
             let transfer =
-                Transfer { from: TransferSource::File(place.clone()), to: root.child(&path), mode: taking.transfer };
+                Transfer { from: TransferSource::File(place.clone()), to: root.child(&path), mode: options.transfer };
             all.push((path, Some(transfer)));
         }
         Ok(all.into_iter().unzip())
@@ -229,12 +229,12 @@ const AT_ONCE: usize = 16;
 
 /// The sizes of files, −1 where they are not recorded; each file must exist, or some of many when only that matters,
 /// as in the Butler.
-async fn sizes(files: &[(Location, Arc<str>)], taking: Taking) -> Result<Vec<i64>> {
-    let step = if taking.track_file_attrs { 1 } else { files.len() / SOME + 1 };
+async fn sizes(files: &[(Location, Arc<str>)], options: IngestOptions) -> Result<Vec<i64>> {
+    let step = if options.track_file_attrs { 1 } else { files.len() / SOME + 1 };
     let mut sizes = vec![-1; files.len()];
     let wanted: Vec<(usize, Location)> = (0..files.len()).step_by(step).map(|i| (i, files[i].0.clone())).collect();
     for (i, size) in lengths(wanted).await? {
-        if taking.track_file_attrs {
+        if options.track_file_attrs {
             sizes[i] = size;
         }
     }

@@ -12,9 +12,9 @@ use crate::store::webdav::{Client, WebDavStore};
 
 /// The stores that DataFusion knows, and WebDAV doors.
 #[derive(Debug, Default)]
-pub struct Stores(DefaultObjectStoreRegistry);
+pub struct ButlerObjectStoreRegistry(DefaultObjectStoreRegistry);
 
-impl ObjectStoreRegistry for Stores {
+impl ObjectStoreRegistry for ButlerObjectStoreRegistry {
     fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
         self.0.register_store(url, store)
     }

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as Ast, Visit, Visitor};
 
-use super::statement::at;
-use super::world::Snapshot;
+use super::repository::Snapshot;
+use super::statement::location;
 use crate::error::{Error, Result};
 
 /// Looks at the tables that a statement reads.
@@ -64,6 +64,6 @@ impl Visitor for Names<'_> {
             return ControlFlow::Continue(());
         }
         let message = format!("{written} without quotes is dimension '{read}'; the dataset type is \"{written}\"");
-        ControlFlow::Break(Error::invalid(message).with_location(Some(at(ident.span.start))))
+        ControlFlow::Break(Error::invalid(message).with_location(Some(location(ident.span.start))))
     }
 }

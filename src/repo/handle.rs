@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::RwLock;
 
 use super::Repo;
-use super::locate::Located;
+use super::locate::ConfigLocation;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::registry::conn::Conn;
@@ -14,36 +14,36 @@ use crate::registry::open::OpenMode;
 
 /// A repository that may not be open, or not even exist, yet.
 #[derive(Debug)]
-pub struct Access {
-    given: String,
+pub struct RepositoryHandle {
+    uri: String,
     write: AtomicBool,
     open: RwLock<Option<Arc<Repo>>>,
 }
 
-impl Access {
+impl RepositoryHandle {
     /// The repository a user names; nothing is opened.
-    pub fn new(given: &str, write: bool) -> Self {
-        Self { given: given.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
+    pub fn new(uri: &str, write: bool) -> Self {
+        Self { uri: uri.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
     }
 
     /// What the user wrote.
-    pub fn given(&self) -> &str {
-        &self.given
+    pub fn uri(&self) -> &str {
+        &self.uri
     }
 
     /// Whether it may be written.
-    pub fn writes(&self) -> bool {
+    pub fn is_writable(&self) -> bool {
         self.write.load(Ordering::Relaxed)
     }
 
     /// Allows or forbids writing; the repository is opened anew.
     pub async fn set_write(&self, write: bool) {
         self.write.store(write, Ordering::Relaxed);
-        self.forget().await;
+        self.close().await;
     }
 
     /// Lets go of the open repository.
-    pub async fn forget(&self) {
+    pub async fn close(&self) {
         if let Some(repo) = self.open.write().await.take() {
             repo.registry.conn.close().await;
         }
@@ -76,12 +76,12 @@ impl Access {
     }
 
     async fn connect(&self) -> Result<Repo> {
-        let located = Located::find(&self.given).await?;
+        let located = ConfigLocation::find(&self.uri).await?;
         let config = located.read().await?;
-        let Some(config) = config else { return Err(located.missing(&self.given).await) };
+        let Some(config) = config else { return Err(located.missing(&self.uri).await) };
         config.check_supported()?;
         let root = located.root(&config);
-        let mode = if self.writes() { OpenMode::Write } else { OpenMode::Read };
+        let mode = if self.is_writable() { OpenMode::Write } else { OpenMode::Read };
         let database = super::database(&config, &root)?;
         let conn = Conn::open(&database, mode).await?;
         let named = |e: Error| e.context(format_args!("registry database {}", database.display()));
@@ -102,8 +102,8 @@ impl Access {
     ///
     /// # Errors
     /// Writing was not asked for.
-    pub fn check_writes(&self) -> Result<()> {
-        if self.writes() {
+    pub fn check_writable(&self) -> Result<()> {
+        if self.is_writable() {
             return Ok(());
         }
         Err(Error::invalid("this session only reads: start it with --write, or say \\write on in the shell"))

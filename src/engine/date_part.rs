@@ -17,9 +17,9 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Has `date_part` and `extract` of lengths of time be right, or refused.
 #[derive(Debug)]
-pub struct Durations;
+pub struct DatePartUnits;
 
-impl FunctionRewrite for Durations {
+impl FunctionRewrite for DatePartUnits {
     fn name(&self) -> &str {
         "durations"
     }
@@ -41,7 +41,7 @@ impl FunctionRewrite for Durations {
             {
                 return Ok(Transformed::no(expr));
             }
-            DataType::Interval(_) => return Err(refused(part)),
+            DataType::Interval(_) => return Err(unsupported(part)),
             _ => return Ok(Transformed::no(expr)),
         }
         let count = cast(cast(length.clone(), DataType::Duration(TimeUnit::Nanosecond)), DataType::Int64);
@@ -53,13 +53,13 @@ impl FunctionRewrite for Durations {
             Ok(IntervalUnit::Hour) => count / lit(3_600 * SECOND) % lit(24_i64),
             Ok(IntervalUnit::Minute) => count / lit(60 * SECOND) % lit(60_i64),
             Ok(IntervalUnit::Second) => count / lit(SECOND) % lit(60_i64),
-            _ => return Err(refused(part)),
+            _ => return Err(unsupported(part)),
         };
         Ok(Transformed::yes(cast(whole, DataType::Int32)))
     }
 }
 
-fn refused(part: &str) -> datafusion::error::DataFusionError {
+fn unsupported(part: &str) -> datafusion::error::DataFusionError {
     let message = format!("'{part}' of a length of time is not understood; epoch is its seconds");
     Error::new(Kind::Unsupported, message).into()
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
-use super::change::{Change, Line, Outcome};
-use super::{Access, Repo};
+use super::change::{Change, ReportRow, Status};
+use super::{Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
@@ -22,13 +22,13 @@ use crate::store::Location;
 use crate::store::transfer::{Transfer, remove_sources, rollback, transfer_all};
 
 /// Applies plans, or in a dry run only counts what it would do.
-pub struct Hand<'a> {
-    access: &'a Access,
+pub struct ChangeApplier<'a> {
+    handle: &'a RepositoryHandle,
     dry: bool,
-    counts: BTreeMap<(usize, Outcome, String), u64>,
-    things: Vec<String>,
+    counts: BTreeMap<(usize, Status, String), u64>,
+    kinds: Vec<String>,
     /// Whether the database refused what had been decided: another writer may have come between.
-    clashed: bool,
+    saw_conflict: bool,
     /// Whether a plan was applied.
     applied: bool,
     /// How often the verb was run before.
@@ -45,11 +45,11 @@ const RUNS: u32 = 3;
 /// How often a chunk is tried when another writer is in the way.
 const TRIES: u32 = 6;
 
-impl<'a> Hand<'a> {
+impl<'a> ChangeApplier<'a> {
     /// A hand for one deed.
-    pub fn new(access: &'a Access, dry: bool, progress: Arc<dyn Progress>) -> Self {
-        let (counts, things) = (BTreeMap::new(), Vec::new());
-        Self { access, dry, counts, things, clashed: false, applied: false, runs: 0, progress, task: None }
+    pub fn new(handle: &'a RepositoryHandle, dry: bool, progress: Arc<dyn Progress>) -> Self {
+        let (counts, kinds) = (BTreeMap::new(), Vec::new());
+        Self { handle, dry, counts, kinds, saw_conflict: false, applied: false, runs: 0, progress, task: None }
     }
 
     /// Whether nothing is written.
@@ -77,22 +77,22 @@ impl<'a> Hand<'a> {
     }
 
     /// Counts things that need no change, or cannot be had.
-    pub fn note(&mut self, thing: &str, outcome: Outcome, detail: impl Into<String>, count: u64) {
-        let at = self.things.iter().position(|t| t == thing).unwrap_or_else(|| {
-            self.things.push(thing.to_owned());
-            self.things.len() - 1
+    pub fn record(&mut self, kind: &str, status: Status, name: impl Into<String>, count: u64) {
+        let at = self.kinds.iter().position(|t| t == kind).unwrap_or_else(|| {
+            self.kinds.push(kind.to_owned());
+            self.kinds.len() - 1
         });
         if count > 0 {
-            *self.counts.entry((at, outcome, detail.into())).or_default() += count;
+            *self.counts.entry((at, status, name.into())).or_default() += count;
         }
     }
 
     /// Whether a verb that failed so is worth running again: the database refused what was decided, or what it rests on
     /// was changed, and nothing was applied. What it told is forgotten.
-    pub fn begins_anew(&mut self, error: &Error) -> bool {
-        let clashed = std::mem::take(&mut self.clashed) && error.kind() == Kind::Conflict;
+    pub fn should_retry(&mut self, error: &Error) -> bool {
+        let saw_conflict = std::mem::take(&mut self.saw_conflict) && error.kind() == Kind::Conflict;
         self.runs += 1;
-        let worth = self.runs < RUNS && !self.dry && !self.applied && (clashed || error.kind() == Kind::Stale);
+        let worth = self.runs < RUNS && !self.dry && !self.applied && (saw_conflict || error.kind() == Kind::Stale);
         if worth {
             self.counts.clear();
         }
@@ -101,26 +101,26 @@ impl<'a> Hand<'a> {
 
     /// How many things have failed so far.
     pub fn failures(&self) -> u64 {
-        self.counts.iter().filter(|((_, outcome, _), _)| *outcome == Outcome::Failed).map(|(_, n)| n).sum()
+        self.counts.iter().filter(|((_, status, _), _)| *status == Status::Failed).map(|(_, n)| n).sum()
     }
 
     /// The report: kinds of things in the order they came up; of many things of one kind and fate, only their number,
     /// unless they failed.
-    pub fn report(self) -> Vec<Line> {
-        let mut groups: BTreeMap<(usize, Outcome), Vec<(String, u64)>> = BTreeMap::new();
-        for ((at, outcome, detail), count) in self.counts {
-            groups.entry((at, outcome)).or_default().push((detail, count));
+    pub fn report(self) -> Vec<ReportRow> {
+        let mut groups: BTreeMap<(usize, Status), Vec<(String, u64)>> = BTreeMap::new();
+        for ((at, status, name), count) in self.counts {
+            groups.entry((at, status)).or_default().push((name, count));
         }
         let mut lines = Vec::new();
-        for ((at, outcome), mut details) in groups {
-            if details.len() > MANY && outcome != Outcome::Failed {
+        for ((at, status), mut details) in groups {
+            if details.len() > MANY && status != Status::Failed {
                 details = vec![(String::new(), details.iter().map(|(_, count)| count).sum())];
             }
-            let thing = &self.things[at];
-            lines.extend(details.into_iter().map(|(detail, count)| Line {
-                thing: thing.clone(),
-                outcome,
-                detail,
+            let kind = &self.kinds[at];
+            lines.extend(details.into_iter().map(|(name, count)| ReportRow {
+                kind: kind.clone(),
+                status,
+                name,
                 count,
             }));
         }
@@ -137,17 +137,17 @@ impl<'a> Hand<'a> {
         }
         if self.dry {
             for change in &plan {
-                let known = self.known(change).await?;
+                let known = self.find_type(change).await?;
                 self.count(change, change.size() - known);
             }
             return Ok(());
         }
-        self.access.check_writes()?;
-        let repo = self.access.repo().await?;
+        self.handle.check_writable()?;
+        let repo = self.handle.repo().await?;
         repo.registry.check_writable()?;
         let mut registered = Vec::new();
-        let done = self.make(&repo, &plan, &mut registered).await;
-        self.clashed = done.as_ref().is_err_and(|error| error.kind() == Kind::Conflict);
+        let done = self.apply_all(&repo, &plan, &mut registered).await;
+        self.saw_conflict = done.as_ref().is_err_and(|error| error.kind() == Kind::Conflict);
         self.applied |= done.is_ok();
         if let Err(error) = &done
             && error.kind() != Kind::Unreachable
@@ -163,16 +163,16 @@ impl<'a> Hand<'a> {
     }
 
     /// How much of a change is there already, as far as only applying it would tell.
-    async fn known(&self, change: &Change) -> Result<u64> {
+    async fn find_type(&self, change: &Change) -> Result<u64> {
         let Change::Join(name, CollectionType::Calibration, rows) = change else { return Ok(0) };
-        let registry = &self.access.repo().await?.registry;
+        let registry = &self.handle.repo().await?.registry;
         let types = dataset_types::load(registry).await?;
         certifications::count_known(registry, &types, name, rows.batches()?).await
     }
 
     /// Makes what a plan asks for, noting the dataset types that are new. When a server is lost nobody knows what it has
     /// written, so files stay; files without rows do no harm, and are taken up when the same is done again.
-    async fn make(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<Registered>) -> Result<()> {
+    async fn apply_all(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<Registered>) -> Result<()> {
         for change in plan {
             if let Change::DatasetType(wanted) = change {
                 let is_new = register(repo, wanted, registered).await?;
@@ -221,33 +221,33 @@ impl<'a> Hand<'a> {
     }
 
     fn count(&mut self, change: &Change, count: u64) {
-        let (thing, outcome, detail) = match change {
-            Change::Collection(name, kind, _) => ("collection", Outcome::Inserted, format!("{kind} {name}")),
-            Change::RemoveCollection(name, kind) => ("collection", Outcome::Removed, format!("{kind} {name}")),
-            Change::DatasetType(wanted) => ("dataset_type", Outcome::Inserted, wanted.name.clone()),
-            Change::Insert(element, _) => (element.as_str(), Outcome::Inserted, String::new()),
-            Change::Replace(element, _) => (element.as_str(), Outcome::Updated, String::new()),
-            Change::Files(_) => ("file", Outcome::Inserted, String::new()),
-            Change::RemoveSources(_) => ("source file", Outcome::Removed, String::new()),
-            Change::Datasets(name, ..) => ("dataset", Outcome::Inserted, name.clone()),
-            Change::ReplaceFiles(name, _) => ("file record", Outcome::Updated, name.clone()),
-            Change::Associate(_, name, _) => ("membership", Outcome::Inserted, name.clone()),
-            Change::Decertify(_, name, ..) => ("certification", Outcome::Removed, name.clone()),
-            Change::Join(name, CollectionType::Calibration, _) => ("certification", Outcome::Inserted, name.clone()),
-            Change::Join(name, ..) => ("membership", Outcome::Inserted, name.clone()),
-            Change::Disassociate(_, name, _) => ("membership", Outcome::Removed, name.clone()),
-            Change::Chain(parent, ..) => ("chain", Outcome::Updated, parent.clone()),
+        let (kind, status, name) = match change {
+            Change::Collection(name, kind, _) => ("collection", Status::Inserted, format!("{kind} {name}")),
+            Change::RemoveCollection(name, kind) => ("collection", Status::Removed, format!("{kind} {name}")),
+            Change::DatasetType(wanted) => ("dataset_type", Status::Inserted, wanted.name.clone()),
+            Change::Insert(element, _) => (element.as_str(), Status::Inserted, String::new()),
+            Change::Replace(element, _) => (element.as_str(), Status::Updated, String::new()),
+            Change::Files(_) => ("file", Status::Inserted, String::new()),
+            Change::RemoveSources(_) => ("source file", Status::Removed, String::new()),
+            Change::Datasets(name, ..) => ("dataset", Status::Inserted, name.clone()),
+            Change::ReplaceFiles(name, _) => ("file record", Status::Updated, name.clone()),
+            Change::Associate(_, name, _) => ("membership", Status::Inserted, name.clone()),
+            Change::Decertify(_, name, ..) => ("certification", Status::Removed, name.clone()),
+            Change::Join(name, CollectionType::Calibration, _) => ("certification", Status::Inserted, name.clone()),
+            Change::Join(name, ..) => ("membership", Status::Inserted, name.clone()),
+            Change::Disassociate(_, name, _) => ("membership", Status::Removed, name.clone()),
+            Change::Chain(parent, ..) => ("chain", Status::Updated, parent.clone()),
         };
         // Found by another writer first: it is there, as asked.
         let given = change.size();
-        self.note(thing, outcome, detail.clone(), count.min(given));
-        if outcome == Outcome::Inserted {
-            self.note(thing, Outcome::Existing, detail, given.saturating_sub(count));
+        self.record(kind, status, name.clone(), count.min(given));
+        if status == Status::Inserted {
+            self.record(kind, Status::Unchanged, name, given.saturating_sub(count));
         }
     }
 }
 
-impl std::fmt::Debug for Hand<'_> {
+impl std::fmt::Debug for ChangeApplier<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hand").field("dry", &self.dry).finish_non_exhaustive()
     }
@@ -255,11 +255,11 @@ impl std::fmt::Debug for Hand<'_> {
 
 /// Counts how often something was tried while another writer is in the way.
 #[derive(Default)]
-struct Patience(u32);
+struct RetryPolicy(u32);
 
-impl Patience {
+impl RetryPolicy {
     /// Whether it is worth trying again after this error; waits a little longer each time.
-    async fn again(&mut self, error: &Error) -> bool {
+    async fn should_retry(&mut self, error: &Error) -> bool {
         self.0 += 1;
         // Another writer may have inserted the same row between our look and our insert: a true conflict comes back.
         let worth = error.kind() == Kind::Busy || (error.kind() == Kind::Conflict && self.0 == 1);
@@ -281,11 +281,11 @@ async fn orphans(repo: &Repo, files: Vec<Location>) -> Result<Vec<Location>> {
 
 /// Registers a dataset type, patiently; notes what was made for it. Returns whether it is new.
 async fn register(repo: &Repo, wanted: &DatasetType, registered: &mut Vec<Registered>) -> Result<bool> {
-    let mut patience = Patience::default();
+    let mut policy = RetryPolicy::default();
     let mut made = Registered::new(&wanted.name);
     let done = loop {
         match dataset_types::register(&repo.registry, wanted, &mut made).await {
-            Err(error) if patience.again(&error).await => {}
+            Err(error) if policy.should_retry(&error).await => {}
             done => break done,
         }
     };
@@ -295,23 +295,23 @@ async fn register(repo: &Repo, wanted: &DatasetType, registered: &mut Vec<Regist
 
 /// Writes the rows of a plan, patiently.
 async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
-    let mut patience = Patience::default();
+    let mut policy = RetryPolicy::default();
     loop {
-        match once(repo, plan).await {
-            Err(error) if patience.again(&error).await => {}
+        match apply_in_transaction(repo, plan).await {
+            Err(error) if policy.should_retry(&error).await => {}
             done => return done,
         }
     }
 }
 
 /// Writes the rows of a plan in one transaction; returns, for each change, how many rows it wrote.
-async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
+async fn apply_in_transaction(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
     let mut tx = repo.registry.begin().await?;
     if plan.iter().any(|c| matches!(c, Change::Datasets(..) | Change::ReplaceFiles(..))) {
         repo.registry.make_file_records(&mut tx).await?;
     }
-    let mut writer = Writer { tx: &mut tx, repo, types: &types, now: time::now() };
+    let mut writer = ChangeWriter { tx: &mut tx, repo, types: &types, now: time::now() };
     let mut written = Vec::new();
     for change in plan {
         written.push(writer.write(change).await?);
@@ -324,14 +324,14 @@ async fn once(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
 }
 
 /// Writes changes inside a transaction.
-struct Writer<'a> {
+struct ChangeWriter<'a> {
     tx: &'a mut Tx,
     repo: &'a Repo,
     types: &'a [TypeRecord],
     now: i64,
 }
 
-impl Writer<'_> {
+impl ChangeWriter<'_> {
     async fn write(&mut self, change: &Change) -> Result<u64> {
         if let Change::Datasets(name, run, rows) = change {
             return self.write_datasets(name, run, rows).await;
@@ -346,7 +346,7 @@ impl Writer<'_> {
 
     async fn write_datasets(&mut self, name: &str, run: &str, rows: &SpillBuffer) -> Result<u64> {
         let datastore = self.repo.config.datastore_name();
-        let (record, ingest_date) = (known(self.types, name)?, self.now);
+        let (record, ingest_date) = (find_type(self.types, name)?, self.now);
         let way = dataset_writer::insert_strategy(self.tx);
         let mut new = 0;
         for parts in way.passes {
@@ -368,13 +368,13 @@ impl Writer<'_> {
             }
             Change::RemoveCollection(name, _) => collections::remove(self.tx, name).await,
             Change::Disassociate(collection, name, ids) => {
-                dataset_writer::disassociate(self.tx, known(self.types, name)?, collection, ids).await
+                dataset_writer::disassociate(self.tx, find_type(self.types, name)?, collection, ids).await
             }
             Change::Chain(parent, before, children) => {
                 collections::set_chain(self.tx, parent, before, children).await.map(u64::from)
             }
             Change::Decertify(collection, name, span, only, _) => {
-                let record = known(self.types, name)?;
+                let record = find_type(self.types, name)?;
                 certifications::decertify(self.tx, record, collection, *span, only.as_ref()).await
             }
             Change::Files(files) => Ok(files.len() as u64),
@@ -391,10 +391,10 @@ impl Writer<'_> {
                 dimensions::insert(self.tx, registry, element, rows, OnConflict::Replace).await
             }
             Change::ReplaceFiles(name, _) => {
-                dataset_writer::replace_files(self.tx, registry, known(self.types, name)?, rows).await
+                dataset_writer::replace_files(self.tx, registry, find_type(self.types, name)?, rows).await
             }
             Change::Associate(collection, name, _) => {
-                dataset_writer::associate(self.tx, registry, known(self.types, name)?, collection, rows).await
+                dataset_writer::associate(self.tx, registry, find_type(self.types, name)?, collection, rows).await
             }
             Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
             _ => Err(Error::bug("a change that is written elsewhere came with rows")),
@@ -402,7 +402,7 @@ impl Writer<'_> {
     }
 }
 
-fn known<'t>(types: &'t [TypeRecord], name: &str) -> Result<&'t TypeRecord> {
+fn find_type<'t>(types: &'t [TypeRecord], name: &str) -> Result<&'t TypeRecord> {
     let found = types.iter().find(|t| t.dataset_type.name == name);
     found.ok_or_else(|| Error::not_found("dataset type", name, types.iter().map(|t| t.dataset_type.name.as_str())))
 }

@@ -9,7 +9,7 @@ use datafusion::execution::session_state::SessionState;
 use super::files::is_file_name;
 use crate::error::{Error, Kind, Result};
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::repo::{Access, Repo};
+use crate::repo::{Repo, RepositoryHandle};
 
 /// What is known of the repository while a statement is planned.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct Snapshot {
 }
 
 /// The repository of a session, looked at anew for each statement.
-pub struct World {
+pub struct RepositoryCatalog {
     /// The repository.
-    pub access: Arc<Access>,
+    pub handle: Arc<RepositoryHandle>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     /// Why there is no snapshot.
     missing: RwLock<Option<Error>>,
@@ -35,9 +35,9 @@ pub struct World {
 /// Gives the state of the session, while it lives.
 type State = Arc<dyn Fn() -> Option<SessionState> + Send + Sync>;
 
-impl std::fmt::Debug for World {
+impl std::fmt::Debug for RepositoryCatalog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("World").field("access", &self.access).finish_non_exhaustive()
+        f.debug_struct("World").field("access", &self.handle).finish_non_exhaustive()
     }
 }
 
@@ -49,15 +49,15 @@ fn write<T>(lock: &RwLock<T>, value: T) {
     *lock.write().unwrap_or_else(PoisonError::into_inner) = value;
 }
 
-impl World {
+impl RepositoryCatalog {
     /// The world of a repository, not looked at yet.
-    pub fn new(access: Arc<Access>) -> Self {
+    pub fn new(handle: Arc<RepositoryHandle>) -> Self {
         let (snapshot, missing, state) = Default::default();
-        Self { access, snapshot, missing, state }
+        Self { handle, snapshot, missing, state }
     }
 
     /// Lets views be planned by this session.
-    pub fn attach(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
+    pub fn set_session_state(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
         write(&self.state, Some(Arc::new(state)));
     }
 
@@ -65,9 +65,9 @@ impl World {
     ///
     /// # Errors
     /// A repository that exists and cannot be opened.
-    pub async fn look(&self) -> Result<()> {
+    pub async fn refresh(&self) -> Result<()> {
         let looked = async {
-            let repo = self.access.repo().await?;
+            let repo = self.handle.repo().await?;
             let types = dataset_types::load(&repo.registry).await?;
             let has_files = repo.registry.has_file_records().await?;
             Ok::<_, Error>(Snapshot { repo, types, has_files })

@@ -5,8 +5,8 @@ use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use crate::engine::files::{FORMATS, end};
-use crate::engine::statement::{at, is_blank, tokenize};
+use crate::engine::files::{FORMATS, extension};
+use crate::engine::statement::{is_blank, location, tokenize};
 use crate::error::{Error, Kind, Result};
 
 /// Options of COPY in other databases, and in DataFusion.
@@ -20,14 +20,14 @@ const OPTIONS: [(&str, &str); 6] = [
 ];
 
 /// Ends of names of compressed files.
-const PACKED: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
+const COMPRESSED_SUFFIXES: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 
 /// A COPY with its options in parentheses, `TO 'file' (FORMAT csv, HEADER false)`, in DataFusion's words:
 /// `TO 'file' STORED AS csv OPTIONS (header 'false')`. Other statements stay as they are.
 ///
 /// # Errors
 /// A COPY to the terminal, and options that are not names and values in parentheses.
-pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let message: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |i: Option<&usize>, wanted: &str| i.and_then(|i| word(&tokens[*i].token)).as_deref() == Some(wanted);
     let mut depth = 0;
@@ -45,7 +45,7 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let [target, after @ ..] = &message[to + 1..] else { return Ok(tokens) };
     if is(Some(target), "stdout") {
         let message = "COPY writes files; rows of text are an answer with --format csv";
-        return Err(Error::invalid(message).with_location(Some(at(tokens[*target].span.start))));
+        return Err(Error::invalid(message).with_location(Some(location(tokens[*target].span.start))));
     }
     if let [joined, more, ..] = after
         && tokens[*joined].token == Token::StringConcat
@@ -55,7 +55,7 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
         let token = Token::SingleQuotedString(format!("{first}{second}"));
         let span = tokens[*target].span;
         tokens.splice(*target..=*more, [TokenWithSpan { token, span }]);
-        return respell(tokens);
+        return normalize_copy(tokens);
     }
     let first = after.first().copied().unwrap_or_default();
     let open = after.get(usize::from(is(after.first(), "with")));
@@ -91,7 +91,7 @@ pub fn respell(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
 
 fn no_option(span: Span) -> Error {
     Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)")
-        .with_location(Some(at(span.start)))
+        .with_location(Some(location(span.start)))
 }
 
 /// The name and value of an option; alone, a name means that it is on, and several values are in parentheses.
@@ -140,11 +140,11 @@ fn nesting(token: &Token) -> i32 {
 ///
 /// # Errors
 /// A format that is not known.
-pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
+pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
     let words = || FORMATS.map(|format| format.0);
     let wanted = match &copy.stored_as {
         Some(word) => word.to_lowercase(),
-        None => end(copy.target.trim_end_matches('/')),
+        None => extension(copy.target.trim_end_matches('/')),
     };
     let Some((word, format)) = FORMATS.iter().find(|format| format.0 == wanted) else {
         return Err(match &copy.stored_as {
@@ -157,7 +157,7 @@ pub fn complete(copy: &mut CopyToStatement) -> Result<()> {
         });
     };
     copy.stored_as = Some((*format).to_owned());
-    if let Some(packed) = PACKED.into_iter().find(|packed| copy.target.to_lowercase().ends_with(packed)) {
+    if let Some(packed) = COMPRESSED_SUFFIXES.into_iter().find(|packed| copy.target.to_lowercase().ends_with(packed)) {
         let message = format!("'{}' would not be compressed: names that end in {packed} are not written", copy.target);
         return Err(Error::new(Kind::Unsupported, message));
     }
