@@ -24,12 +24,12 @@ fn every_function_is_told_once() {
     let mut names = BTreeSet::new();
     for function in functions::all() {
         assert!(names.insert(function.name), "{} is listed twice", function.name);
-        assert!(function.says.ends_with('.'), "{}: no sentence", function.name);
+        assert!(function.description.ends_with('.'), "{}: no sentence", function.name);
         assert!(!function.example.is_empty(), "{}: no example", function.name);
         for argument in &function.arguments {
-            assert!(!argument.says.is_empty(), "{}({}): no sentence", function.name, argument.name);
+            assert!(!argument.description.is_empty(), "{}({}): no sentence", function.name, argument.name);
         }
-        let rows = function.arguments.iter().filter(|a| matches!(a.takes, ArgType::Rows(_))).count();
+        let rows = function.arguments.iter().filter(|a| matches!(a.arg_type, ArgType::Query(_))).count();
         assert!(rows <= 1, "{}: more than one argument takes rows", function.name);
     }
 }
@@ -57,7 +57,7 @@ fn every_column_is_told_and_every_example_runs() {
         let ran = home.sql(&example);
         assert_eq!(ran.code, 0, "{example}\n{}", ran.err);
         told.push(function.name);
-        if matches!(function.does, FunctionKind::Search) {
+        if matches!(function.kind, FunctionKind::Search) {
             assert!(ran.out.lines().count() > 1, "{example} finds nothing");
         }
     }
