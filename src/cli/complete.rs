@@ -13,7 +13,7 @@ use rustyline::{Context, Helper, Hinter};
 use super::commands::COMMANDS;
 use super::script::is_complete;
 use crate::engine::functions;
-use crate::engine::statement::tokenize;
+use crate::engine::sql::statement::tokenize;
 
 /// Words people type most; more keywords would only be in the way.
 const KEYWORDS: [&str; 40] = [

@@ -8,7 +8,7 @@ use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
-use crate::engine::copy::target::remove_staged;
+use crate::engine::session::copy_target::remove_staged;
 
 /// How long an interrupted statement may take to clean up.
 pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);

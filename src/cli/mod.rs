@@ -24,7 +24,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Format;
 use self::runner::Runner;
-use crate::engine::copy::target::remove_staged;
+use crate::engine::session::copy_target::remove_staged;
 use crate::error::{Error, Kind};
 
 /// SQL over Rubin Observatory Butler repositories: query, build and export them.

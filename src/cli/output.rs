@@ -15,8 +15,8 @@ use unicode_width::UnicodeWidthStr;
 
 use super::table;
 use super::visible::visible;
-use crate::engine::copy::delimited;
-use crate::engine::copy::target::check_names;
+use crate::engine::session::copy_target::check_names;
+use crate::engine::session::delimited;
 use crate::error::{Error, Result};
 
 /// How answers are written.

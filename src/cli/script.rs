@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::engine::statement::{is_blank, tokenize};
+use crate::engine::sql::statement::{is_blank, tokenize};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// A piece of a script.

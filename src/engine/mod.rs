@@ -1,33 +1,11 @@
-//! The SQL face: a DataFusion session over a repository. The only rooms that know DataFusion are this and `cli`.
+//! SQL over a repository: a DataFusion session with our tables, functions and procedures. Only this room and `cli` use
+//! DataFusion.
 
-mod aggregate;
 mod analyzer;
 mod catalog;
-mod comparison_types;
-pub mod copy;
-mod date_part;
-pub mod definition;
-mod distinct;
-mod files;
 pub mod functions;
-mod identifier_case;
-mod lists;
-mod names;
-mod null_joins;
-mod object_stores;
-mod permissions;
-mod planner;
 mod procedure;
 mod pushdown;
-pub mod reference;
-mod relation;
-mod repository;
-mod rewrite;
-mod scan;
-mod search;
 pub mod session;
-mod settings;
-mod sky;
-pub mod statement;
-mod tables;
-mod unsupported;
+pub mod sql;
+mod unparse;

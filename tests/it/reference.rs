@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use butlersql::engine::definition::{ArgType, FunctionKind};
-use butlersql::engine::{functions, reference};
+use butlersql::engine::functions;
+use butlersql::engine::functions::definition::{ArgType, FunctionKind};
+use butlersql::engine::functions::reference;
 
 use crate::world::{Db, Home};
 
@@ -62,7 +63,7 @@ fn every_column_is_told_and_every_example_runs() {
         }
     }
     let columns = reference::columns();
-    let own: BTreeSet<String> = butlersql::engine::reference::own_columns()
+    let own: BTreeSet<String> = butlersql::engine::functions::reference::own_columns()
         .into_iter()
         .map(|(table, column)| format!("{table},{column}"))
         .collect();

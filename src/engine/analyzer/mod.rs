@@ -1,10 +1,14 @@
 //! Rules over logical plans for what DataFusion 55 would answer wrongly: it is rewritten, or refused.
 
+pub mod comparison_types;
 mod conditions;
+pub mod date_part;
 mod dependencies;
 mod far_times;
 mod limits;
+pub mod null_joins;
 mod overflow;
+pub mod permissions;
 mod subqueries;
 pub mod sum;
 

@@ -345,10 +345,11 @@ impl<'a> Attached<'a> {
     }
 }
 
-/// A value that may be NULL where its subquery may have no row. DataFusion takes it to be NULL only where the column is.
+/// A value that may be NULL where its subquery may have no row. DataFusion takes it to be NULL only where the column of
+/// the optimized subquery is.
 fn value_or_null(value: Subquery) -> Result<Subquery> {
     let plan = &value.subquery;
-    if is_correlated(plan)? || plan.schema().field(0).is_nullable() || has_single_row(plan) {
+    if is_correlated(plan)? || has_single_row(plan) {
         return Ok(value);
     }
     let column = Column::from(plan.schema().qualified_field(0));

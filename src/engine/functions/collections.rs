@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::definition::{ArgType, FunctionDef};
+use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::repo::{Chain, RegisterCollection, RemoveCollection};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::definition::{ArgType, Args, FunctionDef};
+use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
 use crate::model::time::{self, Timespan};
 use crate::repo::{Associate, Certify, Decertify, Disassociate, Export};

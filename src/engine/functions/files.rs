@@ -11,7 +11,7 @@ use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::catalog::{MemTable, TableProvider};
 
-use crate::engine::definition::{ArgType, Args, FunctionDef, TableReader};
+use crate::engine::functions::definition::{ArgType, Args, FunctionDef, TableReader};
 use crate::error::{Error, Result};
 use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::engine::definition::{ArgType, FunctionDef};
+use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::instrument::Instrument;
 use crate::model::dataset::IdMode;

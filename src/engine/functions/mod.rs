@@ -2,16 +2,19 @@
 
 mod collections;
 mod datasets;
+pub mod definition;
 mod files;
 mod ingest;
+pub mod reference;
 mod repository;
 mod search;
-mod sky;
+pub(crate) mod sky;
+pub(crate) mod table_function;
 mod time;
 
 use std::sync::LazyLock;
 
-use super::definition::FunctionDef;
+use crate::engine::functions::definition::FunctionDef;
 
 /// All functions, by family.
 static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {

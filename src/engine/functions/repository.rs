@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::engine::definition::{ArgType, FunctionDef};
+use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::instrument::Instrument;
 use crate::repo::{
     CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument, RegisterSkymap, WriteCurated,

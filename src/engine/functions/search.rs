@@ -1,6 +1,6 @@
 //! Searching collections as the Butler does.
 
-use crate::engine::definition::{ArgType, Args, FunctionDef};
+use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
 use crate::sphere::skypix;
 use crate::universe::{Element, Universe};

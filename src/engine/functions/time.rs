@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::engine::definition::{ArgType, FunctionDef};
+use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::model::time::{DAY, Timespan, format, tai_to_utc, utc_to_tai};
 

@@ -5,8 +5,7 @@
 //! written here, not by DataFusion's unparser, because they depend on how a registry stores things (ids, regions and
 //! times have other forms there) and on what databases mean (collations, sums of whole numbers).
 
-mod block;
-mod expressions;
+mod select_block;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -20,10 +19,9 @@ use datafusion::datasource::source_as_provider;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefinedLogicalNodeCore};
 
-use self::block::BlockBuilder;
-pub use self::expressions::{all, predicate};
-use super::scan::{RegistryScan, RegistryTable};
-use super::search::DatasetSearch;
+use self::select_block::BlockBuilder;
+use crate::engine::catalog::dataset_search::DatasetSearch;
+use crate::engine::catalog::registry_table::{RegistryScan, RegistryTable};
 
 /// A part of a plan that a database answers.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::{Answer, Session, one};
 use crate::engine::analyzer::without_no_keys;
 use crate::engine::procedure;
 use crate::engine::pushdown::push_down;
-use crate::engine::settings::Settings;
+use crate::engine::session::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Silent;
 use crate::repo::Associate;

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 use datafusion::error::Result;
 
-use super::definition::FunctionDef;
-use super::functions;
+use crate::engine::functions;
+use crate::engine::functions::definition::FunctionDef;
 use crate::registry::dataset_types::TypeRecord;
 use crate::universe::{Element, Universe};
 
 /// The views, in SQL over the schema `registry`: name and text. The head of each text is its documentation.
 pub const VIEWS: [(&str, &str); 6] = [
-    ("collections", include_str!("../../sql/views/collections.sql")),
-    ("collection_chains", include_str!("../../sql/views/collection_chains.sql")),
-    ("datasets", include_str!("../../sql/views/datasets.sql")),
-    ("files", include_str!("../../sql/views/files.sql")),
-    ("exposures", include_str!("../../sql/views/exposures.sql")),
-    ("visits", include_str!("../../sql/views/visits.sql")),
+    ("collections", include_str!("../../../sql/views/collections.sql")),
+    ("collection_chains", include_str!("../../../sql/views/collection_chains.sql")),
+    ("datasets", include_str!("../../../sql/views/datasets.sql")),
+    ("files", include_str!("../../../sql/views/files.sql")),
+    ("exposures", include_str!("../../../sql/views/exposures.sql")),
+    ("visits", include_str!("../../../sql/views/visits.sql")),
 ];
 
 /// A name, a sentence, columns with what they mean.
@@ -33,7 +33,7 @@ pub const DERIVED_TABLES: [DerivedTable; 1] = [(
 )];
 
 /// What columns mean, in every table that has them.
-pub const COLUMNS: &str = include_str!("../../sql/columns.csv");
+pub const COLUMNS: &str = include_str!("../../../sql/columns.csv");
 
 /// What a session knows of its repository.
 #[derive(Debug, Clone, Copy)]
@@ -122,7 +122,7 @@ fn dataset_types(known: SystemTableContext<'_>) -> Result<RecordBatch> {
 fn dimensions(known: SystemTableContext<'_>) -> Result<RecordBatch> {
     let own = |e: &&Element| e.has_table || e.union_of.is_some();
     let all = || known.universe.elements().iter().filter(own);
-    let key = |e: &Element| e.key.as_ref().map(|k| super::catalog::type_word(k.kind));
+    let key = |e: &Element| e.key.as_ref().map(|k| crate::engine::catalog::type_word(k.kind));
     let keys: Vec<_> = all().map(key).collect();
     Ok(RecordBatch::try_from_iter_with_nullable([
         ("name", text(all().map(|e| Some(e.name.as_str()))), false),

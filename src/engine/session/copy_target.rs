@@ -20,7 +20,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit}
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
-use super::delimited;
+use crate::engine::session::delimited;
 use crate::error::{Error, Kind, Result};
 use crate::repo::{Repo, RepositoryHandle};
 use crate::store::{Location, local_path, temporary};

@@ -1,5 +1,12 @@
 //! The catalog of a session: schemas `public`, `registry`, `dataset` and `collection`.
 
+pub mod dataset_search;
+pub mod file_tables;
+pub mod object_stores;
+pub mod registry_table;
+pub mod repository;
+pub mod system_tables;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,10 +19,10 @@ use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::procedure::{OutputMode, ProcedureCall, ProcedureExec};
-use super::repository::{RepositoryCatalog, Snapshot, read};
-use super::scan::RegistryTable;
-use super::tables::{SYSTEM_TABLES, SystemTableContext, VIEWS};
+use crate::engine::catalog::registry_table::RegistryTable;
+use crate::engine::catalog::repository::{RepositoryCatalog, Snapshot, read};
+use crate::engine::catalog::system_tables::{SYSTEM_TABLES, SystemTableContext, VIEWS};
+use crate::engine::procedure::{OutputMode, ProcedureCall, ProcedureExec};
 use crate::error::{Error, Kind};
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_queries;
@@ -172,7 +179,7 @@ fn shown(repo: &Repo) -> impl Iterator<Item = &Element> {
 }
 
 impl ButlerSchemaProvider {
-    fn small(&self, small: &super::tables::SystemTable) -> Result<Arc<dyn TableProvider>> {
+    fn small(&self, small: &crate::engine::catalog::system_tables::SystemTable) -> Result<Arc<dyn TableProvider>> {
         let rows = match (self.repository.snapshot(), small.name) {
             (Ok(known), _) => {
                 (small.rows)(SystemTableContext { universe: &known.repo.registry.universe, types: &known.types })?

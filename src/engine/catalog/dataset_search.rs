@@ -16,8 +16,8 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::TryStreamExt;
 
-use super::definition::Args;
-use super::scan::RegistryTable;
+use crate::engine::catalog::registry_table::RegistryTable;
+use crate::engine::functions::definition::Args;
 use crate::error::Error;
 use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;

@@ -1,8 +1,5 @@
 //! Functions of regions, computed for each row.
 
-mod adql;
-mod values;
-
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
@@ -15,9 +12,9 @@ use datafusion::error::Result;
 use datafusion::functions::string::contains as contains_text;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-pub use self::adql::{OneIsTrue, PairsAsArguments};
-use self::values::{Ints, Numbers, Regions, check_frame, corners, points};
-use super::definition::FunctionDef;
+use super::values::{Ints, Numbers, Regions, check_frame, corners, points};
+use crate::engine::functions::definition::FunctionDef;
+pub use crate::engine::sql::adql::{OneIsTrue, PairsAsArguments};
 use crate::error::{Error, Result as OwnResult};
 use crate::sphere::circle::Circle;
 use crate::sphere::hull::hull;

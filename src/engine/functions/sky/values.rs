@@ -13,20 +13,20 @@ use crate::sphere::region::Region;
 use crate::sphere::{Vector, from_degrees};
 
 /// Regions of each row, or one for all.
-pub(super) enum Regions {
+pub(in crate::engine) enum Regions {
     One(Option<Region>),
     Each(BinaryArray),
 }
 
 impl Regions {
-    pub(super) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+    pub(in crate::engine) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
         Ok(match value {
             ColumnarValue::Scalar(ScalarValue::Binary(bytes)) => Self::One(bytes.as_deref().map(decode).transpose()?),
             other => Self::Each(other.to_array(rows)?.as_binary().clone()),
         })
     }
 
-    pub(super) fn get(&self, row: usize) -> OwnResult<Option<Cow<'_, Region>>> {
+    pub(in crate::engine) fn get(&self, row: usize) -> OwnResult<Option<Cow<'_, Region>>> {
         match self {
             Self::One(region) => Ok(region.as_ref().map(Cow::Borrowed)),
             Self::Each(array) if array.is_null(row) => Ok(None),
@@ -35,45 +35,45 @@ impl Regions {
     }
 }
 
-pub(super) fn decode(bytes: &[u8]) -> OwnResult<Region> {
+pub(in crate::engine) fn decode(bytes: &[u8]) -> OwnResult<Region> {
     Region::decode(bytes).ok_or_else(|| Error::invalid("these bytes are no region in the encoding of sphgeom"))
 }
 
 /// Numbers of each row.
-pub(super) struct Numbers(Float64Array);
+pub(in crate::engine) struct Numbers(Float64Array);
 
 impl Numbers {
-    pub(super) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+    pub(in crate::engine) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
         Ok(Self(value.to_array(rows)?.as_primitive::<Float64Type>().clone()))
     }
 
     /// The number of a row; NaN is none.
-    pub(super) fn get(&self, row: usize) -> Option<f64> {
+    pub(in crate::engine) fn get(&self, row: usize) -> Option<f64> {
         self.0.is_valid(row).then(|| self.0.value(row)).filter(|value| !value.is_nan())
     }
 }
 
 /// Whole numbers of each row.
-pub(super) struct Ints(Int64Array);
+pub(in crate::engine) struct Ints(Int64Array);
 
 impl Ints {
-    pub(super) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
+    pub(in crate::engine) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
         Ok(Self(value.to_array(rows)?.as_primitive::<Int64Type>().clone()))
     }
 
-    pub(super) fn get(&self, row: usize) -> Option<i64> {
+    pub(in crate::engine) fn get(&self, row: usize) -> Option<i64> {
         self.0.is_valid(row).then(|| self.0.value(row))
     }
 }
 
 /// A point of each row: from a right ascension and a declination (degrees), or the middle of a region.
-pub(super) enum Points {
+pub(in crate::engine) enum Points {
     Angles(Numbers, Numbers),
     Middles(Regions),
 }
 
 impl Points {
-    pub(super) fn get(&self, row: usize) -> OwnResult<Option<Vector>> {
+    pub(in crate::engine) fn get(&self, row: usize) -> OwnResult<Option<Vector>> {
         match self {
             Self::Angles(ra, dec) => match (ra.get(row), dec.get(row)) {
                 (Some(_), Some(dec)) if !(-90.0..=90.0).contains(&dec) => {
@@ -89,7 +89,7 @@ impl Points {
 }
 
 /// The point that arguments begin with, and the other arguments.
-pub(super) fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
+pub(in crate::engine) fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
     Ok(match args {
         [region, rest @ ..] if region.data_type() == DataType::Binary => {
             (Points::Middles(Regions::of(region, rows)?), rest)
@@ -100,12 +100,12 @@ pub(super) fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[C
 }
 
 /// The points of a polygon, two numbers each.
-pub(super) fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
+pub(in crate::engine) fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
     args.chunks(2).map(|pair| points(pair, rows).map(|(point, _)| point)).collect()
 }
 
 /// Refuses coordinate frames other than ICRS.
-pub(super) fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
+pub(in crate::engine) fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
     let frames = frame.to_array(rows)?;
     let other = frames.as_string::<i32>().iter().flatten().find(|f| !(f.is_empty() || f.eq_ignore_ascii_case("ICRS")));
     match other {

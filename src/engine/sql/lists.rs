@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use super::statement::is_blank;
+use crate::engine::sql::statement::is_blank;
 
 /// The tokens, with such a subquery as a value: `x IN (coalesce((SELECT …)), y)`.
 pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -48,7 +48,7 @@ pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::statement::tokenize;
+    use crate::engine::sql::statement::tokenize;
 
     fn respelled(sql: &str) -> String {
         rewrite_tokens(tokenize(sql).unwrap()).iter().map(|token| token.token.to_string()).collect()

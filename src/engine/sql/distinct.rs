@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::statement::is_blank;
+use crate::engine::sql::statement::is_blank;
 
 /// The operators that stand for IS DISTINCT FROM and IS NOT DISTINCT FROM.
 const DISTINCT: &str = "IS DISTINCT FROM";

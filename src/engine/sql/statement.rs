@@ -9,10 +9,13 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
-use super::copy::copy_options;
-use super::definition::FunctionKind;
-use super::rewrite::{desugar_query, normalize, rows_from_file};
-use super::{distinct, functions, lists, settings};
+use crate::engine::functions;
+use crate::engine::functions::definition::FunctionKind;
+use crate::engine::session::settings;
+use crate::engine::sql::copy_options;
+use crate::engine::sql::distinct;
+use crate::engine::sql::lists;
+use crate::engine::sql::rewrite::{desugar_query, normalize, rows_from_file};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// The dialect all SQL is read in.
@@ -70,12 +73,12 @@ pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     classify(statement).map_err(|e| e.with_location(start))
 }
 
-pub(super) fn location(at: Location) -> SourceLocation {
+pub(in crate::engine) fn location(at: Location) -> SourceLocation {
     SourceLocation { line: at.line, column: at.column }
 }
 
 /// Where something stands, when that is known.
-pub(super) fn location_of(what: &impl Spanned) -> Option<SourceLocation> {
+pub(in crate::engine) fn location_of(what: &impl Spanned) -> Option<SourceLocation> {
     let start = what.span().start;
     (start.line > 0).then(|| location(start))
 }
@@ -197,7 +200,7 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
     Ok(Statement::Statement(ast))
 }
 
-pub(super) fn simple_name(name: &ObjectName) -> Option<String> {
+pub(in crate::engine) fn simple_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
         _ => None,

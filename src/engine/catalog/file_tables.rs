@@ -23,9 +23,9 @@ use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, lit};
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 
-use super::copy::target::HIVE_NULL;
-use super::relation::READERS;
-use super::repository::RepositoryCatalog;
+use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::functions::table_function::READERS;
+use crate::engine::session::copy_target::HIVE_NULL;
 use crate::error::{Error, Kind};
 
 /// Ends of names, and the format by DataFusion's word.

@@ -3,12 +3,12 @@
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
 
-use super::{BlockBuilder, SelectBlock, WHOLE, writing};
-use crate::engine::pushdown::expressions::{SqlExprWriter, Translated, equal};
-use crate::engine::scan::Estimate;
+use crate::engine::catalog::registry_table::Estimate;
+use crate::engine::pushdown::select_block::{BlockBuilder, SelectBlock, WHOLE, writing};
+use crate::engine::unparse::{SqlExprWriter, Translated, equal};
 
 impl BlockBuilder<'_> {
-    pub(super) fn join(&mut self, join: &Join) -> Translated<SelectBlock> {
+    pub(in crate::engine) fn join(&mut self, join: &Join) -> Translated<SelectBlock> {
         if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
             return Err("a join on NULLs is done here".to_owned());
         }

@@ -6,11 +6,11 @@ use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{DdlStatement, DmlStatement, DropTable, DropView, LogicalPlan, WriteOp};
 use datafusion::optimizer::AnalyzerRule;
 
-use super::catalog::Catalog;
-use super::comparison_types::CheckComparisonTypes;
-use super::copy::target;
-use super::procedure;
-use super::repository::RepositoryCatalog;
+use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
+use crate::engine::catalog::Catalog;
+use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::procedure;
+use crate::engine::session::copy_target;
 use crate::error::{Error, Result};
 
 /// Refuses views that hold verbs, which would run whenever the view is read; changes of what the repository shows as
@@ -54,10 +54,10 @@ pub async fn check(
             // A table over files writes files.
             let table = source_as_provider(target)?;
             for path in table.downcast_ref::<ListingTable>().iter().flat_map(|files| files.table_paths()) {
-                target::check_outside(path.as_str(), &repository.handle).await?;
+                copy_target::check_outside(path.as_str(), &repository.handle).await?;
             }
             Ok(())
         }
-        _ => target::check(plan, &repository.handle, options).await,
+        _ => copy_target::check(plan, &repository.handle, options).await,
     }
 }

@@ -11,12 +11,12 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, Value,
 };
 
-use super::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
-use super::files::extension;
-use super::functions;
-use super::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
-use super::repository::RepositoryCatalog;
-use super::statement::{location, location_of, simple_name};
+use crate::engine::catalog::file_tables::extension;
+use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::functions;
+use crate::engine::functions::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
+use crate::engine::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
+use crate::engine::sql::statement::{location, location_of, simple_name};
 use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
 
 /// Plans our functions in `FROM`, with positional and named arguments and subqueries as rows.
@@ -158,7 +158,8 @@ impl TableFunctionPlanner {
             }
             FunctionKind::Search => {
                 let known = self.0.snapshot()?;
-                let table = super::search::table(function.name, &bound, &self.0.handle, &known.types)?;
+                let table =
+                    crate::engine::catalog::dataset_search::table(function.name, &bound, &self.0.handle, &known.types)?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
             FunctionKind::Query(text) => {

@@ -3,6 +3,8 @@
 //! `CALL operation(…)` and `FROM operation(…)` come through the planner of `relation`; the aggregate face is
 //! rewritten by `aggregate`; `INSERT INTO collection."X"` makes the physical node itself.
 
+pub mod aggregate_call;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -27,8 +29,8 @@ use futures::StreamExt;
 use tokio::sync::OnceCell;
 use tokio::task::AbortHandle;
 
-use super::definition::{Args, FunctionDef, FunctionKind};
-use super::scan::single_partition;
+use crate::engine::catalog::registry_table::single_partition;
+use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind};
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
 use crate::registry::conn::Batches;
@@ -99,10 +101,10 @@ pub struct ProcedureCall {
 /// The logical node of a deed. Two nodes are equal only if they are copies of one.
 #[derive(Debug, Clone)]
 pub struct ProcedureNode {
-    pub(super) id: u64,
-    pub(super) call: ProcedureCall,
+    pub(in crate::engine) id: u64,
+    pub(in crate::engine) call: ProcedureCall,
     input: Option<LogicalPlan>,
-    pub(super) schema: DFSchemaRef,
+    pub(in crate::engine) schema: DFSchemaRef,
 }
 
 /// The columns of a report.
@@ -204,7 +206,7 @@ impl UserDefinedLogicalNodeCore for ProcedureNode {
 }
 
 /// What a deed has done, for every copy of it in a plan.
-pub(super) type ResultCell = Arc<OnceCell<std::result::Result<Vec<ReportRow>, Error>>>;
+pub(in crate::engine) type ResultCell = Arc<OnceCell<std::result::Result<Vec<ReportRow>, Error>>>;
 
 /// The physical node of a deed: runs it when first asked, whoever asks.
 #[derive(Debug)]
@@ -216,7 +218,7 @@ pub struct ProcedureExec {
 }
 
 impl ProcedureExec {
-    pub(super) fn new(
+    pub(in crate::engine) fn new(
         call: ProcedureCall,
         input: Option<Arc<dyn ExecutionPlan>>,
         schema: SchemaRef,

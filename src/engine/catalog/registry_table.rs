@@ -25,7 +25,7 @@ use datafusion::physical_plan::{
 };
 use futures::StreamExt;
 
-use super::pushdown::{all, predicate};
+use crate::engine::unparse::{all, predicate};
 use crate::registry::conn::Conn;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 

@@ -6,7 +6,7 @@ use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::SessionState;
 
-use super::files::is_file_name;
+use crate::engine::catalog::file_tables::is_file_name;
 use crate::error::{Error, Kind, Result};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::repo::{Repo, RepositoryHandle};
@@ -41,7 +41,7 @@ impl std::fmt::Debug for RepositoryCatalog {
     }
 }
 
-pub(super) fn read<T: Clone>(lock: &RwLock<T>) -> T {
+pub(in crate::engine) fn read<T: Clone>(lock: &RwLock<T>) -> T {
     lock.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 

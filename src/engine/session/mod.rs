@@ -1,7 +1,11 @@
 //! A session: statements in, Arrow batches out. It knows nothing of a terminal.
 
+pub mod copy_target;
+pub mod delimited;
 mod explain;
 mod memory;
+pub mod planner;
+pub mod settings;
 mod unplanned;
 
 use std::ops::ControlFlow;
@@ -25,24 +29,28 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use futures::TryStreamExt;
 
 use self::unplanned::{unknown_function, unplanned};
-use super::aggregate::{self, AggregateCallRewrite};
-use super::catalog::Catalog;
-use super::comparison_types::CheckComparisonTypes;
-use super::copy::target::CopyTarget;
-use super::date_part::DatePartUnits;
-use super::definition::FunctionKind;
-use super::files::{is_file_name, with_files};
-use super::null_joins::ExtractKeys;
-use super::object_stores::ButlerObjectStoreRegistry;
-use super::planner::Planner;
-use super::procedure::ProcedureContext;
-use super::relation::TableFunctionPlanner;
-use super::repository::RepositoryCatalog;
-use super::settings::Settings;
-use super::sky::OneIsTrue;
-use super::statement::{Assertion, Parsed, is_blank, parse, tokenize};
-use super::tables::VIEWS;
-use super::{analyzer, functions, identifier_case, names, permissions};
+use crate::engine::analyzer;
+use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
+use crate::engine::analyzer::date_part::DatePartUnits;
+use crate::engine::analyzer::null_joins::ExtractKeys;
+use crate::engine::analyzer::permissions;
+use crate::engine::catalog::Catalog;
+use crate::engine::catalog::file_tables::{is_file_name, with_files};
+use crate::engine::catalog::object_stores::ButlerObjectStoreRegistry;
+use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::catalog::system_tables::VIEWS;
+use crate::engine::functions;
+use crate::engine::functions::definition::FunctionKind;
+use crate::engine::functions::sky::udf::OneIsTrue;
+use crate::engine::functions::table_function::TableFunctionPlanner;
+use crate::engine::procedure::ProcedureContext;
+use crate::engine::procedure::aggregate_call::AggregateCallRewrite;
+use crate::engine::session::copy_target::CopyTarget;
+use crate::engine::session::planner::Planner;
+use crate::engine::session::settings::Settings;
+use crate::engine::sql::identifier_case;
+use crate::engine::sql::names;
+use crate::engine::sql::statement::{Assertion, Parsed, is_blank, parse, tokenize};
 use crate::error::{Error, Kind, Result, SourceLocation};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
@@ -142,7 +150,9 @@ impl Session {
         let context = SessionContext::new_with_state(state);
         let state = context.state_weak_ref();
         repository.set_session_state(move || state.upgrade().map(|s| s.read().clone()));
-        aggregate::markers().into_iter().for_each(|marker| context.register_udaf(marker));
+        crate::engine::procedure::aggregate_call::markers()
+            .into_iter()
+            .for_each(|marker| context.register_udaf(marker));
         context.register_udaf(analyzer::sum::sum());
         for function in functions::all() {
             if let FunctionKind::Scalar(udf) = &function.kind {

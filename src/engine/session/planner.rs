@@ -12,11 +12,11 @@ use datafusion::logical_expr::{LogicalPlan, UserDefinedLogicalNode};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 
-use super::analyzer::without_no_keys;
-use super::null_joins::with_null_keys;
-use super::procedure::{ProcedureExec, ProcedureNode, ResultCell};
-use super::pushdown::{RemoteQuery, push_down};
-use super::settings::Settings;
+use crate::engine::analyzer::null_joins::with_null_keys;
+use crate::engine::analyzer::without_no_keys;
+use crate::engine::procedure::{ProcedureExec, ProcedureNode, ResultCell};
+use crate::engine::pushdown::{RemoteQuery, push_down};
+use crate::engine::session::settings::Settings;
 
 /// Leaves parts of a plan to databases, and gives each deed one cell, so that every copy of it shares one run.
 #[derive(Debug)]

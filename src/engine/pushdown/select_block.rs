@@ -8,8 +8,8 @@ use datafusion::common::{Column, DFSchema};
 use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, TableScan};
 use datafusion::scalar::ScalarValue;
 
-use super::expressions::{SqlExpr, SqlExprWriter, Translated, all};
-use crate::engine::scan::{Estimate, RegistryScan, RegistryTable};
+use crate::engine::catalog::registry_table::{Estimate, RegistryScan, RegistryTable};
+use crate::engine::unparse::{SqlExpr, SqlExprWriter, Translated, all};
 use crate::registry::conn::Conn;
 use crate::registry::dialect::Dialect;
 use crate::registry::schema::{ReadColumn, arrow_type};

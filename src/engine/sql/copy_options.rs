@@ -5,8 +5,8 @@ use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use crate::engine::files::{FORMATS, extension};
-use crate::engine::statement::{is_blank, location, tokenize};
+use crate::engine::catalog::file_tables::{FORMATS, extension};
+use crate::engine::sql::statement::{is_blank, location, tokenize};
 use crate::error::{Error, Kind, Result};
 
 /// Options of COPY in other databases, and in DataFusion.

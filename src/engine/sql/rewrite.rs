@@ -10,12 +10,13 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::analyzer::check_depth;
-use super::definition::ArgType;
-use super::distinct::AsWritten;
-use super::sky::PairsAsArguments;
-use super::statement::{DIALECT, simple_name};
-use super::{functions, unsupported};
+use crate::engine::analyzer::check_depth;
+use crate::engine::functions;
+use crate::engine::functions::definition::ArgType;
+use crate::engine::functions::sky::udf::PairsAsArguments;
+use crate::engine::sql::distinct::AsWritten;
+use crate::engine::sql::statement::{DIALECT, simple_name};
+use crate::engine::sql::unsupported;
 use crate::error::{Error, Result};
 
 /// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as Ast, Visit, Visitor};
 
-use super::repository::Snapshot;
-use super::statement::location;
+use crate::engine::catalog::repository::Snapshot;
+use crate::engine::sql::statement::location;
 use crate::error::{Error, Result};
 
 /// Looks at the tables that a statement reads.

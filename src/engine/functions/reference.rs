@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::definition::{FunctionDef, FunctionKind};
-use super::functions;
-use super::tables::{COLUMNS, DERIVED_TABLES, SYSTEM_TABLES, VIEWS};
+use crate::engine::catalog::system_tables::{COLUMNS, DERIVED_TABLES, SYSTEM_TABLES, VIEWS};
+use crate::engine::functions;
+use crate::engine::functions::definition::{FunctionDef, FunctionKind};
 
 /// What every column means, by name.
 pub fn columns() -> BTreeMap<&'static str, String> {

@@ -1,7 +1,10 @@
 //! Regions on the sky: in the words of the Butler's expressions, and in those of ADQL.
 
-use crate::engine::definition::{ArgType, FunctionDef};
-use crate::engine::sky::{Op, function};
+pub mod udf;
+mod values;
+
+use crate::engine::functions::definition::{ArgType, FunctionDef};
+use crate::engine::functions::sky::udf::{Op, function};
 
 const FRAME: &str =
     "Right ascensions and declinations are ICRS degrees; a frame before them, as in ADQL, may be 'ICRS'.";

@@ -16,8 +16,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::definition::{ArgType, Args, FunctionDef};
-use super::procedure::{OutputMode, ProcedureCall, bind_procedure, fold_constant, new_node};
+use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
+use crate::engine::procedure::{OutputMode, ProcedureCall, bind_procedure, fold_constant, new_node};
 use crate::error::Error;
 use crate::repo::RepositoryHandle;
 
@@ -94,7 +94,7 @@ fn procedure_call(expr: &Expr) -> Option<(&'static FunctionDef, &AggregateFuncti
         Expr::Alias(alias) => procedure_call(&alias.expr),
         Expr::AggregateFunction(call) => {
             let marker = (call.func.inner().as_ref() as &dyn Any).downcast_ref::<PlaceholderUdaf>()?;
-            Some((super::functions::find(marker.name)?, call))
+            Some((crate::engine::functions::find(marker.name)?, call))
         }
         _ => None,
     }
@@ -109,7 +109,7 @@ struct PlaceholderUdaf {
 
 /// The aggregates that stand for verbs.
 pub fn markers() -> Vec<AggregateUDF> {
-    let verbs = super::functions::all().iter().filter(|f| f.rows().is_some());
+    let verbs = crate::engine::functions::all().iter().filter(|f| f.rows().is_some());
     verbs
         .map(|f| {
             let signature = Signature::variadic_any(Volatility::Volatile);

@@ -1,5 +1,0 @@
-//! COPY to files.
-
-pub mod copy_options;
-pub mod delimited;
-pub mod target;
