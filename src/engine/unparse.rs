@@ -6,8 +6,8 @@ use datafusion::logical_expr::expr::{AggregateFunction, Alias, Case, InList, Lik
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator, SortExpr};
 use datafusion::scalar::ScalarValue;
 
-use crate::registry::dialect::Dialect;
-use crate::registry::rows::Value;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::rows::Value;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
 /// What is said, or why it cannot be.

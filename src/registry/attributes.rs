@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::butler_tables::SchemaVariant;
-use super::conn::Conn;
-use super::schema::{ColumnType, ReadColumn};
-use super::string_values;
-use super::tx::Tx;
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::conn::Conn;
+use crate::registry::db::tx::Tx;
+use crate::registry::schema::butler_tables::SchemaVariant;
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::string_values;
 
 /// A manager: its key, its class, and the versions written for it that are understood (newest first).
 const MANAGERS: [(&str, &str, &[&str]); 6] = [

@@ -6,15 +6,21 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 
-use super::conn::Executor;
-use super::dataset_types::TypeRecord;
-use super::dialect::Dialect;
-use super::rows::{constant_int, key_predicates, record_batch, required_column};
-use super::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
-use super::tx::{OnConflict, Tx};
-use super::{Registry, collections, dataset_writer, datasets, i64_values, string_values, timestamp_values};
 use crate::error::{Error, Kind, Result};
 use crate::model::time::{self, Timespan};
+use crate::registry::Registry;
+use crate::registry::collections;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::dataset_writer;
+use crate::registry::datasets;
+use crate::registry::db::conn::Executor;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::rows::{constant_int, key_predicates, record_batch, required_column};
+use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::i64_values;
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
+use crate::registry::string_values;
+use crate::registry::timestamp_values;
 
 /// A row of a calibration table.
 struct Certified {

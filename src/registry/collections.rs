@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use super::conn::Conn;
-use super::schema::{ColumnType, ReadColumn};
-use super::tx::Tx;
-use super::{Registry, i64_values, optional_string_values, string_values};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType, Collections};
+use crate::registry::Registry;
+use crate::registry::db::conn::Conn;
+use crate::registry::db::tx::Tx;
+use crate::registry::i64_values;
+use crate::registry::optional_string_values;
+use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::string_values;
 
 const TEXT: ColumnType = ColumnType::Text(None);
 
@@ -71,7 +74,7 @@ pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option
     let (collection, run) = (tx.table("collection"), tx.table("run"));
     let (text, number) = (dialect.text(name), kind as i64);
     let doc = doc.map_or("NULL".to_owned(), |d| dialect.text(d));
-    let key = super::next_number(tx, "collection", "collection_id");
+    let key = crate::registry::next_number(tx, "collection", "collection_id");
     let (columns, values) = match key {
         Some(next) => ("collection_id, name, type, doc", format!("{next}, {text}, {number}, {doc}")),
         None => ("name, type, doc", format!("{text}, {number}, {doc}")),
@@ -106,7 +109,7 @@ pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
 pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &[(String, i64)]) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
-    let lock = if dialect == super::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
+    let lock = if dialect == crate::registry::db::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
     let sql = format!("SELECT collection_id FROM {collection} WHERE name = {}{lock}", dialect.text(parent));
     tx.execute(sql).await?;
     let number = number(tx, parent).await?;

@@ -2,13 +2,13 @@
 
 use arrow::array::RecordBatch;
 
-use super::Registry;
-use super::dataset_types::TypeRecord;
-use super::dialect::Dialect;
-use super::schema::{ColumnSource, ColumnType, ReadColumn};
 use crate::error::Result;
 use crate::model::collection::CollectionType;
 use crate::model::time;
+use crate::registry::Registry;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
 /// One collection a search looks into.
 #[derive(Debug, Clone)]

@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use super::butler_tables::{calibs_table, tags_table};
-use super::conn::Executor;
-use super::dialect::Dialect;
-use super::schema::{ColumnType, ReadColumn, TableDef};
-use super::tx::OnConflict;
-use super::{Registry, create_table, ddl, i64_values, next_number, optional_string_values, string_values, tables};
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
+use crate::registry::Registry;
+use crate::registry::create_table;
+use crate::registry::db::conn::Executor;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::tx::OnConflict;
+use crate::registry::i64_values;
+use crate::registry::next_number;
+use crate::registry::optional_string_values;
+use crate::registry::schema::butler_tables::{calibs_table, tags_table};
+use crate::registry::schema::ddl;
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
+use crate::registry::string_values;
+use crate::registry::tables;
 
 const TEXT: ColumnType = ColumnType::Text(None);
 
@@ -243,12 +250,12 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut R
     let rows =
         tx.rows(format!("SELECT max(id) AS id FROM {keys}"), &[ReadColumn::plain("id", ColumnType::Int)]).await?;
     let key = i64_values(&rows, 0)[0];
-    let definition = super::butler_tables::static_tables(&registry.universe, registry.variant);
+    let definition = crate::registry::schema::butler_tables::static_tables(&registry.universe, registry.variant);
     let table = definition.iter().find(|t| t.name == "dimension_graph_definition");
     let table = table.ok_or_else(|| Error::bug("no table dimension_graph_definition"))?;
-    let rows = super::rows::record_batch([
-        ("dimension_graph_id", super::rows::constant_int(key, dimensions.len())),
-        ("dimension_name", super::rows::text_column(dimensions.iter().map(String::as_str))),
+    let rows = crate::registry::db::rows::record_batch([
+        ("dimension_graph_id", crate::registry::db::rows::constant_int(key, dimensions.len())),
+        ("dimension_name", crate::registry::db::rows::text_column(dimensions.iter().map(String::as_str))),
     ])?;
     tx.insert(table, &rows, OnConflict::Fail).await?;
     tx.commit().await?;

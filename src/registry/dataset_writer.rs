@@ -5,17 +5,19 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::compute::{sort_to_indices, take};
 
-use super::butler_tables::static_tables;
-use super::dataset_types::TypeRecord;
-use super::datasets::NO_COMPONENT;
-use super::dialect::Dialect;
-use super::rows::{
+use crate::error::{Error, Kind, Result};
+use crate::registry::Registry;
+use crate::registry::collections;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::datasets::NO_COMPONENT;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::rows::{
     constant_instant, constant_int, constant_text, distinct_texts, record_batch, required_column, text_column,
 };
-use super::schema::{Column, ColumnType, ReadColumn, TableDef};
-use super::tx::{OnConflict, Tx};
-use super::{Registry, collections, i64_values};
-use crate::error::{Error, Kind, Result};
+use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::i64_values;
+use crate::registry::schema::butler_tables::static_tables;
+use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};
 
 /// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
 /// `formatter`, `file_size`.

@@ -6,13 +6,16 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 
-use super::conn::Executor;
-use super::dataset_types::TypeRecord;
-use super::dialect::Dialect;
-use super::rows::{key_predicates, required_column};
-use super::schema::{ColumnType, ReadColumn, arrow_schema};
-use super::{Registry, i64_values, optional_string_values, string_values};
 use crate::error::{Error, Result};
+use crate::registry::Registry;
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::db::conn::Executor;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::rows::{key_predicates, required_column};
+use crate::registry::i64_values;
+use crate::registry::optional_string_values;
+use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
+use crate::registry::string_values;
 
 /// What stands in the registry for "no component".
 pub const NO_COMPONENT: &str = "__NULL_STRING__";

@@ -6,14 +6,14 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{cast, concat_batches, take};
 use arrow::datatypes::DataType;
 
-use super::Registry;
-use super::butler_tables::{element_table, static_tables};
-use super::rows::{
+use crate::error::{Error, Kind, Result};
+use crate::registry::Registry;
+use crate::registry::db::rows::{
     constant_int, constant_text, distinct_texts, key_predicates, record_batch, required_column, text_column,
 };
-use super::schema::{ReadColumn, TableDef, arrow_schema};
-use super::tx::{OnConflict, Tx};
-use crate::error::{Error, Kind, Result};
+use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::schema::butler_tables::{element_table, static_tables};
+use crate::registry::schema::{ReadColumn, TableDef, arrow_schema};
 use crate::sphere::region::Region;
 use crate::sphere::skypix;
 use crate::universe::Element;
@@ -176,8 +176,8 @@ pub async fn unknown_values(
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let (quoted, list) = (dialect.quote(column), values.iter().map(|v| dialect.text(v)).collect::<Vec<_>>());
     let sql = format!("SELECT DISTINCT {quoted} FROM {} WHERE {quoted} IN ({})", conn.table(element), list.join(", "));
-    let known = super::string_values(
-        &conn.rows(sql, vec![ReadColumn::plain(column, super::schema::ColumnType::Text(None))]).await?,
+    let known = crate::registry::string_values(
+        &conn.rows(sql, vec![ReadColumn::plain(column, crate::registry::schema::ColumnType::Text(None))]).await?,
         0,
     );
     Ok(values.iter().filter(|value| !known.contains(value)).cloned().collect())

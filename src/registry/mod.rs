@@ -3,37 +3,25 @@
 //! SQL text for a database is made only here. What should be written is decided above, in `repo`.
 
 pub mod attributes;
-pub mod butler_tables;
 pub mod certifications;
 pub mod collections;
-pub mod conn;
-mod credentials;
 pub mod dataset_queries;
 pub mod dataset_types;
 pub mod dataset_writer;
 pub mod datasets;
-mod ddl;
-pub mod dialect;
+pub mod db;
 pub mod dimensions;
-mod insert;
-pub mod open;
-mod pool;
-mod postgres;
-pub mod rows;
 pub mod schema;
-pub mod spill;
-mod sqlite;
-pub mod tx;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
 
-use self::butler_tables::SchemaVariant;
-use self::conn::{Conn, Executor};
 use self::dataset_types::TypeRecord;
-use self::dialect::Dialect;
+use self::db::conn::{Conn, Executor};
+use self::db::dialect::Dialect;
+use self::db::tx::Tx;
+use self::schema::butler_tables::SchemaVariant;
 use self::schema::{ColumnType, ReadColumn, TableDef};
-use self::tx::Tx;
 use crate::error::{Error, Kind, Result};
 use crate::universe::Universe;
 
@@ -62,7 +50,7 @@ impl Registry {
     pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
-        let file_records = butler_tables::file_records(file_records);
+        let file_records = schema::butler_tables::file_records(file_records);
         let read_only = found.read_only;
         Ok(Self { conn, universe, variant: found.variant, file_records, read_only, partial_files: None })
     }
@@ -83,7 +71,7 @@ impl Registry {
             let message = format!("the database already holds tables that are not a registry's, such as '{other}'");
             return Err(Error::new(Kind::Exists, message));
         }
-        for table in butler_tables::static_tables(&parsed, SchemaVariant::CURRENT) {
+        for table in schema::butler_tables::static_tables(&parsed, SchemaVariant::CURRENT) {
             create_table(&mut tx, &table).await?;
         }
         attributes::write(&mut tx, universe).await?;
@@ -161,7 +149,7 @@ impl Registry {
 
     /// All tables with their names, as the Butler defines them.
     pub fn tables(&self, types: &[TypeRecord]) -> Vec<TableDef> {
-        let mut all = butler_tables::static_tables(&self.universe, self.variant);
+        let mut all = schema::butler_tables::static_tables(&self.universe, self.variant);
         all.push(self.file_records.clone());
         let dynamic = types.iter().flat_map(|t| [Some(t.tags.clone()), t.calibs.clone()]).flatten();
         for table in dynamic {
@@ -205,7 +193,7 @@ async fn tables(source: &mut Executor<'_>) -> Result<Vec<String>> {
 
 async fn create_table(tx: &mut Tx, table: &TableDef) -> Result<()> {
     let schema = tx.schema().map(str::to_owned);
-    for statement in ddl::create(tx.dialect(), schema.as_deref(), table) {
+    for statement in schema::ddl::create(tx.dialect(), schema.as_deref(), table) {
         tx.execute(statement).await?;
     }
     Ok(())
@@ -236,6 +224,6 @@ pub fn timestamp_values(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> 
 fn next_number(tx: &Tx, table: &str, column: &str) -> Option<String> {
     let mut numbered = TableDef::new(table);
     numbered.identity_column = Some(column.to_owned());
-    let sequence = ddl::sequence(tx.schema(), &numbered).filter(|_| tx.dialect() == Dialect::Postgres)?;
+    let sequence = schema::ddl::sequence(tx.schema(), &numbered).filter(|_| tx.dialect() == Dialect::Postgres)?;
     Some(format!("nextval({})", Dialect::Postgres.text(&sequence)))
 }

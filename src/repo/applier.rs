@@ -13,11 +13,14 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time;
 use crate::progress::{Progress, ProgressTask};
+use crate::registry::certifications;
+use crate::registry::collections;
 use crate::registry::dataset_types::{self, Registered, TypeRecord};
 use crate::registry::dataset_writer::{self, DatasetBatch, DatasetTable};
-use crate::registry::spill::SpillBuffer;
-use crate::registry::tx::{OnConflict, Tx};
-use crate::registry::{certifications, collections, datasets, dimensions};
+use crate::registry::datasets;
+use crate::registry::db::spill::SpillBuffer;
+use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::dimensions;
 use crate::store::Location;
 use crate::store::transfer::{Transfer, remove_sources, rollback, transfer_all};
 

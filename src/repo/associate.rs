@@ -13,9 +13,9 @@ use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::registry::collections;
-use crate::registry::conn::{Batches, Executor};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ids};
+use crate::registry::db::conn::{Batches, Executor};
 
 /// Puts datasets into a TAGGED collection.
 #[derive(Debug)]

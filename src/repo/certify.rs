@@ -16,11 +16,14 @@ use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
-use crate::registry::conn::{Batches, Executor};
-use crate::registry::rows::{record_batch, strict_cast};
+use crate::registry::certifications;
+use crate::registry::collections;
+use crate::registry::dataset_types;
+use crate::registry::datasets;
+use crate::registry::db::conn::{Batches, Executor};
+use crate::registry::db::rows::{record_batch, strict_cast};
+use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::{ColumnType, arrow_type};
-use crate::registry::spill::SpillBuffer;
-use crate::registry::{certifications, collections, dataset_types, datasets};
 
 /// Certifies datasets in a CALIBRATION collection, made when absent.
 #[derive(Debug)]

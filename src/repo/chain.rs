@@ -11,7 +11,7 @@ use super::{Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
 
 /// Edits a chain, made when absent.
 #[derive(Debug)]

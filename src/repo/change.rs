@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::Timespan;
-use crate::registry::spill::SpillBuffer;
+use crate::registry::db::spill::SpillBuffer;
 use crate::store::transfer::Transfer;
 
 /// One change; those of a plan are applied together.

@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::glob;
 use crate::registry::collections::load;
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
 
 /// Refuses a collection of another type than the one wanted.
 ///

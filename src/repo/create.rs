@@ -11,8 +11,8 @@ use super::{Database, Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
-use crate::registry::conn::{Batches, Conn};
-use crate::registry::open::OpenMode;
+use crate::registry::db::conn::{Batches, Conn};
+use crate::registry::db::open::OpenMode;
 use crate::universe::{DEFAULT, Universe};
 
 /// Makes `butler.yaml` and the tables of the registry; a repository of the same configuration is left as it is.

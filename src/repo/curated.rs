@@ -18,11 +18,14 @@ use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::{Timespan, parse_stem, utc_to_tai};
-use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::rows::{constant_text, record_batch, text_column};
+use crate::registry::datasets;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::{constant_text, record_batch, text_column};
+use crate::registry::dimensions;
+use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn};
-use crate::registry::{datasets, dimensions, i64_values, string_values};
+use crate::registry::string_values;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 use crate::store::{FileType, Location};
 

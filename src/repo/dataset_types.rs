@@ -7,8 +7,8 @@ use super::change::{Change, Status};
 use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
-use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{check_same, has_tables, load};
+use crate::registry::db::conn::Batches;
 use crate::universe::Universe;
 
 /// Registers a dataset type; an identical one is left as it is.

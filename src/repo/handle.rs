@@ -9,8 +9,8 @@ use super::Repo;
 use super::locate::ConfigLocation;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
-use crate::registry::conn::Conn;
-use crate::registry::open::OpenMode;
+use crate::registry::db::conn::Conn;
+use crate::registry::db::open::OpenMode;
 
 /// A repository that may not be open, or not even exist, yet.
 #[derive(Debug)]

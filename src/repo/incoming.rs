@@ -11,10 +11,10 @@ use super::file_paths::{PendingRecords, paths};
 use super::sync::filter_rows;
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
-use crate::registry::conn::Executor;
 use crate::registry::datasets::{self, ExistingDataset};
+use crate::registry::db::conn::Executor;
+use crate::registry::db::rows::{distinct_texts, record_batch, required_column};
 use crate::registry::dimensions;
-use crate::registry::rows::{distinct_texts, record_batch, required_column};
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 use crate::store::{FileType, Location, path_template};
 

@@ -18,12 +18,12 @@ use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
-use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ExistingDataset};
-use crate::registry::rows::{record_batch, strict_cast};
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::{record_batch, strict_cast};
+use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::arrow_type;
-use crate::registry::spill::SpillBuffer;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Location;
 

@@ -11,9 +11,9 @@ use super::sync::{Comparison, compare, conflict, find_duplicates, select};
 use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::{constant_int, constant_text, record_batch, text_column};
 use crate::registry::dimensions::table;
-use crate::registry::rows::{constant_int, constant_text, record_batch, text_column};
 
 /// Registers an instrument: identical records are left, others conflict unless `update`.
 #[derive(Debug)]

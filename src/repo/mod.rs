@@ -53,9 +53,9 @@ use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::Registry;
-use crate::registry::conn::Batches;
-use crate::registry::open::Database;
-use crate::registry::spill::SpillBuffer;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::open::Database;
+use crate::registry::db::spill::SpillBuffer;
 
 /// An open repository.
 #[derive(Debug)]

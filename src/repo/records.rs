@@ -14,9 +14,9 @@ use super::instrument::sync;
 use super::sync::{Comparison, compare, select};
 use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::dimensions::table;
-use crate::registry::rows::{record_batch, strict_cast};
 use crate::registry::schema::arrow_type;
 
 /// Inserts records of a dimension element.

@@ -15,12 +15,13 @@ use crate::error::{Error, Kind, Result};
 use crate::format::skymap_config::SkyMap;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
-use crate::registry::conn::Batches;
+use crate::registry::dataset_types;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::{constant_int, constant_text, record_batch};
+use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::{self, table};
-use crate::registry::rows::{constant_int, constant_text, record_batch};
 use crate::registry::schema::{ColumnType, ReadColumn};
-use crate::registry::spill::SpillBuffer;
-use crate::registry::{dataset_types, string_values};
+use crate::registry::string_values;
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 

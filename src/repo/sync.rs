@@ -6,9 +6,10 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 
 use crate::error::{Error, Kind, Result};
-use crate::registry::rows::{BoundColumn, Value, bind_columns};
+use crate::registry::Registry;
+use crate::registry::db::rows::{BoundColumn, Value, bind_columns};
+use crate::registry::dimensions;
 use crate::registry::schema::TableDef;
-use crate::registry::{Registry, dimensions};
 
 /// How a record compares with the one that has its key.
 #[derive(Debug, Clone, PartialEq, Eq)]

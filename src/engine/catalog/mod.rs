@@ -248,7 +248,7 @@ fn element_view(known: &Snapshot, element: &Element) -> String {
     if let Some(source) = &element.union_of {
         return format!("SELECT DISTINCT {0} FROM registry.{source} WHERE {0} IS NOT NULL", quoted(&element.name));
     }
-    let table = crate::registry::butler_tables::element_table(&known.repo.registry.universe, element);
+    let table = crate::registry::schema::butler_tables::element_table(&known.repo.registry.universe, element);
     let key = element.key.as_ref().map(|k| k.name.as_str());
     let show = |name: &str| match key {
         Some(key) if key == name => format!("{} AS {}", quoted(name), quoted(&element.name)),

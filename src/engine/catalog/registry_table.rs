@@ -26,7 +26,7 @@ use datafusion::physical_plan::{
 use futures::StreamExt;
 
 use crate::engine::unparse::{all, predicate};
-use crate::registry::conn::Conn;
+use crate::registry::db::conn::Conn;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 
 /// A table of a registry, or a query that stands for one.

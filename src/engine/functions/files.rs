@@ -15,7 +15,7 @@ use crate::engine::functions::definition::{ArgType, Args, FunctionDef, TableRead
 use crate::error::{Error, Result};
 use crate::format::fits_table::parse_fits_table;
 use crate::format::tables::{parse_ecsv, parse_lines};
-use crate::registry::rows::record_batch;
+use crate::registry::db::rows::record_batch;
 use crate::repo::calibration_exports::{ExportSummary, find};
 use crate::store::Location;
 use crate::store::webdav::Entry;

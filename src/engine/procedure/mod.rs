@@ -33,7 +33,7 @@ use crate::engine::catalog::registry_table::single_partition;
 use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind};
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
 use crate::repo::applier::ChangeApplier;
 use crate::repo::change::{ReportRow, Status};
 use crate::repo::{Operation, RepositoryHandle};

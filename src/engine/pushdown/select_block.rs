@@ -10,8 +10,8 @@ use datafusion::scalar::ScalarValue;
 
 use crate::engine::catalog::registry_table::{Estimate, RegistryScan, RegistryTable};
 use crate::engine::unparse::{SqlExpr, SqlExprWriter, Translated, all};
-use crate::registry::conn::Conn;
-use crate::registry::dialect::Dialect;
+use crate::registry::db::conn::Conn;
+use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ReadColumn, arrow_type};
 
 /// Finds the registry table behind a scan.

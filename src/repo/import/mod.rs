@@ -21,10 +21,10 @@ use crate::format::export_yaml::{Export, File, Item};
 use crate::model::collection::{CollectionType, Collections};
 use crate::model::dataset::DatasetType;
 use crate::registry::collections;
-use crate::registry::conn::Batches;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
-use crate::registry::rows::record_batch;
-use crate::registry::spill::SpillBuffer;
+use crate::registry::db::conn::Batches;
+use crate::registry::db::rows::record_batch;
+use crate::registry::db::spill::SpillBuffer;
 use crate::store::transfer::TransferMode;
 use crate::store::{FileType, Location};
 

@@ -18,9 +18,10 @@ use super::change::Status;
 use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
-use crate::registry::conn::Batches;
+use crate::registry::db::conn::Batches;
+use crate::registry::dimensions;
 use crate::registry::schema::{ColumnType, ReadColumn};
-use crate::registry::{dimensions, string_values};
+use crate::registry::string_values;
 use crate::store::Location;
 use crate::store::transfer::TransferMode;
 

@@ -11,10 +11,10 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampNanosecondType};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::dialect::Dialect;
-use super::schema::{Column, ColumnType, ReadColumn, TableDef, arrow_schema, arrow_type};
 use crate::error::{Error, Kind, Result};
 use crate::model::time;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef, arrow_schema, arrow_type};
 
 /// Rows per batch of a scan.
 pub const BATCH: usize = 8192;

@@ -2,9 +2,9 @@
 
 use blake2::digest::{Update, VariableOutput};
 
-use super::rows::{Value, encode_bytes};
-use super::schema::{ColumnSource, ColumnType, ReadColumn};
 use crate::model::time;
+use crate::registry::db::rows::{Value, encode_bytes};
+use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
 /// A database the Butler supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,18 +2,18 @@
 
 use arrow::array::RecordBatch;
 
-use super::ddl;
-use super::dialect::Dialect;
-use super::rows::{BoundColumn, bind_columns};
-use super::schema::{ColumnType, TableDef};
-use super::tx::OnConflict;
 use crate::error::Result;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::rows::{BoundColumn, bind_columns};
+use crate::registry::db::tx::OnConflict;
+use crate::registry::schema::ddl;
+use crate::registry::schema::{ColumnType, TableDef};
 
 /// Bytes of the longest statement with literals.
 const LONGEST: usize = 256 * 1024;
 
 /// The statements of one bulk insert.
-pub(super) struct Insert {
+pub(in crate::registry) struct Insert {
     target: String,
     staging: String,
     columns: String,

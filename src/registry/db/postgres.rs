@@ -7,10 +7,10 @@ use arrow::array::RecordBatch;
 use bytes::{Buf, BytesMut};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
-use super::schema::{ColumnType, ReadColumn, TableDef};
 use crate::error::{Error, Kind, Result};
 use crate::model::time;
+use crate::registry::db::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
@@ -244,7 +244,7 @@ mod tests {
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
-    use crate::registry::butler_tables::file_records;
+    use crate::registry::schema::butler_tables::file_records;
 
     #[test]
     fn streams_come_back_however_they_are_cut() {

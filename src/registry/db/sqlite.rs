@@ -11,10 +11,10 @@ use arrow::array::RecordBatch;
 use libsqlite3_sys as ffi;
 use sqlx::sqlite::LockedSqliteHandle;
 
-use super::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
-use super::schema::{ColumnType, ReadColumn, TableDef};
 use crate::error::database::plain;
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
+use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 
 /// Runs a query, handing out batches until there are no more rows or `emit` says stop.
 ///

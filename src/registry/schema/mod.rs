@@ -1,5 +1,8 @@
 //! Tables as values: columns, keys, foreign keys, indexes. Nothing here knows a database.
 
+pub mod butler_tables;
+pub mod ddl;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -160,30 +163,36 @@ impl TableDef {
         all
     }
 
-    pub(super) fn push(&mut self, name: &str, kind: ColumnType, required: bool) -> &mut Self {
+    pub(in crate::registry) fn push(&mut self, name: &str, kind: ColumnType, required: bool) -> &mut Self {
         self.columns.push(Column { name: name.to_owned(), kind, required, alias_of: None });
         self
     }
 
-    pub(super) fn primary_key(&mut self, name: &str, kind: ColumnType) -> &mut Self {
+    pub(in crate::registry) fn primary_key(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.primary_key.push(name.to_owned());
         self.push(name, kind, true)
     }
 
-    pub(super) fn not_null(&mut self, name: &str, kind: ColumnType) -> &mut Self {
+    pub(in crate::registry) fn not_null(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.push(name, kind, true)
     }
 
-    pub(super) fn nullable(&mut self, name: &str, kind: ColumnType) -> &mut Self {
+    pub(in crate::registry) fn nullable(&mut self, name: &str, kind: ColumnType) -> &mut Self {
         self.push(name, kind, false)
     }
 
-    pub(super) fn identity(&mut self, name: &str) -> &mut Self {
+    pub(in crate::registry) fn identity(&mut self, name: &str) -> &mut Self {
         self.identity_column = Some(name.to_owned());
         self.primary_key(name, ColumnType::Int)
     }
 
-    pub(super) fn foreign_key(&mut self, table: &str, source: &[&str], target: &[&str], cascade: bool) -> &mut Self {
+    pub(in crate::registry) fn foreign_key(
+        &mut self,
+        table: &str,
+        source: &[&str],
+        target: &[&str],
+        cascade: bool,
+    ) -> &mut Self {
         let own = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         self.foreign_keys.push(ForeignKey {
             table: table.to_owned(),

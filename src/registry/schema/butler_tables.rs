@@ -1,7 +1,7 @@
 //! Which tables a registry has: all follow from the universe and the managers, by the rules of `lsst-daf-butler` that the
 //! domain reference worked out.
 
-use super::schema::{Column, ColumnType, TableDef};
+use crate::registry::schema::{Column, ColumnType, TableDef};
 use crate::universe::{Element, FieldType, Universe};
 
 /// Which of the managers that shape tables a registry uses.

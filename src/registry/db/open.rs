@@ -9,10 +9,11 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Executor, PgConnection};
 use url::Url;
 
-use super::conn::Conn;
-use super::pool::{Pool, is_full};
-use super::{credentials, sqlite};
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::conn::Conn;
+use crate::registry::db::credentials;
+use crate::registry::db::pool::{Pool, is_full};
+use crate::registry::db::sqlite;
 
 /// How long SQLite waits for another writer, as the Butler does.
 const BUSY: Duration = Duration::from_secs(300);

@@ -5,12 +5,12 @@ use arrow::compute::concat_batches;
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 
-use super::dialect::Dialect;
-use super::insert::Insert;
-use super::postgres::{decoded, encode};
-use super::schema::{ReadColumn, TableDef, arrow_schema};
-use super::sqlite;
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::insert::Insert;
+use crate::registry::db::postgres::{decoded, encode};
+use crate::registry::db::sqlite;
+use crate::registry::schema::{ReadColumn, TableDef, arrow_schema};
 
 /// From how many rows on an insert is first tried as if all of them were new.
 const LIKELY_NEW: usize = 64;

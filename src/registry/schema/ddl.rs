@@ -1,8 +1,8 @@
 //! `CREATE TABLE` and its indexes, statement by statement as the Butler makes them.
 
-use super::dialect::Dialect;
-use super::schema::{ColumnType, TableDef};
 use crate::model::time;
+use crate::registry::db::dialect::Dialect;
+use crate::registry::schema::{ColumnType, TableDef};
 
 /// The statements that make a table; `schema` qualifies names on PostgreSQL.
 pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {

@@ -10,8 +10,8 @@ use arrow::ipc::writer::StreamWriter;
 
 use futures::{StreamExt, TryStreamExt};
 
-use super::conn::Batches;
 use crate::error::{Error, Result};
+use crate::registry::db::conn::Batches;
 
 /// How many bytes stay in memory.
 const LIMIT: usize = 8 << 20;
@@ -146,7 +146,7 @@ impl std::io::Read for SpillReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::rows::{constant_text, record_batch};
+    use crate::registry::db::rows::{constant_text, record_batch};
 
     #[test]
     fn rows_come_back_from_memory_and_from_the_file() {

@@ -9,14 +9,16 @@ use sqlx::{AssertSqlSafe, SqlitePool, Transaction};
 use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinHandle;
 
-use super::dialect::Dialect;
-use super::pool::Pool;
-use super::postgres::decoded;
-use super::schema::{ColumnType, ReadColumn, arrow_schema};
-use super::spill::SpillBuffer;
-use super::tx::Tx;
-use super::{i64_values, sqlite, string_values};
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::dialect::Dialect;
+use crate::registry::db::pool::Pool;
+use crate::registry::db::postgres::decoded;
+use crate::registry::db::spill::SpillBuffer;
+use crate::registry::db::sqlite;
+use crate::registry::db::tx::Tx;
+use crate::registry::i64_values;
+use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
+use crate::registry::string_values;
 
 /// Batches as they come from the database.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
