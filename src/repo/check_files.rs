@@ -8,8 +8,6 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
-use super::search::collections;
-use super::{Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
 use crate::registry::dataset_queries;
@@ -19,6 +17,9 @@ use crate::registry::db::conn::Batches;
 use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::search::collections;
 use crate::store::walk::walk;
 use crate::store::webdav::Entry;
 use crate::store::{DirListing, Location};

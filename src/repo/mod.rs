@@ -1,146 +1,17 @@
-//! One repository: what is in it, and the verbs that change it.
+//! One repository: its configuration, and the operations that change it.
 //!
-//! A verb decides what would have to change and hands it, in chunks, to the one [`ChangeApplier`] that writes.
+//! An operation plans changes; the one [`ChangeApplier`](changeset::applier::ChangeApplier) writes them.
 
-pub mod applier;
-mod associate;
 pub mod calibration_exports;
-mod certify;
-mod chain;
-pub mod change;
+pub mod changeset;
 pub mod check_files;
-mod collections;
-mod create;
-mod curated;
-mod dataset_types;
-mod export;
-mod file_paths;
-mod handle;
-mod import;
-mod incoming;
-mod ingest;
-mod ingest_files;
-mod instrument;
-mod locate;
-mod records;
+pub(crate) mod ingest;
+pub mod operations;
+pub mod repository;
 pub mod search;
-mod skymap;
-mod sync;
-mod visits;
 
-use async_trait::async_trait;
-
-use self::applier::ChangeApplier;
-pub use self::associate::{Associate, Disassociate};
-pub use self::certify::{Certify, Decertify};
-pub use self::chain::Chain;
-pub use self::collections::{RegisterCollection, RemoveCollection};
-pub use self::create::CreateRepository;
-pub use self::curated::WriteCurated;
-pub use self::dataset_types::RegisterDatasetType;
-pub use self::export::Export;
-pub use self::handle::RepositoryHandle;
-pub use self::import::Import;
-pub use self::incoming::IngestOptions;
-pub use self::ingest::IngestRaws;
-pub use self::ingest_files::IngestFiles;
-pub use self::instrument::RegisterInstrument;
-pub use self::locate::ConfigLocation;
-pub use self::records::InsertRecords;
-pub use self::skymap::RegisterSkymap;
-pub use self::visits::DefineVisits;
-use crate::error::{Error, Kind, Result};
-use crate::format::butler_yaml::Config;
-use crate::model::dataset::{DatasetType, storage_classes};
-use crate::registry::Registry;
-use crate::registry::db::conn::Batches;
-use crate::registry::db::open::Database;
-use crate::registry::db::spill::SpillBuffer;
-
-/// An open repository.
-#[derive(Debug)]
-pub struct Repo {
-    /// Where it is: what `<butlerRoot>` stands for.
-    pub root: String,
-    /// Its configuration.
-    pub config: Config,
-    /// Its registry.
-    pub registry: Registry,
-}
-
-impl Repo {
-    /// The folder of the datastore.
-    pub fn datastore_root(&self) -> String {
-        self.config.datastore_root().replace("<butlerRoot>", &self.root)
-    }
-}
-
-impl Repo {
-    /// The class that reads and writes files of a dataset type: by its name or storage class in the configuration,
-    /// else the usual one of its storage class.
-    ///
-    /// # Errors
-    /// A storage class without a usual one.
-    pub fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
-        let class = &dataset_type.storage_class;
-        let configured = [&dataset_type.name, class].into_iter().find_map(|name| {
-            let value = self.config.value(&["datastore", "formatters", name])?;
-            value.as_str().or_else(|| value.get("formatter")?.as_str())
-        });
-        let usual = || storage_classes().find(|(name, _)| name == class)?.1;
-        configured.or_else(usual).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("storage class '{class}' has no usual formatter: name one"))
-        })
-    }
-}
-
-/// The registry database that a configuration names.
-fn database(config: &Config, root: &str) -> Result<Database> {
-    let url = config.registry_db();
-    if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
-        let message = format!(
-            "a repository at '{root}' cannot keep its registry there in SQLite: give registry.db in a seed_config"
-        );
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    Ok(Database {
-        url: url.replace("<butlerRoot>", root),
-        namespace: config.text(&["registry", "namespace"]).map(str::to_owned),
-        parts: ["username", "password", "host", "port", "database"].map(|name| config.registry_part(name)),
-    })
-}
-
-/// Runs a verb; one that has applied nothing yet is run again when another writer came between its look and its plan.
-///
-/// # Errors
-/// What the verb says; a true conflict comes back.
-pub async fn run(
-    operation: &dyn Operation,
-    handle: &RepositoryHandle,
-    rows: Option<Batches>,
-    applier: &mut ChangeApplier<'_>,
-) -> Result<()> {
-    let given = match rows {
-        Some(rows) => Some(SpillBuffer::collect(rows).await?),
-        None => None,
-    };
-    loop {
-        let rows = given.as_ref().map(SpillBuffer::stream).transpose()?;
-        match operation.run(handle, rows, applier).await {
-            Err(error) if applier.should_retry(&error) => {}
-            done => return done,
-        }
-    }
-}
-
-/// A deed asked of a repository.
-#[async_trait]
-pub trait Operation: std::fmt::Debug + Send + Sync {
-    /// Reads the repository, the files and the rows given, and hands over what has to change.
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()>;
-}
+pub use self::ingest::incoming::IngestOptions;
+pub use self::operations::*;
+pub use self::repository::Repo;
+pub use self::repository::handle::RepositoryHandle;
+pub use self::repository::locate::ConfigLocation;

@@ -26,8 +26,10 @@ use crate::engine::procedure::{OutputMode, ProcedureCall, ProcedureExec};
 use crate::error::{Error, Kind};
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_queries;
+use crate::repo::Associate;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
 use crate::repo::search::collections;
-use crate::repo::{Associate, Repo, RepositoryHandle};
 use crate::universe::{Element, FieldType};
 
 /// The word for a type of the universe.

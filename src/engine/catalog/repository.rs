@@ -9,7 +9,8 @@ use datafusion::execution::session_state::SessionState;
 use crate::engine::catalog::file_tables::is_file_name;
 use crate::error::{Error, Kind, Result};
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::repo::{Repo, RepositoryHandle};
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
 
 /// What is known of the repository while a statement is planned.
 #[derive(Debug)]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::model::collection::{ChainEdit, CollectionType};
-use crate::repo::{Chain, RegisterCollection, RemoveCollection};
+use crate::repo::Chain;
+use crate::repo::RegisterCollection;
+use crate::repo::RemoveCollection;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![

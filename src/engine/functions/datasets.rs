@@ -5,7 +5,11 @@ use std::sync::Arc;
 use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
 use crate::model::time::{self, Timespan};
-use crate::repo::{Associate, Certify, Decertify, Disassociate, Export};
+use crate::repo::Associate;
+use crate::repo::Certify;
+use crate::repo::Decertify;
+use crate::repo::Disassociate;
+use crate::repo::Export;
 use crate::store::transfer::TransferMode;
 
 pub fn functions() -> Vec<FunctionDef> {

@@ -8,7 +8,11 @@ use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
 use crate::instrument::Instrument;
 use crate::model::dataset::IdMode;
-use crate::repo::{DefineVisits, Import, IngestFiles, IngestOptions, IngestRaws};
+use crate::repo::DefineVisits;
+use crate::repo::Import;
+use crate::repo::IngestFiles;
+use crate::repo::IngestOptions;
+use crate::repo::IngestRaws;
 use crate::store::transfer::TransferMode;
 
 /// How `transfer` is explained.

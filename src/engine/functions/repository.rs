@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::instrument::Instrument;
-use crate::repo::{
-    CreateRepository, InsertRecords, RegisterDatasetType, RegisterInstrument, RegisterSkymap, WriteCurated,
-};
+use crate::repo::CreateRepository;
+use crate::repo::InsertRecords;
+use crate::repo::RegisterDatasetType;
+use crate::repo::RegisterInstrument;
+use crate::repo::RegisterSkymap;
+use crate::repo::WriteCurated;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![

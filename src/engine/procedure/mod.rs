@@ -34,9 +34,10 @@ use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind};
 use crate::error::{Error, Kind};
 use crate::progress::{Progress, Silent};
 use crate::registry::db::conn::Batches;
-use crate::repo::applier::ChangeApplier;
-use crate::repo::change::{ReportRow, Status};
-use crate::repo::{Operation, RepositoryHandle};
+use crate::repo::Operation;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{ReportRow, Status};
 
 /// What the rows of an answer look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -22,7 +22,8 @@ use futures::StreamExt;
 
 use crate::engine::session::delimited;
 use crate::error::{Error, Kind, Result};
-use crate::repo::{Repo, RepositoryHandle};
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
 use crate::store::{Location, local_path, temporary};
 
 /// The value of the folder for rows without one, as in Hive and DuckDB.

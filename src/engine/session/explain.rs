@@ -16,7 +16,7 @@ use crate::engine::session::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Silent;
 use crate::repo::Associate;
-use crate::repo::change::{ReportRow, Status};
+use crate::repo::changeset::change::{ReportRow, Status};
 
 impl Session {
     /// What a statement would do: the changes of its verbs, found without making them, and the plan.

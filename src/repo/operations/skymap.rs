@@ -6,11 +6,6 @@ use arrow::array::{ArrayRef, BinaryArray, Int64Array};
 use async_trait::async_trait;
 use uuid::Uuid;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::file_paths::{PendingRecords, paths};
-use super::sync::{Comparison, compare};
-use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::skymap_config::SkyMap;
 use crate::model::collection::CollectionType;
@@ -22,6 +17,14 @@ use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::{self, table};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::comparison::{Comparison, compare};
+use crate::repo::ingest::file_paths::{PendingRecords, paths};
+use crate::repo::operations::collections;
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::Status;
-use super::locate::ConfigLocation;
-use super::{Database, Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
 use crate::registry::Registry;
 use crate::registry::db::conn::{Batches, Conn};
+use crate::registry::db::open::Database;
 use crate::registry::db::open::OpenMode;
+use crate::repo::Operation;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::Status;
+use crate::repo::repository::locate::ConfigLocation;
 use crate::universe::{DEFAULT, Universe};
 
 /// Makes `butler.yaml` and the tables of the registry; a repository of the same configuration is left as it is.
@@ -54,7 +56,7 @@ impl Operation for CreateRepository {
         }
         handle.check_writable()?;
         handle.close().await;
-        let database = super::database(&config, &located.root(&config))?;
+        let database = crate::repo::repository::database(&config, &located.root(&config))?;
         let before = Before::of(&located, &database);
         let _ = located.file.parent().sweep().await;
         let written = there.is_none() && write_new(&located, &text).await?;

@@ -7,7 +7,6 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 
-use super::Exposure;
 use crate::error::{Error, Kind, Result};
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
 use crate::model::dataset::{DatasetType, dataset_id};
@@ -20,7 +19,8 @@ use crate::registry::optional_string_values;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::string_values;
 use crate::repo::Repo;
-use crate::repo::file_paths::template;
+use crate::repo::ingest::file_paths::template;
+use crate::repo::operations::ingest_raws::Exposure;
 use crate::store::Location;
 use crate::store::path_template;
 

@@ -2,20 +2,22 @@
 
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::glob;
 use crate::registry::collections::load;
 use crate::registry::db::conn::Batches;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
 
 /// Refuses a collection of another type than the one wanted.
 ///
 /// # Errors
 /// Its type.
-pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
+pub(in crate::repo) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
     if kind == wanted {
         return Ok(());
     }
@@ -26,7 +28,11 @@ pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) ->
 ///
 /// # Errors
 /// A collection of this name and another type, or what the database says.
-pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
+pub(in crate::repo) async fn ensure_collection(
+    repo: &Repo,
+    name: &str,
+    kind: CollectionType,
+) -> Result<Option<Change>> {
     match load(&repo.registry).await?.find(name) {
         Some(there) => check(name, there.kind, kind).map(|()| None),
         None => Ok(Some(Change::Collection(name.to_owned(), kind, None))),

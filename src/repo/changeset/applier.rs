@@ -6,8 +6,6 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
-use super::change::{Change, ReportRow, Status};
-use super::{Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
@@ -21,6 +19,9 @@ use crate::registry::datasets;
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::db::tx::{OnConflict, Tx};
 use crate::registry::dimensions;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::change::{Change, ReportRow, Status};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, remove_sources, rollback, transfer_all};
 

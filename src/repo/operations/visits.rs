@@ -9,12 +9,6 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::instrument::sync;
-use super::records::all;
-use super::sync::{Comparison, compare, conflict, filter_rows};
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::instrument::camera::{Camera, Pointing};
@@ -22,6 +16,14 @@ use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_text, record_batch, required_column, strict_cast};
 use crate::registry::dimensions::{self, table};
 use crate::registry::string_values;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::comparison::sync_records;
+use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_rows};
+use crate::repo::changeset::input_rows::read_rows;
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
 
@@ -94,7 +96,7 @@ impl Operation for DefineVisits {
             if !any && !visits.is_empty() {
                 any = true;
                 let mut plan = Vec::new();
-                sync(&repo, "visit_system", &systems(name)?, false, &mut plan, applier).await?;
+                sync_records(&repo, "visit_system", &systems(name)?, false, &mut plan, applier).await?;
                 applier.apply(plan).await?;
             }
             self.write(&repo, camera, &visits, applier).await?;
@@ -124,7 +126,7 @@ impl DefineVisits {
             groups.entry((days.value(row), starts.value(row), ends.value(row))).or_default().push(ids.value(row));
         }
         let Some(rows) = rows else { return Ok(groups.into_values().collect()) };
-        let given = all(Some(rows)).await?;
+        let given = read_rows(Some(rows)).await?;
         if given.num_rows() == 0 {
             return Ok(Vec::new());
         }

@@ -10,13 +10,13 @@ use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::table;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::repo::Repo;
-use crate::repo::applier::ChangeApplier;
-use crate::repo::change::{Change, Status};
-use crate::repo::file_paths::PendingRecords;
-use crate::repo::sync::{Comparison, compare, conflict, select};
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::comparison::{Comparison, compare, conflict, select};
+use crate::repo::ingest::file_paths::PendingRecords;
 
 /// The records of all elements.
-pub(super) struct Records<'a> {
+pub(in crate::repo) struct Records<'a> {
     repo: &'a Repo,
     refuse_differences: bool,
     elements: HashMap<String, Element>,
@@ -36,12 +36,12 @@ struct Element {
 }
 
 impl<'a> Records<'a> {
-    pub(super) fn new(repo: &'a Repo, refuse_differences: bool) -> Self {
+    pub(in crate::repo) fn new(repo: &'a Repo, refuse_differences: bool) -> Self {
         Self { repo, refuse_differences, elements: HashMap::new() }
     }
 
     /// Takes a record.
-    pub(super) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
+    pub(in crate::repo) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
         if !self.elements.contains_key(name) {
             let at = |e: Error| e.context(format_args!("line {line}"));
             let table = table(&self.repo.registry, name).map_err(at)?;
@@ -69,7 +69,7 @@ impl<'a> Records<'a> {
     }
 
     /// The new records so far, by element.
-    pub(super) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
+    pub(in crate::repo) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
         for (name, element) in &mut self.elements {
             element.flush(name, self.repo, self.refuse_differences).await?;
         }
@@ -77,7 +77,11 @@ impl<'a> Records<'a> {
     }
 
     /// Adds the new records to a plan, those that others refer to first.
-    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) -> Result<()> {
+    pub(in crate::repo) async fn finish(
+        &mut self,
+        plan: &mut Vec<Change>,
+        applier: &mut ChangeApplier<'_>,
+    ) -> Result<()> {
         for element in self.repo.registry.universe.tables() {
             let name = &element.name;
             let Some(mut found) = self.elements.remove(name) else { continue };
@@ -175,7 +179,7 @@ impl Element {
 }
 
 /// Puts a value that is not null into a cell.
-pub(super) fn fill(cell: &mut ColumnBuilder, node: Node) -> Result<()> {
+pub(in crate::repo) fn fill(cell: &mut ColumnBuilder, node: Node) -> Result<()> {
     match cell.kind() {
         ColumnType::Text(_) | ColumnType::Uuid => cell.text(node.text()?.as_bytes())?,
         ColumnType::Int | ColumnType::Small => cell.int(node.int()?),

@@ -6,13 +6,13 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 
-use super::Repo;
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
 use crate::registry::db::rows::{key_predicates, record_batch, required_column};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::butler_tables::element_table;
 use crate::registry::schema::{ReadColumn, TableDef};
+use crate::repo::Repo;
 use crate::store::path_template;
 use crate::universe::Element;
 

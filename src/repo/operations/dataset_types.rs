@@ -2,13 +2,15 @@
 
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::dataset_types::{check_same, has_tables, load};
 use crate::registry::db::conn::Batches;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
 use crate::universe::Universe;
 
 /// Registers a dataset type; an identical one is left as it is.
@@ -57,7 +59,7 @@ impl Operation for RegisterDatasetType {
 }
 
 /// A storage class is one of the Butler's or of the repository's configuration; its Python type is not looked at.
-pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
+pub(in crate::repo) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
     let own = repo.config.value(&["storageClasses"]).and_then(serde_yaml::Value::as_mapping);
     let own = own.into_iter().flatten().filter_map(|(name, _)| name.as_str());
     let names: Vec<&str> = storage_classes().map(|(name, _)| name).chain(own).collect();
@@ -67,7 +69,7 @@ pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
     Err(Error::not_found("storage class", name, names))
 }
 
-pub(super) fn check_name(universe: &Universe, name: &str) -> Result<()> {
+pub(in crate::repo) fn check_name(universe: &Universe, name: &str) -> Result<()> {
     if universe.find(name).is_some_and(|e| e.governor) {
         return Err(Error::invalid(format!("dataset type '{name}' would have the name of a dimension")));
     }

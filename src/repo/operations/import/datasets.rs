@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Import;
-use super::records::{Records, fill};
 use crate::error::{Error, Result};
 use crate::format::export_yaml::File;
 use crate::model::dataset::DatasetType;
@@ -15,15 +13,17 @@ use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::butler_tables::tags_table;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::repo::Repo;
-use crate::repo::applier::ChangeApplier;
-use crate::repo::change::{Change, Status};
-use crate::repo::file_paths::PendingRecords;
-use crate::repo::incoming::{IncomingDatasets, IngestOptions};
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::ingest::file_paths::PendingRecords;
+use crate::repo::ingest::incoming::{IncomingDatasets, IngestOptions};
+use crate::repo::operations::import::Import;
+use crate::repo::operations::import::records::{Records, fill};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode};
 
 /// The datasets of all types and runs.
-pub(super) struct Datasets<'a> {
+pub(in crate::repo) struct Datasets<'a> {
     repo: &'a Repo,
     options: IngestOptions,
     /// The folder that relative paths count from.
@@ -34,7 +34,7 @@ pub(super) struct Datasets<'a> {
 }
 
 /// Half as many bits as an id, which differ for most ids that do, whatever version of UUID they are.
-pub(super) fn mark(id: uuid::Uuid) -> u64 {
+pub(in crate::repo) fn mark(id: uuid::Uuid) -> u64 {
     let (high, low) = id.as_u64_pair();
     high ^ low
 }
@@ -55,7 +55,7 @@ struct Group {
 }
 
 impl<'a> Datasets<'a> {
-    pub(super) fn new(task: &Import, repo: &'a Repo) -> Result<Self> {
+    pub(in crate::repo) fn new(task: &Import, repo: &'a Repo) -> Result<Self> {
         let options = IngestOptions {
             transfer: task.transfer,
             track_file_attrs: task.track_file_attrs,
@@ -66,12 +66,12 @@ impl<'a> Datasets<'a> {
     }
 
     /// The runs that datasets are in.
-    pub(super) fn runs(&self) -> impl Iterator<Item = &String> {
+    pub(in crate::repo) fn runs(&self) -> impl Iterator<Item = &String> {
         self.groups.keys().map(|(_, run)| run)
     }
 
     /// Takes a file with its datasets.
-    pub(super) async fn take(
+    pub(in crate::repo) async fn take(
         &mut self,
         dataset_type: &DatasetType,
         record: Option<&TypeRecord>,
@@ -98,7 +98,7 @@ impl<'a> Datasets<'a> {
     }
 
     /// Sorts what was gathered last.
-    pub(super) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
+    pub(in crate::repo) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
         for group in self.groups.values_mut() {
             group.flush(self.repo, self.options, records).await?;
         }
@@ -106,14 +106,14 @@ impl<'a> Datasets<'a> {
     }
 
     /// The marks of ids that may have come twice.
-    pub(super) fn take_twice(&mut self) -> HashSet<u64> {
+    pub(in crate::repo) fn take_twice(&mut self) -> HashSet<u64> {
         let mut marks = std::mem::take(&mut self.marks);
         marks.sort_unstable();
         marks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
     }
 
     /// Adds the datasets to a plan.
-    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
+    pub(in crate::repo) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
         for ((name, run), group) in std::mem::take(&mut self.groups) {
             applier.record("dataset", Status::Unchanged, &name, group.same);
             if !group.transfers.is_empty() {

@@ -10,11 +10,6 @@ use async_trait::async_trait;
 use futures::TryStreamExt;
 use uuid::Uuid;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::file_paths::PendingRecords;
-use super::incoming::{IncomingDatasets, IngestOptions};
-use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
@@ -24,6 +19,14 @@ use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::arrow_type;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::ingest::file_paths::PendingRecords;
+use crate::repo::ingest::incoming::{IncomingDatasets, IngestOptions};
+use crate::repo::operations::collections;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Location;
 

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::sync::{Comparison, compare, conflict, find_duplicates, select};
-use super::{Operation, Repo, RepositoryHandle};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::instrument::Instrument;
 use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_int, constant_text, record_batch, text_column};
 use crate::registry::dimensions::table;
+use crate::repo::Operation;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::comparison::sync_records;
 
 /// Registers an instrument: identical records are left, others conflict unless `update`.
 #[derive(Debug)]
@@ -40,41 +40,10 @@ impl Operation for RegisterInstrument {
             let columns: Vec<usize> = (0..rows.num_columns())
                 .filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some())
                 .collect();
-            sync(&repo, element, &rows.project(&columns)?, self.update, &mut plan, applier).await?;
+            sync_records(&repo, element, &rows.project(&columns)?, self.update, &mut plan, applier).await?;
         }
         applier.apply(plan).await
     }
-}
-
-/// Adds to a plan what makes records be there; records that differ are an error unless they may be updated.
-pub(super) async fn sync(
-    repo: &Repo,
-    element: &str,
-    rows: &RecordBatch,
-    update: bool,
-    plan: &mut Vec<Change>,
-    applier: &mut ChangeApplier<'_>,
-) -> Result<()> {
-    let known = table(&repo.registry, element)?;
-    let statuses = compare(&repo.registry, &known, rows).await?;
-    if let Some((row, first)) = find_duplicates(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?)))
-    {
-        let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
-        return Err(Error::new(Kind::Conflict, message));
-    }
-    if let Some(Comparison::Differs(how)) = statuses.iter().find(|s| matches!(s, Comparison::Differs(_)) && !update) {
-        return Err(conflict(element, how));
-    }
-    let new = select(rows, &statuses, |s| *s == Comparison::New)?;
-    let changed = select(rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
-    applier.record(element, Status::Unchanged, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
-    if new.num_rows() > 0 {
-        plan.push(Change::Insert(element.to_owned(), new.into()));
-    }
-    if changed.num_rows() > 0 {
-        plan.push(Change::Replace(element.to_owned(), changed.into()));
-    }
-    Ok(())
 }
 
 fn records(instrument: &Instrument) -> Result<[(&'static str, RecordBatch); 3]> {

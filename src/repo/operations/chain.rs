@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::records::all_texts;
-use super::{Operation, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
 use crate::registry::db::conn::Batches;
+use crate::repo::Operation;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::input_rows::read_texts;
 
 /// Edits a chain, made when absent.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Operation for Chain {
         let repo = handle.repo().await?;
         let mut given = match &self.children {
             Some(children) => children.clone(),
-            None => all_texts(rows, "name").await?,
+            None => read_texts(rows, "name").await?,
         };
         let known = load(&repo.registry).await?;
         if self.flatten {

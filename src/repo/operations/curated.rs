@@ -8,10 +8,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::file_paths::{PendingRecords, paths};
-use super::{Operation, Repo, RepositoryHandle, collections};
 use crate::error::{Error, Kind, Result};
 use crate::format::curated::Curated;
 use crate::instrument::Instrument;
@@ -26,11 +22,18 @@ use crate::registry::dimensions;
 use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::ingest::file_paths::{PendingRecords, paths};
+use crate::repo::operations::collections;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 use crate::store::{FileType, Location};
 
 /// The dataset types an instrument may have curated calibrations of.
-const TYPES: &str = include_str!("../instrument/curated.csv");
+const TYPES: &str = include_str!("../../instrument/curated.csv");
 /// The most bytes a file is read with.
 const LIMIT: u64 = 1 << 28;
 

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::Repo;
-use super::file_paths::{PendingRecords, paths};
-use super::sync::filter_rows;
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
 use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::db::conn::Executor;
 use crate::registry::db::rows::{distinct_texts, record_batch, required_column};
 use crate::registry::dimensions;
+use crate::repo::Repo;
+use crate::repo::changeset::comparison::filter_rows;
+use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 use crate::store::{FileType, Location, path_template};
 

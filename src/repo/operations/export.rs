@@ -8,13 +8,6 @@ use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::applier::ChangeApplier;
-use super::change::Status;
-use super::file_paths::{PendingRecords, paths};
-use super::records::all_texts;
-use super::search::ranks;
-use super::sync::filter_rows;
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::format::export_writer::{Scalar, Writer};
 use crate::model::collection::{Collection, CollectionType, Collections};
@@ -32,6 +25,15 @@ use crate::registry::optional_string_values;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
 use crate::registry::timestamp_values;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::Status;
+use crate::repo::changeset::comparison::filter_rows;
+use crate::repo::changeset::input_rows::read_texts;
+use crate::repo::ingest::file_paths::{PendingRecords, paths};
+use crate::repo::search::ranks;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, rollback, transfer_all};
 use crate::store::{Location, path_template, temporary};
 
@@ -107,7 +109,7 @@ impl Export {
     async fn select(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Selected>> {
         let registry = &repo.registry;
         let has_files = registry.has_file_records().await?;
-        let ids = if rows.is_some() { all_texts(rows, "dataset_id").await? } else { Vec::new() };
+        let ids = if rows.is_some() { read_texts(rows, "dataset_id").await? } else { Vec::new() };
         let kinds = datasets::types_of(&mut Executor::Conn(&registry.conn), &ids).await?;
         let found: HashSet<&String> = kinds.values().flatten().collect();
         if let Some(missing) = ids.iter().find(|id| !found.contains(id)) {

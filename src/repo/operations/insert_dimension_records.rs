@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, new_null_array};
-use arrow::compute::{cast, concat_batches};
-use arrow::datatypes::DataType;
+use arrow::array::{RecordBatch, new_null_array};
 use async_trait::async_trait;
-use futures::TryStreamExt;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::instrument::sync;
-use super::sync::{Comparison, compare, select};
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Result};
 use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::dimensions::table;
 use crate::registry::schema::arrow_type;
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::comparison::sync_records;
+use crate::repo::changeset::comparison::{Comparison, compare, select};
+use crate::repo::changeset::input_rows::read_rows;
 
 /// Inserts records of a dimension element.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Operation for InsertRecords {
         applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let repo = handle.repo().await?;
-        let rows = all(rows).await?;
+        let rows = read_rows(rows).await?;
         if rows.num_rows() == 0 {
             return Ok(());
         }
@@ -51,7 +51,7 @@ impl Operation for InsertRecords {
             applier.record(&self.element, Status::Unchanged, "", (rows.num_rows() - new.num_rows()) as u64);
             plan.push(Change::Insert(self.element.clone(), new.into()));
         } else {
-            sync(&repo, &self.element, &rows, self.replace, &mut plan, applier).await?;
+            sync_records(&repo, &self.element, &rows, self.replace, &mut plan, applier).await?;
         }
         applier.apply(plan).await
     }
@@ -88,25 +88,4 @@ impl InsertRecords {
         }
         record_batch(columns.iter().map(|(name, array)| (name.as_str(), Arc::clone(array))))
     }
-}
-
-/// The rows a verb was given, read to the end before anything is written.
-pub(super) async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
-    let batches: Vec<RecordBatch> =
-        rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
-    let Some(first) = batches.first() else {
-        return Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())));
-    };
-    Ok(concat_batches(&first.schema(), &batches)?)
-}
-
-/// The texts a verb was given as rows: of the column of this name, else of the first.
-pub(super) async fn all_texts(rows: Option<Batches>, name: &str) -> Result<Vec<String>> {
-    let rows = all(rows).await?;
-    if rows.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let column = rows.schema_ref().index_of(name).unwrap_or(0);
-    let texts = cast(rows.column(column), &DataType::Utf8)?;
-    Ok(texts.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }

@@ -44,7 +44,7 @@ pub enum Change {
 
 impl Change {
     /// The rows it writes, if it is made of rows.
-    pub(super) fn rows(&self) -> Option<&SpillBuffer> {
+    pub(in crate::repo) fn rows(&self) -> Option<&SpillBuffer> {
         match self {
             Self::Insert(_, rows)
             | Self::Replace(_, rows)
@@ -57,7 +57,7 @@ impl Change {
     }
 
     /// How many things it changes.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::repo) fn size(&self) -> u64 {
         match self {
             Self::Files(files) | Self::RemoveSources(files) => files.len() as u64,
             Self::Disassociate(_, _, ids) => ids.len() as u64,

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{Exposure, File, IngestRaws, rows};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::dimensions::table;
-use crate::repo::applier::ChangeApplier;
-use crate::repo::change::{Change, Status};
-use crate::repo::sync::{Comparison, compare, conflict, filter_rows, find_duplicates};
-use crate::repo::{Repo, collections};
+use crate::repo::Repo;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_rows, find_duplicates};
+use crate::repo::operations::collections;
+use crate::repo::operations::ingest_raws::{Exposure, File, IngestRaws, rows};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 
 /// What is looked up once and used for every chunk.
-pub(super) struct ExposureBatcher<'a> {
+pub(in crate::repo) struct ExposureBatcher<'a> {
     task: &'a IngestRaws,
     repo: &'a Repo,
     instruments: HashMap<String, InstrumentInfo>,
@@ -47,12 +48,12 @@ struct PendingChanges {
 }
 
 impl<'a> ExposureBatcher<'a> {
-    pub(super) fn new(task: &'a IngestRaws, repo: &'a Repo) -> Self {
+    pub(in crate::repo) fn new(task: &'a IngestRaws, repo: &'a Repo) -> Self {
         Self { task, repo, instruments: HashMap::new() }
     }
 
     /// Writes the exposures gathered, one instrument after the other.
-    pub(super) async fn write(
+    pub(in crate::repo) async fn write(
         &mut self,
         exposures: BTreeMap<(String, i64), Exposure>,
         applier: &mut ChangeApplier<'_>,

@@ -8,11 +8,6 @@ use arrow::datatypes::{DataType, TimestampNanosecondType};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::collections::{check, ensure_collection};
-use super::records::all;
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
@@ -24,6 +19,13 @@ use crate::registry::db::conn::{Batches, Executor};
 use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::{ColumnType, arrow_type};
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::input_rows::read_rows;
+use crate::repo::operations::collections::{check, ensure_collection};
 
 /// Certifies datasets in a CALIBRATION collection, made when absent.
 #[derive(Debug)]
@@ -136,7 +138,7 @@ impl Operation for Decertify {
         check(&self.collection, kind, CollectionType::Calibration)?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let data_ids = match rows {
-            Some(rows) => Some(all(Some(rows)).await?),
+            Some(rows) => Some(read_rows(Some(rows)).await?),
             None => None,
         };
         let data_ids = match data_ids {

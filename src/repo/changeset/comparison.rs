@@ -10,6 +10,9 @@ use crate::registry::Registry;
 use crate::registry::db::rows::{BoundColumn, Value, bind_columns};
 use crate::registry::dimensions;
 use crate::registry::schema::TableDef;
+use crate::repo::Repo;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
 
 /// How a record compares with the one that has its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,4 +131,38 @@ pub fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Optio
             (first != row).then_some(first)
         })
         .collect())
+}
+
+/// Adds the changes that make records equal to these; records that differ are an error unless they may be updated.
+///
+/// # Errors
+/// Two rows with one key, or a record that differs.
+pub async fn sync_records(
+    repo: &Repo,
+    element: &str,
+    rows: &RecordBatch,
+    update: bool,
+    plan: &mut Vec<Change>,
+    applier: &mut ChangeApplier<'_>,
+) -> Result<()> {
+    let known = dimensions::table(&repo.registry, element)?;
+    let statuses = compare(&repo.registry, &known, rows).await?;
+    if let Some((row, first)) = find_duplicates(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?)))
+    {
+        let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
+        return Err(Error::new(Kind::Conflict, message));
+    }
+    if let Some(Comparison::Differs(how)) = statuses.iter().find(|s| matches!(s, Comparison::Differs(_)) && !update) {
+        return Err(conflict(element, how));
+    }
+    let new = select(rows, &statuses, |s| *s == Comparison::New)?;
+    let changed = select(rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
+    applier.record(element, Status::Unchanged, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
+    if new.num_rows() > 0 {
+        plan.push(Change::Insert(element.to_owned(), new.into()));
+    }
+    if changed.num_rows() > 0 {
+        plan.push(Change::Replace(element.to_owned(), changed.into()));
+    }
+    Ok(())
 }

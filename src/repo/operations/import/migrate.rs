@@ -14,14 +14,14 @@ use crate::repo::Repo;
 use crate::universe::Universe;
 
 /// The fields of a record.
-pub(super) type Fields = Vec<(String, Node)>;
+pub(in crate::repo) type Fields = Vec<(String, Node)>;
 
 /// The namespace of universes that are migrated.
 const NAMESPACE: &str = "daf_butler";
 
 /// What differs between the universe of an export file and that of the repository.
 #[derive(Debug, Default)]
-pub(super) struct Migration {
+pub(in crate::repo) struct Migration {
     /// Visits held their visit system.
     visit_system: bool,
     /// Visits held the seeing.

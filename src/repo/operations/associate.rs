@@ -6,16 +6,18 @@ use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use async_trait::async_trait;
 
-use super::applier::ChangeApplier;
-use super::change::{Change, Status};
-use super::records::all_texts;
-use super::{Operation, Repo, RepositoryHandle};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::registry::collections;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ids};
 use crate::registry::db::conn::{Batches, Executor};
+use crate::repo::Operation;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::applier::ChangeApplier;
+use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::input_rows::read_texts;
 
 /// Puts datasets into a TAGGED collection.
 #[derive(Debug)]
@@ -102,7 +104,7 @@ async fn tagged(repo: &Repo, name: &str, doing: &str) -> Result<()> {
 /// The ids given, by dataset type; each must be in the registry.
 async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, Vec<String>)>> {
     let mut seen = HashSet::new();
-    let given = all_texts(rows, "dataset_id").await?;
+    let given = read_texts(rows, "dataset_id").await?;
     let wanted: Vec<String> = given.into_iter().filter(|id| seen.insert(id.clone())).collect();
     let mut kinds = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &wanted).await?;
     let known: HashSet<&String> = kinds.values().flatten().collect();

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::RwLock;
 
-use super::Repo;
-use super::locate::ConfigLocation;
 use crate::error::{Error, Result};
 use crate::registry::Registry;
 use crate::registry::db::conn::Conn;
 use crate::registry::db::open::OpenMode;
+use crate::repo::Repo;
+use crate::repo::repository::locate::ConfigLocation;
 
 /// A repository that may not be open, or not even exist, yet.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl RepositoryHandle {
         config.check_supported()?;
         let root = located.root(&config);
         let mode = if self.is_writable() { OpenMode::Write } else { OpenMode::Read };
-        let database = super::database(&config, &root)?;
+        let database = crate::repo::repository::database(&config, &root)?;
         let conn = Conn::open(&database, mode).await?;
         let named = |e: Error| e.context(format_args!("registry database {}", database.display()));
         let mut registry = Registry::open(conn, config.records_table()).await.map_err(named)?;
