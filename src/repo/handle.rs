@@ -91,7 +91,7 @@ impl RepositoryHandle {
             registry.partial_files = Some(reason.clone());
             registry.read_only = Some(reason);
         } else if config.manager("obscore").is_some() {
-            registry.read_only = Some("it has an obscore table, which is not maintained here".to_owned());
+            registry.read_only = Some("it has an obscore table, which butlersql does not maintain".to_owned());
         } else if config.keeps_checksums() {
             registry.read_only = Some("its datastore keeps checksums, which are not computed here".to_owned());
         }
