@@ -27,7 +27,7 @@ pub struct SpillBuffer {
 
 impl std::fmt::Debug for SpillBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("SpillBuffer").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! `register_collection` and `remove_collection`.
+//! `register_collection` and `remove_collection`: creation and removal of collections.
 
 use async_trait::async_trait;
 
@@ -11,10 +11,10 @@ use crate::model::glob;
 use crate::registry::collections::load;
 use crate::registry::conn::Batches;
 
-/// Refuses a collection of another type than the one wanted.
+/// Checks the type of a collection.
 ///
 /// # Errors
-/// Its type.
+/// `Kind::Conflict` for a collection of another type.
 pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
     if kind == wanted {
         return Ok(());
@@ -22,10 +22,10 @@ pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) ->
     Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not {wanted}")))
 }
 
-/// What makes a collection of this type be there.
+/// Returns the change that creates a collection, or `None` if it exists with this type.
 ///
 /// # Errors
-/// A collection of this name and another type, or what the database says.
+/// `Kind::Conflict` when the collection exists with another type; database errors.
 pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
     match load(&repo.registry).await?.find(name) {
         Some(there) => check(name, there.kind, kind).map(|()| None),
@@ -33,14 +33,14 @@ pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionT
     }
 }
 
-/// Makes a collection; one of the same name and type is left as it is.
+/// Creates a collection; an existing collection of the same name and type is not changed.
 #[derive(Debug)]
 pub struct RegisterCollection {
-    /// Its name.
+    /// Collection name.
     pub name: String,
     /// RUN, TAGGED, CHAINED or CALIBRATION.
     pub kind: CollectionType,
-    /// Its documentation.
+    /// Documentation.
     pub doc: Option<String>,
 }
 
@@ -67,7 +67,7 @@ impl Operation for RegisterCollection {
     }
 }
 
-/// Removes collections that are no RUN: their associations go, their datasets stay.
+/// Removes collections other than RUN collections. Their associations are removed, their datasets are kept.
 #[derive(Debug)]
 pub struct RemoveCollection {
     /// A name or a glob.
@@ -85,7 +85,7 @@ impl Operation for RemoveCollection {
         let repo = handle.repo().await?;
         let all = load(&repo.registry).await?;
         let mut plan = Vec::new();
-        // A name that is gone already is as asked: running a script again must not fail here.
+        // A missing collection is not an error, so that a script can be run again.
         if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
             applier.record("collection", Status::Unchanged, format!("no {}", self.name), 1);
             return Ok(());
@@ -97,7 +97,7 @@ impl Operation for RemoveCollection {
                     continue;
                 }
                 let message =
-                    format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
+                    format!("collection '{}' is a RUN, which cannot be removed: it holds datasets", collection.name);
                 return Err(Error::new(Kind::Conflict, message));
             }
             let parents = all.parents(&collection.name);
@@ -107,7 +107,7 @@ impl Operation for RemoveCollection {
             }
             plan.push((parents.len(), collection));
         }
-        // Chains before their children.
+        // Chains are removed before their children.
         plan.sort_by_key(|(parents, _)| *parents);
         applier.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
     }

@@ -1,4 +1,4 @@
-//! `register_instrument`: an instrument, its detectors and its filters.
+//! `register_instrument`: registers an instrument with its detectors and filters.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::registry::conn::Batches;
 use crate::registry::dimensions::table;
 use crate::registry::rows::{constant_int, constant_text, record_batch, text_column};
 
-/// Registers an instrument: identical records are left, others conflict unless `update`.
+/// Registers an instrument. Identical records are unchanged; records that differ are an error unless `update`.
 #[derive(Debug)]
 pub struct RegisterInstrument {
-    /// What to register.
+    /// Instrument to register.
     pub instrument: Instrument,
-    /// Whether records that differ are overwritten.
+    /// True to overwrite records that differ.
     pub update: bool,
 }
 
@@ -46,7 +46,7 @@ impl Operation for RegisterInstrument {
     }
 }
 
-/// Adds to a plan what makes records be there; records that differ are an error unless they may be updated.
+/// Adds the changes that insert missing records; records that differ are an error, or are replaced with `update`.
 pub(super) async fn sync(
     repo: &Repo,
     element: &str,
@@ -59,7 +59,7 @@ pub(super) async fn sync(
     let statuses = compare(&repo.registry, &known, rows).await?;
     if let Some((row, first)) = find_duplicates(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?)))
     {
-        let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
+        let message = format!("rows {} and {} of the new records of '{element}' have the same key", first + 1, row + 1);
         return Err(Error::new(Kind::Conflict, message));
     }
     if let Some(Comparison::Differs(how)) = statuses.iter().find(|s| matches!(s, Comparison::Differs(_)) && !update) {

@@ -1,6 +1,6 @@
-//! One repository: what is in it, and the verbs that change it.
+//! One repository, and the operations that change it.
 //!
-//! A verb decides what would have to change and hands it, in chunks, to the one [`ChangeApplier`] that writes.
+//! An operation reads the repository and passes change sets to the [`ChangeApplier`], which writes them.
 
 pub mod applier;
 mod associate;
@@ -60,27 +60,27 @@ use crate::registry::spill::SpillBuffer;
 /// An open repository.
 #[derive(Debug)]
 pub struct Repo {
-    /// Where it is: what `<butlerRoot>` stands for.
+    /// Root of the repository, the value of `<butlerRoot>`.
     pub root: String,
-    /// Its configuration.
+    /// Configuration.
     pub config: Config,
-    /// Its registry.
+    /// Registry.
     pub registry: Registry,
 }
 
 impl Repo {
-    /// The folder of the datastore.
+    /// Returns the root folder of the datastore.
     pub fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
     }
 }
 
 impl Repo {
-    /// The class that reads and writes files of a dataset type: by its name or storage class in the configuration,
-    /// else the usual one of its storage class.
+    /// Returns the formatter class of a dataset type: configured for its name or its storage class, else the default of
+    /// its storage class.
     ///
     /// # Errors
-    /// A storage class without a usual one.
+    /// `Kind::NotFound` for a storage class without a default formatter.
     pub fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
         let class = &dataset_type.storage_class;
         let configured = [&dataset_type.name, class].into_iter().find_map(|name| {
@@ -89,17 +89,17 @@ impl Repo {
         });
         let usual = || storage_classes().find(|(name, _)| name == class)?.1;
         configured.or_else(usual).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("storage class '{class}' has no usual formatter: name one"))
+            Error::new(Kind::NotFound, format!("storage class '{class}' has no default formatter: give one"))
         })
     }
 }
 
-/// The registry database that a configuration names.
+/// Returns the address of the registry database from a configuration.
 fn database(config: &Config, root: &str) -> Result<Database> {
     let url = config.registry_db();
     if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
         let message = format!(
-            "a repository at '{root}' cannot keep its registry there in SQLite: give registry.db in a seed_config"
+            "a repository at '{root}' cannot have an SQLite registry: set registry.db in a seed_config"
         );
         return Err(Error::new(Kind::Unsupported, message));
     }
@@ -110,10 +110,10 @@ fn database(config: &Config, root: &str) -> Result<Database> {
     })
 }
 
-/// Runs a verb; one that has applied nothing yet is run again when another writer came between its look and its plan.
+/// Runs an operation, and retries it when another writer caused a conflict before anything was applied.
 ///
 /// # Errors
-/// What the verb says; a true conflict comes back.
+/// Errors of the operation.
 pub async fn run(
     operation: &dyn Operation,
     handle: &RepositoryHandle,
@@ -133,10 +133,10 @@ pub async fn run(
     }
 }
 
-/// A deed asked of a repository.
+/// An operation on a repository: the implementation of a procedure.
 #[async_trait]
 pub trait Operation: std::fmt::Debug + Send + Sync {
-    /// Reads the repository, the files and the rows given, and hands over what has to change.
+    /// Reads the repository, files and input rows, and passes change sets to the applier.
     async fn run(
         &self,
         handle: &RepositoryHandle,

@@ -1,4 +1,4 @@
-//! `insert_dimension_records`: records of any dimension element, from rows.
+//! `insert_dimension_records`: inserts records of a dimension element.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::registry::schema::arrow_type;
 /// Inserts records of a dimension element.
 #[derive(Debug)]
 pub struct InsertRecords {
-    /// The element.
+    /// Dimension element.
     pub element: String,
-    /// Whether a record whose key is there is left as it is, whatever its values.
+    /// True to keep existing records with the same key, whatever their values.
     pub skip_existing: bool,
-    /// Whether a record whose key is there is replaced.
+    /// True to replace existing records with the same key.
     pub replace: bool,
 }
 
@@ -58,8 +58,8 @@ impl Operation for InsertRecords {
 }
 
 impl InsertRecords {
-    /// The rows with the columns and types of the element's table; its key may be given by the name of the dimension,
-    /// as queries show it.
+    /// Converts rows to the columns and types of the element's table. The key may be named after the dimension, as in
+    /// queries.
     fn conform(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
         let element = repo.registry.universe.element(&self.element)?;
         let known = table(&repo.registry, &self.element)?.read_columns();
@@ -75,7 +75,7 @@ impl InsertRecords {
                 .map_err(|e| e.context(format_args!("column '{name}' of '{}'", self.element)))?;
             columns.push((column.name.clone(), array));
         }
-        // What is not given is NULL, also where a record is replaced.
+        // Missing columns are NULL, also in records that are replaced.
         for column in &known {
             if columns.iter().any(|(name, _)| *name == column.name) {
                 continue;
@@ -90,17 +90,17 @@ impl InsertRecords {
     }
 }
 
-/// The rows a verb was given, read to the end before anything is written.
+/// Reads all input rows of an operation.
 pub(super) async fn all(rows: Option<Batches>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> =
-        rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
+        rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?.try_collect().await?;
     let Some(first) = batches.first() else {
         return Ok(RecordBatch::new_empty(std::sync::Arc::new(arrow::datatypes::Schema::empty())));
     };
     Ok(concat_batches(&first.schema(), &batches)?)
 }
 
-/// The texts a verb was given as rows: of the column of this name, else of the first.
+/// Reads the input rows of an operation as texts, from the column with this name or else the first column.
 pub(super) async fn all_texts(rows: Option<Batches>, name: &str) -> Result<Vec<String>> {
     let rows = all(rows).await?;
     if rows.num_rows() == 0 {

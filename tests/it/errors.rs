@@ -285,7 +285,7 @@ fn slips_of_the_pen() {
             "no storage class named 'SimpleCatalogue'; did you mean 'SimpleCatalog'?",
             "1:1",
         ),
-        ("CALL register_dataset_type('1x', 'y')", "'1x' is no name for a dataset type", "1:1"),
+        ("CALL register_dataset_type('1x', 'y')", "'1x' is not a valid dataset type name", "1:1"),
         ("CALL register_dataset_type('a.b', 'y')", "'a.b' is a component", "1:1"),
         ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:6"),
         ("CALL associate('tagg', (SELECT 'x'))", "no collection named 'tagg'; did you mean 'tag'?", "1:1"),
