@@ -65,7 +65,7 @@ pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
             Compatibility::Equal(known) => variant.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
             Compatibility::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
             Compatibility::Unknown => {
-                let message = format!("version {version} of the registry's {manager} manager is not understood");
+                let message = format!("version {version} of the registry's {manager} manager is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         }

@@ -163,7 +163,7 @@ pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     tx.execute(sql).await.map_err(|e| match e.kind() {
         Kind::Conflict => {
-            Error::new(Kind::Conflict, format!("collection '{name}' is still in use")).with_source(e)
+            Error::new(Kind::Conflict, format!("collection '{name}' is used in a chain or has datasets")).with_source(e)
         }
         _ => e,
     })

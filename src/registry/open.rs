@@ -78,7 +78,7 @@ impl Conn {
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {
                 Some(path) => open_sqlite(path, mode).await,
-                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.display()))),
+                None => Err(Error::invalid(format!("the registry URL '{}' has no file", database.display()))),
             },
             ("sqlite", Some(name)) => {
                 Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
@@ -146,7 +146,7 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
     // Old configurations name a Python driver (`postgresql+psycopg2`).
     parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
-    complete(&mut parsed, &database.parts).ok_or_else(|| bad("the separately configured parts do not fit".to_owned()))?;
+    complete(&mut parsed, &database.parts).ok_or_else(|| bad("the configured parts do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE);

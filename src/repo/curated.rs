@@ -86,7 +86,7 @@ impl Operation for WriteCurated {
         let folder = Location::parse(&self.data)?.child(folder);
         if folder.stat().await? != FileType::Directory {
             let message =
-                format!("no folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
+                format!("cannot find folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, message));
         }
         applier.begin("write_curated_calibrations", None);

@@ -159,7 +159,7 @@ impl IngestFiles {
                 (None, Ok(column)) if column > 0 => Arc::clone(rows.column(column)),
                 _ => {
                     let message = format!(
-                        "the files need a column '{dimension}' after the first, or data_id => '{dimension}=…'"
+                        "the files need a column '{dimension}' after the first one, or data_id => '{dimension}=…'"
                     );
                     return Err(Error::invalid(message));
                 }

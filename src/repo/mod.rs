@@ -99,7 +99,7 @@ fn database(config: &Config, root: &str) -> Result<Database> {
     let url = config.registry_db();
     if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
         let message = format!(
-            "a repository at '{root}' cannot have an SQLite registry: set registry.db in a seed_config"
+            "a repository at '{root}' cannot have a registry database in SQLite: set registry.db in a seed_config"
         );
         return Err(Error::new(Kind::Unsupported, message));
     }

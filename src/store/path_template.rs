@@ -135,7 +135,7 @@ fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
         }
         _ => {
             let message =
-                format!("file template '{template}' formats '{text}' by '{spec}', which is not supported");
+                format!("file template '{template}' formats '{text}' by '{spec}', which butlersql does not support");
             Err(Error::new(Kind::Unsupported, message))
         }
     }

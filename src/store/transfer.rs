@@ -257,7 +257,7 @@ async fn remote(from: &TransferSource, to: &Location, mode: TransferMode) -> Res
         if !matches!(mode, TransferMode::Auto | TransferMode::Copy | TransferMode::Move) {
             let name = TransferMode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
             let message =
-                format!("transfer mode '{name}' requires local files; WebDAV supports copy, move and direct");
+                format!("transfer mode '{name}' requires local files; WebDAV servers support copy, move and direct");
             return Err(Error::new(Kind::Unsupported, message));
         }
     }

@@ -118,7 +118,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is not a date"),
         (crosstalk, "crosstalk/r22_s00/19700101T000000.yaml", "only ECSV files are supported"),
         ("camera.fits", "camera.fit", "camera.fits' does not exist; a camera that the pipelines wrote"),
-        ("../comCam", "../comcam", "no folder"),
+        ("../comCam", "../comcam", "cannot find folder"),
     ] {
         let path = |name: &str| Path::new(&data).join("comCam").join(name);
         let (from, to) = if from.starts_with("..") {

@@ -348,7 +348,7 @@ impl RawFinder {
 
     fn header(&self, entry: &Entry<'_>, seen: &mut SeenExposures) -> Result<Metadata> {
         let instrument = self.instruments.iter().find(|i| i.recognises(entry)).ok_or_else(|| {
-            Error::new(Kind::NotFound, "no registered instrument matches these header values")
+            Error::new(Kind::NotFound, "the header values do not match any registered and supported instrument")
         })?;
         let observation = instrument.translate(entry)?;
         let (exposure, detector) = (observation.exposure, observation.detector);

@@ -85,7 +85,7 @@ pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
 fn clean(name: &str, value: &str) -> Result<String> {
     let value = value.trim_end_matches(['\n', '\r']);
     if value.is_empty() || !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return Err(Error::new(Kind::Denied, format!("{name} is empty or contains characters not allowed in a header")));
+        return Err(Error::new(Kind::Denied, format!("{name} is empty or has characters invalid in a header")));
     }
     Ok(value.to_owned())
 }

@@ -132,7 +132,7 @@ impl Settings {
             let base = entry.get("base_url").and_then(Value::as_str);
             let base = base.ok_or_else(|| named(Error::invalid("an entry has no base_url")))?;
             let base = expanded(base, variable);
-            let url = Url::parse(&base).map_err(|_| named(Error::invalid(format!("base_url '{base}' is not a URL"))))?;
+            let url = Url::parse(&base).map_err(|_| named(Error::invalid(format!("invalid base_url '{base}'"))))?;
             if same_door(&url, endpoint) && found.replace(entry).is_some() {
                 return Err(named(Error::invalid(format!("two entries have the base_url '{base}'"))));
             }

@@ -111,7 +111,7 @@ impl Client {
             match made.await? {
                 true => missing.truncate(missing.len() - 1),
                 false if parent(folder).is_empty() || missing.len() > 64 => {
-                    return Err(Error::new(Kind::NotFound, format!("cannot create a folder at '{}'", self.uri(folder))));
+                    return Err(Error::new(Kind::NotFound, format!("cannot create folder '{}'", self.uri(folder))));
                 }
                 false => missing.push(parent(folder)),
             }
