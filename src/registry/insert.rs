@@ -74,7 +74,7 @@ impl Insert {
     }
 
     /// Returns one statement with all rows as literals, for PostgreSQL, or `None` when a value has no literal or the
-    /// statement would exceed [`LONGEST`].
+    /// statement would be too long.
     ///
     /// # Errors
     /// `Kind::NotFound` for a column that the table does not have.

@@ -323,7 +323,7 @@ pub fn required_column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
 const KEYS: usize = 4096;
 
 /// Returns conditions that select the rows of a table whose columns `names` have the values of `rows`. Each condition
-/// has at most [`KEYS`] keys, which databases accept. Without names, the condition is always true.
+/// has at most 4096 keys, which databases accept. Without names, the condition is always true.
 ///
 /// # Errors
 /// A missing column, or a NULL in it.
