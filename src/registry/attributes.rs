@@ -1,4 +1,4 @@
-//! `butler_attributes`: which managers made the tables, in which versions, and the dimension universe.
+//! The table `butler_attributes`: the classes and versions of the registry managers, and the dimension universe.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::registry::schema::butler_tables::SchemaVariant;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
 
-/// A manager: its key, its class, and the versions written for it that are understood (newest first).
+/// A manager: its key, its class, and the supported versions, newest first. New registries get the newest.
 const MANAGERS: [(&str, &str, &[&str]); 6] = [
     ("attributes", "lsst.daf.butler.registry.attributes.DefaultButlerAttributeManager", &["1.0.1"]),
     ("dimensions", "lsst.daf.butler.registry.dimensions.static.StaticDimensionRecordStorageManager", &["6.0.2"]),
@@ -26,20 +26,21 @@ const BY_NAME: &str = "lsst.daf.butler.registry.collections.nameKey.NameKeyColle
 const UNIVERSE: &str = "config:dimensions.json";
 const OBSCORE: &str = "config:registry.managers.obscore";
 
-/// What the attributes of a registry say.
+/// The attributes of a registry.
 pub struct RegistryAttributes {
-    /// The text of the dimension universe.
+    /// The dimension universe, as JSON text.
     pub universe: String,
-    /// How the managers shape the tables.
+    /// The table layout that the managers use.
     pub variant: SchemaVariant,
-    /// Why the registry must not be written, if so.
+    /// Why the registry cannot be written, if it is read-only.
     pub read_only: Option<String>,
 }
 
 /// Reads and checks the attributes.
 ///
 /// # Errors
-/// No such table, or a manager of a class or version that is not understood.
+/// `Kind::NotFound` when the database holds no Butler registry, `Kind::Unsupported` for a manager of another class or
+/// version, and other database errors.
 pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
     let columns = ["name", "value"].map(|n| ReadColumn::plain(n, ColumnType::Text(None))).to_vec();
     let sql = format!("SELECT name, value FROM {}", conn.table("butler_attributes"));
@@ -64,13 +65,13 @@ pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
             Compatibility::Equal(known) => variant.utc_ingest_date |= (manager, known) == ("datasets", "1.0.0"),
             Compatibility::Older => read_only = Some(format!("its {manager} manager has the older version {version}")),
             Compatibility::Unknown => {
-                let message = format!("version {version} of the registry's {manager} manager is not understood");
+                let message = format!("version {version} of the registry's {manager} manager is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         }
     }
     if all.contains_key(OBSCORE) {
-        read_only = Some("it has an obscore table, which is not maintained here".to_owned());
+        read_only = Some("it has an obscore table, which butlersql does not maintain".to_owned());
     }
     Ok(RegistryAttributes { universe, variant, read_only })
 }
@@ -78,7 +79,7 @@ pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
 /// Writes the attributes of a new registry.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn write(tx: &mut Tx, universe: &str) -> Result<()> {
     let mut rows = Vec::new();
     for (manager, class, versions) in MANAGERS {
@@ -99,7 +100,8 @@ enum Compatibility {
     Unknown,
 }
 
-/// The Butler's rule: equal major and minor may all, an older minor may be read, all else is refused.
+/// Applies the version rule of the Butler: the same major and minor version can be read and written, an older minor
+/// version can only be read, any other version is refused.
 fn check_version(version: &str, known: &[&'static str]) -> Compatibility {
     let parts = |v: &str| v.split('.').map(|p| p.parse::<u32>().ok()).take(2).collect::<Option<Vec<_>>>();
     let Some(stored) = parts(version) else { return Compatibility::Unknown };

@@ -1,4 +1,4 @@
-//! Validity ranges of datasets in CALIBRATION collections, and memberships of datasets known by their ids only.
+//! Validity ranges of datasets in CALIBRATION collections, and memberships of datasets given by id.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -31,11 +31,12 @@ struct Certified {
     row: u32,
 }
 
-/// Certifies datasets of one type; rows hold `dataset_id`, the dimensions, `timespan_begin` and `timespan_end`. Those
-/// certified so already are kept. Returns how many are new.
+/// Certifies datasets of one type. The rows hold `dataset_id`, the dimensions, `timespan_begin` and `timespan_end`
+/// (TAI nanoseconds). Existing identical certifications are kept. Returns the number of new ones.
 ///
 /// # Errors
-/// A type that is no calibration type, or another dataset that is valid at the same time for the same data ID.
+/// `Kind::Conflict` for a type that is not a calibration type, or when another dataset with the same data ID is valid
+/// at the same time.
 pub async fn certify(
     tx: &mut Tx,
     registry: &Registry,
@@ -58,8 +59,8 @@ pub async fn certify(
         if others.iter().any(|other| other.dataset == row.dataset && other.span == row.span) {
             continue;
         }
-        // The Butler does not compare datasets of one call with each other; two that are valid at once would leave it with
-        // look-ups that have no answer.
+        // The Butler does not compare the datasets of one call with each other. Two datasets that are valid at the same
+        // time would make its lookups ambiguous.
         if let Some(other) = others.iter().find(|other| overlap(other.span, row.span)) {
             let message = format!(
                 "dataset {} of type '{}' is valid in collection '{collection}' for {} already, which overlaps {} of \
@@ -78,11 +79,11 @@ pub async fn certify(
     insert(tx, record, table, number, rows, &new, None).await
 }
 
-/// Takes a time out of the validity ranges of a type, for some data IDs or for all; what is left of a range stays.
-/// Returns how many ranges were changed.
+/// Removes a timespan from the validity ranges of a type, for the given data IDs or for all. The remainder of each
+/// range is kept. Returns the number of ranges that changed.
 ///
 /// # Errors
-/// A type that is no calibration type, or what the database says.
+/// `Kind::Conflict` for a type that is not a calibration type; database errors.
 pub async fn decertify(
     tx: &mut Tx,
     record: &TypeRecord,
@@ -110,10 +111,11 @@ pub async fn decertify(
     Ok(hit.len() as u64)
 }
 
-/// How many validity ranges of a type lie in a time, for some data IDs or for all.
+/// Counts the validity ranges of a type that overlap a timespan, for the given data IDs or for all.
 ///
 /// # Errors
-/// A type that is no calibration type, or what the database says.
+/// `Kind::Conflict` for a type that is not a calibration type, `Kind::NotFound` for an unknown collection; database
+/// errors.
 pub async fn count_overlapping(
     registry: &Registry,
     record: &TypeRecord,
@@ -127,10 +129,10 @@ pub async fn count_overlapping(
     Ok(all.iter().filter(|row| overlap(row.span, span)).count() as u64)
 }
 
-/// How many of the rows (`dataset_id`, `timespan_begin`, `timespan_end`) a collection has already.
+/// Counts the rows (`dataset_id`, `timespan_begin`, `timespan_end`) that a collection already has.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn count_known(
     registry: &Registry,
     types: &[TypeRecord],
@@ -155,7 +157,7 @@ pub async fn count_known(
     Ok(count)
 }
 
-/// The key of a collection, if it exists.
+/// Returns the key of a collection, if it exists.
 async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
     let conn = &registry.conn;
     let (table, name) = (conn.table("collection"), conn.dialect().text(collection));
@@ -165,11 +167,11 @@ async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
         .copied())
 }
 
-/// Puts datasets that are known by their ids into a TAGGED collection, or with `timespan_begin` and `timespan_end`
-/// into a CALIBRATION collection. Returns how many are new.
+/// Adds datasets that are given by id to a TAGGED collection or, with `timespan_begin` and `timespan_end`, to a
+/// CALIBRATION collection. Returns the number of new associations.
 ///
 /// # Errors
-/// An id that no dataset has, or what [`certify`] and [`dataset_writer::associate`] refuse.
+/// `Kind::NotFound` for an id without a dataset, and the errors of [`certify`] and [`dataset_writer::associate`].
 pub async fn join(
     tx: &mut Tx,
     registry: &Registry,
@@ -191,7 +193,7 @@ pub async fn join(
             new += dataset_writer::associate(tx, registry, record, collection, &data_ids).await?;
             continue;
         }
-        // A dataset may be valid for several times.
+        // A dataset can be valid for several timespans.
         let known = string_values(&data_ids, 0);
         let at: HashMap<&str, u32> = known.iter().map(String::as_str).zip(0..).collect();
         let pairs: Vec<(u32, u32)> =
@@ -208,11 +210,11 @@ pub async fn join(
 fn calibs(record: &TypeRecord) -> Result<&TableDef> {
     record.calibs.as_ref().ok_or_else(|| {
         let name = &record.dataset_type.name;
-        Error::new(Kind::Conflict, format!("dataset type '{name}' is no calibration type, it cannot be certified"))
+        Error::new(Kind::Conflict, format!("dataset type '{name}' is not a calibration type and cannot be certified"))
     })
 }
 
-/// As the Butler does, so that two writers cannot certify overlapping ranges.
+/// Locks the table as the Butler does, so that two writers cannot certify overlapping ranges.
 async fn lock(tx: &mut Tx, table: &TableDef) -> Result<()> {
     if tx.dialect() == Dialect::Postgres {
         let name = tx.table(&table.name);
@@ -221,7 +223,7 @@ async fn lock(tx: &mut Tx, table: &TableDef) -> Result<()> {
     Ok(())
 }
 
-/// The certifications of a type in a collection, for the data IDs of some rows or for all.
+/// Returns the certifications of a type in a collection, for the data IDs of `only` or for all.
 async fn overlapping_keys(
     source: &mut Executor<'_>,
     record: &TypeRecord,
@@ -255,7 +257,7 @@ async fn overlapping_keys(
     Ok((rows, all))
 }
 
-/// The validity ranges of rows.
+/// Returns the validity ranges of rows; NULL means unbounded.
 fn spans(rows: &RecordBatch) -> Result<Vec<Timespan>> {
     let at = |name: &str| Ok::<_, Error>(timestamp_values(rows, rows.schema_ref().index_of(name)?));
     let ends = at("timespan_begin")?.into_iter().zip(at("timespan_end")?);
@@ -271,7 +273,7 @@ fn certified(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Certified>> 
     Ok(numbers.into_iter().zip(ids).zip(keys.into_iter().zip(spans)).zip(0..).map(row).collect())
 }
 
-/// Inserts some of the rows, with their own ranges or with others.
+/// Inserts the rows with the numbers `some`, with their own validity ranges or with `spans`.
 async fn insert(
     tx: &mut Tx,
     record: &TypeRecord,
@@ -309,7 +311,7 @@ fn overlap(a: Timespan, b: Timespan) -> bool {
     !a.is_empty() && !b.is_empty() && a.end > b.begin && b.end > a.begin
 }
 
-/// A range as people read it.
+/// Formats a validity range for an error message.
 fn shown(span: Timespan) -> String {
     let end = |at: i64, open: i64| if at == open { "unbounded".to_owned() } else { time::format(at) };
     if span.is_empty() {

@@ -14,10 +14,10 @@ use crate::registry::string_values;
 
 const TEXT: ColumnType = ColumnType::Text(None);
 
-/// All collections with their chains.
+/// Returns all collections with their chains.
 ///
 /// # Errors
-/// What the database says, or a collection of a type the Butler does not know.
+/// Database errors, or a collection of an unknown type.
 pub async fn load(registry: &Registry) -> Result<Collections> {
     let conn = &registry.conn;
     let by_name = registry.variant.collections_by_name;
@@ -32,7 +32,7 @@ pub async fn load(registry: &Registry) -> Result<Collections> {
         .zip(numbers.zip(words))
         .map(|(row, ((id, kind), (name, doc)))| {
             Ok(Collection {
-                // Keyed by name they have no number; any that differs will do.
+                // Collections that are keyed by name have no number; any distinct number serves.
                 id: if by_name { row } else { id },
                 kind: CollectionType::from_number(kind)?,
                 children: children.remove(&name).unwrap_or_default(),
@@ -65,10 +65,10 @@ fn read_columns(columns: &[(&str, ColumnType)]) -> Vec<ReadColumn> {
     columns.iter().map(|(name, kind)| ReadColumn::plain(name, *kind)).collect()
 }
 
-/// Makes a collection unless its name is taken; returns whether it did.
+/// Creates a collection unless one of this name exists. Returns true if it was created.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option<&str>) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, run) = (tx.table("collection"), tx.table("run"));
@@ -91,21 +91,21 @@ pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option
     Ok(made > 0)
 }
 
-/// The number of a collection.
+/// Returns the key of a collection.
 ///
 /// # Errors
-/// No such collection.
+/// `Kind::NotFound` when the collection does not exist; database errors.
 pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
     let sql = format!("SELECT collection_id FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     let rows = tx.rows(sql, &[ReadColumn::plain("collection_id", ColumnType::Int)]).await?;
     i64_values(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
 }
 
-/// Replaces the children of a chain, which were these, by others at these positions; its row is locked first, as the
-/// Butler does. Returns whether anything changed.
+/// Replaces the children of a chain, which are expected to be `before`, by `children` with their positions. Locks the
+/// row of the chain first, as the Butler does. Returns true if the chain changed.
 ///
 /// # Errors
-/// What the database says; another writer that has changed the chain or removed a child meanwhile.
+/// `Kind::Stale` when another writer has changed the chain, `Kind::Conflict` when a child was removed; database errors.
 pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &[(String, i64)]) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
@@ -144,10 +144,10 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
     Ok(true)
 }
 
-/// The positions of the children of a chain, in order.
+/// Returns the positions of the children of a chain, in order.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
     let (collection, chain) = (conn.table("collection"), conn.table("collection_chain"));
     let sql = format!(
@@ -158,15 +158,15 @@ pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
     Ok(i64_values(&conn.rows(sql, vec![ReadColumn::plain("position", ColumnType::Small)]).await?, 0))
 }
 
-/// Removes a collection with its associations; fails for a RUN that holds stored datasets.
+/// Removes a collection with its associations.
 ///
 /// # Errors
-/// What the database says: the collection is a child of a chain, or its datasets are stored.
+/// `Kind::Conflict` when the collection is a child of a chain or its datasets are stored; other database errors.
 pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     tx.execute(sql).await.map_err(|e| match e.kind() {
         Kind::Conflict => {
-            Error::new(Kind::Conflict, format!("collection '{name}' is still in use elsewhere")).with_source(e)
+            Error::new(Kind::Conflict, format!("collection '{name}' is used in a chain or has datasets")).with_source(e)
         }
         _ => e,
     })

@@ -1,4 +1,4 @@
-//! Queries that find datasets: all of a type, and those of some collections in their order.
+//! SQL that finds datasets: all datasets of a type, or the datasets in a list of collections, in search order.
 
 use arrow::array::RecordBatch;
 
@@ -10,18 +10,18 @@ use crate::registry::dataset_types::TypeRecord;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
-/// One collection a search looks into.
+/// A collection in a dataset search.
 #[derive(Debug, Clone)]
 pub struct SearchCollection {
-    /// Position in the search; lower is found first.
+    /// Position in the search order; lower ranks are preferred.
     pub rank: usize,
-    /// Name.
+    /// Collection name.
     pub name: String,
-    /// Whether it holds validity ranges.
+    /// True for a CALIBRATION collection, which holds validity ranges.
     pub calibration: bool,
 }
 
-/// The columns of a search: id, dimensions, run, collection, and for a calibration type its validity range.
+/// Returns the columns of a search: id, dimensions, run, collection, and for a calibration type its validity range.
 pub fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
     all.push(named("collection", ColumnType::Text(None)));
@@ -31,7 +31,7 @@ pub fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
     all
 }
 
-/// The columns of all datasets of a type: id, dimensions, run, ingest date.
+/// Returns the columns of [`datasets`]: id, dimensions, run, ingest date.
 pub fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
     all.push(named(
@@ -54,12 +54,12 @@ fn named(name: &str, kind: ColumnType) -> ReadColumn {
     ReadColumn { nullable: false, ..ReadColumn::plain(name, kind) }
 }
 
-/// All datasets of a type, each once, as a subquery with [`dataset_columns`], or without `ingest_date`, which costs a
-/// join. A membership in a RUN collection is the dataset's own: others are in collections of other types.
+/// Returns a subquery of all datasets of a type, each once, with [`dataset_columns`]; `ingest_date` is left out unless
+/// `dated`, because it costs a join. The RUN memberships are used: each dataset has exactly one.
 ///
-/// In SQLite, where looking up millions of random ids is slow, a dataset is first looked for as many rows away from its
-/// membership as another one is, whichever comes first: mostly both were written in one order. Its id tells whether it
-/// is the right one; if not it is looked up, which costs hardly more than without the guess.
+/// In SQLite, where looking up millions of random ids is slow, the row of a dataset is first guessed: `dataset` and the
+/// tags table were usually written in the same order, so the distance between their row numbers is the same as for
+/// another dataset. The id shows whether the guess is right; otherwise the row is looked up by id.
 pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
     let (key, role, _) = keys(registry);
@@ -87,10 +87,10 @@ pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String
     )
 }
 
-/// So many terms of UNION stand together: SQLite takes 500.
+/// Number of terms in one UNION; SQLite allows 500.
 const TERMS: usize = 400;
 
-/// The columns of [`memberships`].
+/// Returns the columns of [`memberships`].
 pub fn membership_columns() -> Vec<ReadColumn> {
     let text = |name: &str| named(name, ColumnType::Text(None));
     let mut all = vec![text("collection"), text("dataset_type"), named("dataset_id", ColumnType::Uuid)];
@@ -98,8 +98,8 @@ pub fn membership_columns() -> Vec<ReadColumn> {
     all
 }
 
-/// Every dataset in every collection that holds it, as a subquery with [`membership_columns`]; validity ranges
-/// where it is certified.
+/// Returns a subquery of every dataset in every collection that holds it, with [`membership_columns`]. Validity ranges
+/// are NULL except for certifications.
 pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let (key, role, _) = keys(registry);
@@ -141,7 +141,7 @@ pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     }
 }
 
-/// How tables refer to collections: the key of `collection`, the column of memberships, the column of datasets.
+/// Returns the key column of `collection` and the columns that refer to it in membership tables and in `dataset`.
 fn keys(registry: &Registry) -> (&'static str, &'static str, &'static str) {
     if registry.variant.collections_by_name {
         ("name", "collection_name", "run_name")
@@ -156,8 +156,8 @@ fn members(registry: &Registry, record: &TypeRecord) -> Vec<String> {
     std::iter::once("t.dataset_id".to_owned()).chain(dimensions).collect()
 }
 
-/// What the collections hold, as a subquery with [`columns`]; with `first`, only the first for each data ID
-/// (not for calibration types, whose order depends on the instant: see [`ranked`]).
+/// Returns a subquery of the datasets in the collections, with [`columns`]. With `first`, only the first dataset per
+/// data ID is returned (not for calibration types, whose order depends on the instant: see [`ranked_datasets`]).
 pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[SearchCollection], first: bool) -> String {
     let dialect = registry.conn.dialect();
     let union = union(registry, record, ranks);
@@ -172,10 +172,10 @@ pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[Sear
     )
 }
 
-/// What the collections hold, as rows of [`columns`] and `rank`.
+/// Returns the datasets in the collections, with [`columns`] and `rank`.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn ranked_datasets(
     registry: &Registry,
     record: &TypeRecord,
@@ -199,7 +199,8 @@ fn union(registry: &Registry, record: &TypeRecord, ranks: &[SearchCollection]) -
     parts.join(" UNION ALL ")
 }
 
-/// Rows of one association table for some collections; `span` tells whether it has validity ranges, if asked for.
+/// Returns the SELECT over one association table for some collections. `span` is `None` when validity ranges are not
+/// needed, otherwise whether the table stores them.
 fn part(
     registry: &Registry,
     record: &TypeRecord,

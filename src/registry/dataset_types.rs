@@ -20,23 +20,23 @@ use crate::registry::tables;
 
 const TEXT: ColumnType = ColumnType::Text(None);
 
-/// A dataset type with its keys and tables.
+/// A registered dataset type with its key and tables.
 #[derive(Debug, Clone)]
 pub struct TypeRecord {
-    /// Key in the registry.
+    /// Key in the table `dataset_type`.
     pub id: i64,
-    /// What it is.
+    /// Definition of the dataset type.
     pub dataset_type: DatasetType,
-    /// The table of its memberships in RUN and TAGGED collections.
+    /// Table of memberships in RUN and TAGGED collections.
     pub tags: TableDef,
-    /// The table of its certifications, for a calibration type.
+    /// Table of certifications; `None` unless it is a calibration type.
     pub calibs: Option<TableDef>,
 }
 
-/// All dataset types, by name.
+/// Returns all dataset types, ordered by name.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors, or a type with an unknown dimension group.
 pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let conn = &registry.conn;
     let columns = [
@@ -50,7 +50,7 @@ pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let names: Vec<_> = columns.iter().map(|c| c.0).collect();
     let sql = format!("SELECT {} FROM {} ORDER BY name", names.join(", "), conn.table("dataset_type"));
     let rows = conn.rows(sql, columns.iter().map(|(n, k)| ReadColumn::plain(n, *k)).collect()).await?;
-    // After the types: a group is there before its type is, and another writer may come between.
+    // Read after the types: another writer may register a type in between, and a group is written before its type.
     let groups = groups(registry).await?;
     let (ids, keys) = (i64_values(&rows, 0), i64_values(&rows, 3));
     let (names, classes, tags, calibs) =
@@ -80,7 +80,7 @@ pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     Ok(all)
 }
 
-/// The required dimensions of every group the registry knows, in universe order.
+/// Returns the required dimensions of every registered dimension group, in universe order.
 async fn groups(registry: &Registry) -> Result<BTreeMap<i64, Vec<String>>> {
     let (columns, sql) = group_query(registry.conn.table("dimension_graph_definition"));
     gather(registry, &registry.conn.rows(sql, columns).await?)
@@ -103,10 +103,10 @@ fn gather(registry: &Registry, rows: &arrow::array::RecordBatch) -> Result<BTree
     Ok(groups)
 }
 
-/// The dataset type of this name.
+/// Returns the dataset type with this name.
 ///
 /// # Errors
-/// What the database says, or no such type.
+/// `Kind::NotFound` when the type is not registered; database errors.
 pub async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
     let all = load(registry).await?;
     match all.iter().find(|t| t.dataset_type.name == name) {
@@ -115,10 +115,10 @@ pub async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
     }
 }
 
-/// Refuses a definition that differs from the one registered.
+/// Checks that a definition equals the registered one.
 ///
 /// # Errors
-/// The difference.
+/// `Kind::Conflict` with the difference.
 pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
     let differs = if wanted.dimensions != there.dimensions {
         format!("dimensions {{{}}}, not {{{}}}", there.dimensions.join(", "), wanted.dimensions.join(", "))
@@ -132,31 +132,31 @@ pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
     Err(Error::new(Kind::Conflict, format!("dataset type '{}' is registered with {differs}", wanted.name)))
 }
 
-/// What was made for a dataset type, for [`unregister_if_unused`].
+/// What [`register`] created for a dataset type, for [`unregister_if_unused`].
 #[derive(Debug)]
 pub struct Registered {
-    /// Its name.
+    /// Dataset type name.
     pub name: String,
-    /// Whether it is new itself.
+    /// True if the dataset type is new.
     is_new: bool,
-    /// The key of its dimension group, if that is new.
+    /// Key of the dimension group, if it is new.
     key: Option<i64>,
-    /// Its tables that are new.
+    /// Tables that are new.
     tables: Vec<TableDef>,
 }
 
 impl Registered {
-    /// Nothing yet.
+    /// Creates a record of a dataset type for which nothing was created yet.
     pub fn new(name: &str) -> Self {
         Self { name: name.to_owned(), is_new: false, key: None, tables: Vec::new() }
     }
 }
 
-/// Registers a dataset type unless it is there; returns whether it did, and notes what was `made`. Several short
-/// transactions, as the Butler makes them, each harmless to repeat.
+/// Registers a dataset type unless it exists. Returns true if it was registered, and records in `made` what was
+/// created. Like the Butler, this uses several short transactions, each of which can be repeated.
 ///
 /// # Errors
-/// Another definition under this name, or what the database says.
+/// `Kind::Conflict` when the name is registered with another definition; database errors.
 pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Registered) -> Result<bool> {
     if let Some(there) = load(registry).await?.iter().find(|t| t.dataset_type.name == wanted.name) {
         check_same(wanted, &there.dataset_type)?;
@@ -188,16 +188,16 @@ pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Regi
         .await?;
     tx.commit().await?;
     made.is_new |= inserted > 0;
-    // Another writer may have been quicker, with another definition.
+    // Another writer may have registered the name first, with another definition.
     check_same(wanted, &get(registry, &wanted.name).await?.dataset_type)?;
     Ok(inserted > 0)
 }
 
-/// Takes back a dataset type that was registered for nothing, with the tables and the key of the dimension group that
-/// were made for it; what is used by now stays.
+/// Removes a newly registered dataset type, with the tables and the dimension group that were created for it. Whatever
+/// is used by other dataset types is kept.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn unregister_if_unused(registry: &Registry, made: &Registered) -> Result<()> {
     let mut tx = registry.conn.begin().await?;
     let (dialect, types) = (tx.dialect(), tx.table("dataset_type"));
@@ -227,7 +227,7 @@ pub async fn unregister_if_unused(registry: &Registry, made: &Registered) -> Res
     tx.commit().await
 }
 
-/// The key of a dimension group, made when new; 0 for the group of no dimensions.
+/// Returns the key of a dimension group, which is created if it does not exist; 0 is the group without dimensions.
 async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut Registered) -> Result<i64> {
     if dimensions.is_empty() {
         return Ok(0);
@@ -263,16 +263,16 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut R
     Ok(key)
 }
 
-/// Whether the tables of a dataset type exist.
+/// Returns true if the tables of a dataset type exist.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
     let there = tables(&mut Executor::Conn(&registry.conn)).await?;
     Ok(std::iter::once(&record.tags).chain(&record.calibs).all(|table| there.contains(&table.name)))
 }
 
-/// Makes tables that are missing; one that another writer makes at the same moment is as good.
+/// Creates missing tables. A table that another writer creates at the same moment is accepted.
 async fn make_tables(
     registry: &Registry,
     wanted: impl Iterator<Item = &TableDef>,
@@ -293,7 +293,7 @@ async fn make_tables(
         match made {
             Ok(()) => registered.tables.push(table.clone()),
             Err(error) => {
-                // The first error is the one to report.
+                // Errors of this check are ignored: the first error is reported.
                 let there = tables(&mut Executor::Conn(&registry.conn)).await;
                 if !there.is_ok_and(|there| there.contains(&table.name)) {
                     return Err(error);

@@ -19,46 +19,46 @@ use crate::registry::i64_values;
 use crate::registry::schema::butler_tables::static_tables;
 use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};
 
-/// Datasets to be stored: rows with `dataset_id`, the dimensions of the type, and of each file `path`,
-/// `formatter`, `file_size`.
+/// Datasets to insert: rows with `dataset_id`, the dimensions of the type, and for stored datasets `path`, `formatter`
+/// and `file_size` (bytes).
 #[derive(Debug, Clone)]
 pub struct DatasetBatch<'a> {
-    /// Their dataset type.
+    /// Dataset type.
     pub record: &'a TypeRecord,
-    /// The RUN collection they are born in.
+    /// RUN collection of the datasets.
     pub run: &'a str,
-    /// The datastore that holds the files.
+    /// Datastore that holds the files.
     pub datastore: &'a str,
-    /// When they were ingested, TAI nanoseconds.
+    /// Ingest time, TAI nanoseconds.
     pub ingest_date: i64,
-    /// One row a dataset.
+    /// One row per dataset.
     pub rows: &'a RecordBatch,
 }
 
-/// A table that holds datasets; in the order the foreign keys ask for.
+/// The tables that an inserted dataset has rows in, in foreign key order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatasetTable {
-    /// `dataset`: what there is.
+    /// `dataset`: the datasets.
     Datasets,
-    /// The tags table of the dataset type: the data IDs, in the RUN.
+    /// The tags table of the dataset type: the data IDs and the RUN.
     Memberships,
-    /// `dataset_location`: which datastore has it.
+    /// `dataset_location`: the datastores that hold a dataset.
     Locations,
-    /// `file_datastore_records`: its file there.
+    /// `file_datastore_records`: the files of a dataset.
     Files,
 }
 
-/// How datasets are best stored.
+/// How datasets are inserted efficiently.
 #[derive(Debug)]
 pub struct InsertStrategy {
-    /// How many at once.
+    /// Number of datasets per chunk.
     pub together: usize,
-    /// How often all of them are gone through, and what is stored each time.
+    /// The tables written in each pass over a chunk.
     pub passes: &'static [&'static [DatasetTable]],
 }
 
-/// SQLite's indexes are of random ids, and one may be as large as the cache: the more datasets at once, and the fewer
-/// tables, the fewer times a page is looked for. PostgreSQL finds what a row refers to where it has just been written.
+/// Returns the insert strategy for a database. SQLite indexes on random ids may exceed the page cache, so large chunks
+/// and one table per pass reduce page lookups. PostgreSQL checks a reference fastest when its target was just written.
 pub fn insert_strategy(tx: &Tx) -> InsertStrategy {
     use DatasetTable::{Datasets, Files, Locations, Memberships};
     match tx.dialect() {
@@ -69,10 +69,10 @@ pub fn insert_strategy(tx: &Tx) -> InsertStrategy {
     }
 }
 
-/// Stores one part of datasets; what is there already is kept. Returns how many rows are new.
+/// Inserts datasets into one table; existing rows are kept. Returns the number of new rows.
 ///
 /// # Errors
-/// What the database says: another dataset with the same data ID, a missing dimension record.
+/// `Kind::Conflict` for another dataset with the same data ID, or a missing dimension record; other database errors.
 pub async fn store(tx: &mut Tx, registry: &Registry, stored: &DatasetBatch<'_>, part: DatasetTable) -> Result<u64> {
     let (record, rows, n) = (stored.record, stored.rows, stored.rows.num_rows());
     let tables = static_tables(&registry.universe, registry.variant);
@@ -95,7 +95,7 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &DatasetBatch<'_>, 
             let members = members(record, run, rows)?;
             insert_or_ignore(tx, &record.tags, "dataset_id", &members).await.map_err(|e| dangling(e, record))
         }
-        // Datasets without files are known, but not stored.
+        // Datasets without files have no locations and no file records.
         DatasetTable::Locations | DatasetTable::Files if !has_files => Ok(0),
         DatasetTable::Locations => {
             let locations =
@@ -108,8 +108,8 @@ pub async fn store(tx: &mut Tx, registry: &Registry, stored: &DatasetBatch<'_>, 
     }
 }
 
-/// Inserts rows unless they are there. SQLite is given them in the order of their ids, so that it finds the pages of
-/// indexes one after the other, but with the row numbers they would have had: they lie in the table as they came.
+/// Inserts rows unless they exist. SQLite gets them in the order of their ids, which visits index pages sequentially,
+/// but with the row numbers of their original order, which stays their order in the table.
 async fn insert_or_ignore(tx: &mut Tx, table: &TableDef, id: &str, rows: &RecordBatch) -> Result<u64> {
     if tx.dialect() != Dialect::Sqlite {
         return tx.insert(table, rows, OnConflict::Keep).await;
@@ -127,7 +127,7 @@ async fn insert_or_ignore(tx: &mut Tx, table: &TableDef, id: &str, rows: &Record
     tx.insert(&table, &record_batch(columns)?, OnConflict::Keep).await
 }
 
-/// Says of a broken reference what is missing.
+/// Names the missing reference in a foreign key error.
 fn dangling(error: Error, record: &TypeRecord) -> Error {
     if !error.is_missing_reference() {
         return error;
@@ -139,15 +139,16 @@ fn dangling(error: Error, record: &TypeRecord) -> Error {
 /// Replaces the file records of datasets, as the Butler does when files are ingested again in place.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn replace_files(tx: &mut Tx, registry: &Registry, record: &TypeRecord, rows: &RecordBatch) -> Result<u64> {
     tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Replace).await
 }
 
-/// Puts datasets of one type into a TAGGED collection; rows hold `dataset_id` and the dimensions.
+/// Adds datasets of one type to a TAGGED collection. The rows hold `dataset_id` and the dimensions. Returns the number
+/// of new memberships.
 ///
 /// # Errors
-/// Another dataset with the same data ID is in the collection.
+/// `Kind::Conflict` when the collection holds another dataset with the same data ID; other database errors.
 pub async fn associate(
     tx: &mut Tx,
     registry: &Registry,
@@ -160,10 +161,11 @@ pub async fn associate(
     tx.insert(&record.tags, &members(record, number, rows)?, OnConflict::Keep).await
 }
 
-/// Takes datasets of one type out of a TAGGED collection; those not in it are passed over.
+/// Removes datasets of one type from a TAGGED collection; ids that are not in it are ignored. Returns the number
+/// removed.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, ids: &[String]) -> Result<u64> {
     let number = collections::number(tx, collection).await?;
     let (dialect, table) = (tx.dialect(), tx.table(&record.tags.name));
@@ -178,10 +180,11 @@ pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, id
     Ok(removed)
 }
 
-/// Tells searches what a collection may hold; must come before the memberships, which refer to it.
+/// Records in the summary tables which dataset types and governors a collection may hold. Memberships refer to these
+/// rows, so this runs first.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn update_collection_summary(
     tx: &mut Tx,
     registry: &Registry,

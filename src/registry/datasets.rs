@@ -17,28 +17,28 @@ use crate::registry::optional_string_values;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
 use crate::registry::string_values;
 
-/// What stands in the registry for "no component".
+/// The value of the column `component` for a file that is not a component.
 pub const NO_COMPONENT: &str = "__NULL_STRING__";
 
-/// The ids in a column, as text.
+/// Returns the ids in a column, as text.
 pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
     Ok(required_column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
-/// The data IDs of rows as texts that are equal when they are.
+/// Returns the data IDs of rows as text keys, which are equal exactly when the data IDs are.
 ///
 /// # Errors
-/// Rows without a dimension.
+/// A missing dimension column.
 pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
     let dimensions =
         record.dataset_type.dimensions.iter().map(|d| required_column(rows, d)).collect::<Result<Vec<_>>>()?;
     texts_of(&dimensions, rows.num_rows())
 }
 
-/// Whole rows as texts that are equal when they are.
+/// Returns rows as text keys, which are equal exactly when the rows are.
 ///
 /// # Errors
-/// Values that have no text.
+/// Values that cannot be cast to text.
 pub fn row_texts(rows: &RecordBatch) -> Result<Vec<String>> {
     texts_of(rows.columns(), rows.num_rows())
 }
@@ -55,19 +55,20 @@ fn texts_of(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
     Ok(keys)
 }
 
-/// What a run holds of a type for some data IDs.
+/// A dataset that a run already holds for a data ID.
 #[derive(Debug)]
 pub struct ExistingDataset {
-    /// Id of the dataset.
+    /// Dataset id.
     pub id: String,
-    /// Path and size of its file, when it is stored.
+    /// Path and size in bytes of its file, if it is stored.
     pub file: Option<(String, i64)>,
 }
 
-/// What a run holds of a type for the data IDs of rows, by [`keys`]; a run that does not exist holds nothing.
+/// Returns the datasets of a type that a run holds for the data IDs of rows, by [`keys`]; empty if the run does not
+/// exist.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn existing_datasets(
     registry: &Registry,
     record: &TypeRecord,
@@ -111,10 +112,10 @@ pub async fn existing_datasets(
     Ok(all)
 }
 
-/// Which of these paths file records name.
+/// Returns the paths that occur in file records.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn known_paths(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
     let conn = &registry.conn;
     let mut found = HashSet::new();
@@ -130,18 +131,18 @@ pub async fn known_paths(registry: &Registry, paths: &[String]) -> Result<HashSe
     Ok(found)
 }
 
-/// How many ids go into one query.
+/// Number of ids or paths per query.
 const CHUNK: usize = 4096;
 
 fn id_list(dialect: Dialect, ids: &[String]) -> Result<String> {
-    let literal = |id: &String| dialect.uuid(id).ok_or_else(|| Error::invalid(format!("'{id}' is no dataset id")));
+    let literal = |id: &String| dialect.uuid(id).ok_or_else(|| Error::invalid(format!("'{id}' is not a dataset id")));
     Ok(ids.iter().map(literal).collect::<Result<Vec<_>>>()?.join(", "))
 }
 
-/// Which of the ids are datasets, by the key of their dataset type.
+/// Returns the ids that belong to datasets, grouped by the key of their dataset type.
 ///
 /// # Errors
-/// A text that is no id, or what the database says.
+/// A malformed id; database errors.
 pub async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     for some in wanted.chunks(CHUNK) {
@@ -157,16 +158,16 @@ pub async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<Ha
     Ok(found)
 }
 
-/// The data IDs of datasets: `dataset_id` and the dimensions, from their RUN's memberships.
+/// Returns `dataset_id` and the dimensions of datasets, from their RUN memberships.
 ///
 /// # Errors
-/// What the database says.
+/// A malformed id; database errors.
 pub async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
     let dialect = source.dialect();
     let identity = |c: &ReadColumn| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
     let columns: Vec<ReadColumn> = record.tags.read_columns().into_iter().filter(identity).collect();
     let select: Vec<_> = columns.iter().map(|c| format!("t.{}", dialect.quote(&c.name))).collect();
-    // In one order, so that two writers of the same rows do not lock each other out.
+    // A fixed order prevents deadlocks between two writers of the same rows.
     let keys: Vec<_> = record.dataset_type.dimensions.iter().map(|d| format!("t.{}", dialect.quote(d))).collect();
     let order = if keys.is_empty() { "t.dataset_id".to_owned() } else { keys.join(", ") };
     let mut batches = Vec::new();
@@ -184,10 +185,10 @@ pub async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[
     Ok(concat_batches(&arrow_schema(&columns), &batches)?)
 }
 
-/// The ids of the datasets of a type in a collection.
+/// Returns the ids of the datasets of a type in a collection.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) -> Result<HashSet<String>> {
     let conn = &registry.conn;
     let sql = format!(
@@ -203,11 +204,11 @@ pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) 
         .collect())
 }
 
-/// The datasets of a type with dimensions instrument, detector and exposure that a run holds of some exposures:
+/// Returns the datasets of some exposures in a run, for a type with the dimensions instrument, detector and exposure:
 /// `exposure`, `detector`, `dataset_id`, `path`, `file_size`.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn of_exposures(
     registry: &Registry,
     record: &TypeRecord,

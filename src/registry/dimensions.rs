@@ -18,10 +18,10 @@ use crate::sphere::region::Region;
 use crate::sphere::skypix;
 use crate::universe::Element;
 
-/// The table of an element.
+/// Returns the table of a dimension element.
 ///
 /// # Errors
-/// No such element, or one whose records are not kept in a table.
+/// `Kind::NotFound` for an unknown element, `Kind::Unsupported` for an element without a table.
 pub fn table(registry: &Registry, element: &str) -> Result<TableDef> {
     let found = registry.universe.element(element)?;
     if !found.has_table {
@@ -33,11 +33,11 @@ pub fn table(registry: &Registry, element: &str) -> Result<TableDef> {
     Ok(element_table(&registry.universe, found))
 }
 
-/// Inserts or replaces records. A governor brings the rows that declare which overlaps are kept for it; without
-/// them every later region would be refused.
+/// Inserts or replaces records. For a governor, also inserts the rows that declare which overlaps are stored for it:
+/// without them no region could be inserted later. Returns the number of records written.
 ///
 /// # Errors
-/// What the database says: a missing parent record, a value that is taken.
+/// `Kind::Conflict` for a missing parent record or a duplicate key; other database errors.
 pub async fn insert(
     tx: &mut Tx,
     registry: &Registry,
@@ -57,17 +57,17 @@ pub async fn insert(
     Ok(written)
 }
 
-/// Says of a broken reference which records there are to be.
+/// Names the parent elements in a foreign key error.
 fn dangling(error: Error, table: &TableDef) -> Error {
     if !error.is_missing_reference() {
         return error;
     }
     let parents: Vec<_> = table.foreign_keys.iter().map(|key| key.table.as_str()).collect();
-    let message = format!("a record of '{}' needs records of {} that are not there", table.name, parents.join(", "));
+    let message = format!("a record of '{}' needs records of {} that do not exist", table.name, parents.join(", "));
     Error::new(Kind::Conflict, message).with_source(error)
 }
 
-/// Writes which pixels the regions touch; joins on the sky find a record through these rows only.
+/// Inserts the pixels that the regions overlap. Spatial joins of the Butler find records only through these rows.
 async fn write_overlaps(
     tx: &mut Tx,
     registry: &Registry,
@@ -82,7 +82,7 @@ async fn write_overlaps(
     for (row, region) in (0..).zip(regions.as_binary::<i32>()) {
         let Some(bytes) = region else { continue };
         let region = Region::decode(bytes).ok_or_else(|| {
-            Error::invalid(format!("a region of '{}' is none in the encoding of sphgeom", element.name))
+            Error::invalid(format!("a region of '{}' is not in the encoding of sphgeom", element.name))
         })?;
         for touched in region.envelope(level) {
             rows.extend(touched.clone().map(|_| row));
@@ -111,7 +111,7 @@ async fn write_overlaps(
     Ok(())
 }
 
-/// Forgets which pixels the regions of these records touched.
+/// Deletes the overlap rows of these records.
 async fn delete_overlaps(
     tx: &mut Tx,
     registry: &Registry,
@@ -120,7 +120,7 @@ async fn delete_overlaps(
     table: &TableDef,
 ) -> Result<()> {
     let own = element_table(&registry.universe, element);
-    // The overlap table names the dimensions, the element's own table their keys.
+    // The overlap table uses dimension names, the table of the element uses key names.
     let keys = own.primary_key.iter().map(|key| required_column(records, key)).collect::<Result<Vec<_>>>()?;
     let keys = record_batch(element.required.iter().map(String::as_str).zip(keys))?;
     let target = tx.table(&table.name);
@@ -130,20 +130,20 @@ async fn delete_overlaps(
     Ok(())
 }
 
-/// The records of a table that have the keys of these rows, with the columns that the rows have.
+/// Returns the stored records with the primary keys of `rows`, with the columns of `rows`.
 ///
 /// # Errors
-/// Rows without a key, or what the database says.
+/// A missing key column; database errors.
 pub async fn stored(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<RecordBatch> {
     let columns: Vec<_> =
         table.read_columns().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
     keyed_values(registry, table, columns, rows).await
 }
 
-/// Some columns of the records of a table that have the keys of these rows.
+/// Returns some columns of the stored records with the primary keys of `rows`.
 ///
 /// # Errors
-/// Rows without a key, or what the database says.
+/// A missing key column; database errors.
 pub async fn keyed_values(
     registry: &Registry,
     table: &TableDef,
@@ -163,10 +163,10 @@ pub async fn keyed_values(
     Ok(concat_batches(&arrow_schema(&columns), &found)?)
 }
 
-/// Which values of a union such as `band` no record of its element has.
+/// Returns the values of a dimension without its own table, such as `band`, that occur in no record of `element`.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn unknown_values(
     registry: &Registry,
     element: &str,
@@ -183,10 +183,10 @@ pub async fn unknown_values(
     Ok(values.iter().filter(|value| !known.contains(value)).cloned().collect())
 }
 
-/// Some columns of the records of an element, of one instrument or of all.
+/// Returns some columns of the records of an element, for one instrument or for all.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn values(
     registry: &Registry,
     element: &str,
@@ -216,8 +216,8 @@ async fn declare_overlaps(tx: &mut Tx, registry: &Registry, governor: &str, reco
     Ok(())
 }
 
-/// The system and level of pixels in which overlaps are kept.
+/// Returns the pixelization system and level in which overlaps are stored.
 fn common_skypix(registry: &Registry) -> Result<(&str, u32)> {
     let name = &registry.universe.common_skypix;
-    skypix::split(name).ok_or_else(|| Error::bug(format!("'{name}' is no skypix dimension")))
+    skypix::split(name).ok_or_else(|| Error::bug(format!("'{name}' is not a skypix dimension")))
 }

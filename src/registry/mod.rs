@@ -1,6 +1,6 @@
-//! The registry database of a repository: its tables, and reading and writing them as the Butler does.
+//! The registry database of a repository: its tables, read and written as the Butler does.
 //!
-//! SQL text for a database is made only here. What should be written is decided above, in `repo`.
+//! SQL text for a database is made only in this room. `repo` decides what is written.
 
 pub mod attributes;
 pub mod certifications;
@@ -28,25 +28,26 @@ use crate::universe::Universe;
 /// An open registry.
 #[derive(Debug)]
 pub struct Registry {
-    /// Its database.
+    /// Database connections.
     pub conn: Conn,
-    /// Its dimensions.
+    /// Dimension universe.
     pub universe: Universe,
-    /// Which managers shape its tables.
+    /// Table layout, which depends on the managers.
     pub variant: SchemaVariant,
-    /// The table of file records.
+    /// Table of the file records.
     pub file_records: TableDef,
-    /// Why it must not be written, if so.
+    /// Why the registry cannot be written, if it is read-only.
     pub read_only: Option<String>,
-    /// Why its file records are not those of all files, if so.
+    /// Why the file records do not cover all files, if they do not.
     pub partial_files: Option<String>,
 }
 
 impl Registry {
-    /// Opens a registry that exists.
+    /// Opens an existing registry.
     ///
     /// # Errors
-    /// A database that holds none, or one of a kind or version that is not understood.
+    /// `Kind::NotFound` for a database without a registry, `Kind::Unsupported` for a registry of an unsupported kind or
+    /// version.
     pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
@@ -55,10 +56,10 @@ impl Registry {
         Ok(Self { conn, universe, variant: found.variant, file_records, read_only, partial_files: None })
     }
 
-    /// Makes all tables of a new registry in one transaction, unless they are there; returns whether it did.
+    /// Creates all tables of a new registry in one transaction. Returns false if the registry already exists.
     ///
     /// # Errors
-    /// A schema that holds other tables, or a database that refuses.
+    /// `Kind::Exists` when the schema holds other tables; database errors.
     pub async fn create(conn: &Conn, universe: &str) -> Result<bool> {
         let parsed = Universe::parse(universe)?;
         let mut tx = conn.begin().await?;
@@ -79,10 +80,10 @@ impl Registry {
         Ok(true)
     }
 
-    /// Whether the table of file records exists (`butler create` leaves it to the first writer).
+    /// Returns true if the table of file records exists (`butler create` leaves its creation to the first writer).
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn has_file_records(&self) -> Result<bool> {
         let table = ReadColumn::plain("table_name", ColumnType::Text(None));
         let name = self.conn.dialect().text(&self.file_records.name);
@@ -90,10 +91,10 @@ impl Registry {
         Ok(self.conn.rows(sql, vec![table]).await?.num_rows() > 0)
     }
 
-    /// Makes the table of file records unless it is there, as the first writer of a new repository does.
+    /// Creates the table of file records unless it exists, as the first writer of a new repository does.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn make_file_records(&self, tx: &mut Tx) -> Result<()> {
         let name = tx.dialect().text(&self.file_records.name);
         let column = ReadColumn::plain("table_name", ColumnType::Text(None));
@@ -109,13 +110,14 @@ impl Registry {
         Ok(())
     }
 
-    /// Begins a transaction that writes rows.
+    /// Begins a write transaction for rows.
     ///
-    /// PostgreSQL locks the tables that a new table refers to, `dataset` first; holding that one from the start, we
-    /// cannot be in the way of a Butler that makes one (it would take the table for made, and go on without it).
+    /// PostgreSQL locks the tables that a new table refers to, `dataset` first. Locking `dataset` from the start
+    /// prevents a deadlock with a Butler that creates such a table (it would ignore the error and assume that the table
+    /// exists).
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn begin(&self) -> Result<Tx> {
         let mut tx = self.conn.begin().await?;
         if tx.dialect() == Dialect::Postgres {
@@ -125,21 +127,21 @@ impl Registry {
         Ok(tx)
     }
 
-    /// Refuses to write where this program would break a promise of the Butler.
+    /// Checks that the registry can be written without breaking a guarantee of the Butler.
     ///
     /// # Errors
-    /// The reason.
+    /// `Kind::Unsupported` with the reason.
     pub fn check_writable(&self) -> Result<()> {
         match &self.read_only {
-            Some(reason) => Err(Error::new(Kind::Unsupported, format!("this repository is only read: {reason}"))),
+            Some(reason) => Err(Error::new(Kind::Unsupported, format!("this repository is read-only: {reason}"))),
             None => Ok(()),
         }
     }
 
-    /// Refuses to tell of files where the records do not name all of them.
+    /// Checks that the file records cover all files.
     ///
     /// # Errors
-    /// The reason.
+    /// `Kind::Unsupported` with the reason.
     pub fn check_files(&self) -> Result<()> {
         match &self.partial_files {
             Some(reason) => Err(Error::new(Kind::Unsupported, format!("files are not listed: {reason}"))),
@@ -147,7 +149,7 @@ impl Registry {
         }
     }
 
-    /// All tables with their names, as the Butler defines them.
+    /// Returns all tables, as the Butler defines them.
     pub fn tables(&self, types: &[TypeRecord]) -> Vec<TableDef> {
         let mut all = schema::butler_tables::static_tables(&self.universe, self.variant);
         all.push(self.file_records.clone());
@@ -161,7 +163,7 @@ impl Registry {
     }
 }
 
-/// On PostgreSQL: the extension every Butler demands, and the schema.
+/// On PostgreSQL, creates the extension that the Butler requires, and the schema.
 async fn prepare(tx: &mut Tx) -> Result<()> {
     if tx.dialect() == Dialect::Sqlite {
         return Ok(());
@@ -171,7 +173,7 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
     if tx.rows(sql, &[name]).await?.num_rows() == 0 {
         tx.execute("CREATE EXTENSION btree_gist".to_owned())
             .await
-            .map_err(|e| e.context("the Butler needs the PostgreSQL extension btree_gist, which could not be made"))?;
+            .map_err(|e| e.context("the Butler needs the PostgreSQL extension btree_gist, which cannot be created"))?;
     }
     if let Some(schema) = tx.schema().map(|s| Dialect::Postgres.quote(s)) {
         tx.execute(format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?;
@@ -179,7 +181,7 @@ async fn prepare(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// The names of the tables of the schema.
+/// Returns the names of the tables in the schema.
 async fn tables(source: &mut Executor<'_>) -> Result<Vec<String>> {
     let sql = match source.dialect() {
         Dialect::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'".to_owned(),
@@ -199,28 +201,28 @@ async fn create_table(tx: &mut Tx, table: &TableDef) -> Result<()> {
     Ok(())
 }
 
-/// The text column at an index of a small answer; NULL gives an empty text.
+/// Returns the text column at an index of a small result; NULL becomes an empty text.
 pub fn string_values(batch: &RecordBatch, column: usize) -> Vec<String> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.unwrap_or_default().to_owned()).collect()
 }
 
-/// The text column at an index of a small answer.
+/// Returns the text column at an index of a small result.
 pub fn optional_string_values(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect()
 }
 
-/// The integer column at an index of a small answer; NULL gives zero.
+/// Returns the integer column at an index of a small result; NULL becomes zero.
 pub fn i64_values(batch: &RecordBatch, column: usize) -> Vec<i64> {
     batch.column(column).as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()
 }
 
-/// The instant column at an index of a small answer, TAI nanoseconds.
+/// Returns the timestamp column at an index of a small result, in TAI nanoseconds.
 pub fn timestamp_values(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
     let array = batch.column(column).as_primitive::<TimestampNanosecondType>();
     (0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect()
 }
 
-/// The expression for the next number of a column on PostgreSQL; SQLite numbers by itself.
+/// Returns the expression for the next number of a column on PostgreSQL; SQLite numbers rows by itself.
 fn next_number(tx: &Tx, table: &str, column: &str) -> Option<String> {
     let mut numbered = TableDef::new(table);
     numbered.identity_column = Some(column.to_owned());

@@ -1,4 +1,4 @@
-//! Which export files lie below a folder, and what each holds of which ticket.
+//! Finds export files below a folder and summarizes their contents per ticket.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,32 +8,32 @@ use crate::error::{Error, Result};
 use crate::format::export_yaml::{Export, Item};
 use crate::store::Location;
 
-/// What an export file holds of one ticket.
+/// The contents of an export file that belong to one ticket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExportSummary {
-    /// The export file.
+    /// Path of the export file.
     pub file: String,
-    /// The ticket that its collections are named after, such as `DM-48520`; nothing for those without.
+    /// Ticket in the collection names, such as `DM-48520`; `None` for names without a ticket.
     pub ticket: Option<String>,
-    /// Names of collections, runs among them.
+    /// Collection names, including runs.
     pub collections: BTreeSet<String>,
     /// Dataset types of the datasets.
     pub dataset_types: BTreeSet<String>,
-    /// How many datasets.
+    /// Number of datasets.
     pub datasets: i64,
 }
 
-/// The name of an export file.
+/// File name of export files.
 const FILE: &str = "export.yaml";
 
-/// The export files below a folder, by file and ticket.
+/// Returns summaries of the export files below a folder, ordered by file and ticket.
 ///
 /// # Errors
-/// No such folder, or an export file that cannot be understood.
+/// `Kind::NotFound` when the folder does not exist; errors for a malformed export file.
 pub async fn find(folder: &str) -> Result<Vec<ExportSummary>> {
     let mut waiting = vec![Location::parse(folder)?];
     let mut files = Vec::new();
-    // Links may lead back.
+    // Links may form a cycle.
     let mut linked = BTreeSet::new();
     while let Some(place) = waiting.pop() {
         let listing = place.list().await?;

@@ -1,4 +1,4 @@
-//! `check_files`: the files that the registry names against those that are there.
+//! `check_files`: compares the files in the registry with the files in the datastore.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,38 +24,38 @@ use crate::store::walk::walk;
 use crate::store::webdav::Entry;
 use crate::store::{DirListing, Location};
 
-/// How many folders are listed at the same time, and files of one read.
+/// Number of folders that are listed concurrently, and of files that are read concurrently per folder.
 const AT_ONCE: usize = 16;
 
-/// What stands between the path of an archive and the name of a part of it.
+/// Separates the path of an archive from the name of its member.
 const MEMBER: &str = "#zip-path=";
 
-/// How many folders' files are looked up together.
+/// Number of folders whose files are looked up in one query.
 const FOLDERS: usize = 64;
 
-/// What is to be checked.
+/// Options of `check_files`.
 #[derive(Debug, Clone)]
 pub struct CheckFilesOptions {
     /// Collections, chains and globs.
     pub collections: Vec<String>,
-    /// Whether the first byte of every file is read.
+    /// True to read the first byte of every file.
     pub read: bool,
 }
 
-/// A file that the registry names; others of its folder come with it, wanted or not.
+/// A file record. All records of a folder are read, including those of other collections.
 #[derive(Debug)]
 struct Record {
     dataset_id: String,
     dataset_type: String,
     place: Location,
-    /// Bytes; negative when it was not recorded.
+    /// Size in bytes; negative if it was not recorded.
     size: i64,
-    /// The name of the part of an archive that it is.
+    /// Name of the archive member, if the file is in an archive.
     member: Option<String>,
     wanted: bool,
 }
 
-/// A file and what was found.
+/// The result for one file.
 #[derive(Debug, Default)]
 struct Checked {
     dataset: Option<(String, String)>,
@@ -66,7 +66,7 @@ struct Checked {
     detail: Option<String>,
 }
 
-/// The columns of the answer.
+/// Returns the schema of the result.
 pub fn schema() -> SchemaRef {
     let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
     Arc::new(Schema::new(vec![
@@ -80,8 +80,8 @@ pub fn schema() -> SchemaRef {
     ]))
 }
 
-/// The files of some collections as rows of [`schema`], folder by folder; then the files in the folders of their runs
-/// that no record names.
+/// Checks the files of some collections, folder by folder, and then lists the files in the folders of their runs that
+/// no record names. The rows have the columns of [`schema`].
 pub fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> Batches {
     let begin = async move {
         let repo = handle.repo().await?;
@@ -98,7 +98,7 @@ pub fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> B
         let top = root.clone();
         let walked = stream::iter(asked).flat_map(move |run| {
             let (runs, top) = (Arc::clone(&runs), top.clone());
-            // The folder of another run may lie in it.
+            // The folder of another run may be inside this folder.
             walk(top.child(&run), AT_ONCE)
                 .filter(move |(folder, _)| std::future::ready(run_of(folder, &top, &runs).as_ref() == Some(&run)))
         });
@@ -111,7 +111,7 @@ pub fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> B
     stream::once(begin).try_flatten().try_filter(|rows| std::future::ready(rows.num_rows() > 0)).boxed()
 }
 
-/// The run whose folder this is, or lies in.
+/// Returns the run whose folder is `folder` or contains it.
 fn run_of(folder: &Location, root: &Location, runs: &HashSet<String>) -> Option<String> {
     let mut path = folder.strip_prefix(root)?;
     while !runs.contains(&path) {
@@ -121,7 +121,7 @@ fn run_of(folder: &Location, root: &Location, runs: &HashSet<String>) -> Option<
 }
 
 impl CheckFilesOptions {
-    /// The file records, a folder at a time; folders without a wanted one are left out.
+    /// Returns the file records, one folder at a time; folders without a wanted record are skipped.
     async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<Vec<Record>>> + Send + use<>> {
         let registry = &repo.registry;
         let root = Location::parse(&repo.datastore_root())?;
@@ -138,7 +138,7 @@ impl CheckFilesOptions {
                     names.join(", ")
                 ),
             };
-            // What is left of a path when all characters but the slash go from its end is its folder.
+            // Trimming all characters except '/' from the end of a path leaves its folder.
             let sql = format!(
                 "SELECT f.dataset_id, t.name AS dataset_type, f.path, f.file_size, {wanted} AS wanted FROM {} f \
                  JOIN {} d ON d.id = f.dataset_id JOIN {} t ON t.id = d.dataset_type_id \
@@ -168,7 +168,7 @@ fn of_rows(rows: &RecordBatch, root: &Location) -> Result<Vec<Record>> {
         .zip(types)
         .zip(paths.into_iter().zip(numbers))
         .map(|((dataset_id, dataset_type), (path, (size, wanted)))| {
-            // Names of runs may have a '#', too.
+            // Names of runs may contain '#' too.
             let (path, member) = match path.rsplit_once(MEMBER) {
                 Some((archive, member)) => (archive, Some(member.to_owned())),
                 None => (path.as_str(), None),
@@ -179,7 +179,7 @@ fn of_rows(rows: &RecordBatch, root: &Location) -> Result<Vec<Record>> {
         .collect()
 }
 
-/// Records that come sorted by folder, a folder at a time; folders without a wanted one are left out.
+/// Groups records that are sorted by folder; folders without a wanted record are skipped.
 fn folders(rows: BoxStream<'static, Result<Record>>) -> impl Stream<Item = Result<Vec<Record>>> + Send + 'static {
     let groups = stream::try_unfold((rows, None::<Record>), |(mut rows, held)| async move {
         let Some(first) = (match held {
@@ -201,7 +201,7 @@ fn folders(rows: BoxStream<'static, Result<Record>>) -> impl Stream<Item = Resul
     groups.try_filter(|group| std::future::ready(group.iter().any(|record| record.wanted)))
 }
 
-/// The wanted records of one folder against its files.
+/// Compares the wanted records of one folder with its files.
 async fn compare(records: Vec<Record>, read: bool) -> Vec<Checked> {
     let Some(folder) = records.first().map(|record| record.place.parent()) else { return Vec::new() };
     let of = |record: &Record| Checked {
@@ -231,7 +231,7 @@ async fn compare(records: Vec<Record>, read: bool) -> Vec<Checked> {
     }
 }
 
-/// What a record's file is.
+/// Determines the state of the file of a record.
 async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool) -> Checked {
     let Some(entry) = entry.filter(|entry| !entry.is_directory) else {
         let detail = entry.map(|_| "it is a folder".to_owned());
@@ -240,7 +240,7 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
     let Some(size) = entry.size.and_then(|size| i64::try_from(size).ok()) else {
         return Checked { state: "unreadable", detail: Some("it is still being written".to_owned()), ..row };
     };
-    // The size that is recorded of a part of an archive is not that of the archive.
+    // The recorded size of an archive member is not the size of the archive.
     let row = match &record.member {
         Some(member) => Checked { detail: Some(format!("'{member}' in an archive, which was not opened")), ..row },
         None => Checked { size: Some(size), ..row },
@@ -257,13 +257,13 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
     Checked { state: "ok", ..row }
 }
 
-/// The files in some folders that no record names.
+/// Returns the files in some folders that no record names.
 async fn orphans(repo: &Repo, root: &Location, folders: Vec<(Location, Result<DirListing>)>) -> Result<Vec<Checked>> {
     let (mut files, mut rows) = (Vec::new(), Vec::new());
     for (folder, listed) in folders {
         match listed {
             Ok(listed) => files.extend(listed.files.into_iter().map(|(name, size)| (folder.child(&name), size))),
-            // No file of the run is in the datastore.
+            // The datastore has no folder for this run.
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => rows.push(Checked {
                 state: "unreadable",
@@ -273,7 +273,7 @@ async fn orphans(repo: &Repo, root: &Location, folders: Vec<(Location, Result<Di
             }),
         }
     }
-    // A file of the datastore may be recorded either way.
+    // A file in the datastore may be recorded by its relative path or by its URI.
     let named = |place: &Location| [place.strip_prefix(root).unwrap_or_default(), place.uri()];
     let names: Vec<String> = files.iter().flat_map(|(place, _)| named(place)).collect();
     let known = known_paths(&repo.registry, &names).await?;

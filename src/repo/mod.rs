@@ -1,6 +1,6 @@
-//! One repository: its configuration, and the operations that change it.
+//! One repository, and the operations that change it.
 //!
-//! An operation plans changes; the one [`ChangeApplier`](changeset::applier::ChangeApplier) writes them.
+//! An operation reads the repository and passes change sets to the [`ChangeApplier`], which writes them.
 
 pub mod calibration_exports;
 pub mod changeset;

@@ -1,4 +1,4 @@
-//! Where a search looks: collections in their order.
+//! Collections that a search visits.
 
 use crate::error::Result;
 use crate::model::collection::{CollectionType, Collections};
@@ -6,10 +6,10 @@ use crate::registry::collections::load;
 use crate::registry::dataset_queries::SearchCollection;
 use crate::repo::Repo;
 
-/// The collections these names and globs search, in order.
+/// Returns the collections that names and globs refer to, in search order.
 ///
 /// # Errors
-/// An exact name that does not exist, or what the database says.
+/// `Kind::NotFound` for a name that does not exist; database errors.
 pub async fn ranks(repo: &Repo, collections: &[String]) -> Result<Vec<SearchCollection>> {
     let all = load(&repo.registry).await?;
     let found = all.flatten(collections)?.into_iter().enumerate();
@@ -22,10 +22,10 @@ pub async fn ranks(repo: &Repo, collections: &[String]) -> Result<Vec<SearchColl
         .collect())
 }
 
-/// The collections of the registry.
+/// Returns all collections of the registry.
 ///
 /// # Errors
-/// What the database says.
+/// Database errors.
 pub async fn collections(repo: &Repo) -> Result<Collections> {
     load(&repo.registry).await
 }

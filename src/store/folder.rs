@@ -1,4 +1,4 @@
-//! What is in a folder, whatever the names and kinds of its entries.
+//! Listing folders, local and remote, with any kind of entry and any name.
 
 use std::path::PathBuf;
 
@@ -6,16 +6,18 @@ use super::webdav::Entry;
 use super::{Location, Root, temporary};
 use crate::error::{Error, Kind, Result};
 
-/// The contents of one folder, without what is in its folders.
+/// The entries of one folder, without the contents of its subfolders.
 #[derive(Debug, Default)]
 pub struct DirListing {
-    /// Files by name, with their sizes in bytes.
+    /// Names of files, with their sizes in bytes.
     pub files: Vec<(String, u64)>,
-    /// Folders by name.
+    /// Names of folders.
     pub folders: Vec<String>,
-    /// Symbolic links to folders, by name. Like the Butler, [`super::walk`] does not follow them: they may lead back.
+    /// Names of symbolic links to folders. Like the Butler, [`super::walk`] does not follow them: they may form a
+    /// cycle.
     pub links: Vec<String>,
-    /// What cannot be read as a file or folder, by name, and why: links to nothing, names that are no text, pipes.
+    /// Names of entries that are neither readable files nor folders, with the reason: dangling links, names that are
+    /// not UTF-8, pipes.
     pub others: Vec<(String, &'static str)>,
 }
 
@@ -32,19 +34,19 @@ impl DirListing {
             Ok(found) if found.is_dir() => self.folders.push(name),
             Ok(found) if found.is_file() => self.files.push((name, found.len())),
             Ok(_) => self.others.push((name, "it is neither a file nor a folder")),
-            Err(_) if is_link => self.others.push((name, "it is a symbolic link to nothing")),
-            // It has gone since the folder was opened.
+            Err(_) if is_link => self.others.push((name, "it is a dangling symbolic link")),
+            // The entry was removed after the folder was opened.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(_) => self.others.push((name, "it cannot be looked at")),
+            Err(_) => self.others.push((name, "it cannot be read")),
         }
     }
 }
 
 impl Location {
-    /// What a folder holds, in name order.
+    /// Lists a folder, in name order.
     ///
     /// # Errors
-    /// No such folder, or what the store says.
+    /// `Kind::NotFound` when the folder does not exist; errors of the file system or the server.
     pub async fn list(&self) -> Result<DirListing> {
         let mut folder = DirListing::default();
         match &self.root {
@@ -87,10 +89,10 @@ impl Location {
         }
     }
 
-    /// Removes the temporary files in a folder that processes left which have ended.
+    /// Removes the temporary files in a folder that were left by processes that have ended.
     ///
     /// # Errors
-    /// What a server reports; a folder that does not exist holds none.
+    /// Server errors. A missing folder is not an error.
     pub async fn sweep(&self) -> Result<()> {
         let Root::Dav(client) = &self.root else {
             let path = PathBuf::from(&self.path);
@@ -110,7 +112,8 @@ impl Location {
         Ok(())
     }
 
-    /// What a folder holds, in name order, with all that the store says.
+    /// Returns the entries of a folder, in name order, with their modification times and, if requested, their
+    /// checksums.
     ///
     /// # Errors
     /// As for [`Location::list`].

@@ -1,4 +1,4 @@
-//! How a local file gets to its place, whole or not at all.
+//! Creating and transferring local files atomically.
 
 use std::fs::File;
 use std::io::{ErrorKind as Io, Read};
@@ -10,13 +10,13 @@ use bytes::Bytes;
 use super::temporary;
 use super::transfer::TransferMode;
 
-/// Writes bytes to a local file.
+/// Writes bytes to a local file. Returns true if the file is new.
 pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     if to.exists() {
         return kept(std::fs::read(to)? == bytes[..]);
     }
     if to.is_symlink() {
-        // To what is gone.
+        // The target is a dangling link.
         let file = temporary::create(to.parent().unwrap_or(Path::new("/")))?;
         std::fs::write(file.path(), bytes)?;
         file.persist(to).map_err(|e| e.error)?;
@@ -25,7 +25,7 @@ pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     beside(to, |file| std::fs::write(file, bytes), |to| Ok(std::fs::read(to)? == bytes[..]))
 }
 
-/// Makes a local file where none is.
+/// Creates a local file that does not exist yet.
 pub fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let new = temporary::make_folder(folder)?;
@@ -33,12 +33,12 @@ pub fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std
     new.iter().filter_map(|folder| folder.parent()).chain([folder]).try_for_each(temporary::sync_folder)
 }
 
-/// Brings a local file to a local place.
+/// Transfers a local file to a local path. Returns true if the target is new or was replaced.
 pub fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
     if mode == TransferMode::Direct || same_place(from, to) {
         return Ok(false);
     }
-    // A link to a link would dangle when the first one goes.
+    // A link to a link would dangle when the first one is removed.
     let from = &from.canonicalize()?;
     let is_link_to_stay =
         matches!(mode, TransferMode::Symlink | TransferMode::Relsymlink | TransferMode::Link | TransferMode::Auto);
@@ -47,7 +47,7 @@ pub fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<boo
         Err(e) => return Err(e),
         Ok(there) if !there.is_symlink() => return kept(same(from, to)?),
         Ok(_) if to.exists() && (is_link_to_stay || !same(from, to)?) => return kept(same(from, to)?),
-        // A link to the source, where a file of its own should be; or one to what is gone.
+        // The target is a link to the source where a separate file is wanted, or a dangling link.
         Ok(_) => return replaced(from, to, mode),
     }
     let made = match mode {
@@ -59,13 +59,13 @@ pub fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<boo
         TransferMode::Link | TransferMode::Auto => std::fs::hard_link(from, to).or_else(|_| symlink(from, to)),
     };
     match made {
-        // Another writer brought the same file meanwhile.
+        // Another writer created the target concurrently.
         Err(e) if e.kind() == Io::AlreadyExists => kept(same(from, to)?),
         made => made.map(|()| true),
     }
 }
 
-/// Puts a file in the place of a link in one step, so that a reader finds the one or the other.
+/// Replaces a link by a file atomically, so that a reader sees either the one or the other.
 fn replaced(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let require_size = |file: &Path| {
@@ -84,18 +84,18 @@ fn replaced(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool>
     Ok(true)
 }
 
-/// Nothing has to be done for a file that is there, if it is the same.
+/// Accepts an existing target if it is the same file.
 fn kept(same: bool) -> std::io::Result<bool> {
-    if same { Ok(false) } else { Err(std::io::Error::new(Io::AlreadyExists, "another file is there")) }
+    if same { Ok(false) } else { Err(std::io::Error::new(Io::AlreadyExists, "a different file exists")) }
 }
 
-/// Whether two paths are the same entry of a folder.
+/// Returns true if two paths denote the same directory entry.
 pub fn same_place(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
     place(a).is_some_and(|a| place(b) == Some(a))
 }
 
-/// Whether two files are one, or hold the same bytes.
+/// Returns true if two paths lead to the same file, or to files with the same bytes.
 pub fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     let (left, right) = (a.metadata()?, b.metadata()?);
     if (left.dev(), left.ino()) == (right.dev(), right.ino()) {
@@ -118,10 +118,10 @@ pub fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     }
 }
 
-/// How many bytes are compared at once.
+/// Number of bytes that are compared at once.
 const PIECE: usize = 1 << 20;
 
-/// Reads as much as there is, up to the size of the buffer.
+/// Reads until the buffer is full or the file ends. Returns the number of bytes read.
 fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     let mut read = 0;
     while read < buffer.len() {
@@ -133,13 +133,13 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(read)
 }
 
-/// Copies a file; returns whether it was this that made it.
+/// Copies a file. Returns true if this call created the target.
 fn copy(from: &Path, to: &Path) -> std::io::Result<bool> {
     beside(to, |file| std::fs::copy(from, file).map(|_| ()), |to| same(from, to))
 }
 
-/// Writes to a temporary file in the same folder, syncs it and renames it, so that no half-written file ever has the name;
-/// returns whether it was this that made it.
+/// Writes to a temporary file in the same folder, syncs it and renames it, so that the target never exists
+/// half-written. Returns true if this call created the target.
 fn beside(
     to: &Path,
     write: impl Fn(&Path) -> std::io::Result<()>,
@@ -151,13 +151,13 @@ fn beside(
     beside.as_file().sync_all()?;
     match beside.persist_noclobber(to) {
         Ok(_) => Ok(true),
-        // Another writer brought the same file meanwhile.
+        // Another writer created the same file concurrently.
         Err(e) if e.error.kind() == Io::AlreadyExists && same(to)? => Ok(false),
         Err(e) => Err(e.error),
     }
 }
 
-/// `from` as seen from the folder of `to`; both absolute.
+/// Returns `from` relative to the folder of `to`; both are absolute.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let base: Vec<_> = to.parent().into_iter().flat_map(Path::components).collect();
     let target: Vec<_> = from.components().collect();

@@ -1,4 +1,4 @@
-//! Files: from a URI to an object store, walking folders, and where a datastore puts what it takes in.
+//! Files: locations from paths and URIs, folder listings, transfers into a datastore, and its file name templates.
 
 mod folder;
 mod local;
@@ -21,22 +21,22 @@ use self::webdav::{Body, Client};
 use crate::error::{Error, Kind, Result};
 use crate::format::check_size_limit;
 
-/// What Python's `urllib.parse.quote` leaves as it is, so that URIs equal the Butler's.
+/// The characters that Python's `urllib.parse.quote` leaves unquoted, so that URIs equal those of the Butler.
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
-/// The schemes of WebDAV doors.
+/// The URI schemes of WebDAV servers.
 pub const WEBDAV_SCHEMES: [&str; 2] = ["davs", "dav"];
 
-/// A path as URIs write it.
+/// Percent-encodes a path for a URI.
 fn quoted(path: &str) -> String {
     utf8_percent_encode(path, QUOTED).to_string()
 }
 
-/// A file or folder, in the local file system or on a WebDAV door.
+/// The location of a file or folder, in the local file system or on a WebDAV server.
 #[derive(Debug, Clone)]
 pub struct Location {
     root: Root,
-    /// Absolute and decoded, without `.`, `..` and a slash at its end.
+    /// Absolute and decoded, without `.`, `..` and a trailing slash.
     path: String,
 }
 
@@ -55,10 +55,10 @@ impl PartialEq for Location {
 impl Eq for Location {}
 
 impl Location {
-    /// The place of a path or URI; a relative path counts from the working directory.
+    /// Parses a path or URI. A relative path is resolved against the working directory.
     ///
     /// # Errors
-    /// A scheme that is not supported, a URI that is none, or credentials for a door that cannot be used.
+    /// `Kind::Unsupported` for another URI scheme; an error for a malformed URI or unusable credentials of a server.
     pub fn parse(text: &str) -> Result<Self> {
         if let Some(path) = local_path(text) {
             let path = std::path::absolute(&path).map_err(|e| Error::from(e).context(format_args!("path '{text}'")))?;
@@ -70,25 +70,25 @@ impl Location {
                 format!("files at {scheme}:// are not supported, only local paths, file:// and davs:// ('{text}')");
             return Err(Error::new(Kind::Unsupported, message));
         }
-        let url = Url::parse(text).map_err(|e| Error::invalid(format!("'{text}' is no URL: {e}")))?;
+        let url = Url::parse(text).map_err(|e| Error::invalid(format!("'{text}' is not a URL: {e}")))?;
         let path = plain(&percent_decode_str(url.path()).decode_utf8_lossy());
         Ok(Self { root: Root::Dav(Client::of(&url)?), path })
     }
 
-    /// The place of this name below a folder.
+    /// Returns the location of a name in this folder.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
         Self { root: self.root.clone(), path: plain(&format!("{}/{name}", self.path)) }
     }
 
-    /// The folder it is in.
+    /// Returns the folder that contains this location.
     #[must_use]
     pub fn parent(&self) -> Self {
         let folder = self.path.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
         Self { root: self.root.clone(), path: folder.to_owned() }
     }
 
-    /// The URI, quoted as the Butler quotes it.
+    /// Returns the URI, quoted as the Butler quotes it.
     pub fn uri(&self) -> String {
         match &self.root {
             Root::Local => format!("file://{}", quoted(&self.path)),
@@ -96,7 +96,7 @@ impl Location {
         }
     }
 
-    /// The place as users name it: a local path, or a URI.
+    /// Returns the location for messages: a local path or a URI.
     pub fn display(&self) -> String {
         match &self.root {
             Root::Local => self.path.clone(),
@@ -104,29 +104,30 @@ impl Location {
         }
     }
 
-    /// The path in the local file system.
+    /// Returns the path in the local file system.
     ///
     /// # Errors
-    /// It is not there.
+    /// `Kind::Unsupported` for a remote location.
     pub fn local(&self) -> Result<PathBuf> {
         match &self.root {
             Root::Local => Ok(PathBuf::from(&self.path)),
             Root::Dav(_) => {
-                let message = format!("'{}' is not in the local file system, which this needs", self.uri());
+                let message = format!("'{}' is not in the local file system, as required", self.uri());
                 Err(Error::new(Kind::Unsupported, message))
             }
         }
     }
 
-    /// The last part of the path.
+    /// Returns the last component of the path.
     pub fn name(&self) -> String {
         self.path.rsplit('/').next().unwrap_or_default().to_owned()
     }
 
-    /// The bytes of a file that is at most `limit` bytes long.
+    /// Reads a file of at most `limit` bytes.
     ///
     /// # Errors
-    /// No such file, one that is too large, or what the store says.
+    /// `Kind::NotFound` when the file does not exist, an error when it is too large; errors of the file system or the
+    /// server.
     pub async fn read(&self, limit: u64) -> Result<Bytes> {
         if let Root::Dav(client) = &self.root {
             return client.read(&self.path, limit).await;
@@ -140,7 +141,7 @@ impl Location {
         Ok(bytes.into())
     }
 
-    /// The file, to be read from its begin: itself, or a local copy.
+    /// Opens the file for reading: a local file itself, or a local copy of a remote file.
     ///
     /// # Errors
     /// As for [`Location::read`].
@@ -151,7 +152,7 @@ impl Location {
         }
     }
 
-    /// Reads the first byte of a file that is not empty, to see that it can be read.
+    /// Checks that a file can be read, by reading its first byte.
     ///
     /// # Errors
     /// As for [`Location::read`].
@@ -165,10 +166,10 @@ impl Location {
         }
     }
 
-    /// Writes a file that is not there, whole or not at all; folders are made as needed.
+    /// Writes a new file atomically and creates its folders as needed.
     ///
     /// # Errors
-    /// A file is there (`Exists`), or what the store says.
+    /// `Kind::Exists` when the file exists; errors of the file system or the server.
     pub async fn write(&self, bytes: Bytes) -> Result<()> {
         match &self.root {
             Root::Local => local::make_file(Path::new(&self.path), |file| std::fs::write(file, &bytes))
@@ -177,7 +178,7 @@ impl Location {
         }
     }
 
-    /// Copies a file to a place where none is; one of the two is on a door.
+    /// Copies a file to a location that does not exist yet; at least one of the two is on a server.
     async fn copy(&self, to: &Self) -> Result<()> {
         match (&self.root, &to.root) {
             (Root::Dav(client), Root::Dav(other)) if Arc::ptr_eq(client, other) => {
@@ -201,14 +202,14 @@ impl Location {
                 let copied = |target: &Path| std::fs::copy(file.path(), target).map(drop);
                 local::make_file(Path::new(&to.path), copied).map_err(|e| to.with_path(e))
             }
-            (Root::Local, Root::Local) => Err(Error::bug("two local files are not copied by way of a door")),
+            (Root::Local, Root::Local) => Err(Error::bug("a copy between two local files went to WebDAV")),
         }
     }
 
     /// Removes a file.
     ///
     /// # Errors
-    /// No such file, or what the store says.
+    /// `Kind::NotFound` when the file does not exist; errors of the file system or the server.
     pub async fn remove(&self) -> Result<()> {
         match &self.root {
             Root::Local => tokio::fs::remove_file(&self.path).await.map_err(|e| self.with_path(e)),
@@ -216,7 +217,7 @@ impl Location {
         }
     }
 
-    /// Size and adler32 checksum of a file.
+    /// Returns the size in bytes and the adler32 checksum of a file.
     async fn digest(&self) -> Result<(u64, u32)> {
         match &self.root {
             Root::Local => {
@@ -226,7 +227,7 @@ impl Location {
         }
     }
 
-    /// Whether it is in the local file system.
+    /// Returns true if the location is in the local file system.
     pub fn is_local(&self) -> bool {
         matches!(self.root, Root::Local)
     }
@@ -241,10 +242,10 @@ impl Location {
         }
     }
 
-    /// Whether it is a folder, a file of some size, or nothing.
+    /// Returns whether the location is a folder, a file or missing.
     ///
     /// # Errors
-    /// What the store says.
+    /// Errors of the file system or the server.
     pub async fn stat(&self) -> Result<FileType> {
         if let Root::Dav(client) = &self.root {
             return Ok(match client.stat(&self.path).await? {
@@ -264,7 +265,7 @@ impl Location {
         }
     }
 
-    /// The path below a folder, if it is below it.
+    /// Returns the path relative to a folder, if the location is inside it.
     pub fn strip_prefix(&self, folder: &Self) -> Option<String> {
         let one_root = match (&self.root, &folder.root) {
             (Root::Local, Root::Local) => true,
@@ -276,7 +277,7 @@ impl Location {
     }
 }
 
-/// The local path of a path or `file:` URL; nothing for a URL of another scheme.
+/// Returns the local path of a path or `file:` URL, or `None` for a URL of another scheme.
 pub fn local_path(text: &str) -> Option<PathBuf> {
     match text.split_once("://") {
         Some(("file", rest)) => {
@@ -288,18 +289,18 @@ pub fn local_path(text: &str) -> Option<PathBuf> {
     }
 }
 
-/// What is at a place.
+/// The type of what exists at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
-    /// Nothing.
+    /// Nothing exists.
     Missing,
-    /// A file of so many bytes.
+    /// A file, with its size in bytes.
     File(u64),
     /// A folder.
     Directory,
 }
 
-/// An absolute path without `.`, `..` and empty parts.
+/// Normalizes an absolute path: removes `.`, `..` and empty parts.
 fn plain(path: &str) -> String {
     let mut parts = Vec::new();
     for part in path.split('/') {

@@ -1,26 +1,26 @@
-//! File name templates of a datastore, as the Butler fills them.
+//! File name templates of a datastore, rendered as the Butler renders them.
 
 use percent_encoding::percent_decode_str;
 
 use crate::error::{Error, Kind, Result};
 
-/// The Butler's template for raws, chosen by their dimensions.
+/// The Butler's template for raws, selected by their dimensions.
 pub const RAW: &str = "{run:/}/{datasetType}.{component:?}/{day_obs|exposure.day_obs}/{exposure.obs_id}/\
     {datasetType}_{component:?}_{instrument:?}_{physical_filter}_{exposure.obs_id}_{detector.full_name}_{run}";
 
-/// The Butler's template for everything else.
+/// The Butler's template for all other datasets.
 pub const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:?}/\
     {day_obs|visit.day_obs|exposure.day_obs:?}/{band:?}/{subfilter:?}/{physical_filter:?}/{visit:?}/\
     {exposure.obs_id|group:?}/{datasetType}_{component:?}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_\
     {physical_filter:?}_{visit:?}_{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{run}";
 
-/// Fills a template; `value` gives the text of a field such as `run`, `visit` or `exposure.obs_id`.
+/// Renders a template; `value` returns the text of a field such as `run`, `visit` or `exposure.obs_id`.
 ///
-/// Fields: `a|b` is the first that has a value; `?` makes it optional, and a missing one takes the text before
-/// it along unless that holds a `/`; `/` keeps the slashes of the value.
+/// In a field, `a|b` is the first name with a value, `?` makes the field optional, and `/` keeps the slashes of the
+/// value. A missing optional field also removes the literal text before it, unless that contains a `/`.
 ///
 /// # Errors
-/// A field without value that is not optional, or a template that cannot be read.
+/// A required field without a value, a malformed or unsupported template, or a path that the Butler cannot find.
 pub fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut out = String::new();
     let mut rest = template;
@@ -53,15 +53,15 @@ pub fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<
     Ok(path)
 }
 
-/// Refuses templates that the Butler refuses: files of two datasets could have one name.
+/// Rejects templates that the Butler refuses, because two datasets could get the same file name.
 ///
 /// # Errors
-/// What is wrong with it.
+/// An error that names the problem.
 pub fn check(template: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::invalid(format!("file template '{template}' {why}, so the Butler refuses it")));
     let (fields, special) = (fields(template), ["run", "id", "datasetType", "component"]);
     if fields.contains(&"collection") {
-        return refuse("names 'collection', for which 'run' stands");
+        return refuse("names 'collection' instead of 'run'");
     }
     if !fields.contains(&"run") && !fields.contains(&"id") {
         return refuse("has neither {run} nor {id}");
@@ -73,29 +73,29 @@ pub fn check(template: &str) -> Result<()> {
         return refuse("leads out of the datastore");
     }
     if fields.contains(&"id") && !template.rsplit('/').next().is_some_and(|name| name.contains("{id}")) {
-        return refuse("has {id} elsewhere than in the name of the file");
+        return refuse("has {id} outside the file name");
     }
     Ok(())
 }
 
-/// The path that the Butler makes of what fills a template, which it takes for a URI: `%20` stands for a blank. What it
-/// would not find again, or only in the same environment, is refused.
+/// Decodes a rendered path as the Butler does, which treats it as a URI: `%20` is a space. Rejects paths that the
+/// Butler would not find, or would find only in the same environment.
 fn unescaped(path: &str) -> Result<String> {
-    const ESCAPED: &str = "it takes '%' and two digits for a character";
+    const ESCAPED: &str = "it reads '%' and two digits as a character";
     let refuse = |why: &str| {
         let path = normal(path);
         let message = format!("the Butler does not find files at '{path}': {why}; give the run another name");
         Err(Error::new(Kind::Unsupported, message))
     };
     if path.starts_with('~') {
-        return refuse("it takes '~' for a home directory");
+        return refuse("it reads '~' as a home directory");
     }
     if path.split('$').skip(1).any(|rest| rest.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphanumeric()))
     {
-        return refuse("it takes '$' for an environment variable");
+        return refuse("it reads '$' as an environment variable");
     }
     if !is_escaped(path) {
-        // It reads `%2e` for a point, but does not write it so.
+        // The Butler decodes `%2e` to a dot, but does not encode a dot.
         return if is_escaped(&path.to_uppercase()) { refuse(ESCAPED) } else { Ok(path.to_owned()) };
     }
     let plain = percent_decode_str(path).decode_utf8_lossy();
@@ -109,19 +109,19 @@ fn unescaped(path: &str) -> Result<String> {
     Ok(plain.into_owned())
 }
 
-/// Whether a path holds what the Butler takes for an escaped character.
+/// Returns true if a path contains what the Butler reads as an escaped character.
 fn is_escaped(path: &str) -> bool {
     let is_digit = |byte: Option<&u8>| byte.is_some_and(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'));
     path.split('%').skip(1).any(|rest| is_digit(rest.as_bytes().first()) && is_digit(rest.as_bytes().get(1)))
 }
 
-/// The fields that a template names.
+/// Returns the field names of a template.
 pub fn fields(template: &str) -> Vec<&str> {
     let inside = template.split('{').skip(1).filter_map(|part| part.split('}').next());
     inside.filter_map(|field| field.split(':').next()).flat_map(|names| names.split('|')).collect()
 }
 
-/// The text of a value under a format such as `06d`, which fills a number with zeros.
+/// Formats a value by a format specification such as `06d`, which pads a number with zeros.
 fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
     let spec = format.replace(['?', '/'], "");
     if spec.is_empty() || spec == "s" || spec == "d" {
@@ -135,13 +135,13 @@ fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
         }
         _ => {
             let message =
-                format!("file template '{template}' formats '{text}' by '{spec}', which is not understood here");
+                format!("file template '{template}' formats '{text}' by '{spec}', which butlersql does not support");
             Err(Error::new(Kind::Unsupported, message))
         }
     }
 }
 
-/// The path without empty parts; in its last part, dots and hashes are written as the Butler writes them.
+/// Removes empty parts of a path and replaces dots and hashes in its last part, as the Butler does.
 fn normal(path: &str) -> String {
     let mut parts: Vec<String> = path.split('/').filter(|p| !p.is_empty() && *p != ".").map(str::to_owned).collect();
     if let Some(last) = parts.last_mut() {
@@ -150,7 +150,7 @@ fn normal(path: &str) -> String {
     parts.join("/")
 }
 
-/// The extension of a file name, both parts of `.fits.fz` and its like.
+/// Returns the extension of a file name; both parts of `.fits.fz` and similar.
 pub fn extension(name: &str) -> &str {
     let require_size = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
     if let Some(both) = [".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz"].into_iter().find(|s| require_size(s)) {

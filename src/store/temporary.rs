@@ -1,5 +1,5 @@
-//! Local files that are being written: hidden beside the place they will take, with the process that writes them in
-//! their name, so that what a process left that was killed can be told from the work of one that runs.
+//! Local temporary files: hidden, next to their target, and named after the process that writes them, so that leftovers
+//! of killed processes can be distinguished from files in use.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::{NamedTempFile, TempDir};
 
-/// What the names begin with.
+/// Prefix of temporary file names.
 const PREFIX: &str = ".butlersql-";
-/// What the names end with.
+/// Suffix of temporary file names.
 const SUFFIX: &str = ".tmp";
-/// When a file that a process of another machine writes counts as left.
+/// Age after which a temporary file of another machine counts as left over.
 const LEFT: Duration = Duration::from_secs(24 * 3600);
 
-/// A process as the names have it: host, process id, and when it began.
+/// A process as encoded in the file name: host, process id and start time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Owner {
     host: String,
@@ -25,7 +25,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// This process.
+    /// Returns the current process.
     fn own() -> &'static Self {
         static OWN: OnceLock<Owner> = OnceLock::new();
         OWN.get_or_init(|| {
@@ -34,27 +34,27 @@ impl Owner {
         })
     }
 
-    /// From the name of a file.
+    /// Parses the name of a temporary file.
     fn of(name: &str) -> Option<Self> {
         let mut parts = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.splitn(4, '.');
         let mut next = || parts.next();
         Some(Self { host: next()?.to_owned(), process: next()?.parse().ok()?, begin: next()?.parse().ok()? })
     }
 
-    /// Whether it has ended; of a process of another host that is not known.
+    /// Returns true if the process has ended, or `None` if unknown because it runs on another host.
     fn has_ended(&self) -> Option<bool> {
         if self.host != Self::own().host {
             return None;
         }
         match begin(self.process) {
             Some(begin) => Some(begin != self.begin),
-            // Where those of other users are hidden, nothing is known; the first one is another user's.
+            // If even process 1 is invisible, processes of other users are hidden and the state is unknown.
             None => begin(1).map(|_| true),
         }
     }
 }
 
-/// This host, and which processes it can see: containers share neither, or both. Without points, which part names.
+/// Returns an identifier of this host and its process namespace, without dots, which separate the parts of the name.
 fn host() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
@@ -65,48 +65,48 @@ fn host() -> String {
     format!("{}-{}", plain.take(24).collect::<String>(), &digest[..8])
 }
 
-/// When a process began, in ticks since the machine did.
+/// Returns the start time of a process in clock ticks since boot.
 fn begin(process: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name of the program, in parentheses, may hold anything.
+    // The program name in parentheses may contain any character.
     stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// What the name of a temporary file of this process begins with.
+/// Returns the prefix of temporary file names of this process.
 pub fn prefix() -> String {
     let Owner { host, process, begin } = Owner::own();
     format!("{PREFIX}{host}.{process}.{begin}.")
 }
 
-/// A new file of this process in a folder.
+/// Creates a temporary file in a folder.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).permissions(mode).tempfile_in(folder)
 }
 
-/// A new entry of this process in a folder, made by a function that fails where one is.
+/// Creates a temporary entry in a folder by a function that fails if the entry exists.
 ///
 /// # Errors
-/// What the function says.
+/// Errors of the function.
 pub fn create_by(folder: &Path, make: impl FnMut(&Path) -> std::io::Result<()>) -> std::io::Result<NamedTempFile<()>> {
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).make_in(folder, make)
 }
 
-/// A new folder of this process in a folder.
+/// Creates a temporary folder in a folder.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub fn create_folder(folder: &Path) -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).tempdir_in(folder)
 }
 
-/// A new file of this process in the folder for temporary files.
+/// Creates a temporary file in the system folder for temporary files.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub fn scratch() -> std::io::Result<NamedTempFile> {
     static SWEPT: OnceLock<()> = OnceLock::new();
     let folder = std::env::temp_dir();
@@ -114,15 +114,15 @@ pub fn scratch() -> std::io::Result<NamedTempFile> {
     create(&folder)
 }
 
-/// Whether a name is that of a temporary file whose process has ended. Of processes of other machines that is not known:
-/// their files count as left some time after the last change.
+/// Returns true if a name is that of a temporary file whose process has ended. Processes of other machines cannot be
+/// checked: their files count as left over 24 hours after the last change.
 pub fn is_left(name: &str, changed: impl FnOnce() -> Option<SystemTime>) -> bool {
     let is_old = || changed().and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > LEFT);
     Owner::of(name).is_some_and(|owner| owner.has_ended().unwrap_or_else(is_old))
 }
 
-/// Removes from a folder what processes left in it that have ended. What cannot be looked at or removed stays: it is in
-/// nobody's way.
+/// Removes the leftovers of processes that have ended from a folder. Leftovers that cannot be removed are logged and
+/// kept.
 pub fn sweep(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
@@ -140,20 +140,20 @@ pub fn sweep(folder: &Path) {
     }
 }
 
-/// Makes a folder and those above it; returns those that were not there, the outermost last.
+/// Creates a folder and its missing ancestors. Returns the folders that were created, the outermost last.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub fn make_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
     std::fs::create_dir_all(folder)?;
     Ok(missing)
 }
 
-/// Has the entries of a folder outlast a power cut. File systems that cannot are as good as they are.
+/// Syncs the entries of a folder to disk; file systems that do not support this are ignored.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),

@@ -1,4 +1,4 @@
-//! Bringing files into a datastore.
+//! Transferring files into a datastore.
 
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::MetadataExt;
@@ -13,16 +13,16 @@ use super::webdav::digest;
 use super::{FileType, Location, temporary};
 use crate::error::{Error, Kind, Result};
 
-/// How a file gets into the datastore.
+/// How a file is transferred into the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransferMode {
-    /// In place if it is inside the datastore, else a link.
+    /// In place if the file is inside the datastore, else a link.
     Auto,
     /// Hard link, else symbolic link.
     Link,
     /// Symbolic link.
     Symlink,
-    /// Symbolic link by a relative path.
+    /// Symbolic link with a relative target.
     Relsymlink,
     /// Hard link.
     Hardlink,
@@ -30,7 +30,7 @@ pub enum TransferMode {
     Copy,
     /// Move.
     Move,
-    /// Not at all: the registry names the file where it is.
+    /// No transfer: the registry records the absolute URI of the file.
     Direct,
 }
 
@@ -46,22 +46,22 @@ impl TransferMode {
         ("direct", Self::Direct),
     ];
 
-    /// From the word of `--transfer`.
+    /// Parses a transfer mode name, as in `--transfer`.
     ///
     /// # Errors
-    /// A word that is no mode.
+    /// `Kind::NotFound` for an unknown name.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|(n, _)| *n == name);
         found.map(|f| f.1).ok_or_else(|| Error::not_found("transfer mode", name, Self::ALL.map(|(n, _)| n)))
     }
 }
 
-/// What is brought in.
+/// The source of a transfer.
 #[derive(Debug, Clone)]
 pub enum TransferSource {
-    /// A file.
+    /// An existing file.
     File(Location),
-    /// Bytes that are no file yet: whatever the mode, they are written.
+    /// Bytes in memory, which are written in any transfer mode.
     Bytes(Bytes),
 }
 
@@ -74,34 +74,34 @@ impl std::fmt::Display for TransferSource {
     }
 }
 
-/// One file to be brought in.
+/// A transfer of one file.
 #[derive(Debug, Clone)]
 pub struct Transfer {
-    /// What it is.
+    /// Source.
     pub from: TransferSource,
-    /// Where it shall be.
+    /// Target.
     pub to: Location,
-    /// How.
+    /// Transfer mode.
     pub mode: TransferMode,
 }
 
-/// So many files are brought at the same time.
+/// Number of concurrent transfers.
 const AT_ONCE: usize = 16;
 
-/// Folders whose entries have changed, to be synced to disk.
+/// Folders whose entries have changed and must be synced to disk.
 type Changed = Arc<Mutex<BTreeSet<PathBuf>>>;
 
-/// Brings files in, and adds what was made to `made`, which is for the caller to take back when something fails; files
-/// that are there with the same content are kept. The source of a move stays until [`finish`]. When this returns, local
-/// files and folders are on disk: what refers to them may be written.
+/// Transfers files and appends the targets that were created to `made`; after an error, the caller rolls them back. A
+/// target that exists with the same content is kept. The source of a move is kept until [`remove_sources`]. On success,
+/// local files and folders are synced to disk, so that the registry can refer to them.
 ///
 /// # Errors
-/// What the file system or a server reports, naming the file.
+/// Errors of the file system or the server, with the file name; `Kind::Exists` when a different file exists.
 pub async fn transfer_all(transfers: &[Transfer], made: &mut Vec<Location>) -> Result<()> {
     sweep(transfers).await;
     let changed = Changed::default();
     for some in transfers.chunks(AT_ONCE) {
-        // All are waited for, so that none is left half-way when one fails.
+        // Waits for all transfers of the chunk, so that none is interrupted when another fails.
         let mut failed = None;
         for (transfer, done) in some.iter().zip(join_all(some.iter().map(|t| one(t, &changed))).await) {
             match done {
@@ -111,15 +111,14 @@ pub async fn transfer_all(transfers: &[Transfer], made: &mut Vec<Location>) -> R
             }
         }
         if let Some((transfer, error)) = failed {
-            return Err(error.context(format_args!("bringing {} to '{}'", transfer.from, transfer.to.display())));
+            return Err(error.context(format_args!("transferring {} to '{}'", transfer.from, transfer.to.display())));
         }
     }
     let folders = std::mem::take(&mut *changed.lock().unwrap_or_else(PoisonError::into_inner));
     blocking(move || folders.iter().try_for_each(|folder| temporary::sync_folder(folder))).await
 }
 
-/// Removes what killed processes left in the folders that files are brought to. Best effort: leftovers are in nobody's
-/// way.
+/// Removes the leftovers of killed processes from the target folders. Errors are only logged.
 async fn sweep(transfers: &[Transfer]) {
     let mut seen = HashSet::new();
     let folders = transfers.iter().map(|transfer| transfer.to.parent()).filter(|folder| seen.insert(folder.display()));
@@ -130,7 +129,8 @@ async fn sweep(transfers: &[Transfer]) {
     }
 }
 
-/// Undoes transfers that were made: no source has gone yet. As far as a door lets us: the first error is the one to tell.
+/// Removes transferred files after an error; sources still exist. Errors are only logged, because the first error is
+/// reported.
 pub async fn rollback(made: &[Location]) {
     for (done, location) in made.iter().enumerate() {
         if let Err(e) = location.remove().await
@@ -146,12 +146,12 @@ pub async fn rollback(made: &[Location]) {
     }
 }
 
-/// Ends moves once the registry knows the files: their sources are removed; returns how many. A source is removed only
-/// when the target is a file of its own with the same bytes. On a server, where one file may have two names, that is known
-/// only of targets that this run has `made`.
+/// Removes the sources of moves after the registry has recorded the targets. Returns the number of removed files. A
+/// source is removed only if the target is a separate file with the same bytes. On a server, where two names may denote
+/// one file, this is known only for targets in `made`, which this run created.
 ///
 /// # Errors
-/// What the file system or a server reports, naming the file.
+/// Errors of the file system or the server, with the file name.
 pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result<u64> {
     let made: HashSet<String> = made.iter().map(Location::display).collect();
     let mut removed = 0;
@@ -168,7 +168,7 @@ pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result
         };
         match done {
             Ok(done) => removed += u64::from(done),
-            // It was removed before.
+            // The source was removed before.
             Err(e) if e.kind() == Kind::NotFound => {}
             Err(e) => return Err(e.context(format_args!("removing '{}'", from.display()))),
         }
@@ -176,10 +176,10 @@ pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result
     Ok(removed)
 }
 
-/// The moves of files that an earlier run brought in, but whose sources it did not get to remove.
+/// Returns the moves whose sources an earlier, interrupted run did not remove.
 ///
 /// # Errors
-/// What the file system reports, naming the file.
+/// File system errors.
 pub async fn unfinished_moves(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
     blocking(move || {
         moves.retain(|transfer| match (&transfer.from, transfer.to.local()) {
@@ -193,8 +193,8 @@ pub async fn unfinished_moves(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>>
     .await
 }
 
-/// Whether the source of a move can be removed without loss: the target is a file of its own, not a link to the source or
-/// the source itself under another path, and has the same bytes.
+/// Returns true if the source of a move can be removed without loss: the target is a separate file with the same bytes,
+/// not a link to the source or the source itself under another path.
 fn is_spare(from: &Path, to: &Path, is_made: bool) -> std::io::Result<bool> {
     let (source, target) = (from.metadata()?, to.symlink_metadata()?);
     if !target.is_file() || same_place(from, to) {
@@ -204,14 +204,14 @@ fn is_spare(from: &Path, to: &Path, is_made: bool) -> std::io::Result<bool> {
     if one_inode && source.dev() == target.dev() {
         return Ok(target.nlink() > 1);
     }
-    // A server may be mounted twice.
+    // Inode numbers alone are compared because a server may be mounted twice.
     if one_inode && source.len() == target.len() && source.mtime() == target.mtime() {
         return Ok(false);
     }
     Ok(is_made || same(from, to)?)
 }
 
-/// Brings one file in; returns whether it was this that made it.
+/// Transfers one file. Returns true if this call created the target.
 async fn one(transfer: &Transfer, changed: &Changed) -> Result<bool> {
     let Transfer { from, to, mode } = transfer;
     let changed = Arc::clone(changed);
@@ -228,19 +228,19 @@ async fn one(transfer: &Transfer, changed: &Changed) -> Result<bool> {
     }
 }
 
-/// Makes the folder of a local target, then the target, and notes the folders that have new entries.
+/// Creates a local target and its folder, and records the folders that have new entries.
 fn noted(to: &Path, changed: &Changed, make: impl FnOnce() -> std::io::Result<bool>) -> std::io::Result<bool> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let new = temporary::make_folder(folder)?;
     let changed = || changed.lock().unwrap_or_else(PoisonError::into_inner);
     changed().extend(new.iter().filter_map(|folder| folder.parent()).map(Path::to_owned));
     let made = make()?;
-    // Also of a file that was there: the run that made it may have been killed before this.
+    // An existing file counts too: the run that created it may have been killed before this sync.
     changed().insert(folder.to_owned());
     Ok(made)
 }
 
-/// Does what keeps a thread waiting.
+/// Runs blocking work on a thread pool.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => Ok(done?),
@@ -248,7 +248,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
     }
 }
 
-/// Brings a file to a door or from it.
+/// Transfers a file to or from a server. Returns true if this call created the target.
 async fn remote(from: &TransferSource, to: &Location, mode: TransferMode) -> Result<bool> {
     if let TransferSource::File(from) = from {
         if mode == TransferMode::Direct || from == to {
@@ -257,7 +257,7 @@ async fn remote(from: &TransferSource, to: &Location, mode: TransferMode) -> Res
         if !matches!(mode, TransferMode::Auto | TransferMode::Copy | TransferMode::Move) {
             let name = TransferMode::ALL.into_iter().find(|(_, m)| *m == mode).map_or("", |(name, _)| name);
             let message =
-                format!("transfer mode '{name}' is for local files; with a door there are copy, move and direct");
+                format!("transfer mode '{name}' requires local files; WebDAV servers support copy, move and direct");
             return Err(Error::new(Kind::Unsupported, message));
         }
     }
@@ -267,19 +267,19 @@ async fn remote(from: &TransferSource, to: &Location, mode: TransferMode) -> Res
                 TransferSource::Bytes(bytes) => to.digest().await? == digest(bytes),
                 TransferSource::File(from) => to.digest().await? == from.digest().await?,
             };
-            return if same { Ok(false) } else { Err(Error::new(Kind::Exists, "another file is there")) };
+            return if same { Ok(false) } else { Err(Error::new(Kind::Exists, "a different file exists")) };
         }
         let made = match from {
             TransferSource::Bytes(bytes) => to.write(bytes.clone()).await,
             TransferSource::File(from) => from.copy(to).await,
         };
         match made {
-            // Another writer brought a file meanwhile.
+            // Another writer created a file concurrently.
             Err(e) if e.kind() == Kind::Exists && !last => {}
             made => return made.map(|()| true),
         }
     }
-    Err(Error::bug("a file is there and is not"))
+    Err(Error::bug("a file both exists and does not exist"))
 }
 
 #[cfg(test)]
@@ -322,7 +322,8 @@ mod tests {
         }
     }
 
-    /// What an interrupted run left, then another mode: no file is lost, and each mode leaves what it promises.
+    /// Applies each mode after each other mode, as after an interrupted run: no file is lost, and the second mode
+    /// holds.
     #[tokio::test]
     async fn every_mode_follows_every_other_without_loss() {
         let modes = || TransferMode::ALL.into_iter().filter(|(_, mode)| *mode != TransferMode::Direct);
@@ -361,7 +362,7 @@ mod tests {
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "a");
             std::fs::remove_file(&to).unwrap();
             symlink(at("b"), &to).unwrap();
-            assert!(brought(&transfer).await.unwrap_err().message().contains("another file is there"), "{name}");
+            assert!(brought(&transfer).await.unwrap_err().message().contains("a different file exists"), "{name}");
             assert_eq!(std::fs::read_to_string(&to).unwrap(), "b");
         }
     }
@@ -422,13 +423,13 @@ mod tests {
         };
         assert!(brought(&[good, bad]).await.unwrap_err().message().contains("missing"));
         assert!(!at("x/a").exists());
-        // Another file of the same size is not taken for this one.
+        // A different file of the same size is not accepted.
         std::fs::write(at("x/c"), "c").unwrap();
         let other = Transfer {
             from: TransferSource::File(location(at("a"))),
             to: location(at("x/c")),
             mode: TransferMode::Copy,
         };
-        assert!(brought(&[other]).await.unwrap_err().message().contains("another file is there"));
+        assert!(brought(&[other]).await.unwrap_err().message().contains("a different file exists"));
     }
 }

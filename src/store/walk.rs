@@ -1,4 +1,4 @@
-//! Walking folders.
+//! Recursive folder listings.
 
 use futures::stream::{self, BoxStream, StreamExt};
 use tokio_util::task::AbortOnDropHandle;
@@ -6,7 +6,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{DirListing, Location};
 use crate::error::Result;
 
-/// A folder and all below it, depth first in name order; some of those to come are listed ahead.
+/// Walks a folder tree, depth first in name order. Up to `ahead` folders are listed concurrently.
 pub fn walk(top: Location, ahead: usize) -> BoxStream<'static, (Location, Result<DirListing>)> {
     let begun = |location: Location| Listing { location, listed: None };
     stream::unfold(vec![begun(top)], move |mut waiting| async move {
@@ -27,7 +27,7 @@ pub fn walk(top: Location, ahead: usize) -> BoxStream<'static, (Location, Result
     .boxed()
 }
 
-/// A folder that is being listed, or will be.
+/// A folder whose listing is pending or not started.
 struct Listing {
     location: Location,
     listed: Option<AbortOnDropHandle<Result<DirListing>>>,

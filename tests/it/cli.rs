@@ -293,7 +293,7 @@ fn reading_is_the_default() {
     let home = home();
     let ran = with(&home, &["-c", "CALL register_collection('x')"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("this session only reads"), "{}", ran.err);
+    assert!(ran.err.contains("this session is read-only"), "{}", ran.err);
     std::fs::write(home.at("w.sql"), "CALL register_collection('x');").expect("written");
     with(&home, &["-f", &home.at("w.sql")]).ok();
     assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);
@@ -354,7 +354,7 @@ fn the_shell_answers_completes_and_survives_errors() {
     for want in [
         "no column named 'nope'",
         "9",
-        "this session only reads",
+        "this session is read-only",
         "inserted",
         "chain(parent, [children]",
         "interrupted",

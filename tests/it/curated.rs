@@ -85,11 +85,11 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             crosstalk,
             "INSTRUME: comCam",
             "INSTRUME: LSSTComCam",
-            "the header says INSTRUME is 'LSSTComCam', the folder 'comCam'",
+            "the header has INSTRUME = 'LSSTComCam', the folder 'comCam'",
         ),
-        (crosstalk, "OBSTYPE: CROSSTALK", "OBSTYPE: BIAS", "the header says OBSTYPE is 'BIAS'"),
-        (crosstalk, "DETECTOR: 0", "DETECTOR: 1", "the header says DETECTOR is '1', the folder '0'"),
-        (crosstalk, "CALIBDATE: '1970", "CALIBDATE: 'x1970", "CALIBDATE 'x1970-01-01T00:00:00' is no date"),
+        (crosstalk, "OBSTYPE: CROSSTALK", "OBSTYPE: BIAS", "the header has OBSTYPE = 'BIAS'"),
+        (crosstalk, "DETECTOR: 0", "DETECTOR: 1", "the header has DETECTOR = '1', the folder '0'"),
+        (crosstalk, "CALIBDATE: '1970", "CALIBDATE: 'x1970", "CALIBDATE 'x1970-01-01T00:00:00' is not a date"),
         (crosstalk, "NAMP: 16", "NAMP: 17", "column 'CT_COEFFS' has 256 values, not 289"),
         (crosstalk, "[true,", "[yes,", "column 'CT_VALID' has yes among its values"),
         (crosstalk, "[true,", "[3,", "column 'CT_VALID' has 3 among its values"),
@@ -115,10 +115,10 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
     for (from, to, message) in [
         ("crosstalk/r22_s00", "crosstalk/r22_s33", "no detector named 'r22_s33'; did you mean 'r22_s"),
         ("transmission_filter/u_02", "transmission_filter/u_01", "no physical_filter named 'u_01'; did you mean 'u_0"),
-        (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is no date"),
-        (crosstalk, "crosstalk/r22_s00/19700101T000000.yaml", "only ECSV files are understood"),
+        (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is not a date"),
+        (crosstalk, "crosstalk/r22_s00/19700101T000000.yaml", "only ECSV files are supported"),
         ("camera.fits", "camera.fit", "camera.fits' does not exist; a camera that the pipelines wrote"),
-        ("../comCam", "../comcam", "there is no folder"),
+        ("../comCam", "../comcam", "cannot find folder"),
     ] {
         let path = |name: &str| Path::new(&data).join("comCam").join(name);
         let (from, to) = if from.starts_with("..") {

@@ -178,7 +178,7 @@ fn slips_of_the_pen() {
         ("SELECT * FROM exposure WHERE obs_id COLLATE nocase = 'x'", "COLLATE is not understood", "1:1"),
         (
             "CALL insert_dimension_records('physical_filter', (SELECT 'HSC' AS instrument, 'x' AS name, 'r' AS band))",
-            "a record of 'physical_filter' needs records of instrument that are not there",
+            "a record of 'physical_filter' needs records of instrument that do not exist",
             "1:1",
         ),
         ("SELECT TOP 5 * FROM exposure", "TOP is not understood; LIMIT at the end of the query is", "1:1"),
@@ -285,11 +285,11 @@ fn slips_of_the_pen() {
             "no storage class named 'SimpleCatalogue'; did you mean 'SimpleCatalog'?",
             "1:1",
         ),
-        ("CALL register_dataset_type('1x', 'y')", "'1x' is no name for a dataset type", "1:1"),
+        ("CALL register_dataset_type('1x', 'y')", "'1x' is not a valid dataset type name", "1:1"),
         ("CALL register_dataset_type('a.b', 'y')", "'a.b' is a component", "1:1"),
         ("CALL associate('tag', 5)", "argument 'rows' of associate takes a subquery", "1:6"),
         ("CALL associate('tagg', (SELECT 'x'))", "no collection named 'tagg'; did you mean 'tag'?", "1:1"),
-        ("CALL associate('tag', (SELECT 'x'))", "'x' is no dataset id", "1:1"),
+        ("CALL associate('tag', (SELECT 'x'))", "'x' is not a dataset id", "1:1"),
         ("CALL associate('tag', (SELECT '00000000-0000-0000-0000-000000000000'))", "no dataset has the id", "1:1"),
         ("INSERT INTO collection.\"tagg\" SELECT 'x'", "no collection named 'tagg'; did you mean 'tag'?", "1:"),
         (

@@ -50,7 +50,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
                 "no dimension named 'detectr'; did you mean 'detector'?",
             ),
             ("storage_class: ExposureF", "storage_class: ExposurF", "no storage class named 'ExposurF'"),
-            ("name: bias", "name: 1bias", "'1bias' is no name for a dataset type"),
+            ("name: bias", "name: 1bias", "'1bias' is not a valid dataset type name"),
             ("  run: r\n", "  run: rr\n", "no collection named 'rr'"),
             ("detector: 0}", "detector: 77}", "a dataset of type 'bias' has a data ID without dimension records"),
             ("path: a.fits", "path: b.fits", "in/b.fits' does not exist"),
@@ -65,7 +65,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
                 "is_calibration: perhaps",
                 "line 19: there should be true or false, not 'perhaps'",
             ),
-            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 is there twice"),
+            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 occurs twice"),
             ("data:\n", "data: 3\n", "line 5: 'data' should be a list of blocks"),
             ("records:\n", "records: [\n", "not YAML"),
         ] {
@@ -105,7 +105,7 @@ fn imports_are_repeated_harmlessly_and_conflicts_are_told() {
         assert_eq!(home.rows("SELECT detector, timespan_end FROM members('bias', 'c')"), ["0,2024-12-01T00:00:00"]);
         // The same id for another data ID, and another id for the same.
         put(&home, &EXPORT.replace("detector: 0}", "detector: 1}"));
-        assert!(import("").err.contains("is there already, in another run or with another type or data ID"));
+        assert!(import("").err.contains("already exists, in another run or with another type or data ID"));
         put(&home, &EXPORT.replace("a83d850a", "b83d850a"));
         assert!(import("").err.contains("run 'r' already holds dataset a83d850a"));
         // Another dataset that is valid at the same time.
@@ -182,7 +182,7 @@ fn files_of_a_table_are_ingested_once() {
         let count = home.rows("SELECT count(*) FROM the_monster_20240904");
         for (rows, message) in [
             ("(SELECT 'x.fits' AS f, 131072 AS htm7)", "x.fits' does not exist"),
-            ("(SELECT 'x.fits' AS f, 7 AS htm7)", "7 is no pixel of 'htm7'"),
+            ("(SELECT 'x.fits' AS f, 7 AS htm7)", "7 is not a pixel of 'htm7'"),
             ("(SELECT 'x.fits' AS f, 131072 AS htm)", "the files need a column 'htm7'"),
             ("(SELECT f, 131072 AS htm7 FROM (VALUES ('a'), ('b')) v(f))", "have the same data ID"),
         ] {

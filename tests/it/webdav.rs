@@ -186,11 +186,11 @@ fn what_is_wrong_with_credentials_is_told() {
     run(Command::new("chmod").args(["600", &key])).ok();
     let expired = [trust, ("LSST_HTTP_AUTH_CLIENT_CERT", &old), ("LSST_HTTP_AUTH_CLIENT_KEY", &key)];
     for (uri, settings, message) in [
-        (&apache, &[trust][..], "wants a client certificate; set user_cert or X509_USER_PROXY"),
+        (&apache, &[trust][..], "requires a client certificate; set user_cert or X509_USER_PROXY"),
         (&apache, &expired, "was valid until"),
-        (&nginx, &[("LSST_HTTP_CACERT_BUNDLE", &*pki("other.pem"))], "is of no authority that is trusted here"),
+        (&nginx, &[("LSST_HTTP_CACERT_BUNDLE", &*pki("other.pem"))], "is not issued by a trusted authority"),
         (&nginx, &[trust, ("LSST_HTTP_AUTH_BEARER_TOKEN", "/no/token")], "token file '/no/token' does not exist"),
-        (&nginx, &[trust, ("LSST_HTTP_AUTH_BEARER_TOKEN", &open)], "may be read by others; say chmod 600"),
+        (&nginx, &[trust, ("LSST_HTTP_AUTH_BEARER_TOKEN", &open)], "may be read by others; run chmod 600"),
         (&nginx, &[trust, ("LSST_HTTP_AUTH_BEARER_TOKEN", "wrong")], "does not accept bearer token of LSST_HTTP_AUTH"),
         (&nginx, &[("LSST_HTTP_CACERT_BUNDLE", &*ca)], "does not accept no credentials"),
     ] {

@@ -1,4 +1,4 @@
-//! The database of a registry: its connections, and reading it as Arrow.
+//! Database connections of a registry, and queries that return Arrow record batches.
 
 use std::path::PathBuf;
 
@@ -20,36 +20,36 @@ use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
 use crate::registry::string_values;
 
-/// Batches as they come from the database.
+/// A stream of record batches from the database.
 pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-/// Steps of SQLite's machine between two looks whether anybody still listens.
+/// Number of SQLite virtual machine instructions between two checks that the receiver still exists.
 const STEPS: i32 = 100_000;
 
 /// Connections to the database of a registry.
 #[derive(Debug, Clone)]
 pub enum Conn {
-    /// A file.
+    /// An SQLite file.
     Sqlite {
-        /// Connections that read.
+        /// Read connections.
         readers: SqlitePool,
-        /// The one that writes: pages it holds in memory stay good, as nobody else in the process changes them.
+        /// The single write connection. Its page cache stays valid because no other connection of the process writes.
         writer: SqlitePool,
     },
-    /// A server, and the schema ("namespace") that was configured.
+    /// A PostgreSQL server, and the configured schema ("namespace").
     Postgres(Pool, Option<String>),
 }
 
-/// Where a small question goes: to the database as it is, or as a transaction sees it.
+/// Runs small queries, either on any connection or inside a transaction.
 pub enum Executor<'a> {
-    /// Any connection.
+    /// Uses any connection.
     Conn(&'a Conn),
-    /// Inside a transaction.
+    /// Uses a transaction and sees its changes.
     Tx(&'a mut Tx),
 }
 
 impl Executor<'_> {
-    /// Which database it is.
+    /// Returns the SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Conn(conn) => conn.dialect(),
@@ -57,7 +57,7 @@ impl Executor<'_> {
         }
     }
 
-    /// The schema that was configured, if any.
+    /// Returns the configured schema, if any.
     pub fn schema(&self) -> Option<&str> {
         match self {
             Self::Conn(conn) => conn.schema(),
@@ -65,7 +65,7 @@ impl Executor<'_> {
         }
     }
 
-    /// A table's name as statements must write it.
+    /// Returns a table name, qualified and quoted for use in statements.
     pub fn table(&self, name: &str) -> String {
         match self {
             Self::Conn(conn) => conn.table(name),
@@ -73,10 +73,10 @@ impl Executor<'_> {
         }
     }
 
-    /// Runs a query whose answer is small, as one batch.
+    /// Runs a query with a small result and returns one batch.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         match self {
             Self::Conn(conn) => conn.rows(sql, columns.to_vec()).await,
@@ -86,7 +86,7 @@ impl Executor<'_> {
 }
 
 impl Conn {
-    /// Which database it is.
+    /// Returns the SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite { .. } => Dialect::Sqlite,
@@ -94,7 +94,7 @@ impl Conn {
         }
     }
 
-    /// Whether these are the same connections, perhaps held by another.
+    /// Returns true if both values share the same connections.
     pub fn same_pool(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Sqlite { readers: own, .. }, Self::Sqlite { readers: other, .. }) => {
@@ -107,7 +107,7 @@ impl Conn {
         }
     }
 
-    /// The schema that was configured, if any.
+    /// Returns the configured schema, if any.
     pub fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
@@ -115,7 +115,7 @@ impl Conn {
         }
     }
 
-    /// The file that holds the database, if one does.
+    /// Returns the path of the SQLite file, or `None` for PostgreSQL.
     pub fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Sqlite { readers, .. } => Some(readers.connect_options().get_filename().to_owned()),
@@ -123,12 +123,12 @@ impl Conn {
         }
     }
 
-    /// A table's name as statements must write it.
+    /// Returns a table name, qualified and quoted for use in statements.
     pub fn table(&self, name: &str) -> String {
         self.dialect().qualified(self.schema(), name)
     }
 
-    /// Runs a query; its columns come out as declared, in this order. Nothing happens before the first poll.
+    /// Runs a query. The batches have the declared columns in this order. Nothing runs before the first poll.
     pub fn query(&self, sql: String, columns: Vec<ReadColumn>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
@@ -137,31 +137,31 @@ impl Conn {
         }
     }
 
-    /// Runs a query whose answer is small, as one batch.
+    /// Runs a query with a small result and returns one batch.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn rows(&self, sql: String, columns: Vec<ReadColumn>) -> Result<RecordBatch> {
         let schema = arrow_schema(&columns);
         let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// About how many rows a table has, as the database knows without counting; [`Conn::table`] gives its name.
+    /// Estimates the number of rows of a table without counting them. The table name is as returned by [`Conn::table`].
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn estimated_rows(&self, table: &str) -> Result<Option<usize>> {
         let rows =
             self.rows(self.dialect().estimated_rows(table), vec![ReadColumn::plain("rows", ColumnType::Int)]).await?;
         Ok(i64_values(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
     }
 
-    /// Has PostgreSQL count the rows of tables that were empty, or ten times smaller, when it last did. Until then it may
-    /// look through all rows of an instrument whenever it checks a reference, or of a run whenever it looks for datasets.
+    /// Runs `ANALYZE` on the PostgreSQL tables that have grown more than tenfold since their last statistics. With
+    /// stale statistics, foreign key checks and dataset searches may scan all rows of an instrument or run.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn analyze_grown_tables(&self) -> Result<()> {
         let Self::Postgres(pool, schema) = self else { return Ok(()) };
         let schema = schema.as_ref().map_or_else(
@@ -180,10 +180,10 @@ impl Conn {
         Ok(())
     }
 
-    /// Begins a transaction that may write.
+    /// Begins a write transaction.
     ///
     /// # Errors
-    /// What the database says: another writer holding the lock too long.
+    /// `Kind::Busy` when another statement holds the SQLite write connection for too long; other database errors.
     pub async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(begin_sqlite(writer).await.map_err(|e| {
@@ -200,7 +200,7 @@ impl Conn {
         })
     }
 
-    /// Lets go of all connections.
+    /// Closes all connections.
     pub async fn close(&self) {
         self.end_writing().await;
         match self {
@@ -209,8 +209,8 @@ impl Conn {
         }
     }
 
-    /// Waits until no transaction is open: those that were given up are rolled back. None can begin from then on. A server
-    /// rolls back by itself.
+    /// Waits until no SQLite transaction is open; abandoned transactions are rolled back. No transaction can begin
+    /// afterwards. A PostgreSQL server rolls back by itself.
     pub async fn end_writing(&self) {
         if let Self::Sqlite { writer, .. } = self {
             writer.close().await;
@@ -218,8 +218,8 @@ impl Conn {
     }
 }
 
-/// Begins a transaction on the connection that writes. Where SQLite has rolled one back by itself (the disk was full), the
-/// connection counts it as open: another takes its place.
+/// Begins a transaction on the write connection. When SQLite has rolled back a transaction by itself (the disk was
+/// full), sqlx still counts it as open, so the connection is replaced.
 async fn begin_sqlite(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, sqlx::Sqlite>> {
     const BEGIN: &str = "BEGIN IMMEDIATE";
     match writer.begin_with(BEGIN).await {
@@ -231,10 +231,10 @@ async fn begin_sqlite(writer: &SqlitePool) -> sqlx::Result<Transaction<'static, 
     }
 }
 
-/// What a task sends; that it broke off is told, not taken for the end.
+/// Streams the batches of a task. A task that panics or is cancelled yields an error instead of a silent end.
 fn sent(receiver: Receiver<Result<RecordBatch>>, task: JoinHandle<()>) -> impl Stream<Item = Result<RecordBatch>> {
     let batches = stream::unfold(receiver, |mut r| async { r.recv().await.map(|item| (item, r)) });
-    let lost = async { task.await.err().map(|e| Err(Error::bug(format!("reading the registry broke off: {e}")))) };
+    let lost = async { task.await.err().map(|e| Err(Error::bug(format!("reading the registry failed: {e}")))) };
     batches.chain(stream::once(lost).filter_map(std::future::ready))
 }
 
@@ -246,7 +246,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<ReadColumn>) -> Batc
             let work = || -> Result<()> {
                 let mut conn = runtime.block_on(pool.acquire())?;
                 let mut handle = runtime.block_on(conn.lock_handle())?;
-                // A query nobody waits for any more ends, also while it finds no row.
+                // Ends a query without a receiver, even while it finds no rows.
                 let listener = sender.downgrade();
                 handle
                     .set_progress_handler(STEPS, move || listener.upgrade().is_some_and(|sender| !sender.is_closed()));
@@ -256,7 +256,7 @@ fn query_sqlite(pool: SqlitePool, sql: String, columns: Vec<ReadColumn>) -> Batc
                 done
             };
             if let Err(error) = work() {
-                // Nobody listening any more is no error.
+                // A closed receiver is not an error.
                 let _ = sender.blocking_send(Err(error));
             }
         });
@@ -287,9 +287,9 @@ fn query_postgres(pool: Pool, sql: String, columns: Vec<ReadColumn>) -> Batches 
                     drop(conn);
                     send_rest(&rows, &sender).await;
                 }
-                // Nobody waits any more: without its connection the server stops.
+                // The receiver is gone: closing the connection makes the server stop.
                 Ok(Delivered::Unwanted) => drop(conn.detach()),
-                // What the server has still to say is not for the next query.
+                // The connection may hold the rest of the server's response, so it is not reused.
                 Err(error) => {
                     drop(conn.detach());
                     drop(sender.send(Err(error)).await);
@@ -301,17 +301,18 @@ fn query_postgres(pool: Pool, sql: String, columns: Vec<ReadColumn>) -> Batches 
     stream::once(start).flatten().boxed()
 }
 
-/// How far the rows of a query were handed out.
+/// How far the rows of a query were delivered.
 enum Delivered {
-    /// To the end.
+    /// All rows were delivered.
     All,
-    /// Up to these, which were read so that the connection could be given back.
+    /// The remaining rows, buffered so that the connection could be returned to the pool.
     Rest(Box<SpillBuffer>),
-    /// Nobody takes them any more.
+    /// The receiver is gone.
     Unwanted,
 }
 
-/// Hands out rows as they are taken; when another query of the session waits for a connection, the rest is read at once.
+/// Sends rows as the receiver accepts them. When another query of the session waits for a connection, reads the
+/// remaining rows at once.
 async fn deliver(
     mut batches: BoxStream<'_, Result<RecordBatch>>,
     pool: &Pool,

@@ -1,4 +1,4 @@
-//! Database credentials, found where the Butler finds them.
+//! Database credentials, looked up as the Butler does.
 
 use std::path::{Path, PathBuf};
 
@@ -16,11 +16,11 @@ struct Entry {
     password: Option<String>,
 }
 
-/// Fills user and password of a connection from `LSST_DB_AUTH_CREDENTIALS` (JSON text), else the file of
-/// `LSST_DB_AUTH`, else `~/.lsst/db-auth.yaml`; with none of them the options stay as they are.
+/// Sets the user and password of a connection from `LSST_DB_AUTH_CREDENTIALS` (JSON text), else from the file in
+/// `LSST_DB_AUTH`, else from `~/.lsst/db-auth.yaml`. Without any of these the options are unchanged.
 ///
 /// # Errors
-/// A credentials file that others may read, or that cannot be understood.
+/// `Kind::Denied` for a credentials file that other users can read; an error for invalid contents.
 pub fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions> {
     if url.password().is_some() {
         return Ok(options);
@@ -42,7 +42,7 @@ pub fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions
 fn entries() -> Result<Vec<Entry>> {
     if let Some(text) = std::env::var("LSST_DB_AUTH_CREDENTIALS").ok().filter(|text| !text.is_empty()) {
         return serde_json::from_str(&text)
-            .map_err(|e| Error::invalid(format!("LSST_DB_AUTH_CREDENTIALS is no list of credentials: {e}")));
+            .map_err(|e| Error::invalid(format!("LSST_DB_AUTH_CREDENTIALS is not a list of credentials: {e}")));
     }
     let named = std::env::var_os("LSST_DB_AUTH").map(PathBuf::from);
     let usual = || std::env::home_dir().map(|home| home.join(".lsst/db-auth.yaml"));
@@ -61,11 +61,11 @@ fn read(path: &Path) -> Result<Vec<Entry>> {
         return Err(Error::new(Kind::Denied, message));
     }
     let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
-    // The parser's message could quote a line with a password.
+    // The message of the parser could quote a line with a password.
     serde_yaml::from_str(&text).map_err(|_| named(Error::invalid("not a YAML list of url, username and password")))
 }
 
-/// Whether an entry `scheme://[user@]hostglob[:port][/dbglob]` is meant for a connection.
+/// Returns true if an entry `scheme://[user@]hostglob[:port][/dbglob]` matches the URL of a connection.
 fn matches(pattern: &str, url: &Url) -> bool {
     let Some((scheme, rest)) = pattern.split_once("://") else { return false };
     let (place, database) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,4 +1,4 @@
-//! What differs between the two databases as text: names, types, literals, expressions. No I/O.
+//! SQL text that differs between the two databases: names, types, literals, expressions. No I/O.
 
 use blake2::digest::{Update, VariableOutput};
 
@@ -6,7 +6,7 @@ use crate::model::time;
 use crate::registry::db::rows::{Value, encode_bytes};
 use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
-/// A database the Butler supports.
+/// The SQL dialect of a database that the Butler supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// SQLite: the registry is one file.
@@ -15,25 +15,25 @@ pub enum Dialect {
     Postgres,
 }
 
-/// Names the Butler's own statements put in quotation marks.
+/// Names that the Butler quotes in its statements.
 const QUOTED: [&str; 1] = ["group"];
 
-/// Bytes that a row of a table in PostgreSQL takes, about.
+/// Approximate size in bytes of a row in a PostgreSQL table.
 const ROW: u64 = 150;
 
 impl Dialect {
-    /// An identifier that came from outside, always quoted.
+    /// Quotes an identifier.
     pub fn quote(self, name: &str) -> String {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
-    /// A table's name as statements must write it.
+    /// Returns a table name, qualified and quoted for use in statements.
     pub fn qualified(self, schema: Option<&str>, name: &str) -> String {
         let schema = schema.map(|schema| format!("{}.", self.quote(schema)));
         schema.unwrap_or_default() + &self.quote(name)
     }
 
-    /// An identifier of the schema, quoted only where the Butler quotes it.
+    /// Returns an identifier of the schema, quoted only where the Butler quotes it.
     pub fn schema_name(self, name: &str) -> String {
         if QUOTED.contains(&name) || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             self.quote(name)
@@ -42,13 +42,13 @@ impl Dialect {
         }
     }
 
-    /// A text literal.
+    /// Returns a text literal. NUL characters are dropped.
     pub fn text(self, value: &str) -> String {
-        // A backslash needs no care: both databases take it literally in a plain literal.
+        // A backslash needs no escape: both databases take it literally in a plain literal.
         format!("'{}'", value.replace('\'', "''").replace('\0', ""))
     }
 
-    /// A literal UUID, from its text with dashes; `None` when it is no UUID.
+    /// Returns a UUID literal for text with dashes, or `None` when the text is not a UUID.
     pub fn uuid(self, value: &str) -> Option<String> {
         let id = uuid::Uuid::try_parse(value).ok()?;
         Some(match self {
@@ -57,7 +57,7 @@ impl Dialect {
         })
     }
 
-    /// A literal truth value.
+    /// Returns a Boolean literal.
     pub fn bool(self, value: bool) -> &'static str {
         match (self, value) {
             (Self::Sqlite, true) => "1",
@@ -67,12 +67,12 @@ impl Dialect {
         }
     }
 
-    /// A literal of a column's kind; `None` when the value cannot be one.
+    /// Returns a literal of a column type, or `None` when the value cannot be written as one.
     pub fn literal(self, kind: ColumnType, value: Value<'_>) -> Option<String> {
         Some(match (kind, value) {
             (_, Value::Null) => "NULL".to_owned(),
             (ColumnType::Uuid, Value::Text(text)) => self.uuid(text)?,
-            // No literal can hold it, and what `text` makes of it is another text.
+            // A literal cannot contain NUL, and `text` would drop it.
             (_, Value::Text(text)) if text.contains('\0') => return None,
             (_, Value::Text(text)) => self.text(text),
             (ColumnType::UtcTime, Value::Int(_)) | (_, Value::Span(..)) => return None,
@@ -84,7 +84,7 @@ impl Dialect {
         })
     }
 
-    /// A text expression that is ordered byte by byte.
+    /// Returns a text expression that is ordered byte by byte.
     pub fn binary_collation(self, text: &str) -> String {
         match self {
             Self::Sqlite => text.to_owned(),
@@ -92,12 +92,12 @@ impl Dialect {
         }
     }
 
-    /// The condition that a text matches a pattern of LIKE, by its case too; the pattern escapes nothing.
+    /// Returns the condition that a text matches a LIKE pattern, case-sensitively; the pattern has no escape character.
     pub fn like(self, text: &str, negated: bool, pattern: &str) -> String {
         let not = if negated { "NOT " } else { "" };
         match self {
             Self::Postgres => format!("({text} {not}LIKE {})", self.text(pattern)),
-            // LIKE of SQLite knows no case.
+            // LIKE of SQLite ignores case.
             Self::Sqlite => {
                 let pattern: String = pattern.chars().map(globbed).collect();
                 format!("({text} {not}GLOB {})", self.text(&pattern))
@@ -105,7 +105,7 @@ impl Dialect {
         }
     }
 
-    /// What cuts rows off a query, with a space before it; nothing if all are wanted.
+    /// Returns the LIMIT and OFFSET clauses with a leading space, or an empty text when all rows are wanted.
     pub fn limit(self, skip: u64, fetch: Option<u64>) -> String {
         let limit = match (fetch, self) {
             (Some(fetch), _) => format!(" LIMIT {fetch}"),
@@ -115,8 +115,8 @@ impl Dialect {
         if skip > 0 { format!("{limit} OFFSET {skip}") } else { limit }
     }
 
-    /// The query for about how many rows a table has, whose name is written as in statements: in SQLite, rows are
-    /// numbered; a server that has not counted yet is asked for the size.
+    /// Returns the query that estimates the number of rows of a table, given its quoted name. SQLite takes the largest
+    /// row number; PostgreSQL takes its statistics, or the table size when the table has not been analyzed.
     pub fn estimated_rows(self, table: &str) -> String {
         match self {
             Self::Sqlite => format!("SELECT coalesce(max(rowid), 0) AS rows FROM {table}"),
@@ -128,13 +128,14 @@ impl Dialect {
         }
     }
 
-    /// Whether the database knows how many rows there are, and plans joins and sorts of whole tables by that.
+    /// Returns true if the database has row count statistics and uses them to plan joins and sorts of entire tables.
     pub fn has_statistics(self) -> bool {
         self == Self::Postgres
     }
 
-    /// Why a statement is beyond what the database takes, if it is: SQLite joins 64 tables, and an expression of it has a
-    /// thousand levels, which parentheses count well enough; a statement for PostgreSQL has room in one of its buffers.
+    /// Returns why a statement exceeds the limits of the database, if it does. SQLite joins at most 64 tables and
+    /// allows an expression depth of 1000, estimated by the nesting of parentheses; PostgreSQL limits the length of a
+    /// statement.
     pub fn beyond(self, sql: &str, tables: usize) -> Option<&'static str> {
         let (length, joined, depth) = match self {
             Self::Sqlite => (900_000_000, 60, 900),
@@ -149,7 +150,7 @@ impl Dialect {
         (nesting(sql) > depth).then_some("the expression is too deep for the database")
     }
 
-    /// The type of a column, as written in `CREATE TABLE`.
+    /// Returns the type of a column in `CREATE TABLE`.
     pub fn column_type(self, kind: ColumnType, auto: bool) -> String {
         match (self, kind) {
             (Self::Sqlite, ColumnType::Int) if auto => "INTEGER".to_owned(),
@@ -167,7 +168,7 @@ impl Dialect {
         }
     }
 
-    /// The expression that reads a column, of the table with this alias if it has one.
+    /// Returns the expression that reads a column, qualified by a table alias unless `alias` is empty.
     pub fn select_expr(self, column: &ReadColumn, alias: &str) -> String {
         let named = |name: &str| match alias {
             "" => self.quote(name),
@@ -191,8 +192,8 @@ impl Dialect {
         }
     }
 
-    /// The name of a constraint or index: PostgreSQL's limit of 63 characters is kept as the Butler keeps it,
-    /// with a digest of the whole name.
+    /// Returns the name of a constraint or index. Names longer than the 63 characters of PostgreSQL are shortened with
+    /// a digest of the full name, as the Butler does.
     pub fn constraint(self, name: &str) -> String {
         if self == Self::Sqlite || name.len() <= 63 {
             return name.to_owned();
@@ -206,7 +207,7 @@ impl Dialect {
     }
 }
 
-/// How deep the parentheses of a statement are nested, outside its texts.
+/// Returns the nesting depth of parentheses in a statement, outside text literals.
 fn nesting(sql: &str) -> usize {
     let (mut depth, mut deepest, mut is_text) = (0_usize, 0, false);
     for byte in sql.bytes() {
@@ -223,7 +224,7 @@ fn nesting(sql: &str) -> usize {
     deepest
 }
 
-/// A character of a LIKE pattern as GLOB takes it.
+/// Translates a character of a LIKE pattern to GLOB.
 fn globbed(c: char) -> String {
     match c {
         '%' => "*".to_owned(),

@@ -9,7 +9,7 @@ use crate::registry::db::tx::OnConflict;
 use crate::registry::schema::ddl;
 use crate::registry::schema::{ColumnType, TableDef};
 
-/// Bytes of the longest statement with literals.
+/// Maximum length in bytes of a statement with literals.
 const LONGEST: usize = 256 * 1024;
 
 /// The statements of one bulk insert.
@@ -18,9 +18,9 @@ pub(in crate::registry) struct Insert {
     staging: String,
     columns: String,
     parameters: String,
-    /// The column the database numbers, with its sequence.
+    /// Quoted name of the column that the database numbers, and its sequence.
     pub number: Option<(String, String)>,
-    /// What is done with a row that is there.
+    /// The `ON CONFLICT` clause, with a leading space.
     pub tail: String,
 }
 
@@ -73,10 +73,11 @@ impl Insert {
         format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
     }
 
-    /// One statement with all rows as literals, for PostgreSQL; nothing where a value has no literal, or all are long.
+    /// Returns one statement with all rows as literals, for PostgreSQL, or `None` when a value has no literal or the
+    /// statement would be too long.
     ///
     /// # Errors
-    /// A column the table does not have.
+    /// `Kind::NotFound` for a column that the table does not have.
     pub fn values(&self, table: &TableDef, batch: &RecordBatch) -> Result<Option<String>> {
         let given = bind_columns(table, batch)?;
         let (mut rows, mut length) = (Vec::with_capacity(batch.num_rows()), 0);

@@ -1,4 +1,4 @@
-//! From the URL of a configuration to connections.
+//! Opens database connections from the URL of a configuration.
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -15,53 +15,53 @@ use crate::registry::db::credentials;
 use crate::registry::db::pool::{Pool, is_full};
 use crate::registry::db::sqlite;
 
-/// How long SQLite waits for another writer, as the Butler does.
+/// How long SQLite waits for another writer, as in the Butler.
 const BUSY: Duration = Duration::from_secs(300);
-/// How long a connection is waited for.
+/// How long one attempt to get a connection from the pool may take.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a server is waited for that has no connection to give.
+/// How long to wait for a server that has reached its connection limit.
 const FULL: Duration = Duration::from_secs(300);
-/// After which time a connection that nobody uses is closed: others may need it more.
+/// How long an unused connection is kept open.
 const IDLE: Duration = Duration::from_secs(5);
-/// Connections kept to a server.
+/// Maximum number of connections to a server.
 const CONNECTIONS: u32 = 32;
-/// Commands that wait for the thread of an SQLite connection. sqlx takes the lock on a connection before it tells the
-/// thread, which may be late: were there no room for the command, both would wait for each other.
+/// Size of the command queue of an SQLite connection. sqlx locks a connection before it notifies the connection's
+/// thread, possibly late; with a full queue both would wait for each other.
 const COMMANDS: usize = 1 << 20;
-/// Memory for pages of an SQLite connection that reads, in KiB below zero.
+/// Page cache of an SQLite read connection: a negative number of KiB.
 const READING: &str = "-8192";
-/// The same of the one that writes.
+/// Page cache of the SQLite write connection: a negative number of KiB.
 const WRITING: &str = "-65536";
 
-/// What may be done with a database.
+/// How a database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenMode {
-    /// Only reading.
+    /// For reading.
     Read,
-    /// Reading and writing.
+    /// For reading and writing.
     Write,
-    /// Making a new one.
+    /// For reading and writing; the database is created.
     Create,
 }
 
-/// Where the database of a registry is.
+/// The database address of a registry.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// A URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
     pub url: String,
-    /// The schema of a PostgreSQL database.
+    /// Schema of a PostgreSQL database.
     pub namespace: Option<String>,
-    /// User, password, host, port and database, for what the URL leaves open.
+    /// User, password, host, port and database; used where the URL has none.
     pub parts: [Option<String>; 5],
 }
 
 impl Database {
-    /// The URL without its passwords.
+    /// Returns the URL without passwords.
     pub fn display(&self) -> String {
         redacted(&self.url)
     }
 
-    /// The file of an SQLite database.
+    /// Returns the path of an SQLite database.
     pub fn file(&self) -> Option<PathBuf> {
         let (scheme, rest) = self.url.split_once(':')?;
         scheme.starts_with("sqlite").then(|| rest.strip_prefix("///").map(PathBuf::from)).flatten()
@@ -72,13 +72,14 @@ impl Conn {
     /// Opens a database.
     ///
     /// # Errors
-    /// A URL that is not understood, a database out of reach, a refused password.
+    /// An invalid or unsupported URL, `Kind::NotFound` for a missing SQLite file, `Kind::Unreachable` or `Kind::Denied`
+    /// when the database cannot be opened.
     pub async fn open(database: &Database, mode: OpenMode) -> Result<Self> {
         let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {
                 Some(path) => open_sqlite(path, mode).await,
-                None => Err(Error::invalid(format!("the registry URL '{}' names no file", database.display()))),
+                None => Err(Error::invalid(format!("the registry URL '{}' has no file", database.display()))),
             },
             ("sqlite", Some(name)) => {
                 Err(Error::invalid(format!("an SQLite registry has no namespaces, but '{name}' is configured")))
@@ -115,21 +116,21 @@ async fn open_sqlite(path: &str, mode: OpenMode) -> Result<Conn> {
         }
         error => error.context(format_args!("opening the registry database '{path}'")),
     })?;
-    // That a transaction was committed outlasts a power cut: the folder is synced when the journal has gone.
+    // `EXTRA` syncs the folder after the journal is deleted, so that a commit survives a power failure.
     let writing = options.synchronous(SqliteSynchronous::Extra).pragma("cache_size", WRITING);
     let writer = limits.max_connections(1).connect_lazy_with(writing);
     Ok(Conn::Sqlite { readers, writer })
 }
 
-/// Rolls back what a writer left half-done that was killed: connections that only read cannot. Best effort: who may not
-/// write is told when a query fails.
+/// Rolls back the transaction of a killed writer, which read-only connections cannot do. Errors are only logged:
+/// without write access, the next query reports the journal.
 async fn recover(path: &str, options: &SqliteConnectOptions) {
     if !sqlite::has_journal(path) {
         return;
     }
     let recovered = async {
         let mut writing = options.clone().read_only(false).connect().await?;
-        // Looking at a table is enough, and does nothing while a writer is at work.
+        // Reading a table triggers the rollback, and has no effect while another writer is active.
         writing.execute("SELECT count(*) FROM sqlite_master").await?;
         writing.close().await
     };
@@ -140,19 +141,19 @@ async fn recover(path: &str, options: &SqliteConnectOptions) {
 
 async fn open_postgres(database: &Database) -> Result<Conn> {
     let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
-    // A user without a host is no URL by the rules; SQLAlchemy takes it (`postgresql://me@/db?host=/run/pg`).
+    // A user without a host is not a valid URL, but SQLAlchemy accepts it (`postgresql://me@/db?host=/run/pg`).
     let host = database.parts[2].as_deref().unwrap_or("localhost");
     let text = database.url.replacen("@/", &format!("@{host}/"), 1);
     let mut parsed = Url::parse(&text).map_err(|e| bad(e.to_string()))?;
     // Old configurations name a Python driver (`postgresql+psycopg2`).
     parsed.set_scheme("postgresql").map_err(|()| bad("no PostgreSQL scheme".to_owned()))?;
-    complete(&mut parsed, &database.parts).ok_or_else(|| bad("its parts beside it do not fit".to_owned()))?;
+    complete(&mut parsed, &database.parts).ok_or_else(|| bad("the configured parts do not fit".to_owned()))?;
     let options = PgConnectOptions::from_str(parsed.as_str()).map_err(|e| bad(e.to_string()))?;
     let options = credentials::fill(options.application_name("butlersql"), &parsed)?;
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).idle_timeout(IDLE);
     let pool = pool.after_connect(|conn, _| {
-        // Texts in statements are meant as they stand. A server that can (from 14 on) sees that a client has gone while
-        // it works; milliseconds.
+        // Literals are written for this setting. A server of version 14 or later checks every 500 ms whether the client
+        // is still connected while a query runs.
         let watch = "SET standard_conforming_strings = on; SELECT set_config(name, '500', false) FROM pg_settings \
              WHERE name = 'client_connection_check_interval'";
         Box::pin(async move {
@@ -162,7 +163,7 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
             Ok(())
         })
     });
-    // The pool tries again while a server refuses connections; one connection by itself tells why.
+    // The pool retries while a server refuses connections; a single connection attempt returns the cause.
     let connecting = pool.clone().connect_with(options.clone());
     let opened = match tokio::time::timeout(Duration::from_secs(1), connecting).await {
         Ok(opened) => opened,
@@ -183,7 +184,7 @@ async fn open_postgres(database: &Database) -> Result<Conn> {
     Ok(Conn::Postgres(Pool::new(opened), database.namespace.clone()))
 }
 
-/// Tries one connection, again and again while the server has none to give.
+/// Opens and closes one connection, and retries while the server has reached its connection limit.
 async fn connected(options: &PgConnectOptions) -> sqlx::Result<()> {
     let begun = Instant::now();
     let mut pause = Duration::from_millis(50);
@@ -198,7 +199,7 @@ async fn connected(options: &PgConnectOptions) -> sqlx::Result<()> {
     }
 }
 
-/// Fills what a URL leaves open.
+/// Sets the parts that a URL does not have.
 fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
     let [username, password, host, port, database] = parts;
     if let Some(host) = host.as_ref().filter(|_| url.host_str().is_none_or(str::is_empty)) {
@@ -219,11 +220,11 @@ fn complete(url: &mut Url, parts: &[Option<String>; 5]) -> Option<()> {
     Some(())
 }
 
-/// A URL, or what was meant for one, without its passwords: after the user's name, and in parameters.
+/// Removes passwords from a URL or a malformed URL: after the user name and in parameters.
 fn redacted(url: &str) -> String {
     let split = url.split_once('?').map_or((url, None), |(address, after)| (address, Some(after)));
     let (address, parameters) = match split {
-        // The question mark is within a password.
+        // The question mark belongs to a password.
         (address, Some(after)) if !address.contains('@') && after.contains('@') && address.matches(':').count() > 1 => {
             (url, None)
         }

@@ -1,4 +1,4 @@
-//! Connections to PostgreSQL: waited for while the server has none to give, and given back when others wait.
+//! A pool of PostgreSQL connections that waits while the server has none free, and asks queries to release theirs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,17 +10,17 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, Kind, Result};
 
-/// How long a connection is waited for while the server has none to give.
+/// How long to wait for a connection while the server has reached its limit.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long one is waited for before others of the pool are asked to give theirs back.
+/// How long to wait before other queries of the pool are asked to release their connections.
 const YIELD_WINDOW: Duration = Duration::from_millis(500);
-/// How often a connection that was given back is looked for.
+/// Interval between two checks for a released connection.
 const STEP: Duration = Duration::from_millis(50);
 
-/// The connections of one session, and how many of its tasks wait for one.
+/// The connections of one session, and the number of tasks that wait for one.
 ///
-/// A query whose rows nobody takes yet holds its connection; where the server has no other, the one who should take them
-/// may be waiting for a connection itself. Then the query reads its rows to the end and gives its connection back.
+/// A query whose rows are not consumed yet holds its connection. When the server has no other connection, the consumer
+/// itself may be waiting for one. The query then reads its remaining rows and releases its connection.
 #[derive(Debug, Clone)]
 pub struct Pool {
     connections: PgPool,
@@ -33,7 +33,7 @@ struct Demand {
     changed: Notify,
 }
 
-/// One more who waits, as long as this lives.
+/// Counts one waiting task until it is dropped.
 struct Waiting<'a>(&'a Demand);
 
 impl Demand {
@@ -50,23 +50,23 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Whether a server says that it has no connection to give.
+/// Returns true if the server has reached its connection limit.
 pub fn is_full(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("53300"))
 }
 
 impl Pool {
-    /// Of these connections.
+    /// Creates a pool on these connections.
     pub fn new(connections: PgPool) -> Self {
         Self { connections, demand: Arc::default() }
     }
 
-    /// The connections.
+    /// Returns the underlying sqlx pool.
     pub fn connections(&self) -> &PgPool {
         &self.connections
     }
 
-    /// Waits until somebody waits for a connection.
+    /// Waits until a task waits for a connection.
     pub async fn wanted(&self) {
         loop {
             let changed = self.demand.changed.notified();
@@ -77,10 +77,10 @@ impl Pool {
         }
     }
 
-    /// A connection.
+    /// Acquires a connection.
     ///
     /// # Errors
-    /// The server is out of reach, or has had no connection to give for some minutes.
+    /// `Kind::Unreachable` when the server cannot be reached or has had no free connection for 5 minutes.
     pub async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         let begun = Instant::now();
         let mut acquiring = Box::pin(self.connections.acquire());
@@ -100,7 +100,7 @@ impl Pool {
                 },
                 () = tokio::time::sleep(if waiting.is_some() { STEP } else { YIELD_WINDOW }) => {
                     waiting.get_or_insert_with(|| self.demand.more());
-                    // One that connects does not see what is given back meanwhile.
+                    // A task that is connecting does not notice released connections.
                     if let Some(connection) = self.connections.try_acquire() {
                         return Ok(connection);
                     }
@@ -109,7 +109,7 @@ impl Pool {
         }
     }
 
-    /// Tells a server that is full, which is waited for, from one that is gone.
+    /// Checks that the server is reachable; a server that has reached its connection limit is.
     async fn check_reachable(&self) -> Result<()> {
         match PgConnection::connect_with(&self.connections.connect_options()).await {
             Ok(connection) => drop(connection.close().await),

@@ -1,7 +1,7 @@
 //! PostgreSQL's binary COPY format to and from Arrow. No I/O.
 //!
-//! A stream is a 19-byte header with an extension, then rows: a 16-bit count of fields, for each a 32-bit length
-//! (−1 for NULL) and its bytes, all big-endian; a count of −1 ends it.
+//! A stream is a 19-byte header with an optional extension, followed by rows: a 16-bit number of fields, then for each
+//! field a 32-bit length (−1 for NULL) and its bytes, all big-endian. A number of fields of −1 ends the stream.
 
 use arrow::array::RecordBatch;
 use bytes::{Buf, BytesMut};
@@ -16,7 +16,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Microseconds from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const EPOCH: i64 = 946_684_800_000_000;
 
-/// Pieces of a COPY stream as batches.
+/// Decodes the pieces of a COPY stream into batches.
 pub fn decoded<'a>(
     pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
     columns: Vec<ReadColumn>,
@@ -37,7 +37,7 @@ pub fn decoded<'a>(
     .boxed()
 }
 
-/// Decodes a stream that comes in pieces.
+/// Decodes a COPY stream that arrives in pieces.
 pub struct Decoder {
     gather: BatchBuilder,
     rest: BytesMut,
@@ -45,15 +45,15 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For these columns.
+    /// Creates a decoder for these columns.
     pub fn new(columns: &[ReadColumn]) -> Self {
         Self { gather: BatchBuilder::new(columns), rest: BytesMut::new(), begun: false }
     }
 
-    /// Takes the next piece and hands out the batches that are full.
+    /// Decodes the next piece and returns the batches that are full.
     ///
     /// # Errors
-    /// A stream that is not what the columns say.
+    /// A stream that does not match the columns.
     pub fn feed(&mut self, piece: &[u8]) -> Result<Vec<RecordBatch>> {
         self.rest.extend_from_slice(piece);
         let mut full = Vec::new();
@@ -68,10 +68,10 @@ impl Decoder {
         Ok(full)
     }
 
-    /// What is left after the last piece.
+    /// Returns the remaining rows after the last piece.
     ///
     /// # Errors
-    /// A NULL in a column that has none.
+    /// A NULL in a column that is not nullable.
     pub fn finish(mut self) -> Result<Option<RecordBatch>> {
         if self.gather.rows() > 0 { self.gather.take().map(Some) } else { Ok(None) }
     }
@@ -81,7 +81,7 @@ impl Decoder {
             return Ok(false);
         }
         if &self.rest[..11] != SIGNATURE {
-            return Err(broken("does not begin as one"));
+            return Err(broken("does not begin with the COPY signature"));
         }
         let extension = (&self.rest[15..19]).get_u32() as usize;
         if self.rest.len() < 19 + extension {
@@ -92,7 +92,7 @@ impl Decoder {
         Ok(true)
     }
 
-    /// Decodes one row if it is whole.
+    /// Decodes one row if it is complete.
     fn row(&mut self) -> Result<bool> {
         let Some(width) = whole_row(&self.rest) else { return Ok(false) };
         let mut row = self.rest.split_to(width);
@@ -113,7 +113,7 @@ impl Decoder {
     }
 }
 
-/// The bytes of the first row, when all of them have come.
+/// Returns the length of the first row in bytes, if it is complete.
 fn whole_row(bytes: &[u8]) -> Option<usize> {
     let fields = bytes.get(..2)?.get_i16();
     let mut at = 2;
@@ -142,37 +142,37 @@ fn decode(cell: &mut ColumnBuilder, field: &[u8]) -> Result<()> {
     match (cell.kind(), field) {
         (ColumnType::Text(_) | ColumnType::Bytes, text) => cell.text(text)?,
         (ColumnType::Uuid, id) => {
-            cell.uuid(uuid::Uuid::from_slice(id).map_err(|_| broken("has an id of another length"))?)
+            cell.uuid(uuid::Uuid::from_slice(id).map_err(|_| broken("has an id of the wrong length"))?)
         }
         (ColumnType::Bool, [value]) => cell.int(i64::from(*value)),
         (ColumnType::Float, bytes) => match bytes.len() {
             8 => cell.float(f64::from_be_bytes(array(bytes)?)),
             4 => cell.float(f64::from(f32::from_be_bytes(array(bytes)?))),
-            _ => return Err(broken("has a float of another length")),
+            _ => return Err(broken("has a float of the wrong length")),
         },
         (ColumnType::UtcTime, bytes) => cell.int(time::utc_to_tai((i64::from_be_bytes(array(bytes)?) + EPOCH) * 1000)),
         (_, bytes) => match bytes.len() {
             8 => cell.int(i64::from_be_bytes(array(bytes)?)),
             4 => cell.int(i64::from(i32::from_be_bytes(array(bytes)?))),
             2 => cell.int(i64::from(i16::from_be_bytes(array(bytes)?))),
-            _ => return Err(broken("has an integer of another length")),
+            _ => return Err(broken("has an integer of the wrong length")),
         },
     }
     Ok(())
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
-    bytes.try_into().map_err(|_| broken("has a field of another length"))
+    bytes.try_into().map_err(|_| broken("has a field of the wrong length"))
 }
 
 fn broken(how: &str) -> Error {
     Error::new(Kind::Failed, format!("the server's COPY stream {how}"))
 }
 
-/// Encodes a batch whole, for the columns of a table that it has.
+/// Encodes a batch as a complete COPY stream, for the columns of a table that the batch has.
 ///
 /// # Errors
-/// A column the table does not have, or an id that is none.
+/// A column that the table does not have, or a malformed UUID.
 pub fn encode(table: &TableDef, batch: &RecordBatch) -> Result<Vec<u8>> {
     let given = bind_columns(table, batch)?;
     let mut out = Vec::with_capacity(64 * batch.num_rows() * given.len().max(1) / 4);
@@ -193,7 +193,7 @@ fn encode_value(out: &mut Vec<u8>, kind: ColumnType, value: Value<'_>) -> Result
     match (kind, value) {
         (_, Value::Null) => out.extend_from_slice(&(-1_i32).to_be_bytes()),
         (ColumnType::Uuid, Value::Text(text)) => {
-            let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is no UUID")))?;
+            let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is not a UUID")))?;
             field(out, id.as_bytes());
         }
         (_, Value::Text(text)) => field(out, text.as_bytes()),
@@ -216,7 +216,7 @@ fn field(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// An `int8range`: flags, then the bounds that are not infinite.
+/// Encodes an `int8range`: flags, then the finite bounds.
 fn range(begin: i64, end: i64) -> Vec<u8> {
     const EMPTY: u8 = 0x01;
     const INCLUDES_LOWER: u8 = 0x02;

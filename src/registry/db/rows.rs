@@ -1,4 +1,4 @@
-//! Rows of a database to Arrow and back, one column at a time, for both databases.
+//! Converts between database rows and Arrow arrays, one column at a time, for both databases.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::model::time;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef, arrow_schema, arrow_type};
 
-/// Rows per batch of a scan.
+/// Number of rows in a batch of a scan.
 pub const BATCH: usize = 8192;
 
-/// Gathers cells of a scan into a batch.
+/// Builds record batches from the values of a scan.
 pub struct BatchBuilder {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
     rows: usize,
 }
 
-/// The cells of one column.
+/// Builds the array of one column.
 pub struct ColumnBuilder {
     kind: ColumnType,
     builder: TypedBuilder,
@@ -42,31 +42,31 @@ enum TypedBuilder {
 }
 
 impl BatchBuilder {
-    /// For these columns.
+    /// Creates a builder for these columns.
     pub fn new(columns: &[ReadColumn]) -> Self {
         let cell = |c: &ReadColumn| ColumnBuilder { kind: c.kind(), builder: TypedBuilder::new(c.kind()) };
         Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
     }
 
-    /// The columns, to be given one cell each before [`Self::end_row`].
+    /// Returns the column builders; each takes one value before [`Self::end_row`].
     pub fn columns(&mut self) -> &mut [ColumnBuilder] {
         &mut self.columns
     }
 
-    /// One more row is whole.
+    /// Completes a row.
     pub fn end_row(&mut self) {
         self.rows += 1;
     }
 
-    /// Rows gathered since the last batch.
+    /// Returns the number of rows since the last batch.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// What was gathered, as a batch.
+    /// Returns the rows since the last batch as a batch.
     ///
     /// # Errors
-    /// A NULL in a column that has none.
+    /// A NULL in a column that is not nullable.
     pub fn take(&mut self) -> Result<RecordBatch> {
         let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|c| c.builder.finish()).collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
@@ -100,12 +100,12 @@ impl TypedBuilder {
 }
 
 impl ColumnBuilder {
-    /// What the column holds.
+    /// Returns the column type.
     pub fn kind(&self) -> ColumnType {
         self.kind
     }
 
-    /// NULL.
+    /// Appends NULL.
     pub fn null(&mut self) {
         match &mut self.builder {
             TypedBuilder::Text(b) => b.append_null(),
@@ -117,7 +117,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A whole number, also as truth value, float or instant.
+    /// Appends an integer; Boolean, float and timestamp columns (TAI nanoseconds) convert it.
     pub fn int(&mut self, value: i64) {
         match &mut self.builder {
             TypedBuilder::Int(b) => b.append_value(value),
@@ -129,7 +129,7 @@ impl ColumnBuilder {
         }
     }
 
-    /// A float.
+    /// Appends a float.
     pub fn float(&mut self, value: f64) {
         match &mut self.builder {
             TypedBuilder::Float(b) => b.append_value(value),
@@ -137,24 +137,24 @@ impl ColumnBuilder {
         }
     }
 
-    /// A UUID.
+    /// Appends a UUID, as text.
     pub fn uuid(&mut self, id: uuid::Uuid) {
         if let TypedBuilder::Text(b) = &mut self.builder {
             b.append_value(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         }
     }
 
-    /// Bytes.
+    /// Appends bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         if let TypedBuilder::Bytes(b) = &mut self.builder {
             b.append_value(bytes);
         }
     }
 
-    /// Text of the database: as it is, or standing for bytes, an id, an instant.
+    /// Appends text from the database; columns of other types parse it as base64 bytes, a UUID or a UTC time.
     ///
     /// # Errors
-    /// Text that is not what the column should hold.
+    /// Text that the column type cannot parse.
     pub fn text(&mut self, bytes: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("text that is not UTF-8", bytes))?;
         match (self.kind, &mut self.builder) {
@@ -179,53 +179,53 @@ fn wrong(what: &str, bytes: &[u8]) -> Error {
     Error::new(Kind::Failed, format!("the registry holds {what}: '{shown}'"))
 }
 
-/// Columns of a batch on their way into a table.
+/// A table column with the values to write to it.
 pub struct BoundColumn<'a> {
     /// The column of the table.
     pub column: &'a Column,
-    /// Its values; a span has two columns.
+    /// The values; for a timespan, two arrays.
     pub values: ColumnValues,
 }
 
-/// The values of one column.
+/// The values of one column to write.
 pub enum ColumnValues {
-    /// Text, ids.
+    /// Text and UUIDs.
     Text(StringArray),
-    /// Integers, instants.
+    /// Integers, and times in TAI nanoseconds.
     Int(Int64Array),
     /// Floats.
     Float(Float64Array),
-    /// Truth values.
+    /// Booleans.
     Bool(BooleanArray),
     /// Bytes.
     Bytes(BinaryArray),
-    /// Begin and end.
+    /// Begins and ends of timespans, TAI nanoseconds.
     Span(Int64Array, Int64Array),
 }
 
-/// One value.
+/// One value to write.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
-    /// No value.
+    /// NULL.
     Null,
-    /// Text.
+    /// Text or a UUID.
     Text(&'a str),
-    /// A whole number or an instant.
+    /// An integer, or a time in TAI nanoseconds.
     Int(i64),
     /// A float.
     Float(f64),
-    /// A truth value.
+    /// A Boolean.
     Bool(bool),
     /// Bytes.
     Bytes(&'a [u8]),
-    /// Begin and end.
+    /// Begin and end of a timespan, TAI nanoseconds.
     Span(i64, i64),
 }
 
-/// Finds for every column of a batch its column in the table, and casts what came as another type.
+/// Binds the columns of a batch to the columns of a table, and casts values of other types.
 ///
 /// # Errors
-/// A column the table does not have, or values that cannot become its type.
+/// `Kind::NotFound` for a column that the table does not have, or values that cannot be cast.
 pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<BoundColumn<'a>>> {
     let mut all = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
@@ -242,7 +242,7 @@ pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<
         };
         let end = batch.column_by_name(&format!("{base}_end"));
         let (Some(column), Some(end)) = (table.column(base), end) else {
-            return Err(Error::invalid(format!("column '{name}' of table '{}' needs its other end", table.name)));
+            return Err(Error::invalid(format!("column '{name}' of table '{}' needs its end column", table.name)));
         };
         let int = |array: &ArrayRef| Ok::<_, Error>(instants(array)?.as_primitive::<Int64Type>().clone());
         all.push(BoundColumn { column, values: ColumnValues::Span(int(array)?, int(end)?) });
@@ -250,10 +250,10 @@ pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<
     Ok(all)
 }
 
-/// The values as another type; one that cannot be is an error, not NULL.
+/// Casts values to another type; a value that cannot be cast is an error, not NULL.
 ///
 /// # Errors
-/// The first such value.
+/// The first value that cannot be cast.
 pub fn strict_cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     Ok(cast_with_options(array, wanted, &options)?)
@@ -284,7 +284,7 @@ fn values(kind: ColumnType, array: &ArrayRef) -> Result<ColumnValues> {
 }
 
 impl ColumnValues {
-    /// The value in a row.
+    /// Returns the value in a row.
     pub fn at(&self, row: usize) -> Value<'_> {
         match self {
             Self::Text(a) if a.is_valid(row) => Value::Text(a.value(row)),
@@ -298,12 +298,12 @@ impl ColumnValues {
     }
 }
 
-/// Bytes as the registry keeps them: base64 text.
+/// Encodes bytes as the registry stores them: base64 text.
 pub fn encode_bytes(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
-/// A batch of named columns.
+/// Creates a batch of named, nullable columns.
 ///
 /// # Errors
 /// Columns of different lengths.
@@ -311,22 +311,22 @@ pub fn record_batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) 
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
 }
 
-/// The column of this name.
+/// Returns the column with this name.
 ///
 /// # Errors
-/// Rows that lack it.
+/// A missing column, which is a bug of the caller.
 pub fn required_column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
     rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
 }
 
-/// How many keys go into one condition.
+/// Number of keys in one condition.
 const KEYS: usize = 4096;
 
-/// Conditions that together hold for the rows of a table whose columns `names` have the values of these rows, each a
-/// length that databases take; one that always holds when there are no names.
+/// Returns conditions that select the rows of a table whose columns `names` have the values of `rows`. Each condition
+/// has at most 4096 keys, which databases accept. Without names, the condition is always true.
 ///
 /// # Errors
-/// Rows without a column, or with NULL in it.
+/// A missing column, or a NULL in it.
 pub fn key_predicates(
     dialect: Dialect,
     alias: &str,
@@ -354,30 +354,30 @@ pub fn key_predicates(
     Ok(tuples.chunks(KEYS).map(|some| format!("({quoted}) IN (VALUES {})", some.join(", "))).collect())
 }
 
-/// The same integer in every row.
+/// Returns an array of the same integer in every row.
 pub fn constant_int(value: i64, rows: usize) -> ArrayRef {
     Arc::new(Int64Array::from_value(value, rows))
 }
 
-/// The same instant in every row, TAI nanoseconds.
+/// Returns an array of the same time in every row, TAI nanoseconds.
 pub fn constant_instant(value: i64, rows: usize) -> ArrayRef {
     Arc::new(arrow::array::TimestampNanosecondArray::from_value(value, rows))
 }
 
-/// The same text in every row.
+/// Returns an array of the same text in every row.
 pub fn constant_text(value: &str, rows: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
 }
 
-/// A text a row.
+/// Returns a text array of these values.
 pub fn text_column<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
-/// The different texts of a column, sorted.
+/// Returns the distinct texts of a column, sorted.
 ///
 /// # Errors
-/// A column that holds no text.
+/// A column that is not text, which is a bug of the caller.
 pub fn distinct_texts(array: &ArrayRef) -> Result<Vec<String>> {
     let texts = array.as_string_opt::<i32>().ok_or_else(|| Error::bug("a text column of another type"))?;
     let all: std::collections::BTreeSet<&str> = texts.iter().flatten().collect();

@@ -1,4 +1,4 @@
-//! Rows of a plan: in memory while they are few, in a temporary file from then on.
+//! A row buffer that is kept in memory while it is small, and in a temporary file when it grows.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -13,10 +13,10 @@ use futures::{StreamExt, TryStreamExt};
 use crate::error::{Error, Result};
 use crate::registry::db::conn::Batches;
 
-/// How many bytes stay in memory.
+/// Maximum number of bytes in memory.
 const LIMIT: usize = 8 << 20;
 
-/// Rows to be written, however many; all batches have one schema.
+/// A buffer of rows; all batches have the same schema.
 #[derive(Default)]
 pub struct SpillBuffer {
     batches: Vec<RecordBatch>,
@@ -27,7 +27,7 @@ pub struct SpillBuffer {
 
 impl std::fmt::Debug for SpillBuffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rows").field("rows", &self.rows).finish_non_exhaustive()
+        f.debug_struct("SpillBuffer").field("rows", &self.rows).finish_non_exhaustive()
     }
 }
 
@@ -38,7 +38,7 @@ impl From<RecordBatch> for SpillBuffer {
 }
 
 impl SpillBuffer {
-    /// Adds rows after those that are there.
+    /// Appends rows.
     ///
     /// # Errors
     /// The temporary file cannot be written.
@@ -58,14 +58,14 @@ impl SpillBuffer {
         Ok(())
     }
 
-    /// All rows of a stream.
+    /// Collects all rows of a stream.
     ///
     /// # Errors
-    /// What the stream says.
+    /// Errors of the stream; the temporary file cannot be written.
     pub async fn collect(mut stream: Batches) -> Result<Self> {
         let mut rows = Self::default();
         while let Some(batch) = stream.try_next().await? {
-            // Without rows it still tells the columns.
+            // An empty batch is kept if it is the first, for its schema.
             if batch.num_rows() > 0 || rows.batches.is_empty() {
                 rows.push(batch)?;
             }
@@ -73,7 +73,7 @@ impl SpillBuffer {
         Ok(rows)
     }
 
-    /// All rows as a stream.
+    /// Returns all rows as a stream.
     ///
     /// # Errors
     /// The temporary file cannot be read.
@@ -81,17 +81,17 @@ impl SpillBuffer {
         Ok(futures::stream::iter(self.batches()?).boxed())
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows
     }
 
-    /// Whether there are none.
+    /// Returns true if the buffer has no rows.
     pub fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
-    /// All rows, batch by batch; may be asked for again.
+    /// Returns all rows, batch by batch; can be called repeatedly.
     ///
     /// # Errors
     /// The temporary file cannot be read.
@@ -107,7 +107,7 @@ impl SpillBuffer {
         Ok(Box::new(reader.map(|batch| Ok(batch?))))
     }
 
-    /// All rows, so many or a few more together.
+    /// Returns all rows in chunks of at least `together` rows, the last one excepted.
     ///
     /// # Errors
     /// The temporary file cannot be read.
@@ -127,7 +127,7 @@ impl SpillBuffer {
     }
 }
 
-/// What was written to a file, and what still waits in the buffer; leaves the file's own position alone.
+/// Reads the written part of a file and then the unwritten buffer. Does not move the position of the file.
 struct SpillReader {
     file: File,
     at: u64,

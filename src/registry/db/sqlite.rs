@@ -1,7 +1,7 @@
-//! Bulk reading and writing through the raw handle of an SQLite connection: one prepared statement, no copy a row.
+//! Bulk reads and writes through the raw handle of an SQLite connection, with one prepared statement.
 //!
-//! The only `unsafe` of the library is here. Every block relies on the same two facts: the handle is locked by the
-//! caller for the life of the [`Statement`], and a [`Statement`] is finalised when dropped.
+//! This is the only `unsafe` code of the library. Every block relies on two facts: the caller has locked the handle for
+//! the life of the [`Statement`], and a [`Statement`] is finalized when it is dropped.
 
 use std::ffi::{CStr, c_int};
 use std::marker::PhantomData;
@@ -16,10 +16,10 @@ use crate::error::{Error, Kind, Result};
 use crate::registry::db::rows::{BATCH, BatchBuilder, ColumnBuilder, Value, bind_columns, encode_bytes};
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 
-/// Runs a query, handing out batches until there are no more rows or `emit` says stop.
+/// Runs a query and passes batches to `emit` until there are no more rows or `emit` returns false.
 ///
 /// # Errors
-/// What SQLite says, or a cell that is not what its column should hold.
+/// SQLite errors, or a value that does not match its column type.
 pub fn read(
     handle: &mut LockedSqliteHandle<'_>,
     sql: &str,
@@ -43,10 +43,10 @@ pub fn read(
     Ok(())
 }
 
-/// Inserts the rows of a batch with one prepared statement; returns how many were really inserted or changed.
+/// Inserts the rows of a batch with one prepared statement. Returns the number of rows inserted or changed.
 ///
 /// # Errors
-/// What SQLite says: a constraint, most often.
+/// SQLite errors, most often `Kind::Conflict` for a violated constraint.
 pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
     let given = bind_columns(table, batch)?;
     let mut statement = Statement::prepare(handle, sql)?;
@@ -59,7 +59,7 @@ pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, 
                     statement.bind(index, ColumnType::Int, Value::Int(begin))?;
                     statement.bind(index + 1, ColumnType::Int, Value::Int(end))?;
                 }
-                // A NULL span is two NULLs, which parameters are by themselves.
+                // A NULL timespan is two NULLs; the second parameter is NULL unless it is bound.
                 Value::Null => statement.bind(index, give.column.kind, Value::Null)?,
                 value => statement.bind(index, give.column.kind, value)?,
             }
@@ -70,16 +70,16 @@ pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, 
     Ok(changed)
 }
 
-/// Whether a writer is at work on a database file, or was killed at it.
+/// Returns true if a database file has a journal: a writer is active or was killed.
 pub fn has_journal(path: &str) -> bool {
     std::fs::metadata(format!("{path}-journal")).is_ok_and(|journal| journal.len() > 0)
 }
 
-/// What to say where a database cannot be read for such a journal.
+/// Returns the error message for a database that cannot be read because of such a journal.
 pub fn left_journal(path: &str) -> String {
     format!(
-        "an interrupted writer left the journal '{path}-journal', which a session that only reads cannot roll back: run a \
-         statement with --write, as a user who may write there"
+        "an interrupted writer left the journal '{path}-journal', which a read-only session cannot roll back: run a \
+         statement with --write, as a user with write access"
     )
 }
 
@@ -103,7 +103,7 @@ impl<'h> Statement<'h> {
         }
     }
 
-    /// Whether there is a row.
+    /// Advances to the next row. Returns false after the last row.
     fn step(&mut self) -> Result<bool> {
         // SAFETY: the statement is alive and its connection locked.
         match unsafe { ffi::sqlite3_step(self.raw.as_ptr()) } {
@@ -154,7 +154,7 @@ impl<'h> Statement<'h> {
                 unsafe { ffi::sqlite3_bind_double(raw, index, value) }
             }),
             Value::Text(text) if kind == ColumnType::Uuid => {
-                let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is no UUID")))?;
+                let id = uuid::Uuid::try_parse(text).map_err(|_| Error::invalid(format!("'{text}' is not a UUID")))?;
                 self.bind_text(index, id.simple().encode_lower(&mut uuid::Uuid::encode_buffer()))
             }
             Value::Text(text) => self.bind_text(index, text),
@@ -177,7 +177,7 @@ impl<'h> Statement<'h> {
         }
     }
 
-    /// Runs an insert once and makes the statement ready for the next row.
+    /// Runs an insert once and resets the statement for the next row.
     fn run(&mut self) -> Result<u64> {
         self.step()?;
         // SAFETY: the statement is alive and its connection locked.
@@ -193,12 +193,12 @@ impl<'h> Statement<'h> {
 
 impl Drop for Statement<'_> {
     fn drop(&mut self) {
-        // SAFETY: `raw` came from `sqlite3_prepare_v2` and is finalised only here.
+        // SAFETY: `raw` came from `sqlite3_prepare_v2` and is finalized only in this function.
         unsafe { ffi::sqlite3_finalize(self.raw.as_ptr()) };
     }
 }
 
-/// What SQLite says about the last call on a connection.
+/// Returns the error of the last call on a connection.
 fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
     // SAFETY: the connection is locked; the message is valid until the next call and copied at once.
     let mut message = unsafe { CStr::from_ptr(ffi::sqlite3_errmsg(db.as_ptr())) }.to_string_lossy().into_owned();

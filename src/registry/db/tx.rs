@@ -1,4 +1,4 @@
-//! Writing to the database of a registry: a transaction, into which Arrow goes.
+//! Write transactions on the database of a registry, which insert Arrow record batches.
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
@@ -12,36 +12,36 @@ use crate::registry::db::postgres::{decoded, encode};
 use crate::registry::db::sqlite;
 use crate::registry::schema::{ReadColumn, TableDef, arrow_schema};
 
-/// From how many rows on an insert is first tried as if all of them were new.
+/// Minimum number of rows for which an insert is first tried as if all rows were new.
 const LIKELY_NEW: usize = 64;
 
-/// Up to how many values an insert is one statement with literals. COPY costs 40 ms more where the last packet of its
-/// data waits for an answer to the one before.
+/// Maximum number of values for which an insert is one statement with literals. COPY is 40 ms slower when its last
+/// packet waits for the acknowledgement of the previous one.
 const LITERALS: usize = 2048;
 
 /// A write transaction; rolled back when dropped before [`Tx::commit`].
 pub enum Tx {
-    /// Begun with `BEGIN IMMEDIATE`, as the Butler does.
+    /// An SQLite transaction, begun with `BEGIN IMMEDIATE` as in the Butler.
     Sqlite(Transaction<'static, Sqlite>),
-    /// At the server's default level, READ COMMITTED.
+    /// A PostgreSQL transaction at the default level, READ COMMITTED, and the configured schema.
     Postgres(Transaction<'static, Postgres>, Option<String>),
 }
 
-/// What an insert does with a row whose key is there.
+/// What an insert does with a row whose key exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnConflict {
-    /// Fail.
+    /// Fail with `Kind::Conflict`.
     Fail,
-    /// Keep the row with the same primary key; another conflict fails.
+    /// Keep the row with the same primary key; fail on any other conflict.
     Keep,
-    /// Keep whatever conflicts, in any unique key.
+    /// Keep the existing row on a conflict in any unique key.
     KeepAny,
-    /// Replace all other columns.
+    /// Replace all columns that are not part of the primary key.
     Replace,
 }
 
 impl Tx {
-    /// Which database it is.
+    /// Returns the SQL dialect of the database.
     pub fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
@@ -49,7 +49,7 @@ impl Tx {
         }
     }
 
-    /// The schema that was configured, if any.
+    /// Returns the configured schema, if any.
     pub fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
@@ -57,15 +57,15 @@ impl Tx {
         }
     }
 
-    /// A table's name as statements must write it.
+    /// Returns a table name, qualified and quoted for use in statements.
     pub fn table(&self, name: &str) -> String {
         self.dialect().qualified(self.schema(), name)
     }
 
-    /// Runs a statement; returns how many rows it changed.
+    /// Runs a statement. Returns the number of rows it changed.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn execute(&mut self, sql: String) -> Result<u64> {
         tracing::debug!(sql, "execute");
         let sql = AssertSqlSafe(sql);
@@ -75,10 +75,10 @@ impl Tx {
         })
     }
 
-    /// Runs a query inside the transaction, as one batch.
+    /// Runs a query inside the transaction and returns one batch.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         let schema = arrow_schema(columns);
         let mut batches = Vec::new();
@@ -98,11 +98,11 @@ impl Tx {
         Ok(concat_batches(&schema, &batches)?)
     }
 
-    /// Inserts the rows of a batch; columns it lacks get NULL, or the next number. Returns how many rows were
+    /// Inserts the rows of a batch. Columns that it lacks get NULL, or the next number. Returns the number of rows
     /// inserted or replaced.
     ///
     /// # Errors
-    /// What the database says, or a column the table does not have.
+    /// `Kind::NotFound` for a column that the table does not have; database errors.
     pub async fn insert(&mut self, table: &TableDef, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
         if batch.num_rows() == 0 {
             return Ok(0);
@@ -118,8 +118,8 @@ impl Tx {
         }
     }
 
-    /// Few values as literals; more by COPY: straight into the table where no row can be in the way, or none is likely
-    /// to be, else through a staging table.
+    /// Inserts few values as literals and more by COPY: directly into the table if conflicts are impossible or
+    /// unlikely, otherwise through a staging table.
     async fn insert_postgres(&mut self, insert: &Insert, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
         if batch.num_rows() * batch.num_columns() <= LITERALS
             && let Some(sql) = insert.values(table, batch)?
@@ -157,10 +157,10 @@ impl Tx {
         Ok(copy.finish().await?)
     }
 
-    /// Makes the transaction's work last.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,

@@ -1,10 +1,9 @@
-//! Which tables a registry has: all follow from the universe and the managers, by the rules of `lsst-daf-butler` that the
-//! domain reference worked out.
+//! The tables of a registry, derived from the dimension universe and the managers by the rules of `lsst-daf-butler`.
 
 use crate::registry::schema::{Column, ColumnType, TableDef};
 use crate::universe::{Element, FieldType, Universe};
 
-/// Which of the managers that shape tables a registry uses.
+/// The table layout of a registry, which depends on its managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SchemaVariant {
     /// Collections are keyed by name (`nameKey`), not by number.
@@ -14,10 +13,10 @@ pub struct SchemaVariant {
 }
 
 impl SchemaVariant {
-    /// The shape of new repositories.
+    /// The layout of new repositories.
     pub const CURRENT: Self = Self { collections_by_name: false, utc_ingest_date: false };
 
-    /// The column that refers to a collection in `role` ("collection" or "run"), and its kind.
+    /// Returns the name and type of the column that refers to a collection in `role` ("collection" or "run").
     fn collection_column(self, role: &str) -> (String, ColumnType) {
         if self.collections_by_name {
             (format!("{role}_name"), ColumnType::Text(None))
@@ -26,7 +25,7 @@ impl SchemaVariant {
         }
     }
 
-    /// Adds the reference to a collection; keyed by name it is also shown as `…_id`.
+    /// Adds the reference to a collection. When collections are keyed by name, an alias column `…_id` is added too.
     fn collection(self, table: &mut TableDef, role: &str, in_key: bool) -> String {
         let (name, kind) = self.collection_column(role);
         if in_key {
@@ -47,7 +46,7 @@ fn alias(table: &mut TableDef, name: &str, of: &str, kind: ColumnType) {
 
 const TEXT: ColumnType = ColumnType::Text(None);
 
-/// All tables of a new repository but the file records, in an order that satisfies the foreign keys.
+/// Returns all tables of a new repository except the file records, in an order that satisfies the foreign keys.
 pub fn static_tables(universe: &Universe, variant: SchemaVariant) -> Vec<TableDef> {
     let mut tables = vec![attributes()];
     for element in universe.tables() {
@@ -73,7 +72,8 @@ fn attributes() -> TableDef {
     table
 }
 
-/// The table of a dimension element: required, implied, alternate keys, metadata, region, timespan.
+/// Returns the table of a dimension element: required and implied dimensions, alternate keys, metadata, region,
+/// timespan.
 pub fn element_table(universe: &Universe, element: &Element) -> TableDef {
     let mut table = TableDef::new(&element.name);
     for name in &element.required {
@@ -129,7 +129,7 @@ fn skypix_overlap(universe: &Universe, element: &Element) -> [TableDef; 2] {
     [summary, overlap]
 }
 
-/// Tables the Butler makes for pairs of spatial families and never uses.
+/// Returns the overlap tables for pairs of spatial families, which the Butler creates and never uses.
 fn pair_overlaps(universe: &Universe) -> Vec<TableDef> {
     let spatial: Vec<&Element> = universe.tables().filter(|e| e.spatial).collect();
     let mut tables = Vec::new();
@@ -241,7 +241,7 @@ fn locations() -> [TableDef; 2] {
     })
 }
 
-/// The file records of a datastore.
+/// Returns the table of the file records of a datastore.
 pub fn file_records(name: &str) -> TableDef {
     let mut table = TableDef::new(name);
     table
@@ -257,7 +257,7 @@ pub fn file_records(name: &str) -> TableDef {
     table
 }
 
-/// The table of memberships of a dimension group, in RUN and TAGGED collections.
+/// Returns the table of memberships in RUN and TAGGED collections for a dimension group.
 pub fn tags_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
     let mut table = association(universe, variant, name, dimensions, true);
     let (collection, _) = variant.collection_column("collection");
@@ -266,7 +266,7 @@ pub fn tags_table(universe: &Universe, variant: SchemaVariant, name: &str, dimen
     table
 }
 
-/// The table of certifications of a dimension group, in CALIBRATION collections.
+/// Returns the table of certifications in CALIBRATION collections for a dimension group.
 pub fn calibs_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
     let mut table = association(universe, variant, name, dimensions, false);
     table.not_null("timespan", ColumnType::Span);
@@ -310,7 +310,7 @@ fn association(universe: &Universe, variant: SchemaVariant, name: &str, dimensio
 }
 
 impl TableDef {
-    /// A column for a dimension, with a foreign key when the dimension has a table.
+    /// Adds a column for a dimension, with a foreign key when the dimension has a table.
     fn dimension(&mut self, universe: &Universe, name: &str, in_key: bool) {
         let Some((element, key)) = universe.find(name).and_then(|e| Some((e, e.key.as_ref()?))) else {
             return;
@@ -329,7 +329,7 @@ impl TableDef {
     }
 }
 
-/// The kind of a universe field; only short text has a declared length.
+/// Returns the column type of a universe field. Only text of at most 32 characters has a declared length.
 fn kind_of(field: FieldType) -> ColumnType {
     match field {
         FieldType::Text(length) => ColumnType::Text(Some(length).filter(|l| *l <= 32)),

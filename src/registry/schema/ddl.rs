@@ -1,10 +1,10 @@
-//! `CREATE TABLE` and its indexes, statement by statement as the Butler makes them.
+//! Statements that create and drop tables, sequences and indexes, as the Butler writes them.
 
 use crate::model::time;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ColumnType, TableDef};
 
-/// The statements that make a table; `schema` qualifies names on PostgreSQL.
+/// Returns the statements that create a table; `schema` qualifies names on PostgreSQL.
 pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = Vec::new();
@@ -14,7 +14,7 @@ pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<S
     statements
 }
 
-/// The statements that remove a table that [`create`] made.
+/// Returns the statements that drop a table created by [`create`].
 pub fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = vec![format!("DROP TABLE {}", writer.qualified(&table.name))];
@@ -22,7 +22,7 @@ pub fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<Str
     statements
 }
 
-/// The sequence that numbers a table's rows on PostgreSQL, qualified.
+/// Returns the qualified name of the PostgreSQL sequence that numbers the rows of a table.
 pub fn sequence(schema: Option<&str>, table: &TableDef) -> Option<String> {
     Writer { dialect: Dialect::Postgres, schema, table }.sequence()
 }
@@ -134,7 +134,7 @@ impl Writer<'_> {
             .collect()
     }
 
-    /// The columns an index has in this database: SQLite keeps a span in two.
+    /// Returns the columns of an index in this database: SQLite stores a timespan in two columns.
     fn expand(&self, columns: &[String]) -> Vec<String> {
         let split = self.dialect == Dialect::Sqlite;
         let is_span = |name: &str| self.table.column(name).is_some_and(|c| c.kind == ColumnType::Span);

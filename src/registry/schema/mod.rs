@@ -1,4 +1,4 @@
-//! Tables as values: columns, keys, foreign keys, indexes. Nothing here knows a database.
+//! Table definitions as values: columns, keys, foreign keys, indexes. Independent of the database.
 
 pub mod butler_tables;
 pub mod ddl;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-/// What a column holds.
+/// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ColumnType {
-    /// Text; short text (at most 32 characters) has its length declared.
+    /// Text; a length of at most 32 characters is declared.
     Text(Option<u32>),
     /// 64-bit integer.
     Int,
@@ -18,94 +18,94 @@ pub enum ColumnType {
     Small,
     /// 64-bit float.
     Float,
-    /// Truth value.
+    /// Boolean.
     Bool,
-    /// UUID; in SQL and Arrow its usual text with dashes.
+    /// UUID; text with dashes in SQL and Arrow.
     Uuid,
-    /// Bytes, kept as base64 text (regions in sphgeom's encoding, digests).
+    /// Bytes, stored as base64 text (digests, and regions in the encoding of sphgeom).
     Bytes,
-    /// An instant, TAI nanoseconds.
+    /// A time in TAI nanoseconds.
     Time,
-    /// An instant kept as a UTC timestamp by version 1 of the datasets manager; TAI in SQL and Arrow.
+    /// A time that version 1 of the datasets manager stores as a UTC timestamp; TAI nanoseconds in SQL and Arrow.
     UtcTime,
-    /// A validity range; in SQL and Arrow two columns, `…_begin` and `…_end`.
+    /// A timespan (validity range); two columns in SQL and Arrow, `…_begin` and `…_end`, in TAI nanoseconds.
     Span,
 }
 
-/// A column of a table.
+/// A column of a table definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Name.
+    /// Column name.
     pub name: String,
-    /// What it holds.
+    /// Column type.
     pub kind: ColumnType,
-    /// Whether NULL is refused.
+    /// True for NOT NULL.
     pub required: bool,
-    /// The column this one only shows under another name.
+    /// The stored column of which this column is an alias.
     pub alias_of: Option<String>,
 }
 
 /// A foreign key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForeignKey {
-    /// Table referred to.
+    /// Referenced table.
     pub table: String,
-    /// Columns of this table.
+    /// Referencing columns of this table.
     pub source: Vec<String>,
-    /// Columns of the other.
+    /// Referenced columns.
     pub target: Vec<String>,
-    /// Whether rows go with the row they refer to.
+    /// True for ON DELETE CASCADE.
     pub cascade: bool,
 }
 
-/// A table.
+/// A table definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TableDef {
-    /// Name.
+    /// Table name.
     pub name: String,
-    /// Columns in order.
+    /// Columns, in order.
     pub columns: Vec<Column>,
-    /// Primary key.
+    /// Primary key columns.
     pub primary_key: Vec<String>,
-    /// Unique constraints.
+    /// Unique constraints, each a list of columns.
     pub unique: Vec<Vec<String>>,
     /// Foreign keys.
     pub foreign_keys: Vec<ForeignKey>,
-    /// Indexes beside those of the keys.
+    /// Additional indexes, each a list of columns.
     pub indexes: Vec<Vec<String>>,
-    /// The column the database numbers.
+    /// The column that the database numbers.
     pub identity_column: Option<String>,
 }
 
-/// One column as it is read: a span gives two of them.
+/// A column of a query result; a timespan gives two of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadColumn {
     /// Name in SQL and Arrow.
     pub name: String,
-    /// How it is read.
+    /// How the column is read.
     pub source: ColumnSource,
-    /// Whether NULL may come.
+    /// True if values may be NULL.
     pub nullable: bool,
 }
 
 /// How a column is read from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnSource {
-    /// As it is.
+    /// The column itself: type and name.
     Plain(ColumnType, String),
-    /// The begin of a span.
+    /// The begin of a timespan column, TAI nanoseconds.
     Begin(String),
-    /// The end of a span.
+    /// The end of a timespan column, TAI nanoseconds.
     End(String),
 }
 
 impl ReadColumn {
-    /// A plain column.
+    /// Creates a nullable column that is read as it is.
     pub fn plain(name: &str, kind: ColumnType) -> Self {
         Self { name: name.to_owned(), source: ColumnSource::Plain(kind, name.to_owned()), nullable: true }
     }
 
-    /// What values come out.
+    /// Returns the type of the values.
     pub fn kind(&self) -> ColumnType {
         match &self.source {
             ColumnSource::Plain(kind, _) => *kind,
@@ -113,18 +113,18 @@ impl ReadColumn {
         }
     }
 
-    /// The column as Arrow.
+    /// Returns the Arrow field.
     pub fn arrow(&self) -> Field {
         Field::new(&self.name, arrow_type(self.kind()), self.nullable)
     }
 }
 
-/// The Arrow schema of columns that are read.
+/// Returns the Arrow schema of result columns.
 pub fn arrow_schema(columns: &[ReadColumn]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(ReadColumn::arrow).collect::<Vec<_>>()))
 }
 
-/// The Arrow type of a column's values.
+/// Returns the Arrow type of a column type.
 pub fn arrow_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::Text(_) | ColumnType::Uuid => DataType::Utf8,
@@ -137,17 +137,17 @@ pub fn arrow_type(kind: ColumnType) -> DataType {
 }
 
 impl TableDef {
-    /// An empty table of this name.
+    /// Creates a table definition without columns.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
-    /// The column of this name.
+    /// Returns the column with this name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
     }
 
-    /// The columns as they are read.
+    /// Returns the columns as they are read.
     pub fn read_columns(&self) -> Vec<ReadColumn> {
         let mut all = Vec::new();
         for column in &self.columns {

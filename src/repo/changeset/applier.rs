@@ -1,4 +1,4 @@
-//! The one hand that applies plans.
+//! The applier, which applies all change sets.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,62 +25,62 @@ use crate::repo::changeset::change::{Change, ReportRow, Status};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, remove_sources, rollback, transfer_all};
 
-/// Applies plans, or in a dry run only counts what it would do.
+/// Applies change sets, or in a dry run only counts their changes.
 pub struct ChangeApplier<'a> {
     handle: &'a RepositoryHandle,
     dry: bool,
     counts: BTreeMap<(usize, Status, String), u64>,
     kinds: Vec<String>,
-    /// Whether the database refused what had been decided: another writer may have come between.
+    /// True if the database reported a conflict, possibly caused by another writer.
     saw_conflict: bool,
-    /// Whether a plan was applied.
+    /// True if a change set was applied.
     applied: bool,
-    /// How often the verb was run before.
+    /// Number of earlier runs of the operation.
     runs: u32,
     progress: Arc<dyn Progress>,
     task: Option<Box<dyn ProgressTask>>,
 }
 
-/// Of how many things of one kind and fate a report names each.
+/// Maximum number of names that a report lists per kind and status.
 const MANY: usize = 8;
 
-/// How often a verb is run when another writer comes between.
+/// Maximum number of runs of an operation when other writers cause conflicts.
 const RUNS: u32 = 3;
-/// How often a chunk is tried when another writer is in the way.
+/// Maximum number of attempts to apply a change set when another writer holds a lock.
 const TRIES: u32 = 6;
 
 impl<'a> ChangeApplier<'a> {
-    /// A hand for one deed.
+    /// Creates an applier for one procedure call.
     pub fn new(handle: &'a RepositoryHandle, dry: bool, progress: Arc<dyn Progress>) -> Self {
         let (counts, kinds) = (BTreeMap::new(), Vec::new());
         Self { handle, dry, counts, kinds, saw_conflict: false, applied: false, runs: 0, progress, task: None }
     }
 
-    /// Whether nothing is written.
+    /// Returns true in a dry run, which writes nothing.
     pub fn is_dry(&self) -> bool {
         self.dry
     }
 
-    /// Starts telling how far the deed has come.
+    /// Starts the progress display of the procedure.
     pub fn begin(&mut self, what: &str, total: Option<u64>) {
         self.task = Some(self.progress.begin(what, total));
     }
 
-    /// So many more items and bytes are done.
+    /// Adds completed items and bytes to the progress.
     pub fn tick(&self, items: u64, bytes: u64) {
         if let Some(task) = &self.task {
             task.add(items, bytes);
         }
     }
 
-    /// So many more folders were looked through.
+    /// Adds visited folders to the progress.
     pub fn add_folders(&self, folders: u64) {
         if let Some(task) = &self.task {
             task.add_folders(folders);
         }
     }
 
-    /// Counts things that need no change, or cannot be had.
+    /// Adds a row to the report, for items that are not part of a change.
     pub fn record(&mut self, kind: &str, status: Status, name: impl Into<String>, count: u64) {
         let at = self.kinds.iter().position(|t| t == kind).unwrap_or_else(|| {
             self.kinds.push(kind.to_owned());
@@ -91,8 +91,8 @@ impl<'a> ChangeApplier<'a> {
         }
     }
 
-    /// Whether a verb that failed so is worth running again: the database refused what was decided, or what it rests on
-    /// was changed, and nothing was applied. What it told is forgotten.
+    /// Returns true if the operation may be retried after this error: nothing was applied, and another writer caused a
+    /// conflict or changed the data that the operation has read. Clears the report.
     pub fn should_retry(&mut self, error: &Error) -> bool {
         let saw_conflict = std::mem::take(&mut self.saw_conflict) && error.kind() == Kind::Conflict;
         self.runs += 1;
@@ -103,13 +103,13 @@ impl<'a> ChangeApplier<'a> {
         worth
     }
 
-    /// How many things have failed so far.
+    /// Returns the number of failed items.
     pub fn failures(&self) -> u64 {
         self.counts.iter().filter(|((_, status, _), _)| *status == Status::Failed).map(|(_, n)| n).sum()
     }
 
-    /// The report: kinds of things in the order they came up; of many things of one kind and fate, only their number,
-    /// unless they failed.
+    /// Returns the report, ordered by the first occurrence of each kind. Many items of one kind and status are summed
+    /// up in one row, unless they failed.
     pub fn report(self) -> Vec<ReportRow> {
         let mut groups: BTreeMap<(usize, Status), Vec<(String, u64)>> = BTreeMap::new();
         for ((at, status, name), count) in self.counts {
@@ -131,10 +131,11 @@ impl<'a> ChangeApplier<'a> {
         lines
     }
 
-    /// Applies a plan: dataset types and their tables first, then files, then all rows in one transaction.
+    /// Applies a change set: first dataset types and their tables, then files, then all rows in one transaction.
     ///
     /// # Errors
-    /// What the registry or the file system says; then no row is written, and files brought in are taken back.
+    /// Errors of the registry, the file system or a server. No rows are written then, and transferred files are
+    /// removed.
     pub async fn apply(&mut self, plan: Vec<Change>) -> Result<()> {
         if plan.is_empty() {
             return Ok(());
@@ -157,7 +158,7 @@ impl<'a> ChangeApplier<'a> {
             && error.kind() != Kind::Unreachable
         {
             for made in registered.iter().rev() {
-                // Best effort: the first error is the one to report, and another writer may use the type by now.
+                // Errors are only logged: the first error is reported, and another writer may use the type by now.
                 if let Err(error) = dataset_types::unregister_if_unused(&repo.registry, made).await {
                     tracing::debug!("dataset type '{}' stays: {error}", made.name);
                 }
@@ -166,7 +167,7 @@ impl<'a> ChangeApplier<'a> {
         done
     }
 
-    /// How much of a change is there already, as far as only applying it would tell.
+    /// Counts the rows of a change that exist already, for changes that are otherwise only counted when applied.
     async fn find_type(&self, change: &Change) -> Result<u64> {
         let Change::Join(name, CollectionType::Calibration, rows) = change else { return Ok(0) };
         let registry = &self.handle.repo().await?.registry;
@@ -174,8 +175,8 @@ impl<'a> ChangeApplier<'a> {
         certifications::count_known(registry, &types, name, rows.batches()?).await
     }
 
-    /// Makes what a plan asks for, noting the dataset types that are new. When a server is lost nobody knows what it has
-    /// written, so files stay; files without rows do no harm, and are taken up when the same is done again.
+    /// Applies a change set and records the new dataset types. When the connection to the server is lost, it is unknown
+    /// what was written, so transferred files are kept; files without rows are harmless and are reused by the next run.
     async fn apply_all(&mut self, repo: &Repo, plan: &[Change], registered: &mut Vec<Registered>) -> Result<()> {
         for change in plan {
             if let Change::DatasetType(wanted) = change {
@@ -211,7 +212,7 @@ impl<'a> ChangeApplier<'a> {
                 self.count(change, count);
             }
         }
-        // What is written stays, also where a source cannot be removed.
+        // Rows that are written are kept, even if a source cannot be removed.
         self.applied = true;
         registered.clear();
         remove_sources(&files, &made).await?;
@@ -242,7 +243,7 @@ impl<'a> ChangeApplier<'a> {
             Change::Disassociate(_, name, _) => ("membership", Status::Removed, name.clone()),
             Change::Chain(parent, ..) => ("chain", Status::Updated, parent.clone()),
         };
-        // Found by another writer first: it is there, as asked.
+        // The difference was inserted by another writer in the meantime.
         let given = change.size();
         self.record(kind, status, name.clone(), count.min(given));
         if status == Status::Inserted {
@@ -253,19 +254,19 @@ impl<'a> ChangeApplier<'a> {
 
 impl std::fmt::Debug for ChangeApplier<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hand").field("dry", &self.dry).finish_non_exhaustive()
+        f.debug_struct("ChangeApplier").field("dry", &self.dry).finish_non_exhaustive()
     }
 }
 
-/// Counts how often something was tried while another writer is in the way.
+/// Counts attempts that failed because of another writer.
 #[derive(Default)]
 struct RetryPolicy(u32);
 
 impl RetryPolicy {
-    /// Whether it is worth trying again after this error; waits a little longer each time.
+    /// Returns true if another attempt may succeed, after a pause that doubles each time.
     async fn should_retry(&mut self, error: &Error) -> bool {
         self.0 += 1;
-        // Another writer may have inserted the same row between our look and our insert: a true conflict comes back.
+        // Another writer may have inserted the same row in the meantime; a real conflict fails again.
         let worth = error.kind() == Kind::Busy || (error.kind() == Kind::Conflict && self.0 == 1);
         if !worth || self.0 >= TRIES {
             return false;
@@ -275,7 +276,7 @@ impl RetryPolicy {
     }
 }
 
-/// Those of the files that no record names: another writer may have recorded the same file meanwhile.
+/// Returns the files that no record names; another writer may have recorded the same file in the meantime.
 async fn orphans(repo: &Repo, files: Vec<Location>) -> Result<Vec<Location>> {
     let root = Location::parse(&repo.datastore_root())?;
     let inside = |file: &Location| file.strip_prefix(&root).unwrap_or_else(|| file.uri());
@@ -283,7 +284,7 @@ async fn orphans(repo: &Repo, files: Vec<Location>) -> Result<Vec<Location>> {
     Ok(files.into_iter().filter(|file| !known.contains(&inside(file))).collect())
 }
 
-/// Registers a dataset type, patiently; notes what was made for it. Returns whether it is new.
+/// Registers a dataset type, with retries, and records what was created. Returns true if the type is new.
 async fn register(repo: &Repo, wanted: &DatasetType, registered: &mut Vec<Registered>) -> Result<bool> {
     let mut policy = RetryPolicy::default();
     let mut made = Registered::new(&wanted.name);
@@ -297,7 +298,7 @@ async fn register(repo: &Repo, wanted: &DatasetType, registered: &mut Vec<Regist
     done
 }
 
-/// Writes the rows of a plan, patiently.
+/// Writes the rows of a change set, with retries.
 async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let mut policy = RetryPolicy::default();
     loop {
@@ -308,7 +309,7 @@ async fn write(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     }
 }
 
-/// Writes the rows of a plan in one transaction; returns, for each change, how many rows it wrote.
+/// Writes the rows of a change set in one transaction. Returns the number of rows written for each change.
 async fn apply_in_transaction(repo: &Repo, plan: &[Change]) -> Result<Vec<u64>> {
     let types = dataset_types::load(&repo.registry).await?;
     let mut tx = repo.registry.begin().await?;
@@ -382,7 +383,7 @@ impl ChangeWriter<'_> {
                 certifications::decertify(self.tx, record, collection, *span, only.as_ref()).await
             }
             Change::Files(files) => Ok(files.len() as u64),
-            // Dataset types were made before the transaction; all others have rows.
+            // Dataset types were registered before the transaction; all other changes have rows.
             _ => Ok(0),
         }
     }
@@ -401,7 +402,7 @@ impl ChangeWriter<'_> {
                 dataset_writer::associate(self.tx, registry, find_type(self.types, name)?, collection, rows).await
             }
             Change::Join(collection, ..) => certifications::join(self.tx, registry, self.types, collection, rows).await,
-            _ => Err(Error::bug("a change that is written elsewhere came with rows")),
+            _ => Err(Error::bug("unexpected rows in a change")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Plans: what a verb wants changed, and how a report tells what became of it.
+//! Changes, and the report rows that describe them.
 
 use arrow::array::RecordBatch;
 
@@ -8,43 +8,44 @@ use crate::model::time::Timespan;
 use crate::registry::db::spill::SpillBuffer;
 use crate::store::transfer::Transfer;
 
-/// One change; those of a plan are applied together.
+/// A change. The changes of a change set are applied together.
 #[derive(Debug)]
 pub enum Change {
-    /// A collection to be made.
+    /// Creates a collection with a documentation.
     Collection(String, CollectionType, Option<String>),
-    /// A collection to be removed.
+    /// Removes a collection.
     RemoveCollection(String, CollectionType),
-    /// A dataset type to be registered.
+    /// Registers a dataset type.
     DatasetType(DatasetType),
-    /// Records of a dimension element to be inserted.
+    /// Inserts records of a dimension element.
     Insert(String, SpillBuffer),
-    /// Records of a dimension element to be replaced.
+    /// Replaces records of a dimension element.
     Replace(String, SpillBuffer),
-    /// Files to be brought into the datastore.
+    /// Transfers files into the datastore.
     Files(Vec<Transfer>),
-    /// Moves whose files are in the datastore, as an earlier run left them: their sources to be removed.
+    /// Removes the sources of moves that an earlier run has not finished.
     RemoveSources(Vec<Transfer>),
-    /// Datasets of a type to be stored in a run.
+    /// Inserts datasets of a type into a run.
     Datasets(String, String, SpillBuffer),
-    /// File records of datasets of a type to be replaced.
+    /// Replaces the file records of datasets of a type.
     ReplaceFiles(String, SpillBuffer),
-    /// Datasets of a type to be put into a TAGGED collection.
+    /// Adds datasets of a type to a TAGGED collection.
     Associate(String, String, SpillBuffer),
-    /// A time to be taken out of the validity ranges of a type, for some data IDs or for all; how many ranges it hits.
+    /// Removes a timespan from the validity ranges of a type in a collection, for some data IDs or for all. The last
+    /// field is the number of affected ranges.
     Decertify(String, String, Timespan, Option<RecordBatch>, u64),
-    /// Memberships of a CALIBRATION or TAGGED collection whose datasets are known when the plan is applied:
-    /// `dataset_id`, and for certifications their validity ranges.
+    /// Adds datasets to a CALIBRATION or TAGGED collection by id, which are looked up when the change is applied:
+    /// `dataset_id`, and for certifications the validity range.
     Join(String, CollectionType, SpillBuffer),
-    /// Datasets of a type to be taken out of a TAGGED collection.
+    /// Removes datasets of a type from a TAGGED collection.
     Disassociate(String, String, Vec<String>),
-    /// A chain that had these children to get these, at these positions.
+    /// Replaces the children of a chain: name, expected children, new children with positions.
     Chain(String, Vec<String>, Vec<(String, i64)>),
 }
 
 impl Change {
-    /// The rows it writes, if it is made of rows.
-    pub(in crate::repo) fn rows(&self) -> Option<&SpillBuffer> {
+    /// Returns the rows that it writes, if any.
+    pub(super) fn rows(&self) -> Option<&SpillBuffer> {
         match self {
             Self::Insert(_, rows)
             | Self::Replace(_, rows)
@@ -56,8 +57,8 @@ impl Change {
         }
     }
 
-    /// How many things it changes.
-    pub(in crate::repo) fn size(&self) -> u64 {
+    /// Returns the number of items that it changes.
+    pub(super) fn size(&self) -> u64 {
         match self {
             Self::Files(files) | Self::RemoveSources(files) => files.len() as u64,
             Self::Disassociate(_, _, ids) => ids.len() as u64,
@@ -67,25 +68,25 @@ impl Change {
     }
 }
 
-/// What became of things of one kind.
+/// What became of items of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Status {
-    /// New.
+    /// The item is new.
     Inserted,
-    /// There before, with other values.
+    /// The item existed with other values, which were replaced.
     Updated,
-    /// There before, as asked.
+    /// The item existed with the same values.
     Unchanged,
-    /// Written to a file for others.
+    /// The item was written to an export file.
     Exported,
-    /// Gone.
+    /// The item was removed.
     Removed,
-    /// Not possible.
+    /// The item could not be processed.
     Failed,
 }
 
 impl Status {
-    /// Its word in reports.
+    /// Returns the word used in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Inserted => "inserted",
@@ -98,15 +99,15 @@ impl Status {
     }
 }
 
-/// A line of a report: the kind of thing, what became of it, which, and how many.
+/// A row of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReportRow {
-    /// The kind of thing: `collection`, `dataset`, a dimension element …
+    /// Kind of item: `collection`, `dataset`, a dimension element, and others.
     pub kind: String,
-    /// What became of it.
+    /// What became of the items.
     pub status: Status,
-    /// Which: a name, a dataset type, a file with the reason it failed.
+    /// Item: a name, a dataset type, or a file with the reason of its failure.
     pub name: String,
-    /// How many.
+    /// Number of items.
     pub count: u64,
 }

@@ -1,4 +1,4 @@
-//! Comparing records with those that are there, as the Butler's `sync` does.
+//! Comparison of records with the registry, as in the `sync` of the Butler.
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use crate::repo::Repo;
 use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{Change, Status};
 
-/// How a record compares with the one that has its key.
+/// How a record compares with the existing record of the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
-    /// None has its key.
+    /// No existing record has the key.
     New,
-    /// It is there, with equal values.
+    /// The existing record has equal values.
     Unchanged,
-    /// It is there with other values: `column: there != given` for each.
+    /// The existing record has other values, listed as `column: existing != given`.
     Differs(String),
 }
 
-/// Compares every row with the row of the table that has its key.
+/// Compares every row with the existing record of the same key.
 ///
 /// # Errors
-/// Rows without a key column, or what the database says.
+/// A missing key column; database errors.
 pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Comparison>> {
     if rows.num_rows() == 0 {
         return Ok(Vec::new());
@@ -47,7 +47,7 @@ pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) 
         .collect())
 }
 
-/// Where the key columns are among those given.
+/// Returns the positions of the key columns.
 fn key_columns(table: &TableDef, given: &[BoundColumn<'_>]) -> Result<Vec<usize>> {
     let at = |name: &String| {
         given
@@ -74,7 +74,7 @@ fn differences(given: &[BoundColumn<'_>], row: usize, stored: &[BoundColumn<'_>]
     if message.is_empty() { Comparison::Unchanged } else { Comparison::Differs(message.join(", ")) }
 }
 
-/// NaN equals NaN, and NULL too: SQLite stores it so.
+/// Compares two values; NaN equals NaN and NULL, because SQLite stores NaN as NULL.
 fn equal(a: Value<'_>, b: Value<'_>) -> bool {
     let absent = |v: Value<'_>| matches!(v, Value::Null) || matches!(v, Value::Float(f) if f.is_nan());
     a == b || (absent(a) && absent(b))
@@ -92,10 +92,10 @@ fn show(value: Value<'_>) -> String {
     }
 }
 
-/// The rows whose status is wanted.
+/// Returns the rows whose status is wanted.
 ///
 /// # Errors
-/// Never for as many statuses as rows.
+/// None if there is one status per row.
 pub fn select(
     rows: &RecordBatch,
     statuses: &[Comparison],
@@ -104,23 +104,23 @@ pub fn select(
     filter_rows(rows, statuses.iter().map(wanted))
 }
 
-/// The rows for which `wanted` is true.
+/// Returns the rows for which `wanted` is true.
 ///
 /// # Errors
-/// Never for as many answers as rows.
+/// None if there is one value per row.
 pub fn filter_rows(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
     Ok(filter_record_batch(rows, &wanted.map(Some).collect::<BooleanArray>())?)
 }
 
-/// The error of a record that differs from the one that is there.
+/// Returns the error for a record that differs from the existing one.
 pub fn conflict(table: &str, difference: &str) -> Error {
-    Error::new(Kind::Conflict, format!("a record of '{table}' is there with other values: {difference}"))
+    Error::new(Kind::Conflict, format!("a record of '{table}' exists with other values: {difference}"))
 }
 
-/// For each row, the first of the earlier rows that has its key.
+/// For each row, returns the first earlier row with the same key.
 ///
 /// # Errors
-/// Rows of another table.
+/// Columns that the table does not have.
 pub fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
     let given = bind_columns(table, rows)?;
     let keys = key_columns(table, &given)?;
@@ -149,7 +149,7 @@ pub async fn sync_records(
     let statuses = compare(&repo.registry, &known, rows).await?;
     if let Some((row, first)) = find_duplicates(&known, rows)?.into_iter().enumerate().find_map(|(r, t)| Some((r, t?)))
     {
-        let message = format!("rows {} and {} of the new records of '{element}' have one key", first + 1, row + 1);
+        let message = format!("rows {} and {} of the new records of '{element}' have the same key", first + 1, row + 1);
         return Err(Error::new(Kind::Conflict, message));
     }
     if let Some(Comparison::Differs(how)) = statuses.iter().find(|s| matches!(s, Comparison::Differs(_)) && !update) {

@@ -16,7 +16,7 @@ use crate::registry::db::conn::Batches;
 /// No rows were given, or the query fails.
 pub async fn read_rows(rows: Option<Batches>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> =
-        rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?.try_collect().await?;
+        rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?.try_collect().await?;
     let Some(first) = batches.first() else {
         return Ok(RecordBatch::new_empty(Arc::new(Schema::empty())));
     };

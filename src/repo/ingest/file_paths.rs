@@ -1,4 +1,4 @@
-//! Where the datastore puts the files of datasets, by their data IDs and dimension records.
+//! Datastore paths of datasets, from file templates, data IDs and dimension records.
 
 use std::collections::HashMap;
 
@@ -16,19 +16,19 @@ use crate::repo::Repo;
 use crate::store::path_template;
 use crate::universe::Element;
 
-/// Records that a plan will write, by element: they count as if they were there.
+/// Records that the same change set inserts, by element; they are treated as existing.
 pub type PendingRecords<'a> = HashMap<&'a str, &'a SpillBuffer>;
 
-/// Texts of one field, one for each row; none where the field has no value.
+/// The texts of one template field, one per row; `None` where the field has no value.
 type Field = Vec<Option<String>>;
 
-/// The template for a dataset type: by its name, its dimensions or its storage class, else the Butler's own.
+/// Returns the file template of a dataset type: by its name, its dimensions or its storage class, else the default.
 ///
 /// # Errors
-/// Dimensions the universe does not know, or a template that the Butler refuses.
+/// Dimensions that are not in the universe, or a template that the Butler refuses.
 pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Option<&str>) -> Result<&'a str> {
     let universe = &repo.registry.universe;
-    // Dimensions may be named in any order, with or without those that others bring along.
+    // Dimensions may be named in any order, with or without the dimensions that they require or imply.
     let is_ours = |key: &str| {
         let names: Vec<String> = key.split('+').map(str::to_owned).collect();
         names.len() > 1 && universe.group(&names).is_ok_and(|group| group.required == dataset_type.dimensions)
@@ -41,7 +41,7 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
     let by_dimensions = |section: &'a serde_yaml::Mapping| {
         section.iter().find(|(key, _)| key.as_str().is_some_and(is_ours)).and_then(|(_, value)| template(value))
     };
-    // A configuration is merged with the Butler's own, which has a template for raws.
+    // The configuration is merged with the Butler's defaults, which have a template for raws.
     let raw = is_ours("physical_filter+detector+exposure").then_some(path_template::RAW);
     let (name, class) = (&dataset_type.name, &dataset_type.storage_class);
     let chosen = sections.iter().enumerate().find_map(|(at, section)| {
@@ -56,11 +56,11 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
     Ok(found)
 }
 
-/// The paths of datasets of one type and run, below the root of the datastore and without extension; rows hold
-/// `dataset_id` and the dimensions.
+/// Returns the paths of datasets of one type and run, relative to the datastore root and without extension. The rows
+/// hold `dataset_id` and the dimensions.
 ///
 /// # Errors
-/// A template that needs what the datasets do not have, or what the database says.
+/// A template field without a value; database errors.
 pub async fn paths(
     repo: &Repo,
     dataset_type: &DatasetType,
@@ -100,7 +100,7 @@ fn texts(array: &arrow::array::ArrayRef) -> Result<Field> {
     Ok(texts.as_string::<i32>().iter().map(|text| text.map(str::to_owned)).collect())
 }
 
-/// The dimensions of rows, those they imply, and the fields of their records (`exposure.obs_id`) that are wanted.
+/// Returns the values of the dimensions, of implied dimensions, and of the wanted record fields (`exposure.obs_id`).
 async fn fields(
     repo: &Repo,
     dataset_type: &DatasetType,
@@ -114,7 +114,7 @@ async fn fields(
         all.insert(dimension.clone(), texts(&required_column(rows, dimension)?)?);
     }
     let group = universe.group(&dataset_type.dimensions)?;
-    // Those that imply others come later in the universe.
+    // Elements that imply others come later in the universe.
     let members: Vec<_> = group.required.iter().chain(&group.implied).collect();
     for element in universe.elements().iter().rev().filter(|e| e.has_table && members.contains(&&e.name)) {
         let metadata: Vec<String> = wanted
@@ -144,7 +144,7 @@ async fn fields(
     Ok(all)
 }
 
-/// Some fields of the records with these keys.
+/// Returns some fields of the records with these keys.
 async fn records(
     repo: &Repo,
     table: &TableDef,
@@ -164,7 +164,7 @@ async fn records(
         .collect();
     let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let mut batches = Vec::new();
-    // Keys that come with the rows are asked for; those that other records imply are few, and all are read.
+    // Records are selected by the keys in the rows; records of implied dimensions are few, and all of them are read.
     let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();
     let conditions = match given {
         Some(arrays) => key_predicates(

@@ -1,4 +1,4 @@
-//! Datasets that come with their files: which of them are new, which are there, and how the files get in.
+//! Ingest of datasets with files: compares them with the registry and plans their file transfers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,54 +18,55 @@ use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 use crate::store::{FileType, Location, path_template};
 
-/// How files are taken in.
+/// Options of an ingest.
 #[derive(Debug, Clone, Copy)]
 pub struct IngestOptions {
-    /// How they get into the datastore.
+    /// How files are transferred into the datastore.
     pub transfer: TransferMode,
-    /// Whether sizes are recorded.
+    /// True to record file sizes.
     pub track_file_attrs: bool,
-    /// Whether datasets become known without their files.
+    /// True to register datasets without their files.
     pub without_datastore: bool,
 }
 
-/// Datasets of one type in one run.
+/// Datasets of one type and one run that are to be ingested.
 #[derive(Debug)]
 pub struct IncomingDatasets<'a> {
-    /// Their type.
+    /// Dataset type.
     pub dataset_type: &'a DatasetType,
-    /// Their run.
+    /// Run.
     pub run: &'a str,
-    /// `dataset_id` and the dimensions.
+    /// Rows of `dataset_id` and the dimensions.
     pub rows: RecordBatch,
-    /// The file of each, and the class that reads it.
+    /// The file of each row, and its formatter.
     pub files: Vec<(Location, Arc<str>)>,
-    /// The key of each data ID ([`datasets::keys`]).
+    /// The data ID of each row as a key ([`datasets::keys`]).
     pub keys: Vec<String>,
-    /// What the run holds for these keys.
+    /// Existing datasets of the run, by key.
     pub there: HashMap<String, ExistingDataset>,
 }
 
-/// Arrivals sorted by what has to be done.
+/// How incoming datasets are ingested.
 #[derive(Debug)]
 pub struct IngestPlan {
-    /// To be stored: with `path`, `formatter` and `file_size` unless without files.
+    /// Rows to insert, with `path`, `formatter` and `file_size` unless without files.
     pub new: RecordBatch,
-    /// Stored, but with another file: their file records are to be replaced.
+    /// Rows of existing datasets whose file records are to be replaced.
     pub moved: RecordBatch,
-    /// How the files of the new get in.
+    /// File transfers for the new rows.
     pub transfers: Vec<Transfer>,
-    /// Moves of stored files whose sources are still there.
+    /// Moves of stored files whose sources still exist.
     pub sources: Vec<Transfer>,
-    /// How many are there as asked.
+    /// Number of datasets that are unchanged.
     pub same: u64,
 }
 
 impl IncomingDatasets<'_> {
-    /// Compares with what the run holds.
+    /// Compares the datasets with the registry and returns how to ingest them.
     ///
     /// # Errors
-    /// Another dataset with the same data ID, the same id elsewhere, or a file that does not exist.
+    /// `Kind::Conflict` for another dataset with the same data ID, `Kind::Stale` for the same id in another run,
+    /// `Kind::NotFound` for a missing file; database errors.
     pub async fn plan(self, repo: &Repo, options: IngestOptions, planned: &PendingRecords<'_>) -> Result<IngestPlan> {
         let (keys, there) = (&self.keys, &self.there);
         let ids = datasets::ids(&self.rows, "dataset_id")?;
@@ -86,8 +87,8 @@ impl IncomingDatasets<'_> {
         self.check_unions(repo, planned).await?;
         let elsewhere = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &unknown).await?;
         if let Some(id) = elsewhere.values().flatten().next() {
-            // Or another writer stored it since the run was asked: then it is found when all is looked at again.
-            let message = format!("dataset {id} is there already, in another run or with another type or data ID");
+            // Another writer may also have inserted it after the run was read; a retry of the operation then finds it.
+            let message = format!("dataset {id} already exists, in another run or with another type or data ID");
             return Err(Error::new(Kind::Stale, message));
         }
         let is_new: Vec<bool> = keys
@@ -99,7 +100,7 @@ impl IncomingDatasets<'_> {
             let new = filter_rows(&self.rows, is_new.into_iter())?;
             return Ok(IngestPlan { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
         }
-        // What is stored stays as it is; only `direct` names another file, as in the Butler.
+        // Stored datasets are unchanged; only `direct` can replace their file record, as in the Butler.
         let looked_at: Vec<bool> = is_new.iter().map(|new| *new || options.transfer == TransferMode::Direct).collect();
         let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
         let kept = |i: &usize| looked_at[*i];
@@ -111,7 +112,7 @@ impl IncomingDatasets<'_> {
         let mut moved = Vec::with_capacity(files.len());
         for (at, i) in (0..ids.len()).filter(kept).enumerate() {
             let before = there.get(&keys[i]).and_then(|p| p.file.as_ref());
-            // A file that the datastore owns is not given up for another.
+            // A file inside the datastore is not replaced.
             let other = |(path, size): &(String, i64)| {
                 path.contains("://") && (*path != paths[at] || (options.track_file_attrs && *size != sizes[at]))
             };
@@ -133,7 +134,7 @@ impl IncomingDatasets<'_> {
             if let Some(other) = targets.insert(transfer.to.display(), &transfer.from) {
                 let (two, to) = (&transfer.from, transfer.to.display());
                 let message =
-                    format!("files {other} and {two} would both become '{to}': the file template is too short");
+                    format!("files {other} and {two} map to the path '{to}': the file template is not unique");
                 return Err(Error::new(Kind::Conflict, message));
             }
         }
@@ -141,8 +142,8 @@ impl IncomingDatasets<'_> {
         Ok(IngestPlan { new, moved, transfers, sources, same })
     }
 
-    /// Dimensions such as `band` have no table that the database could check: a record of another element must have each
-    /// value, or the Butler could not expand the data ID.
+    /// Checks the values of dimensions without a table, such as `band`, which have no foreign key. A record of another
+    /// element must have each value, otherwise the Butler could not expand the data ID.
     async fn check_unions(&self, repo: &Repo, planned: &PendingRecords<'_>) -> Result<()> {
         let universe = &repo.registry.universe;
         for dimension in &self.dataset_type.dimensions {
@@ -163,7 +164,7 @@ impl IncomingDatasets<'_> {
         Ok(())
     }
 
-    /// The moves of files that are stored, which an earlier run did not finish.
+    /// Returns the moves of stored files that an earlier run did not finish.
     async fn sources(&self, repo: &Repo, options: IngestOptions, looked_at: &[bool]) -> Result<Vec<Transfer>> {
         if options.transfer != TransferMode::Move {
             return Ok(Vec::new());
@@ -181,7 +182,7 @@ impl IncomingDatasets<'_> {
         unfinished_moves(moved.collect()).await
     }
 
-    /// The path each file is known by, and how it gets there.
+    /// Returns the recorded path of each file and its transfer, if any.
     async fn place(
         &self,
         repo: &Repo,
@@ -198,7 +199,7 @@ impl IncomingDatasets<'_> {
         if options.transfer == TransferMode::Auto && inside.iter().all(Option::is_some) {
             return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
         }
-        // With some files inside the datastore, those outside are named where they are, as in the Butler.
+        // If some files are inside the datastore, files outside are recorded by URI, as in the Butler.
         if options.transfer == TransferMode::Auto && inside.iter().any(Option::is_some) {
             let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
             return Ok((named.collect(), vec![None; files.len()]));
@@ -206,7 +207,7 @@ impl IncomingDatasets<'_> {
         let mut all: Vec<(String, Option<Transfer>)> = Vec::with_capacity(files.len());
         let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
         for (i, (place, _)) in files.iter().enumerate() {
-            // A file of several datasets has one path.
+            // Datasets of the same file share its path.
             if i > 0 && files[i - 1].0.display() == place.display() {
                 all.push((all[i - 1].0.clone(), None));
                 continue;
@@ -220,15 +221,15 @@ impl IncomingDatasets<'_> {
     }
 }
 
-/// How many files are looked at when sizes are not recorded.
+/// Number of files that are checked when sizes are not recorded.
 const SOME: usize = 200;
-/// So many files of a folder are looked at one by one.
+/// Maximum number of files of a folder that are checked one by one.
 const FEW: usize = 4;
-/// So many folders are looked at the same time.
+/// Number of folders that are listed concurrently.
 const AT_ONCE: usize = 16;
 
-/// The sizes of files, −1 where they are not recorded; each file must exist, or some of many when only that matters,
-/// as in the Butler.
+/// Returns the sizes of files in bytes, or −1 if they are not recorded. Missing files are an error; when sizes are not
+/// recorded, only a sample of many files is checked, as in the Butler.
 async fn sizes(files: &[(Location, Arc<str>)], options: IngestOptions) -> Result<Vec<i64>> {
     let step = if options.track_file_attrs { 1 } else { files.len() / SOME + 1 };
     let mut sizes = vec![-1; files.len()];
@@ -241,7 +242,7 @@ async fn sizes(files: &[(Location, Arc<str>)], options: IngestOptions) -> Result
     Ok(sizes)
 }
 
-/// The sizes of numbered files.
+/// Returns the sizes of numbered files in bytes.
 async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
     if wanted.iter().all(|(_, place)| place.is_local()) {
         let look = move || {
@@ -257,7 +258,7 @@ async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
             }
             Ok(found)
         };
-        return tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("looking at files: {e}")))?;
+        return tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("reading file sizes: {e}")))?;
     }
     let mut folders: BTreeMap<String, Vec<(usize, Location)>> = BTreeMap::new();
     for (i, place) in wanted {
@@ -267,7 +268,7 @@ async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
     Ok(looked.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
 }
 
-/// The sizes of files of one folder on a door: few are asked for one by one, many by one listing.
+/// Returns the sizes of files in one remote folder, by single requests for few files, else by one listing.
 async fn folder_lengths(files: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
     let missing = |place: &Location| Error::new(Kind::NotFound, format!("file '{}' does not exist", place.display()));
     let mut listed = HashMap::new();
@@ -282,7 +283,7 @@ async fn folder_lengths(files: Vec<(usize, Location)>) -> Result<Vec<(usize, i64
             (None, true) => match place.stat().await? {
                 FileType::File(size) => size,
                 FileType::Missing => return Err(missing(&place)),
-                FileType::Directory => return Err(Error::invalid(format!("'{}' is no file", place.display()))),
+                FileType::Directory => return Err(Error::invalid(format!("'{}' is not a file", place.display()))),
             },
         };
         found.push((i, i64::try_from(size).unwrap_or(-1)));
@@ -293,7 +294,7 @@ async fn folder_lengths(files: Vec<(usize, Location)>) -> Result<Vec<(usize, i64
 fn length(name: &str) -> Result<i64> {
     match std::fs::metadata(name) {
         Ok(found) if found.is_file() => Ok(i64::try_from(found.len()).unwrap_or(-1)),
-        Ok(_) => Err(Error::invalid(format!("'{name}' is no file"))),
+        Ok(_) => Err(Error::invalid(format!("'{name}' is not a file"))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             Err(Error::new(Kind::NotFound, format!("file '{name}' does not exist")))
         }

@@ -1,4 +1,4 @@
-//! `associate` and `disassociate`: picks of datasets in TAGGED collections.
+//! `associate` and `disassociate`: datasets in TAGGED collections.
 
 use std::collections::HashSet;
 
@@ -19,17 +19,17 @@ use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{Change, Status};
 use crate::repo::changeset::input_rows::read_texts;
 
-/// Puts datasets into a TAGGED collection.
+/// Adds datasets to a TAGGED collection.
 #[derive(Debug)]
 pub struct Associate {
-    /// The collection; it must exist.
+    /// Collection name; the collection must exist.
     pub collection: String,
 }
 
-/// Takes datasets out of a TAGGED collection; those not in it are passed over.
+/// Removes datasets from a TAGGED collection; datasets that are not in it are ignored.
 #[derive(Debug)]
 pub struct Disassociate {
-    /// The collection; it must exist.
+    /// Collection name; the collection must exist.
     pub collection: String,
 }
 
@@ -101,7 +101,7 @@ async fn tagged(repo: &Repo, name: &str, doing: &str) -> Result<()> {
     }
 }
 
-/// The ids given, by dataset type; each must be in the registry.
+/// Returns the given ids, grouped by dataset type. Every id must be in the registry.
 async fn by_type(repo: &Repo, rows: Option<Batches>) -> Result<Vec<(TypeRecord, Vec<String>)>> {
     let mut seen = HashSet::new();
     let given = read_texts(rows, "dataset_id").await?;

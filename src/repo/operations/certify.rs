@@ -1,4 +1,4 @@
-//! `certify` and `decertify`: for which times datasets are valid.
+//! `certify` and `decertify`: validity ranges of datasets.
 
 use std::sync::Arc;
 
@@ -27,23 +27,23 @@ use crate::repo::changeset::change::{Change, Status};
 use crate::repo::changeset::input_rows::read_rows;
 use crate::repo::operations::collections::{check, ensure_collection};
 
-/// Certifies datasets in a CALIBRATION collection, made when absent.
+/// Certifies datasets in a CALIBRATION collection, which is created if it does not exist.
 #[derive(Debug)]
 pub struct Certify {
-    /// The collection.
+    /// Collection name.
     pub collection: String,
-    /// When they are valid, unless the rows say it.
+    /// Validity range of rows without `timespan_begin` and `timespan_end`; TAI nanoseconds.
     pub timespan: Timespan,
 }
 
-/// Takes a time out of the validity ranges of a dataset type.
+/// Removes a timespan from the validity ranges of a dataset type.
 #[derive(Debug)]
 pub struct Decertify {
-    /// The collection.
+    /// Collection name.
     pub collection: String,
-    /// The dataset type.
+    /// Dataset type name.
     pub dataset_type: String,
-    /// The time.
+    /// Timespan to remove; TAI nanoseconds.
     pub timespan: Timespan,
 }
 
@@ -56,7 +56,7 @@ impl Operation for Certify {
         applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let repo = handle.repo().await?;
-        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
+        let mut given = rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
         let mut joins = SpillBuffer::default();
         while let Some(rows) = given.try_next().await? {
             if rows.num_rows() > 0 {
@@ -75,7 +75,7 @@ impl Operation for Certify {
 }
 
 impl Certify {
-    /// The ids with their ranges.
+    /// Returns the ids with their validity ranges.
     fn ranges(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let ids = rows.column_by_name("dataset_id").unwrap_or_else(|| rows.column(0));
         let ids = cast(ids, &DataType::Utf8)?;
@@ -98,7 +98,7 @@ impl Certify {
     }
 }
 
-/// A column of instants; where it is NULL or absent, the one given.
+/// Returns a timestamp column in TAI nanoseconds, with `otherwise` for NULL or if the column does not exist.
 fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> {
     let Some(column) = rows.column_by_name(name) else { return Ok(vec![otherwise; rows.num_rows()]) };
     let time = arrow_type(ColumnType::Time);
@@ -107,7 +107,7 @@ fn instants(rows: &RecordBatch, name: &str, otherwise: i64) -> Result<Vec<i64>> 
     Ok(column.iter().map(|at| at.unwrap_or(otherwise)).collect())
 }
 
-/// Every id must be a dataset of a calibration type.
+/// Checks that every id belongs to a dataset of a calibration type.
 async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
     let ids = datasets::ids(rows, "dataset_id")?;
     let kinds = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &ids).await?;
@@ -118,7 +118,7 @@ async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
     for record in dataset_types::load(&repo.registry).await? {
         if kinds.contains_key(&record.id) && !record.dataset_type.is_calibration {
             let name = &record.dataset_type.name;
-            let message = format!("dataset type '{name}' is no calibration type, it cannot be certified");
+            let message = format!("dataset type '{name}' is not a calibration type and cannot be certified");
             return Err(Error::new(Kind::Conflict, message));
         }
     }

@@ -1,4 +1,4 @@
-//! `chain`: collections that search others in order.
+//! `chain`: edits CHAINED collections.
 
 use std::collections::BTreeMap;
 
@@ -14,18 +14,18 @@ use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{Change, Status};
 use crate::repo::changeset::input_rows::read_texts;
 
-/// Edits a chain, made when absent.
+/// Edits a chain, which is created if it does not exist.
 #[derive(Debug)]
 pub struct Chain {
-    /// The chain.
+    /// Name of the chain.
     pub parent: String,
-    /// Its children, or for `pop` their positions; none when they come as rows.
+    /// Children, or for `pop` their positions; `None` if they are given as rows.
     pub children: Option<Vec<String>>,
-    /// How the children change it.
+    /// Edit mode.
     pub edit: ChainEdit,
-    /// Its documentation.
+    /// Documentation of a new chain.
     pub doc: Option<String>,
-    /// Whether chains among the children are replaced by what they search.
+    /// True to replace chains among the children by the collections they search.
     pub flatten: bool,
 }
 
@@ -45,7 +45,7 @@ impl Operation for Chain {
         let known = load(&repo.registry).await?;
         if self.flatten {
             if matches!(self.edit, ChainEdit::Remove | ChainEdit::Pop) {
-                return Err(Error::invalid("flatten goes with the modes redefine, prepend and extend only"));
+                return Err(Error::invalid("flatten requires the mode redefine, prepend or extend"));
             }
             given = known.flatten(&given)?.into_iter().map(|c| c.name.clone()).collect();
         }
@@ -73,8 +73,8 @@ impl Operation for Chain {
     }
 }
 
-/// Positions as the Butler gives them: children that are not edited keep theirs, the others go before the first or
-/// after the last of them.
+/// Returns the children with their positions, as the Butler numbers them: children that are not edited keep their
+/// positions, and new children are numbered before the first or after the last of them.
 fn place(
     edit: ChainEdit,
     there: &BTreeMap<String, i64>,
@@ -103,7 +103,7 @@ fn place(
 mod tests {
     use super::*;
 
-    /// Positions seen in a repository that the real Butler edited.
+    /// The expected positions are from a repository that the real Butler edited.
     #[test]
     fn positions_are_the_butlers() {
         let there = |all: &[(&str, i64)]| all.iter().map(|(n, p)| ((*n).to_owned(), *p)).collect::<BTreeMap<_, _>>();

@@ -1,4 +1,4 @@
-//! `register_collection` and `remove_collection`.
+//! `register_collection` and `remove_collection`: creation and removal of collections.
 
 use async_trait::async_trait;
 
@@ -13,40 +13,36 @@ use crate::repo::RepositoryHandle;
 use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{Change, Status};
 
-/// Refuses a collection of another type than the one wanted.
+/// Checks the type of a collection.
 ///
 /// # Errors
-/// Its type.
-pub(in crate::repo) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
+/// `Kind::Conflict` for a collection of another type.
+pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) -> Result<()> {
     if kind == wanted {
         return Ok(());
     }
     Err(Error::new(Kind::Conflict, format!("collection '{name}' is {kind}, not {wanted}")))
 }
 
-/// What makes a collection of this type be there.
+/// Returns the change that creates a collection, or `None` if it exists with this type.
 ///
 /// # Errors
-/// A collection of this name and another type, or what the database says.
-pub(in crate::repo) async fn ensure_collection(
-    repo: &Repo,
-    name: &str,
-    kind: CollectionType,
-) -> Result<Option<Change>> {
+/// `Kind::Conflict` when the collection exists with another type; database errors.
+pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
     match load(&repo.registry).await?.find(name) {
         Some(there) => check(name, there.kind, kind).map(|()| None),
         None => Ok(Some(Change::Collection(name.to_owned(), kind, None))),
     }
 }
 
-/// Makes a collection; one of the same name and type is left as it is.
+/// Creates a collection; an existing collection of the same name and type is not changed.
 #[derive(Debug)]
 pub struct RegisterCollection {
-    /// Its name.
+    /// Collection name.
     pub name: String,
     /// RUN, TAGGED, CHAINED or CALIBRATION.
     pub kind: CollectionType,
-    /// Its documentation.
+    /// Documentation.
     pub doc: Option<String>,
 }
 
@@ -73,7 +69,7 @@ impl Operation for RegisterCollection {
     }
 }
 
-/// Removes collections that are no RUN: their associations go, their datasets stay.
+/// Removes collections other than RUN collections. Their associations are removed, their datasets are kept.
 #[derive(Debug)]
 pub struct RemoveCollection {
     /// A name or a glob.
@@ -91,7 +87,7 @@ impl Operation for RemoveCollection {
         let repo = handle.repo().await?;
         let all = load(&repo.registry).await?;
         let mut plan = Vec::new();
-        // A name that is gone already is as asked: running a script again must not fail here.
+        // A missing collection is not an error, so that a script can be run again.
         if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
             applier.record("collection", Status::Unchanged, format!("no {}", self.name), 1);
             return Ok(());
@@ -103,7 +99,7 @@ impl Operation for RemoveCollection {
                     continue;
                 }
                 let message =
-                    format!("collection '{}' is a RUN: it holds its datasets and is not removed", collection.name);
+                    format!("collection '{}' is a RUN, which cannot be removed: it holds datasets", collection.name);
                 return Err(Error::new(Kind::Conflict, message));
             }
             let parents = all.parents(&collection.name);
@@ -113,7 +109,7 @@ impl Operation for RemoveCollection {
             }
             plan.push((parents.len(), collection));
         }
-        // Chains before their children.
+        // Chains are removed before their children.
         plan.sort_by_key(|(parents, _)| *parents);
         applier.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
     }

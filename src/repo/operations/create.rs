@@ -1,4 +1,4 @@
-//! `create_repository`: an empty repository where the session looks for one.
+//! `create_repository`: creates an empty repository at the location of the session.
 
 use std::path::{Path, PathBuf};
 
@@ -17,14 +17,14 @@ use crate::repo::changeset::change::Status;
 use crate::repo::repository::locate::ConfigLocation;
 use crate::universe::{DEFAULT, Universe};
 
-/// Makes `butler.yaml` and the tables of the registry; a repository of the same configuration is left as it is.
+/// Creates `butler.yaml` and the registry tables; an existing repository with the same configuration is not changed.
 #[derive(Debug)]
 pub struct CreateRepository {
-    /// A configuration to start from.
+    /// Path of a configuration to start from.
     pub seed_config: Option<String>,
-    /// Another dimension universe, YAML or JSON.
+    /// Path of another dimension universe, in YAML or JSON.
     pub dimension_config: Option<String>,
-    /// Whether the seed's root and database are kept.
+    /// True to keep the root and the database of the seed configuration.
     pub keep: bool,
 }
 
@@ -68,7 +68,7 @@ impl Operation for CreateRepository {
             }
             Err(error) => {
                 if written {
-                    // Nothing half-made stays; the first error is the one to report.
+                    // Removes the incomplete repository; the first error is reported.
                     let _ = located.file.remove().await;
                     before.restore();
                 }
@@ -86,7 +86,7 @@ impl CreateRepository {
         Config::parse(&text).map_err(named)
     }
 
-    /// The text of the universe, checked.
+    /// Returns the validated text of the dimension universe.
     fn universe(&self) -> Result<String> {
         let Some(path) = &self.dimension_config else { return Ok(DEFAULT.to_owned()) };
         let named = |e: Error| e.context(format_args!("dimension configuration '{path}'"));
@@ -99,7 +99,7 @@ impl CreateRepository {
     }
 }
 
-/// What is not there before a repository is made: folders, innermost first, and the file of its database.
+/// What does not exist before a repository is created: its missing folders, innermost first, and its database file.
 struct Before {
     folders: Vec<PathBuf>,
     database: Option<PathBuf>,
@@ -116,7 +116,7 @@ impl Before {
         }
     }
 
-    /// Removes what is there now, as far as it is empty or was made by this.
+    /// Removes the database file and the empty folders that were created.
     fn restore(&self) {
         if let Some(database) = &self.database {
             let _ = std::fs::remove_file(database);
@@ -125,20 +125,20 @@ impl Before {
     }
 }
 
-/// Writes the configuration; returns whether it was this that wrote it.
+/// Writes the configuration. Returns true if this call created the file.
 async fn write_new(located: &ConfigLocation, text: &str) -> Result<bool> {
     match located.file.write(text.to_owned().into()).await {
-        // Another creator was faster.
+        // Another process created the file first.
         Err(e) if e.kind() == Kind::Exists => match located.read().await? {
             Some(other) if other.to_yaml() == text => Ok(false),
             _ => Err(e),
         },
-        Err(e) => Err(e.context(format_args!("making repository '{}'", located.file.parent().display()))),
+        Err(e) => Err(e.context(format_args!("creating repository '{}'", located.file.parent().display()))),
         Ok(()) => Ok(true),
     }
 }
 
-/// Makes the tables of the registry.
+/// Creates the tables of the registry. Returns false if they exist.
 async fn make(database: &Database, universe: &str) -> Result<bool> {
     let conn = Conn::open(database, OpenMode::Create).await?;
     let made = Registry::create(&conn, universe).await;

@@ -1,4 +1,4 @@
-//! `write_curated_calibrations`: the calibrations that are kept as files beside the code of an instrument.
+//! `write_curated_calibrations`: calibrations that are maintained as files together with the code of an instrument.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -32,29 +32,29 @@ use crate::repo::operations::collections;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 use crate::store::{FileType, Location};
 
-/// The dataset types an instrument may have curated calibrations of.
+/// The dataset types of curated calibrations.
 const TYPES: &str = include_str!("../../instrument/curated.csv");
-/// The most bytes a file is read with.
+/// Maximum size in bytes of a calibration file.
 const LIMIT: u64 = 1 << 28;
 
-/// Writes curated calibrations; those that are there are left as they are.
+/// Writes curated calibrations; existing ones are not changed.
 #[derive(Debug)]
 pub struct WriteCurated {
-    /// Their instrument.
+    /// Instrument.
     pub instrument: Instrument,
-    /// Words in the names of their collections.
+    /// Labels, which are part of the collection names.
     pub labels: Vec<String>,
-    /// The folder with a folder of each instrument.
+    /// Folder that contains a folder for each instrument.
     pub data: String,
-    /// The FITS file of the camera; `camera.fits` in the folder of the instrument if nothing.
+    /// FITS file of the camera; by default `camera.fits` in the folder of the instrument.
     pub camera: Option<String>,
-    /// The CALIBRATION collection, if its name is not made of the labels.
+    /// CALIBRATION collection; by default derived from the labels.
     pub collection: Option<String>,
-    /// What collection names begin with, if not the name of the instrument.
+    /// Prefix of collection names; by default the name of the instrument.
     pub prefix: Option<String>,
 }
 
-/// One calibration, to be stored and certified.
+/// A calibration to store and certify.
 struct Calibration {
     file: String,
     run: String,
@@ -64,7 +64,7 @@ struct Calibration {
     fits: Bytes,
 }
 
-/// The names of the detectors and filters that are registered.
+/// The registered detectors and filters of the instrument.
 struct KnownInstrument {
     detectors: Vec<(i64, String)>,
     filters: Vec<String>,
@@ -82,7 +82,7 @@ impl Operation for WriteCurated {
             return Err(Error::invalid("write_curated_calibrations needs label => '…' or collection => '…'"));
         }
         if let Some(bad) = self.labels.iter().find(|label| label.trim().is_empty() || label.contains(['/', '*', '?'])) {
-            return Err(Error::invalid(format!("'{bad}' is no label for names of collections")));
+            return Err(Error::invalid(format!("'{bad}' is not a valid label for collection names")));
         }
         let folder = self.instrument.curated_folder.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("{} has no curated calibrations", self.instrument.name))
@@ -92,7 +92,7 @@ impl Operation for WriteCurated {
         let folder = Location::parse(&self.data)?.child(folder);
         if folder.stat().await? != FileType::Directory {
             let message =
-                format!("there is no folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
+                format!("cannot find folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, message));
         }
         applier.begin("write_curated_calibrations", None);
@@ -133,7 +133,7 @@ impl KnownInstrument {
         Ok(Self { detectors, filters: string_values(&filters, 0) })
     }
 
-    /// The detector whose full name, in lower case, is that of a folder.
+    /// Returns the detector whose full name, in lower case, is the name of a folder.
     fn detector(&self, folder: &str) -> Result<i64> {
         let names: Vec<String> = self.detectors.iter().map(|(_, name)| name.to_lowercase()).collect();
         let found = names.iter().zip(&self.detectors).find(|(name, _)| *name == folder);
@@ -142,7 +142,7 @@ impl KnownInstrument {
             .ok_or_else(|| Error::not_found("detector", folder, names.iter().map(String::as_str)))
     }
 
-    /// The filter whose name, in lower case and without blanks, is that of a folder.
+    /// Returns the filter whose name, in lower case with underscores for spaces, is the name of a folder.
     fn filter(&self, folder: &str) -> Result<&str> {
         let names: Vec<String> = self.filters.iter().map(|name| name.to_lowercase().replace(' ', "_")).collect();
         let found = names.iter().zip(&self.filters).find(|(name, _)| *name == folder);
@@ -152,14 +152,14 @@ impl KnownInstrument {
 }
 
 impl WriteCurated {
-    /// What names of collections begin with.
+    /// Returns the prefix of collection names.
     fn base(&self) -> String {
         let mut base = format!("{}/calib", self.prefix.as_ref().unwrap_or(&self.instrument.name));
         self.labels.iter().for_each(|label| base.push_str(&format!("/{label}")));
         base
     }
 
-    /// The camera, which is valid at all times.
+    /// Reads the camera, which is valid at all times.
     async fn camera(&self, folder: &Location) -> Result<Calibration> {
         let file = match &self.camera {
             Some(file) => Location::parse(file)?,
@@ -170,13 +170,13 @@ impl WriteCurated {
             Error::new(e.kind(), format!("camera: {}; {advice}", e.message())).with_source(e)
         })?;
         if !fits.starts_with(b"SIMPLE  =") {
-            return Err(Error::invalid(format!("camera '{}' is no FITS file", file.display())));
+            return Err(Error::invalid(format!("camera '{}' is not a FITS file", file.display())));
         }
         let run = format!("{}/unbounded", self.base());
         Ok(Calibration { file: file.display(), run, detector: None, filter: None, valid: Timespan::ALL, fits })
     }
 
-    /// The calibrations of one type: in the folder itself, or in folders of detectors, of filters, or of both.
+    /// Reads the calibrations of one type from a folder, or from its subfolders by detector, by filter, or by both.
     async fn read(
         &self,
         folder: &Location,
@@ -206,7 +206,7 @@ impl WriteCurated {
                 let stem = name.rsplit_once('.').map_or(&*name, |(stem, _)| stem);
                 let begin = parse_stem(stem).map(utc_to_tai);
                 let begin = begin.ok_or_else(|| {
-                    let message = format!("the name of file '{}' is no date", folder.child(&name).display());
+                    let message = format!("the name of file '{}' is not a date", folder.child(&name).display());
                     Error::invalid(message)
                 })?;
                 begins.push((begin, name));
@@ -236,11 +236,11 @@ impl WriteCurated {
         valid: Timespan,
     ) -> Result<Calibration> {
         if !file.name().ends_with(".ecsv") {
-            return Err(Error::new(Kind::Unsupported, "only ECSV files are understood"));
+            return Err(Error::new(Kind::Unsupported, "only ECSV files are supported"));
         }
         let curated = Curated::parse(&kind.storage_class, &file.read(LIMIT).await?)?;
         let differs = |key: &str, wanted: &str, given: &str| {
-            Err(Error::invalid(format!("the header says {key} is '{given}', the folder '{wanted}'")))
+            Err(Error::invalid(format!("the header has {key} = '{given}', the folder '{wanted}'")))
         };
         let folder = self.instrument.curated_folder.as_deref().unwrap_or_default();
         for (key, wanted) in [("INSTRUME", folder), ("OBSTYPE", &*kind.name)] {
@@ -262,13 +262,13 @@ impl WriteCurated {
             }
         }
         let date = curated.text("CALIBDATE")?;
-        let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is no date")))?;
+        let clock = parse_stem(date).ok_or_else(|| Error::invalid(format!("CALIBDATE '{date}' is not a date")))?;
         let day = chrono::DateTime::from_timestamp_nanos(clock).format("%Y%m%dT%H%M%SZ");
         let run = format!("{}/curated/{day}", self.base());
         Ok(Calibration { file: file.display(), run, detector, filter, valid, fits: curated.fits.into() })
     }
 
-    /// Decides what has to be done for the calibrations found.
+    /// Returns the change set for the calibrations found.
     async fn plan(
         &self,
         repo: &Repo,
@@ -303,8 +303,8 @@ impl WriteCurated {
         Ok(plan)
     }
 
-    /// Adds to the plan what stores calibrations of one type and run; returns their ids with their validity. Those that
-    /// are stored must be the same.
+    /// Adds the changes that store calibrations of one type and run. Returns their ids with their validity ranges.
+    /// Stored calibrations must be identical.
     async fn store(
         &self,
         repo: &Repo,
@@ -330,7 +330,7 @@ impl WriteCurated {
                 && root.child(path).read(LIMIT).await? != one.fits
             {
                 let message =
-                    format!("file '{}' has changed since it was written to run '{run}': give another label", one.file);
+                    format!("file '{}' has changed since it was written to run '{run}': use another label", one.file);
                 return Err(Error::new(Kind::Conflict, message));
             }
             new.push(stored.is_none());
@@ -345,7 +345,7 @@ impl WriteCurated {
             let places = paths(repo, kind, run, &rows, &PendingRecords::new()).await?;
             let places: Vec<String> = places.into_iter().map(|path| format!("{path}.fits")).collect();
             if let Some(twice) = places.iter().enumerate().find(|(i, place)| places[..*i].contains(place)) {
-                let message = format!("two files would become '{}': the file template is too short", twice.1);
+                let message = format!("two files map to the path '{}': the file template is not unique", twice.1);
                 return Err(Error::new(Kind::Conflict, message));
             }
             let files = kept.iter().zip(&places).map(|(one, path)| Transfer {
@@ -366,7 +366,7 @@ impl WriteCurated {
         Ok(ids.into_iter().zip(all.iter().map(|one| one.valid)).collect())
     }
 
-    /// Ids with the data IDs.
+    /// Returns rows of `dataset_id` and the dimensions.
     fn rows(&self, kind: &DatasetType, all: &[Calibration], ids: &[String]) -> Result<RecordBatch> {
         let mut columns = vec![("dataset_id", text_column(ids.iter().map(String::as_str)))];
         for dimension in &kind.dimensions {
@@ -381,7 +381,7 @@ impl WriteCurated {
     }
 }
 
-/// Refuses two calibrations of a run with one data ID.
+/// Checks that no two calibrations of a run have the same data ID.
 fn check_distinct(all: &[Calibration]) -> Result<()> {
     let mut seen = HashMap::new();
     for one in all {
@@ -406,7 +406,7 @@ fn certifications(all: &[(String, Timespan)]) -> Result<RecordBatch> {
 
 type CalibrationFolder = (Location, Option<i64>, Option<String>);
 
-/// The folders in a folder, links to folders among them.
+/// Returns the names of the subfolders of a folder, including links to folders.
 async fn all_folders(folder: &Location) -> Result<Vec<String>> {
     let mut listing = folder.list().await?;
     listing.folders.append(&mut listing.links);
@@ -414,7 +414,7 @@ async fn all_folders(folder: &Location) -> Result<Vec<String>> {
     Ok(listing.folders)
 }
 
-/// The folders in folders.
+/// Returns the subfolders of some folders.
 async fn below(folders: Vec<CalibrationFolder>) -> Result<Vec<CalibrationFolder>> {
     let mut all = Vec::new();
     for (folder, detector, filter) in folders {

@@ -1,4 +1,4 @@
-//! `register_dataset_type`.
+//! `register_dataset_type`: registration of dataset types.
 
 use async_trait::async_trait;
 
@@ -13,16 +13,16 @@ use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{Change, Status};
 use crate::universe::Universe;
 
-/// Registers a dataset type; an identical one is left as it is.
+/// Registers a dataset type; an identical one is not changed.
 #[derive(Debug)]
 pub struct RegisterDatasetType {
-    /// Its name.
+    /// Dataset type name.
     pub name: String,
-    /// Its storage class.
+    /// Storage class name.
     pub storage_class: String,
-    /// Its dimensions, in any order, without those they imply.
+    /// Dimensions in any order; implied dimensions can be omitted.
     pub dimensions: Vec<String>,
-    /// Whether its datasets may be certified.
+    /// True if the datasets can be certified.
     pub is_calibration: bool,
 }
 
@@ -58,8 +58,8 @@ impl Operation for RegisterDatasetType {
     }
 }
 
-/// A storage class is one of the Butler's or of the repository's configuration; its Python type is not looked at.
-pub(in crate::repo) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
+/// Checks that a storage class is known to the Butler or configured in the repository; its Python type is not checked.
+pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
     let own = repo.config.value(&["storageClasses"]).and_then(serde_yaml::Value::as_mapping);
     let own = own.into_iter().flatten().filter_map(|(name, _)| name.as_str());
     let names: Vec<&str> = storage_classes().map(|(name, _)| name).chain(own).collect();
@@ -71,15 +71,15 @@ pub(in crate::repo) fn check_storage_class(repo: &Repo, name: &str) -> Result<()
 
 pub(in crate::repo) fn check_name(universe: &Universe, name: &str) -> Result<()> {
     if universe.find(name).is_some_and(|e| e.governor) {
-        return Err(Error::invalid(format!("dataset type '{name}' would have the name of a dimension")));
+        return Err(Error::invalid(format!("dataset type '{name}' has the name of a dimension")));
     }
     if name.contains('.') {
-        return Err(Error::invalid(format!("'{name}' is a component, which comes with its dataset type")));
+        return Err(Error::invalid(format!("'{name}' is a component: register its dataset type")));
     }
     let mut chars = name.chars();
     let head = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if head && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
         return Ok(());
     }
-    Err(Error::invalid(format!("'{name}' is no name for a dataset type: letters, digits and _ only")))
+    Err(Error::invalid(format!("'{name}' is not a valid dataset type name: use letters, digits and _")))
 }

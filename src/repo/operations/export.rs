@@ -1,4 +1,4 @@
-//! `export`: datasets with all that another repository needs to take them.
+//! `export`: writes datasets to an export file, with all records that another repository needs to import them.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::BufWriter;
@@ -40,13 +40,14 @@ use crate::store::{Location, path_template, temporary};
 /// Exports datasets.
 #[derive(Debug)]
 pub struct Export {
-    /// The folder of the export file, and of the files that are brought there; made when absent.
+    /// Folder of the export file and of transferred files; created if it does not exist.
     pub directory: String,
-    /// The name of the export file.
+    /// Name of the export file.
     pub export_file: String,
-    /// Collections that are exported whole, chains with all they search.
+    /// Collections to export with all their datasets; chains are exported with the collections they search.
     pub collections: Vec<String>,
-    /// How files get into the folder; without, the file names them as the datastore does.
+    /// How files are transferred into the folder; `None` keeps them in place, and the export file has their datastore
+    /// paths.
     pub transfer: Option<TransferMode>,
 }
 
@@ -105,7 +106,7 @@ impl Operation for Export {
 }
 
 impl Export {
-    /// The datasets to be exported, by type.
+    /// Returns the datasets to export, by type.
     async fn select(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Selected>> {
         let registry = &repo.registry;
         let has_files = registry.has_file_records().await?;
@@ -149,7 +150,8 @@ impl Export {
         Ok(all)
     }
 
-    /// The collections to be exported: runs of the datasets and those asked for, chains after what they search.
+    /// Returns the collections to export: the runs of the datasets and the requested collections, chains after their
+    /// children.
     fn chosen<'a>(&self, known: &'a Collections, selected: &[Selected]) -> Result<Vec<&'a Collection>> {
         let mut names = BTreeSet::new();
         for one in selected {
@@ -160,7 +162,7 @@ impl Export {
         }
         let mut chains: Vec<&Collection> = Vec::new();
         for top in known.select(&self.collections)? {
-            // A chain comes after its children: depth first, seen from the end.
+            // A chain is written after its children: the depth-first order, reversed.
             for line in known.tree(top).iter().rev() {
                 match line.collection.kind {
                     CollectionType::Chained if !chains.iter().any(|c| c.id == line.collection.id) => {
@@ -175,7 +177,7 @@ impl Export {
         Ok(plain.into_iter().chain(chains).collect())
     }
 
-    /// The records of every element that the datasets have a data ID of, with those they imply.
+    /// Writes the records of every element that the data IDs refer to, with the records that they imply.
     async fn write_records(
         &self,
         repo: &Repo,
@@ -184,7 +186,7 @@ impl Export {
         applier: &mut ChangeApplier<'_>,
     ) -> Result<()> {
         let universe = &repo.registry.universe;
-        // Values of dimensions that data IDs or other records name, as tuples of the required dimensions.
+        // Data IDs of the records to write, as tuples of the required dimensions of each element.
         let mut wanted: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
         for one in selected {
             let dimensions = &one.record.dataset_type.dimensions;
@@ -221,7 +223,7 @@ impl Export {
                     match (column.name.as_str(), &value) {
                         ("timespan_begin", Scalar::Null) => fields.push(("timespan", Scalar::Null)),
                         ("timespan_end", Scalar::Null) => {}
-                        // An open bound.
+                        // An unbounded end is written as null.
                         ("timespan_begin", Scalar::Time(0)) => fields.push(("datetime_begin", Scalar::Null)),
                         ("timespan_end", Scalar::Time(time::MAX)) => fields.push(("datetime_end", Scalar::Null)),
                         ("timespan_begin", _) => fields.push(("datetime_begin", value)),
@@ -235,7 +237,7 @@ impl Export {
         Ok(())
     }
 
-    /// The datasets by type and run; returns the files to be brought into the folder.
+    /// Writes the datasets by type and run. Returns the files to transfer into the folder.
     async fn write_datasets(
         &self,
         repo: &Repo,
@@ -259,7 +261,7 @@ impl Export {
                 let (paths, formatters) =
                     (optional_string_values(&batch, last + 1), optional_string_values(&batch, last + 2));
                 let kinds: Vec<ReadColumn> = columns(record)[1..last].to_vec();
-                // Files outside the datastore get the names they would have in it.
+                // Files outside the datastore are named by the file template.
                 let in_folder = self.transfer.is_some_and(|mode| mode != TransferMode::Direct);
                 let named = if in_folder && paths.iter().flatten().any(|path| path.contains("://")) {
                     placed(repo, record, &batch, &runs).await?
@@ -350,7 +352,7 @@ impl Export {
     }
 }
 
-/// The paths that the files of some datasets would have in the datastore, without extension; rows of a run are adjacent.
+/// Returns the datastore paths of datasets without extension; rows of the same run are adjacent.
 async fn placed(repo: &Repo, record: &TypeRecord, rows: &RecordBatch, runs: &[String]) -> Result<Vec<String>> {
     let mut all = Vec::with_capacity(runs.len());
     for part in runs.chunk_by(|a, b| a == b) {
@@ -360,7 +362,7 @@ async fn placed(repo: &Repo, record: &TypeRecord, rows: &RecordBatch, runs: &[St
     Ok(all)
 }
 
-/// The query for datasets of a type with their files.
+/// Returns the query for datasets of a type with their files.
 fn query(
     repo: &Repo,
     record: &TypeRecord,
@@ -373,7 +375,7 @@ fn query(
     let identity: Vec<ReadColumn> =
         columns(record).into_iter().take(record.dataset_type.dimensions.len() + 2).collect();
     let mut select: Vec<_> = identity.iter().map(|c| format!("{alias}.{}", dialect.quote(&c.name))).collect();
-    // The run first, then the data ID.
+    // Ordered by the run, then by the data ID.
     let mut order: Vec<String> = vec![(identity.len()).to_string()];
     order.extend((2..identity.len()).map(|i| i.to_string()));
     let join = if has_files {
@@ -396,7 +398,7 @@ fn query(
     (sql, identity.into_iter().chain(files).collect())
 }
 
-/// Some columns of rows, each row once.
+/// Returns some columns of rows, without duplicates.
 fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
     let columns =
         names.iter().map(|name| Ok((name.as_str(), required_column(rows, name)?))).collect::<Result<Vec<_>>>()?;
@@ -406,7 +408,7 @@ fn some_of(rows: &RecordBatch, names: &[String]) -> Result<RecordBatch> {
     filter_rows(&rows, first.into_iter())
 }
 
-/// The records with these values of the required dimensions, by key.
+/// Returns the records with these values of the required dimensions, by primary key.
 async fn records_of(
     repo: &Repo,
     table: &crate::registry::schema::TableDef,
@@ -434,7 +436,7 @@ async fn records_of(
     Ok(arrow::compute::concat_batches(&schema, &found)?)
 }
 
-/// A cell as it is written.
+/// Returns a value as a scalar of the export file.
 fn value(column: &ReadColumn, array: &arrow::array::ArrayRef, row: usize) -> Scalar {
     if array.is_null(row) {
         return Scalar::Null;

@@ -1,4 +1,4 @@
-//! `ingest_files`: files listed in a table become datasets of one type.
+//! `ingest_files`: ingests files listed in a table as datasets of one type.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,22 +30,22 @@ use crate::repo::operations::collections;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Location;
 
-/// Ingests files; rows hold the file first, then the data ID.
+/// Ingests files. The first column of the rows is the file, the others are the data ID.
 #[derive(Debug)]
 pub struct IngestFiles {
-    /// Their dataset type; it must exist.
+    /// Dataset type, which must exist.
     pub dataset_type: String,
-    /// Their RUN collection, made when absent.
+    /// RUN collection, which is created if it does not exist.
     pub run: String,
-    /// What relative file names are below; the working directory if nothing.
+    /// Folder that relative file names refer to; by default the working directory.
     pub prefix: Option<String>,
-    /// Parts of the data ID that all files share, `dimension=value`; they win over columns.
+    /// Data ID values of all files, `dimension=value`; they take precedence over columns.
     pub data_id: Vec<String>,
-    /// The class that reads the files.
+    /// Formatter class; by default the formatter of the dataset type.
     pub formatter: Option<String>,
-    /// How ids are made.
+    /// How dataset ids are generated.
     pub ids: IdMode,
-    /// How files are taken in.
+    /// Options of the ingest.
     pub options: IngestOptions,
 }
 
@@ -66,7 +66,7 @@ impl Operation for IngestFiles {
         let shared = self.shared(&repo)?;
         let mut plan = Vec::new();
         plan.extend(collections::ensure_collection(&repo, &self.run, CollectionType::Run).await?);
-        let mut given = rows.ok_or_else(|| Error::invalid("rows are needed: a subquery in parentheses"))?;
+        let mut given = rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
         let (mut new, mut moved, mut same) = (SpillBuffer::default(), SpillBuffer::default(), 0);
         let (mut transfers, mut sources) = (Vec::new(), Vec::new());
         let mut seen: HashMap<String, String> = HashMap::new();
@@ -118,7 +118,7 @@ impl Operation for IngestFiles {
 }
 
 impl IngestFiles {
-    /// The parts of the data ID that all files share.
+    /// Parses the data ID values that all files share.
     fn shared(&self, repo: &Repo) -> Result<HashMap<String, String>> {
         let mut shared = HashMap::new();
         for part in &self.data_id {
@@ -131,7 +131,7 @@ impl IngestFiles {
         Ok(shared)
     }
 
-    /// The files, named in the first column.
+    /// Returns the files, which the first column names.
     fn files(&self, rows: &RecordBatch) -> Result<Vec<Location>> {
         let names = cast(rows.column(0), &DataType::Utf8)?;
         let prefix = self.prefix.as_deref().map(Location::parse).transpose()?;
@@ -145,7 +145,7 @@ impl IngestFiles {
         names.as_string::<i32>().iter().map(name).collect()
     }
 
-    /// The dimensions of the dataset type, from shared values and columns.
+    /// Returns the dimensions of the dataset type, from shared values and columns.
     fn data_ids(
         &self,
         record: &TypeRecord,
@@ -162,7 +162,7 @@ impl IngestFiles {
                 (None, Ok(column)) if column > 0 => Arc::clone(rows.column(column)),
                 _ => {
                     let message = format!(
-                        "the files need a column '{dimension}' beside the first, or data_id => '{dimension}=…'"
+                        "the files need a column '{dimension}' after the first one, or data_id => '{dimension}=…'"
                     );
                     return Err(Error::invalid(message));
                 }
@@ -174,17 +174,17 @@ impl IngestFiles {
             if let Some(values) = array.as_primitive_opt::<Int64Type>()
                 && let Some(bad) = values.values().iter().find(|index| !is_pixel(dimension, **index))
             {
-                return Err(Error::invalid(format!("{bad} is no pixel of '{dimension}'")));
+                return Err(Error::invalid(format!("{bad} is not a pixel of '{dimension}'")));
             }
             fields.push(Field::new(dimension, array.data_type().clone(), true));
             columns.push(array);
         }
-        // A type may have no dimensions.
+        // The row count is explicit because a type may have no dimensions.
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         Ok(RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options)?)
     }
 
-    /// Data IDs with `dataset_id`: those the run has already keep theirs.
+    /// Adds `dataset_id` to data IDs; existing datasets keep their ids.
     fn with_ids(
         &self,
         record: &TypeRecord,

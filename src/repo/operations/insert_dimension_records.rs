@@ -1,4 +1,4 @@
-//! `insert_dimension_records`: records of any dimension element, from rows.
+//! `insert_dimension_records`: inserts records of a dimension element.
 
 use std::sync::Arc;
 
@@ -22,11 +22,11 @@ use crate::repo::changeset::input_rows::read_rows;
 /// Inserts records of a dimension element.
 #[derive(Debug)]
 pub struct InsertRecords {
-    /// The element.
+    /// Dimension element.
     pub element: String,
-    /// Whether a record whose key is there is left as it is, whatever its values.
+    /// True to keep existing records with the same key, whatever their values.
     pub skip_existing: bool,
-    /// Whether a record whose key is there is replaced.
+    /// True to replace existing records with the same key.
     pub replace: bool,
 }
 
@@ -58,8 +58,8 @@ impl Operation for InsertRecords {
 }
 
 impl InsertRecords {
-    /// The rows with the columns and types of the element's table; its key may be given by the name of the dimension,
-    /// as queries show it.
+    /// Converts rows to the columns and types of the element's table. The key may be named after the dimension, as in
+    /// queries.
     fn conform(&self, repo: &Repo, rows: &RecordBatch) -> Result<RecordBatch> {
         let element = repo.registry.universe.element(&self.element)?;
         let known = table(&repo.registry, &self.element)?.read_columns();
@@ -75,7 +75,7 @@ impl InsertRecords {
                 .map_err(|e| e.context(format_args!("column '{name}' of '{}'", self.element)))?;
             columns.push((column.name.clone(), array));
         }
-        // What is not given is NULL, also where a record is replaced.
+        // Missing columns are NULL, also in records that are replaced.
         for column in &known {
             if columns.iter().any(|(name, _)| *name == column.name) {
                 continue;

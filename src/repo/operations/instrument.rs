@@ -1,4 +1,4 @@
-//! `register_instrument`: an instrument, its detectors and its filters.
+//! `register_instrument`: registers an instrument with its detectors and filters.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::repo::RepositoryHandle;
 use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::comparison::sync_records;
 
-/// Registers an instrument: identical records are left, others conflict unless `update`.
+/// Registers an instrument. Identical records are unchanged; records that differ are an error unless `update`.
 #[derive(Debug)]
 pub struct RegisterInstrument {
-    /// What to register.
+    /// Instrument to register.
     pub instrument: Instrument,
-    /// Whether records that differ are overwritten.
+    /// True to overwrite records that differ.
     pub update: bool,
 }
 

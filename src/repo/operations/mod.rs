@@ -39,10 +39,10 @@ use crate::registry::db::spill::SpillBuffer;
 use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::repository::handle::RepositoryHandle;
 
-/// Runs a verb; one that has applied nothing yet is run again when another writer came between its look and its plan.
+/// Runs an operation, and retries it when another writer caused a conflict before anything was applied.
 ///
 /// # Errors
-/// What the verb says; a true conflict comes back.
+/// Errors of the operation.
 pub async fn run(
     operation: &dyn Operation,
     handle: &RepositoryHandle,
@@ -62,10 +62,10 @@ pub async fn run(
     }
 }
 
-/// A deed asked of a repository.
+/// An operation on a repository: the implementation of a procedure.
 #[async_trait]
 pub trait Operation: std::fmt::Debug + Send + Sync {
-    /// Reads the repository, the files and the rows given, and hands over what has to change.
+    /// Reads the repository, files and input rows, and passes change sets to the applier.
     async fn run(
         &self,
         handle: &RepositoryHandle,

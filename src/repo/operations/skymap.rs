@@ -1,4 +1,4 @@
-//! `register_skymap`: a sky map with its tracts and patches, and the dataset that holds it.
+//! `register_skymap`: registers a sky map with its tracts and patches, and stores its dataset.
 
 use std::sync::Arc;
 
@@ -28,22 +28,22 @@ use crate::repo::operations::collections;
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
 
-/// Registers a sky map; one that is registered is left as it is.
+/// Registers a sky map; an identical registered sky map is not changed.
 #[derive(Debug)]
 pub struct RegisterSkymap {
-    /// A configuration file.
+    /// Path of a configuration file.
     pub config_file: Option<String>,
-    /// Assignments after those of the file.
+    /// Assignments that are applied after the file.
     pub config: Vec<String>,
 }
 
-/// The run of sky maps, their dataset type and its storage class.
+/// Run, dataset type and storage class of sky maps.
 const RUN: &str = "skymaps";
 const TYPE: (&str, &str) = ("skyMap", "SkyMap");
 
-/// Tracts whose patches make one batch.
+/// Number of tracts per batch.
 const TRACTS: usize = 64;
-/// The most bytes a configuration is read with.
+/// Maximum size in bytes of a configuration file.
 const LIMIT: u64 = 1 << 20;
 
 #[async_trait]
@@ -150,7 +150,7 @@ impl RegisterSkymap {
     }
 }
 
-/// A geometry has one name.
+/// Checks that the geometry is not registered under another name.
 async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
     let columns = vec![ReadColumn::plain("name", ColumnType::Text(None)), ReadColumn::plain("hash", ColumnType::Bytes)];
     let there = dimensions::values(&repo.registry, "skymap", columns, None).await?;
@@ -165,7 +165,7 @@ async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
     }
 }
 
-/// The records of all tracts and patches.
+/// Returns the records of all tracts and patches.
 fn geometry(map: &SkyMap) -> Result<(SpillBuffer, SpillBuffer)> {
     let (mut tracts, mut patches) = (SpillBuffer::default(), SpillBuffer::default());
     let all: Vec<_> = (0_i64..).zip(map.rings.tracts()).collect();

@@ -1,4 +1,4 @@
-//! `define_visits`: exposures become visits with regions on the sky.
+//! `define_visits`: defines visits from exposures, with regions on the sky.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -30,22 +30,22 @@ use crate::sphere::hull::hull;
 /// Defines the visits of an instrument.
 #[derive(Debug)]
 pub struct DefineVisits {
-    /// The instrument.
+    /// Instrument.
     pub instrument: Instrument,
-    /// Whether visits that differ are overwritten.
+    /// True to overwrite visits that differ.
     pub update_records: bool,
-    /// Whether exposures of a group that were not given are added to it, and visits may grow.
+    /// True to add the other exposures of a sequence, and to extend existing visits.
     pub incremental: bool,
 }
 
-/// About how many regions of detectors are written in one transaction.
+/// Approximate number of detector regions per transaction.
 const REGIONS: usize = 32 * 1024;
-/// What tells the sequence an exposure is of.
+/// Exposure columns that identify a sequence.
 const SEQUENCE: [&str; 4] = ["id", "day_obs", "seq_start", "seq_end"];
-/// What tells where an exposure points, and whether it sees the sky there.
+/// Exposure columns that give the pointing.
 const POINTING: [&str; 3] = ["tracking_ra", "tracking_dec", "sky_angle"];
 const SEES_SKY: &str = "can_see_sky";
-/// The systems visits belong to: each exposure by itself, and sequences of exposures.
+/// Visit systems: single exposures, and sequences of exposures.
 const SYSTEMS: [(i64, &str); 2] = [(0, "one-to-one"), (2, "by-seq-start-end")];
 
 /// An exposure on the sky.
@@ -110,7 +110,7 @@ impl Operation for DefineVisits {
 }
 
 impl DefineVisits {
-    /// The ids of exposures that look at the sky, by sequence: those given, or all of the instrument.
+    /// Returns the ids of on-sky exposures by sequence, for the given exposures or for all of the instrument.
     async fn groups(&self, repo: &Repo, rows: Option<Batches>) -> Result<Vec<Vec<i64>>> {
         let name = &self.instrument.name;
         let mut columns = table(&repo.registry, "exposure")?.read_columns();
@@ -145,7 +145,7 @@ impl DefineVisits {
         Ok(wanted)
     }
 
-    /// The exposures of these ids.
+    /// Reads the exposures with these ids.
     async fn exposures(&self, repo: &Repo, ids: &[i64]) -> Result<Vec<Exposure>> {
         let known = table(&repo.registry, "exposure")?;
         let keys = record_batch([
@@ -155,10 +155,10 @@ impl DefineVisits {
         read(&dimensions::keyed_values(&repo.registry, &known, known.read_columns(), &keys).await?)
     }
 
-    /// Writes the visits that are new, and those that differ when they may be updated.
+    /// Writes new visits, and visits that differ if updates are allowed.
     async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], applier: &mut ChangeApplier<'_>) -> Result<()> {
         if let Some(visit) = some.iter().find(|visit| common(visit, |e| e.physical_filter.as_ref()).is_none()) {
-            let message = format!("visit {}: its exposures have different filters, and a visit has one", visit.name);
+            let message = format!("visit {}: its exposures have different filters", visit.name);
             return Err(Error::new(Kind::Conflict, message));
         }
         let name = &self.instrument.name;
@@ -208,7 +208,7 @@ impl DefineVisits {
     }
 }
 
-/// The exposures of whole sequences, so many at once at most if no sequence is longer.
+/// Splits exposures into portions of complete sequences, with at most `most` exposures unless one sequence is longer.
 fn portions(groups: Vec<Vec<i64>>, most: usize) -> impl Iterator<Item = Vec<i64>> {
     let mut groups = groups.into_iter().peekable();
     std::iter::from_fn(move || {
@@ -220,7 +220,7 @@ fn portions(groups: Vec<Vec<i64>>, most: usize) -> impl Iterator<Item = Vec<i64>
     })
 }
 
-/// The rows of exposures that look at a known place of the sky.
+/// Returns the rows of exposures that point at a known position on the sky.
 fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
     let blind = required_column(rows, SEES_SKY)?;
     let blind = |row: usize| blind.is_valid(row) && !blind.as_boolean().value(row);
@@ -229,7 +229,7 @@ fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
     Ok((0..rows.num_rows()).filter(|row| !blind(*row) && places.iter().all(|place| place.is_valid(*row))).collect())
 }
 
-/// Exposures from their records.
+/// Converts exposure records.
 fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
     let at = |name: &str| rows.schema_ref().index_of(name);
     let text =
@@ -266,7 +266,7 @@ fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
     Ok((0..rows.num_rows()).map(exposure).collect())
 }
 
-/// The visits of exposures: each by itself, and sequences taken together, in the order of their ids.
+/// Returns the visits of exposures, ordered by id: one for each exposure, and one for each sequence.
 fn visits(exposures: Vec<Exposure>) -> Vec<Visit> {
     let mut groups: BTreeMap<(i64, i64, i64), Vec<Exposure>> = BTreeMap::new();
     for exposure in exposures {
@@ -277,7 +277,7 @@ fn visits(exposures: Vec<Exposure>) -> Vec<Visit> {
         members.sort_by_key(|e| (e.seq.0, e.id));
         let first = members[0].clone();
         let multi = first.seq.1 != first.seq.2;
-        // A sequence whose first exposure is missing cannot be named after it.
+        // A sequence without its first exposure has no name and is not a visit.
         let whole = multi && first.seq.0 == first.seq.1;
         for exposure in &members {
             let (mut id, mut name) = (exposure.id, exposure.obs_id.clone());
@@ -304,13 +304,13 @@ fn systems(instrument: &str) -> Result<RecordBatch> {
     ])
 }
 
-/// The value that all have, if they have one in common.
+/// Returns the common value of all exposures, if there is one.
 fn common(visit: &Visit, value: fn(&Exposure) -> Option<&String>) -> Option<String> {
     let first = value(&visit.members[0])?;
     visit.members.iter().all(|e| value(e) == Some(first)).then(|| first.clone())
 }
 
-/// The values of all, if all have one.
+/// Returns the values of all exposures, if none is missing.
 fn every(visit: &Visit, value: fn(&Exposure) -> Option<f64>) -> Option<Vec<f64>> {
     visit.members.iter().map(value).collect()
 }
@@ -390,7 +390,7 @@ fn detector_regions(
     let (mut detectors, mut ids, mut regions) = (Vec::new(), Vec::new(), Vec::new());
     for ((visit, corners), _) in some.iter().zip(seen).zip(chosen).filter(|(_, chosen)| **chosen) {
         for (detector, corners) in corners {
-            let region = hull(corners).ok_or_else(|| Error::bug("the corners of a detector make no polygon"))?;
+            let region = hull(corners).ok_or_else(|| Error::bug("the corners of a detector do not form a polygon"))?;
             detectors.push(*detector);
             ids.push(visit.id);
             regions.push(region.encode());

@@ -1,4 +1,4 @@
-//! A repository as a session holds it: opened when first needed, for reading until writing was asked for.
+//! The repository of a session: opened on first use, and read-only unless writing is enabled.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use crate::registry::db::open::OpenMode;
 use crate::repo::Repo;
 use crate::repo::repository::locate::ConfigLocation;
 
-/// A repository that may not be open, or not even exist, yet.
+/// A repository that may not be open yet, or may not exist yet.
 #[derive(Debug)]
 pub struct RepositoryHandle {
     uri: String,
@@ -21,47 +21,48 @@ pub struct RepositoryHandle {
 }
 
 impl RepositoryHandle {
-    /// The repository a user names; nothing is opened.
+    /// Creates a handle without opening the repository.
     pub fn new(uri: &str, write: bool) -> Self {
         Self { uri: uri.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
     }
 
-    /// What the user wrote.
+    /// Returns the repository location as the user wrote it.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// Whether it may be written.
+    /// Returns true if writing is enabled.
     pub fn is_writable(&self) -> bool {
         self.write.load(Ordering::Relaxed)
     }
 
-    /// Allows or forbids writing; the repository is opened anew.
+    /// Enables or disables writing; the repository is reopened on the next use.
     pub async fn set_write(&self, write: bool) {
         self.write.store(write, Ordering::Relaxed);
         self.close().await;
     }
 
-    /// Lets go of the open repository.
+    /// Closes the repository, if it is open.
     pub async fn close(&self) {
         if let Some(repo) = self.open.write().await.take() {
             repo.registry.conn.close().await;
         }
     }
 
-    /// Waits until no transaction of the open repository is open; no other can begin.
+    /// Waits until no transaction is open; no transaction can begin afterwards.
     pub async fn end_writing(&self) {
-        // One that is being opened has none.
+        // A repository that is being opened has no transaction.
         let open = self.open.try_read().ok().and_then(|open| open.clone());
         if let Some(repo) = open {
             repo.registry.conn.end_writing().await;
         }
     }
 
-    /// The repository, opened if need be.
+    /// Returns the repository, and opens it if necessary.
     ///
     /// # Errors
-    /// No such repository, one that is not understood, or a database out of reach.
+    /// `Kind::NotFound` when the repository does not exist, `Kind::Unsupported` when its configuration or version is
+    /// not supported; database errors.
     pub async fn repo(&self) -> Result<Arc<Repo>> {
         if let Some(repo) = &*self.open.read().await {
             return Ok(Arc::clone(repo));
@@ -91,21 +92,21 @@ impl RepositoryHandle {
             registry.partial_files = Some(reason.clone());
             registry.read_only = Some(reason);
         } else if config.manager("obscore").is_some() {
-            registry.read_only = Some("it has an obscore table, which is not maintained here".to_owned());
+            registry.read_only = Some("it has an obscore table, which butlersql does not maintain".to_owned());
         } else if config.keeps_checksums() {
-            registry.read_only = Some("its datastore keeps checksums, which are not computed here".to_owned());
+            registry.read_only = Some("its datastore keeps checksums, which butlersql does not compute".to_owned());
         }
         Ok(Repo { root, config, registry })
     }
 
-    /// Refuses to write in a session that only reads.
+    /// Checks that writing is enabled.
     ///
     /// # Errors
-    /// Writing was not asked for.
+    /// `Kind::Invalid` when the session is read-only.
     pub fn check_writable(&self) -> Result<()> {
         if self.is_writable() {
             return Ok(());
         }
-        Err(Error::invalid("this session only reads: start it with --write, or say \\write on in the shell"))
+        Err(Error::invalid("this session is read-only: start it with --write, or enter \\write on in the shell"))
     }
 }

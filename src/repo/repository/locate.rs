@@ -1,4 +1,4 @@
-//! From what a user writes for a repository to its configuration.
+//! Finds the configuration of the repository that a user names.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,16 +9,16 @@ use crate::error::{Error, Kind, Result, hint};
 use crate::format::butler_yaml::Config;
 use crate::store::{FileType, Location, local_path};
 
-/// The most bytes a configuration is read with.
+/// Maximum size in bytes of a configuration.
 const LIMIT: u64 = 4 << 20;
 
-/// What an SQLite database begins with.
+/// The first bytes of an SQLite database.
 const SQLITE: &[u8] = b"SQLite format 3\0";
 
-/// Where the configuration of a repository is: a file in the folder that is `<butlerRoot>` unless it says otherwise.
+/// The location of a repository's configuration file; its folder is `<butlerRoot>` unless the configuration has a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigLocation {
-    /// The configuration file.
+    /// Configuration file.
     pub file: Location,
 }
 
@@ -26,9 +26,9 @@ impl ConfigLocation {
     /// Finds a repository by label, folder or configuration file; the file need not exist.
     ///
     /// # Errors
-    /// A location of a scheme that is not supported.
+    /// `Kind::Unsupported` for another URI scheme, `Kind::Invalid` for the URL of a registry database.
     pub async fn find(given: &str) -> Result<Self> {
-        // As in the Butler, an index that cannot be read leaves paths as they are.
+        // As in the Butler, an unreadable repository index is ignored, and names are treated as paths.
         let labels = labels().await.unwrap_or_default();
         let given = labels.get(given).map_or(given, String::as_str);
         if given.starts_with("postgresql:") || given.starts_with("postgresql+") || given.starts_with("sqlite:") {
@@ -48,10 +48,10 @@ impl ConfigLocation {
         Ok(Self { file: if is_file { place } else { place.child("butler.yaml") } })
     }
 
-    /// The configuration, or nothing when the file does not exist.
+    /// Reads the configuration; `None` if the file does not exist.
     ///
     /// # Errors
-    /// A file that cannot be read or is no configuration.
+    /// A file that cannot be read or is not a configuration.
     pub async fn read(&self) -> Result<Option<Config>> {
         let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.display()));
         if self.file.local().is_ok_and(|path| is_sqlite(&path)) {
@@ -70,7 +70,7 @@ impl ConfigLocation {
         Config::parse(text).map(Some).map_err(named)
     }
 
-    /// The sentence for a repository that is not there.
+    /// Returns the error for a repository that does not exist.
     pub async fn missing(&self, given: &str) -> Error {
         let labels = labels().await.unwrap_or_default();
         let near = hint(given, labels.keys().map(String::as_str).filter(|label| *label != given));
@@ -78,7 +78,7 @@ impl ConfigLocation {
         Error::new(Kind::NotFound, format!("repository '{given}' does not exist: there is no '{file}'{near}"))
     }
 
-    /// Where `<butlerRoot>` is, by the configuration.
+    /// Returns the root of the repository, `<butlerRoot>`.
     pub fn root(&self, config: &Config) -> String {
         let root = config.text(&["root"]).map(|root| match local_path(root) {
             Some(path) => path.display().to_string(),
@@ -94,7 +94,7 @@ fn is_sqlite(path: &Path) -> bool {
     is_file && File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && head == *SQLITE
 }
 
-/// The labels of the repository index, when there is exactly one index.
+/// Returns the labels of the repository index, if exactly one index is configured.
 async fn labels() -> Result<BTreeMap<String, String>> {
     let file = std::env::var("DAF_BUTLER_REPOSITORY_INDEX").ok().filter(|v| !v.is_empty());
     let text = std::env::var("DAF_BUTLER_REPOSITORIES").ok().filter(|v| !v.is_empty());
@@ -105,7 +105,7 @@ async fn labels() -> Result<BTreeMap<String, String>> {
             (String::from_utf8_lossy(&bytes).into_owned(), named)
         }
         (None, Some(text)) => (text, "DAF_BUTLER_REPOSITORIES".to_owned()),
-        // With both the Butler's look-up fails too, and names are paths.
+        // If both variables are set, the lookup of the Butler fails too, and names are treated as paths.
         _ => return Ok(BTreeMap::new()),
     };
     serde_yaml::from_str(&text)

@@ -12,27 +12,27 @@ use crate::registry::db::open::Database;
 /// An open repository.
 #[derive(Debug)]
 pub struct Repo {
-    /// Where it is: what `<butlerRoot>` stands for.
+    /// Root of the repository, the value of `<butlerRoot>`.
     pub root: String,
-    /// Its configuration.
+    /// Configuration.
     pub config: Config,
-    /// Its registry.
+    /// Registry.
     pub registry: Registry,
 }
 
 impl Repo {
-    /// The folder of the datastore.
+    /// Returns the root folder of the datastore.
     pub fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
     }
 }
 
 impl Repo {
-    /// The class that reads and writes files of a dataset type: by its name or storage class in the configuration,
-    /// else the usual one of its storage class.
+    /// Returns the formatter class of a dataset type: configured for its name or its storage class, else the default of
+    /// its storage class.
     ///
     /// # Errors
-    /// A storage class without a usual one.
+    /// `Kind::NotFound` for a storage class without a default formatter.
     pub fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
         let class = &dataset_type.storage_class;
         let configured = [&dataset_type.name, class].into_iter().find_map(|name| {
@@ -41,17 +41,17 @@ impl Repo {
         });
         let usual = || storage_classes().find(|(name, _)| name == class)?.1;
         configured.or_else(usual).ok_or_else(|| {
-            Error::new(Kind::NotFound, format!("storage class '{class}' has no usual formatter: name one"))
+            Error::new(Kind::NotFound, format!("storage class '{class}' has no default formatter: give one"))
         })
     }
 }
 
-/// The registry database that a configuration names.
+/// Returns the address of the registry database from a configuration.
 pub(crate) fn database(config: &Config, root: &str) -> Result<Database> {
     let url = config.registry_db();
     if url.starts_with("sqlite") && url.contains("<butlerRoot>") && root.contains("://") {
         let message = format!(
-            "a repository at '{root}' cannot keep its registry there in SQLite: give registry.db in a seed_config"
+            "a repository at '{root}' cannot have a registry database in SQLite: set registry.db in a seed_config"
         );
         return Err(Error::new(Kind::Unsupported, message));
     }

@@ -1,4 +1,4 @@
-//! What can go wrong with a request, whether the same again may help, and how it is told.
+//! Failed requests: classification, whether a retry may help, and error messages.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,12 +12,12 @@ use super::Client;
 use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind};
 
-/// The longest pause that a door may ask for.
+/// Maximum pause that a server can request.
 pub const PAUSE: Duration = Duration::from_secs(120);
-/// So many bytes of an answer are told when it says no.
+/// Maximum number of bytes of an error response that are quoted in a message.
 const TOLD: usize = 200;
 
-/// Why a request failed, and whether the same again may succeed.
+/// Why a request failed, and whether a retry may succeed.
 #[derive(Debug)]
 pub struct Failure {
     pub kind: Kind,
@@ -26,13 +26,13 @@ pub struct Failure {
     pub status: Option<StatusCode>,
 }
 
-/// When to try again.
+/// When to retry a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     Never,
-    /// Nothing was done: a kept connection had gone.
+    /// At once: the request had no effect because a reused connection was closed.
     Immediately,
-    /// After a while, at least so long.
+    /// After a pause, of at least this duration if given.
     Later(Option<Duration>),
 }
 
@@ -41,38 +41,38 @@ impl Failure {
         Self { kind, message: message.into(), retry, status: None }
     }
 
-    /// A server or the way to it is at fault, and may recover.
+    /// Creates a failure of the server or the network that may be temporary.
     pub fn transient(message: impl Into<String>) -> Self {
         Self::new(Kind::Unreachable, Retry::Later(None), message)
     }
 
-    /// Something that no repeat changes.
+    /// Creates a failure that a retry cannot fix.
     pub fn permanent(error: &Error) -> Self {
         Self::new(error.kind(), Retry::Never, error.message())
     }
 }
 
 impl Client {
-    /// What an answer that is no success says.
+    /// Classifies a response with an error status.
     pub async fn from_status(&self, request: &Request, response: DavResponse) -> Failure {
         let DavResponse { response, url, at_pool } = response;
         let (status, pause) = (response.status(), pause(response.headers()));
         let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let text = if plain { first_words(response).await } else { String::new() };
-        let by = if at_pool { format!(" of {}", redacted(&url)) } else { String::new() };
-        let message = format!("{} was answered {status}{by}{text}", request.method);
+        let by = if at_pool { format!(" from {}", redacted(&url)) } else { String::new() };
+        let message = format!("{} returned {status}{by}{text}", request.method);
         let credentials = self.settings.credentials();
         let (kind, retry, message) = match status.as_u16() {
             401 if self.settings.token.as_ref().is_some_and(|token| self.is_newer(token)) => {
                 (Kind::Denied, Retry::Immediately, message)
             }
-            401 => (Kind::Denied, Retry::Never, format!("the door does not accept {credentials}: {message}")),
+            401 => (Kind::Denied, Retry::Never, format!("the server does not accept {credentials}: {message}")),
             403 => (Kind::Denied, Retry::Never, format!("not allowed with {credentials}: {message}")),
             404 | 410 if !at_pool => (Kind::NotFound, Retry::Never, "it does not exist".to_owned()),
             412 => (Kind::Exists, Retry::Never, message),
-            // What a pool no longer knows, the door gives a new URL for.
+            // The pool no longer knows this URL; a retry gets a new one from the door.
             400 | 404 | 410 if at_pool => (Kind::Unreachable, Retry::Later(pause), message),
-            507 if request.method == Method::PUT => (Kind::Failed, Retry::Never, format!("no room is left: {message}")),
+            507 if request.method == Method::PUT => (Kind::Failed, Retry::Never, format!("no space left: {message}")),
             408 | 423 | 425 | 429 | 500 | 502 | 503 | 504 | 507 => (Kind::Unreachable, Retry::Later(pause), message),
             _ => (Kind::Failed, Retry::Never, message),
         };
@@ -82,7 +82,7 @@ impl Client {
         Failure { kind, message, retry, status: Some(status) }
     }
 
-    /// What went wrong on the way.
+    /// Classifies an error without a response, such as a broken connection.
     pub fn from_transport(&self, request: &Request, url: &Url, error: &reqwest::Error) -> Failure {
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
         let mut chain = Vec::new();
@@ -114,38 +114,38 @@ impl Client {
         let own = self.settings.credentials();
         match error {
             rustls::Error::InvalidCertificate(Bad::UnknownIssuer) => format!(
-                "the certificate of {host} is of no authority that is trusted here; \
+                "the certificate of {host} is not issued by a trusted authority; \
                  set trusted_authorities or LSST_HTTP_CACERT_BUNDLE"
             ),
             rustls::Error::InvalidCertificate(bad) => format!("the certificate of {host} is not accepted: {bad}"),
             rustls::Error::AlertReceived(Alert::CertificateExpired) => {
-                format!("{host} says that the {own} has expired")
+                format!("{host} reports that the {own} has expired")
             }
             rustls::Error::AlertReceived(Alert::CertificateRequired | Alert::HandshakeFailure)
                 if self.settings.certificate.is_none() =>
             {
-                format!("{host} wants a client certificate; set user_cert or X509_USER_PROXY")
+                format!("{host} requires a client certificate; set user_cert or X509_USER_PROXY")
             }
             rustls::Error::AlertReceived(alert) => format!("{host} does not accept the {own}: {alert:?}"),
-            other => format!("no TLS with {host}: {other}"),
+            other => format!("TLS with {host} failed: {other}"),
         }
     }
 }
 
-/// The TLS error that an error is or holds; what an I/O error holds is not its source.
+/// Finds a TLS error in an error; the error inside an I/O error is not its `source`.
 fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
     let held = || Some(error.downcast_ref::<std::io::Error>()?.get_ref()? as &(dyn std::error::Error + 'static));
     error.downcast_ref().or_else(|| tls_error(held()?))
 }
 
-/// The pause that an answer asks for: seconds, or a time.
+/// Returns the pause that a `Retry-After` header requests, in seconds or as a date.
 fn pause(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("retry-after")?.to_str().ok()?.trim();
     let until = |value: &str| (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok();
     value.parse().ok().map(Duration::from_secs).or_else(|| until(value))
 }
 
-/// The first words of a plain answer, as `: words`.
+/// Returns the first line of a plain text response, as `: line`.
 async fn first_words(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < TOLD

@@ -1,4 +1,4 @@
-//! Reading the answer to a PROPFIND (RFC 4918, section 9.1) as it comes.
+//! A streaming parser for PROPFIND responses (RFC 4918, section 9.1).
 
 use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
@@ -8,36 +8,36 @@ use quick_xml::events::Event;
 use quick_xml::name::{Namespace, ResolveResult};
 use tokio::io::{AsyncBufRead, AsyncReadExt};
 
-/// The most bytes of one answer; some 2 million entries.
+/// Maximum number of bytes of a response; about 2 million entries.
 const LIMIT: u64 = 1 << 30;
-/// The most bytes of one name.
+/// Maximum number of bytes of a value.
 const NAME: usize = 64 << 10;
 
 const DAV: &str = "DAV:";
 const DCACHE: &str = "http://www.dcache.org/2013/webdav";
 
-/// What a request asks for; never all properties, which dCache looks up one by one.
+/// The request body for the needed properties. dCache looks up each property separately, so not all are requested.
 pub const PROPERTIES: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"#;
 
-/// As [`PROPERTIES`], with the checksums that dCache knows.
+/// [`PROPERTIES`] with the dCache checksums.
 pub const CHECKSUMS: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/><C:Checksums xmlns:C="http://www.dcache.org/2013/webdav"/></D:prop></D:propfind>"#;
 
-/// A file or folder on a door.
+/// A file or folder on a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entry {
-    /// The path on the door, decoded, without a slash at its end.
+    /// Decoded path on the server, without a trailing slash.
     pub path: String,
-    /// Whether it is a folder.
+    /// True for a folder.
     pub is_directory: bool,
-    /// Bytes; a file without a size is still being written.
+    /// Size in bytes; `None` for a file that is still being written.
     pub size: Option<u64>,
-    /// When it was changed, UTC.
+    /// Modification time, UTC.
     pub modified: Option<DateTime<Utc>>,
-    /// Checksums such as `adler32=0a1b2c3d`, if they were asked for and the server knows them.
+    /// Checksums such as `adler32=0a1b2c3d`, if requested and known to the server.
     pub checksums: Option<String>,
 }
 
-/// The properties of one propstat, which count when its status is 200.
+/// The properties of one `propstat` element, which are valid only if its status is 200.
 #[derive(Default)]
 struct Properties {
     is_directory: bool,
@@ -47,10 +47,10 @@ struct Properties {
     status: Option<String>,
 }
 
-/// All entries of an answer, in its order.
+/// Parses all entries of a response, in their order.
 ///
 /// # Errors
-/// What is wrong with the answer: no XML, no multistatus, or an end before its end.
+/// A message when the response is not a complete WebDAV multistatus document.
 pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, String> {
     let mut reader = NsReader::from_reader(tokio::io::BufReader::new(source.take(LIMIT)));
     let (mut entries, mut entry, mut properties) = (Vec::new(), None::<Entry>, Properties::default());
@@ -66,7 +66,7 @@ pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, Stri
                 text.clear();
                 match start.local_name().as_ref() {
                     "multistatus" if depth == 1 && space(DAV) => seen = true,
-                    _ if depth == 1 => return Err("it is no WebDAV multistatus".to_owned()),
+                    _ if depth == 1 => return Err("it is not a WebDAV multistatus".to_owned()),
                     "response" if space(DAV) => entry = Some(Entry::default()),
                     "propstat" if space(DAV) => properties = Properties::default(),
                     "collection" if space(DAV) => properties.is_directory = true,
@@ -77,7 +77,7 @@ pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, Stri
                 properties.is_directory = true;
             }
             Event::Empty(start) if depth == 0 && start.local_name().as_ref() == "multistatus" => {
-                return if space(DAV) { Ok(entries) } else { Err("it is no WebDAV multistatus".to_owned()) };
+                return if space(DAV) { Ok(entries) } else { Err("it is not a WebDAV multistatus".to_owned()) };
             }
             Event::Text(part) => {
                 if text.len() + part.len() > NAME {
@@ -98,7 +98,7 @@ pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, Stri
                 let value = text.trim();
                 match end.local_name().as_ref() {
                     "href" if space(DAV) => {
-                        // A response may hold further hrefs in its properties, after its own.
+                        // Properties of a response may contain further hrefs after its own.
                         if let Some(entry) = entry.as_mut().filter(|entry| entry.path.is_empty()) {
                             entry.path = path(value);
                         }
@@ -123,7 +123,7 @@ pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, Stri
                 }
                 text.clear();
             }
-            Event::Eof if seen => return Err("it ends before its end".to_owned()),
+            Event::Eof if seen => return Err("it is incomplete".to_owned()),
             Event::Eof => return Err("it is empty".to_owned()),
             _ => {}
         }
@@ -142,7 +142,7 @@ impl Properties {
     }
 }
 
-/// The decoded path of a href, which may be a whole URL.
+/// Returns the decoded path of a href, which may be a complete URL.
 fn path(href: &str) -> String {
     let href = match href.split_once("://") {
         Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
@@ -198,7 +198,7 @@ mod tests {
         for at in [0, 40, 200, 700, ANSWER.len() - 20] {
             assert!(parsed(&ANSWER[..at]).await.is_err(), "{at}");
         }
-        assert!(parsed("<html><body>Log in</body></html>").await.unwrap_err().contains("no WebDAV multistatus"));
+        assert!(parsed("<html><body>Log in</body></html>").await.unwrap_err().contains("not a WebDAV multistatus"));
         assert!(parsed(r#"<multistatus xmlns="DAV:">&boo;</multistatus>"#).await.unwrap_err().contains("'boo'"));
         assert_eq!(parsed(r#"<multistatus xmlns="DAV:"/>"#).await, Ok(Vec::new()));
     }

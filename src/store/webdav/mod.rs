@@ -1,7 +1,8 @@
-//! WebDAV doors, dCache's above all: what they are asked, and how they are understood.
+//! A WebDAV client, designed for dCache: requests, retries, redirects, checksums.
 //!
-//! A door answers metadata itself and leads to a pool for data, by a URL that works once. So every repeat begins at the
-//! door, credentials go to the door only, and what was read or written is checked by size and checksum.
+//! A dCache door answers metadata requests itself and redirects data requests to a pool, by a URL that is valid once.
+//! So every retry starts at the door, credentials are sent only to the door, and transferred data is checked by size
+//! and checksum.
 
 mod failure;
 mod listing;
@@ -35,16 +36,16 @@ use self::settings::Settings;
 pub use self::write::{digest, digest_of_file, require_size};
 use crate::error::{Error, Kind, Result};
 
-/// Idle connections are given up before a door under load would close them.
+/// How long an idle connection is kept: shorter than a server under load would keep it.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// A client of one endpoint.
+/// A client of one WebDAV endpoint.
 pub struct Client {
-    /// The endpoint as users write it, such as `davs://host:2880`.
+    /// Endpoint URL as users write it, such as `davs://host:2880`.
     name: String,
     base: Url,
     settings: Settings,
-    /// Metadata and data go by different connections: doors close those of data without a word.
+    /// Separate from the data connections, which servers may close without notice.
     metadata: reqwest::Client,
     reading: reqwest::Client,
     writing: reqwest::Client,
@@ -52,18 +53,18 @@ pub struct Client {
     server: OnceCell<Server>,
     /// The token that was sent last.
     sent: Mutex<String>,
-    /// Whether the door was seen to take bytes itself.
+    /// True if the server was seen to accept data itself instead of redirecting to a pool.
     direct: AtomicBool,
-    /// Whether the door was seen to close connections after it led a reader away, without saying so.
+    /// True if the server was seen to close connections after redirecting a reader, without announcing it.
     closes: AtomicBool,
 }
 
-/// What a server is and does.
+/// How a server receives data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Server {
-    /// It leads writers to a pool when asked.
+    /// Redirects writers to a pool on request.
     DCache,
-    /// It takes bytes itself.
+    /// Receives the data itself.
     Other,
 }
 
@@ -74,10 +75,10 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// The client of the endpoint of a URI, made once in a process.
+    /// Returns the client of the endpoint of a URI; each endpoint has one client per process.
     ///
     /// # Errors
-    /// A URI without host, settings that are wrong, or credentials that cannot be used.
+    /// A URI without a host, invalid settings, or unusable credentials.
     pub fn of(uri: &Url) -> Result<Arc<Self>> {
         static CLIENTS: LazyLock<Mutex<HashMap<String, Arc<Client>>>> = LazyLock::new(Mutex::default);
         let mut clients = CLIENTS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +92,7 @@ impl Client {
         settings: impl FnOnce() -> Result<Settings>,
         known: impl FnOnce(&str) -> Option<Arc<Self>>,
     ) -> Result<Arc<Self>> {
-        let no_host = || Error::invalid(format!("'{uri}' names no host"));
+        let no_host = || Error::invalid(format!("'{uri}' has no host"));
         let host = uri.host_str().filter(|host| !host.is_empty()).ok_or_else(no_host)?.to_ascii_lowercase();
         let port = uri.port().map_or(String::new(), |port| format!(":{port}"));
         let name = format!("{}://{host}{port}", uri.scheme());
@@ -122,7 +123,7 @@ impl Client {
         Ok(Arc::new(Self {
             metadata: built(build().read_timeout(settings.read))?,
             reading: built(build().read_timeout(settings.read))?,
-            // While a file is sent nothing is read; the time for it depends on its size.
+            // Nothing is read while a file is sent; the timeout depends on its size.
             writing: built(build())?,
             rate_limiter: RateLimiter::new(settings.rate),
             server: OnceCell::new(),
@@ -135,12 +136,12 @@ impl Client {
         }))
     }
 
-    /// The URI of a path.
+    /// Returns the URI of a path.
     pub fn uri(&self, path: &str) -> String {
         format!("{}{}", self.name, super::quoted(path))
     }
 
-    /// One of the doors.
+    /// Returns one of the configured doors, at random.
     fn door(&self) -> &Url {
         match self.settings.doors.len() {
             0 => &self.base,
@@ -148,18 +149,18 @@ impl Client {
         }
     }
 
-    /// Whether a URL is at one of the doors.
+    /// Returns true if a URL belongs to one of the doors.
     fn is_door(&self, url: &Url) -> bool {
         std::iter::once(&self.base).chain(&self.settings.doors).any(|door| door.origin() == url.origin())
     }
 
-    /// Whether the file of a token holds another one than was sent.
+    /// Returns true if a token differs from the one sent last, because its file has changed.
     fn is_newer(&self, token: &Secret) -> bool {
         let sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         token.value().is_ok_and(|value| value != *sent)
     }
 
-    /// What kind of server answers, asked once.
+    /// Returns the kind of server; requested once.
     async fn server(&self) -> Result<Server> {
         let request = Request::new("OPTIONS", "/");
         let work = || async {
@@ -167,18 +168,18 @@ impl Client {
             let server = response.response.headers().get("server").and_then(|name| name.to_str().ok()).unwrap_or("");
             Ok(if server.to_ascii_lowercase().starts_with("dcache") { Server::DCache } else { Server::Other })
         };
-        self.server.get_or_try_init(|| self.with_retry("asking", "/", work)).await.copied()
+        self.server.get_or_try_init(|| self.with_retry("querying", "/", work)).await.copied()
     }
 
-    /// A file or folder; nothing if there is none.
+    /// Returns a file or folder, or `None` if it does not exist.
     ///
     /// # Errors
-    /// What the door says, or that it does not answer.
+    /// Server errors; `Kind::Unreachable` when the server does not answer.
     pub async fn stat(&self, path: &str) -> Result<Option<Entry>> {
         self.find_entry(path, listing::PROPERTIES).await
     }
 
-    /// A file or folder with the checksums that the door knows.
+    /// Returns a file or folder with the checksums that the server knows.
     ///
     /// # Errors
     /// As for [`Client::stat`].
@@ -187,7 +188,7 @@ impl Client {
     }
 
     async fn find_entry(&self, path: &str, properties: &str) -> Result<Option<Entry>> {
-        let found = self.with_retry("looking at", path, || self.properties(path, "0", properties)).await;
+        let found = self.with_retry("checking", path, || self.properties(path, "0", properties)).await;
         match found {
             Ok(entries) => Ok(entries.into_iter().find(|entry| entry.path == path)),
             Err(e) if e.kind() == Kind::NotFound => Ok(None),
@@ -195,15 +196,15 @@ impl Client {
         }
     }
 
-    /// What a folder holds, in no order.
+    /// Lists a folder, in no particular order.
     ///
     /// # Errors
-    /// No such folder, what the door says, or that it does not answer.
+    /// `Kind::NotFound` when the folder does not exist; server errors.
     pub async fn list(&self, path: &str) -> Result<Vec<Entry>> {
         self.entries(path, listing::PROPERTIES).await
     }
 
-    /// What a folder holds, with the checksums that the door knows; dCache looks each up by itself.
+    /// Lists a folder with the checksums that the server knows; dCache looks up each checksum separately.
     ///
     /// # Errors
     /// As for [`Client::list`].
@@ -214,7 +215,7 @@ impl Client {
     async fn entries(&self, path: &str, properties: &str) -> Result<Vec<Entry>> {
         let mut found = self.listed(path, properties).await?;
         if found.is_empty() {
-            // dCache shows an empty folder when something went wrong inside it: ask once more.
+            // dCache returns an empty listing after an internal error, so an empty listing is requested again.
             found = self.listed(path, properties).await?;
         }
         Ok(found)
@@ -224,7 +225,7 @@ impl Client {
         let found = self.with_retry("listing", path, || self.properties(path, "1", properties)).await?;
         let own = found.iter().find(|entry| entry.path == path);
         if own.is_some_and(|entry| !entry.is_directory) {
-            return Err(Error::invalid(format!("'{}' is no folder", self.uri(path))));
+            return Err(Error::invalid(format!("'{}' is not a folder", self.uri(path))));
         }
         let below = format!("{}/", path.trim_end_matches('/'));
         let child =
@@ -239,16 +240,16 @@ impl Client {
             .body(Body::Bytes(bytes::Bytes::copy_from_slice(properties.as_bytes())));
         let response = self.send_ok(&request).await?;
         if response.response.status() != 207 {
-            let message = format!("a WebDAV server answers 207, not {}", response.response.status());
+            let message = format!("expected the status 207, not {}", response.response.status());
             return Err(Failure::transient(message));
         }
         let body = response.response.bytes_stream().map_err(std::io::Error::other);
-        let wrong = |message| Failure::transient(format!("the answer cannot be read: {message}"));
+        let wrong = |message| Failure::transient(format!("the response cannot be read: {message}"));
         listing::parse(StreamReader::new(Box::pin(body))).await.map_err(wrong)
     }
 }
 
-/// The HTTP URL of a WebDAV URL; nothing for other schemes.
+/// Returns the HTTP URL of a WebDAV or HTTP URL, or `None` for another scheme.
 fn http_url(url: &str) -> Option<Url> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = match scheme {

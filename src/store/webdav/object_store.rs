@@ -1,4 +1,4 @@
-//! A door as an object store, so that DataFusion reads from it and writes to it.
+//! A WebDAV server as an `ObjectStore`, through which DataFusion reads and writes files.
 
 use std::fmt;
 use std::io::Write;
@@ -24,10 +24,10 @@ use crate::error::Kind;
 use crate::store::temporary;
 
 const STORE: &str = "WebDAV";
-/// So many folders are listed at the same time.
+/// Number of folders that are listed concurrently.
 const WALKERS: usize = 8;
 
-/// The files of a door.
+/// The object store of a WebDAV endpoint.
 #[derive(Debug, Clone)]
 pub struct WebDavStore(pub Arc<Client>);
 
@@ -37,12 +37,12 @@ impl fmt::Display for WebDavStore {
     }
 }
 
-/// The path on the door.
+/// Returns the path on the server.
 fn absolute(location: &Path) -> String {
     format!("/{location}")
 }
 
-/// One of our errors as that of an object store, and back in [`crate::error`].
+/// Converts an error to an object store error; [`crate::error`] converts it back.
 fn to_object_store_error(path: &str, error: crate::error::Error) -> Error {
     let (path, kind) = (path.to_owned(), error.kind());
     match kind {
@@ -62,7 +62,7 @@ fn meta(entry: &Entry) -> Result<ObjectMeta> {
     })
 }
 
-/// Whether a listed file is whole; one without a size is still being written.
+/// Returns true if a listed file is complete; a file without a size is still being written.
 fn is_whole(entry: &Entry) -> bool {
     if entry.size.is_none() {
         tracing::warn!("'{}' is still being written and is passed over", entry.path);
@@ -71,10 +71,10 @@ fn is_whole(entry: &Entry) -> bool {
 }
 
 impl WebDavStore {
-    /// A folder's entries; a folder that is not there has none.
+    /// Lists a folder; a missing folder has no entries.
     async fn entries(&self, path: &str) -> Result<Vec<Entry>> {
         match self.0.list(path).await {
-            // A file is no folder either.
+            // A file has no entries either.
             Err(e) if matches!(e.kind(), Kind::NotFound | Kind::Invalid) => Ok(Vec::new()),
             listed => listed.map_err(|e| to_object_store_error(path, e)),
         }
@@ -203,7 +203,7 @@ impl ObjectStore for WebDavStore {
     }
 }
 
-/// Parts are gathered in a local file, and sent when all are there.
+/// A multipart upload: parts are collected in a local file, which is sent when complete.
 #[derive(Debug)]
 struct Upload {
     store: WebDavStore,

@@ -1,14 +1,14 @@
-//! No more requests a second than a door takes.
+//! Limits the number of requests per second.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// So many requests may come at once after a pause.
+/// Number of requests that may be sent at once after an idle period.
 const BURST: u32 = 20;
 
-/// Gives each request its time.
+/// Spaces out requests.
 #[derive(Debug)]
 pub struct RateLimiter {
     gap: Duration,
@@ -16,7 +16,7 @@ pub struct RateLimiter {
 }
 
 impl RateLimiter {
-    /// At most `rate` requests a second; nothing for no limit.
+    /// Creates a limiter of `rate` requests per second; `None` is no limit.
     pub fn new(rate: Option<f64>) -> Self {
         let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate.max(0.001)));
         Self { gap, next: Mutex::new(Instant::now()) }
@@ -27,7 +27,7 @@ impl RateLimiter {
         tokio::time::sleep_until(self.take(Instant::now())).await;
     }
 
-    /// The time of a request that is ready now.
+    /// Reserves the next slot for a request that is ready at `now`, and returns its time.
     fn take(&self, now: Instant) -> Instant {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         let earliest = now.checked_sub(self.gap * BURST);
@@ -36,7 +36,7 @@ impl RateLimiter {
         at
     }
 
-    /// Nobody sends for so long: the door has said that it is too much.
+    /// Delays all requests by `pause`, after the server has reported an overload.
     pub fn pause(&self, pause: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next = (*next).max(Instant::now() + pause);

@@ -1,4 +1,4 @@
-//! Reading files from a door, whole or in part.
+//! Reading files from a server, entirely or in part.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind, Result};
 use crate::store::temporary;
 
-/// Where bytes go.
+/// The destination of received bytes.
 enum Sink {
     Memory(BytesMut),
     File(tokio::fs::File),
@@ -28,10 +28,10 @@ impl Sink {
 }
 
 impl Client {
-    /// The bytes of a file of at most `limit` bytes.
+    /// Reads a file of at most `limit` bytes.
     ///
     /// # Errors
-    /// No such file, one that is too large, what the door says, or that it does not answer.
+    /// `Kind::NotFound` when the file does not exist, `Kind::Invalid` when it is too large; server errors.
     pub async fn read(&self, path: &str, limit: u64) -> Result<Bytes> {
         let work = || async {
             match self.get(path, None, limit, Sink::Memory(BytesMut::new())).await? {
@@ -42,10 +42,10 @@ impl Client {
         self.with_retry("reading", path, work).await
     }
 
-    /// A part of a file: the bytes that were asked for, all of them.
+    /// Reads exactly the requested byte range of a file.
     ///
     /// # Errors
-    /// As for [`Client::read`], and a part that is not in the file.
+    /// As for [`Client::read`], and a range that exceeds the file.
     pub async fn read_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
         if range.is_empty() {
             return Ok(Bytes::new());
@@ -59,7 +59,7 @@ impl Client {
         self.with_retry("reading", path, work).await
     }
 
-    /// A local copy of a file, which goes when it is dropped, and its size in bytes.
+    /// Downloads a file to a local temporary file, which is deleted when dropped. Returns its size in bytes too.
     ///
     /// # Errors
     /// As for [`Client::read`].
@@ -90,25 +90,25 @@ impl Client {
         let (kind, digest, part) = (text("content-type"), text("digest"), text("content-range"));
         let html = path.ends_with(".html") || path.ends_with(".htm");
         if kind.is_some_and(|kind| kind.starts_with("text/html")) && !html {
-            return Err(Failure::transient(format!("{} sent a page instead of the file", redacted(&url))));
+            return Err(Failure::transient(format!("{} sent an HTML page instead of the file", redacted(&url))));
         }
         let announced = response.content_length();
-        // The bytes to pass over, and to take.
+        // The number of bytes to skip and the number to keep.
         let (mut skip, wanted) = match (range, response.status().as_u16()) {
             (None, 200) => (0, None),
             (Some(range), 206) => {
                 let given = part.as_deref().and_then(|part| part.strip_prefix("bytes ")?.split('/').next());
                 if given != Some(&*format!("{}-{}", range.start, range.end - 1)) {
-                    let message = format!("bytes {}-{} were asked for", range.start, range.end - 1);
-                    return Err(Failure::transient(format!("{message}, but {} came", part.unwrap_or_default())));
+                    let message = format!("bytes {}-{} were requested", range.start, range.end - 1);
+                    return Err(Failure::transient(format!("{message}, but {} arrived", part.unwrap_or_default())));
                 }
                 (0, Some(range.end - range.start))
             }
             (Some(range), 200) => (range.start, Some(range.end - range.start)),
-            (_, status) => return Err(Failure::transient(format!("GET was answered {status}"))),
+            (_, status) => return Err(Failure::transient(format!("GET returned {status}"))),
         };
         if announced.is_some_and(|size| size > limit) {
-            let message = format!("it has {} bytes, of which at most {limit} are read", announced.unwrap_or(0));
+            let message = format!("it has {} bytes, more than the limit of {limit}", announced.unwrap_or(0));
             return Err(Failure::new(Kind::Invalid, Retry::Never, message));
         }
         let (mut adler, mut taken) = (simd_adler32::Adler32::new(), 0);
@@ -126,7 +126,7 @@ impl Client {
             }
             taken += bytes.len() as u64;
             if taken > limit {
-                let message = format!("it has more than the {limit} bytes that are read at most");
+                let message = format!("it is longer than the limit of {limit} bytes");
                 return Err(Failure::new(Kind::Invalid, Retry::Never, message));
             }
             adler.write(&bytes);
@@ -136,19 +136,19 @@ impl Client {
             }
         }
         if let Some(wanted) = wanted.or(announced).filter(|wanted| *wanted != taken) {
-            return Err(Failure::transient(format!("{wanted} bytes were to come, but {taken} came")));
+            return Err(Failure::transient(format!("{wanted} bytes were expected, but {taken} arrived")));
         }
         if range.is_none()
             && let Some(message) = adler32(digest.as_deref()).filter(|message| *message != adler.finish())
         {
-            let message = format!("the bytes that came have the checksum {:08x}, not {message:08x}", adler.finish());
+            let message = format!("the received bytes have the checksum {:08x}, not {message:08x}", adler.finish());
             return Err(Failure::transient(message));
         }
         Ok(sink)
     }
 }
 
-/// The adler32 checksum in a `Digest` header or a list of checksums, if it is there.
+/// Returns the adler32 checksum in a `Digest` header or a list of checksums, if present.
 pub fn adler32(text: Option<&str>) -> Option<u32> {
     let value = text?.split(',').find_map(|part| part.trim().strip_prefix("adler32="))?;
     u32::from_str_radix(value, 16).ok()

@@ -1,4 +1,4 @@
-//! Tokens and passwords: given as they are or in a protected file, and never shown.
+//! Tokens and passwords, given as values or in protected files; never displayed.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -25,14 +25,15 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// From a value, or the file that holds it: whatever is written like a path, or is a file.
+    /// Creates a secret from a value, or from a file if the value looks like a path or is the name of a file.
     ///
     /// # Errors
-    /// A file that does not exist or that others may read, and values that no header can hold.
+    /// `Kind::Denied` for a file that does not exist or that other users can read, or for a value that is not valid in
+    /// a header.
     pub fn new(name: &str, given: &str) -> Result<Self> {
         let path = given.strip_prefix("file://").unwrap_or(given);
         let like_a_path = ["/", "./", "../", "~", "$", "file:"].iter().any(|start| given.starts_with(start));
-        // A password may look like anything.
+        // A password may look like a path.
         let like_a_path = like_a_path && !name.contains("password");
         let file = (like_a_path || Path::new(path).is_file()).then(|| PathBuf::from(path));
         let known = match &file {
@@ -44,7 +45,7 @@ impl Secret {
         Ok(secret)
     }
 
-    /// The value; a file that has changed is read again.
+    /// Returns the value; a file is read again after it has changed.
     ///
     /// # Errors
     /// As for [`Secret::new`].
@@ -62,10 +63,10 @@ impl Secret {
     }
 }
 
-/// When a file of a secret was changed.
+/// Returns the modification time of a secret's file, after checking its permissions.
 ///
 /// # Errors
-/// It does not exist, or others than its owner may read it.
+/// `Kind::Denied` when the file does not exist or users other than its owner can read it.
 pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
     let what = if name.to_lowercase().contains("token") { "token file" } else { "file" };
     let found = std::fs::metadata(file).map_err(|e| match e.kind() {
@@ -75,7 +76,7 @@ pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
         _ => Error::from(e).context(format_args!("{name}: {what} '{}'", file.display())),
     })?;
     if found.permissions().mode() & 0o077 != 0 {
-        let message = format!("{name}: {what} '{0}' may be read by others; say chmod 600 '{0}'", file.display());
+        let message = format!("{name}: {what} '{0}' may be read by others; run chmod 600 '{0}'", file.display());
         return Err(Error::new(Kind::Denied, message));
     }
     Ok(found.modified().unwrap_or(SystemTime::UNIX_EPOCH))
@@ -84,7 +85,7 @@ pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
 fn clean(name: &str, value: &str) -> Result<String> {
     let value = value.trim_end_matches(['\n', '\r']);
     if value.is_empty() || !value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
-        return Err(Error::new(Kind::Denied, format!("{name} is empty or holds characters that no header takes")));
+        return Err(Error::new(Kind::Denied, format!("{name} is empty or has characters invalid in a header")));
     }
     Ok(value.to_owned())
 }

@@ -1,4 +1,4 @@
-//! One request to a door and wherever it leads, and the patience to try again.
+//! Sending requests: redirects, authorization, retries.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -17,19 +17,19 @@ use super::failure::{Failure, PAUSE, Retry};
 use crate::error::{Error, Kind, Result};
 use crate::store::quoted;
 
-/// So many redirects in a row are followed.
+/// Maximum number of consecutive redirects.
 const HOPS: usize = 5;
-/// Bytes a second that a file is sent with at least.
+/// Minimum rate, in bytes per second, that the timeout of a file upload assumes.
 const SLOWEST: u64 = 100_000;
-/// The path of a file; a temporary one goes with the last who holds it.
+/// A path of a local file; a temporary file is deleted when its last reference is dropped.
 pub type LocalFile = Arc<dyn AsRef<Path> + Send + Sync>;
 
-/// What is sent with a request; it can be sent again.
+/// The body of a request, which can be sent repeatedly.
 #[derive(Clone)]
 pub enum Body {
     /// Bytes in memory.
     Bytes(Bytes),
-    /// A file of so many bytes.
+    /// A file with its size in bytes.
     File(LocalFile, u64),
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Debug for Body {
 }
 
 impl Body {
-    /// How many bytes it has.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -49,7 +49,7 @@ impl Body {
     }
 }
 
-/// A request to a door.
+/// A request to an endpoint.
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: Method,
@@ -57,16 +57,16 @@ pub struct Request {
     headers: HeaderMap,
     body: Option<Body>,
     destination: Option<String>,
-    /// The door is asked with an empty body first, and says which pool wants the bytes.
+    /// True if the door is first asked with an empty body to name the pool that receives the data.
     expect: bool,
 }
 
-/// An answer, and who gave it.
+/// A response and its origin.
 #[derive(Debug)]
 pub struct DavResponse {
     pub response: Response,
     pub url: Url,
-    /// Whether a pool gave it, to which the door had led.
+    /// True if a pool sent it, after a redirect from the door.
     pub at_pool: bool,
 }
 
@@ -94,7 +94,7 @@ impl Request {
         self
     }
 
-    /// The path that a MOVE leads to.
+    /// Sets the destination path of a MOVE.
     pub fn to(mut self, path: &str) -> Self {
         self.destination = Some(path.to_owned());
         self
@@ -102,7 +102,7 @@ impl Request {
 }
 
 impl Client {
-    /// Sends a request once, following redirects; an answer of any other status comes back.
+    /// Sends a request once and follows redirects. Returns the response, whatever its status.
     pub async fn send(&self, request: &Request) -> Result<DavResponse, Failure> {
         let door = self.door();
         let mut url = at(door, &request.path);
@@ -144,9 +144,10 @@ impl Client {
             tracing::debug!("{} {}: {status}", request.method, redacted(&url));
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
                 if !asked && (status.is_success() || status == StatusCode::EXPECTATION_FAILED) {
-                    // The door takes the bytes itself; it may have made an empty file, which a repeat removes first.
+                    // The door receives the data itself. It may have created an empty file, which a retry removes
+                    // first.
                     self.direct.store(true, Ordering::Relaxed);
-                    return Err(Failure::new(Kind::Failed, Retry::Immediately, "the door leads to no pool"));
+                    return Err(Failure::new(Kind::Failed, Retry::Immediately, "the door did not redirect to a pool"));
                 }
                 return Ok(DavResponse { response, url, at_pool: !is_door });
             }
@@ -156,15 +157,15 @@ impl Client {
                 .and_then(|to| to.to_str().ok())
                 .and_then(|to| redirect_target(&url, to))
             else {
-                return Err(Failure::transient(format!("{} leads nowhere: {status} without a URL", redacted(&url))));
+                return Err(Failure::transient(format!("{} sent a redirect without a URL: {status}", redacted(&url))));
             };
             hops += 1;
             if hops > HOPS {
-                let message = format!("{} and {} lead to each other", redacted(&url), redacted(&next));
+                let message = format!("too many redirects, last from {} to {}", redacted(&url), redacted(&next));
                 return Err(Failure::transient(message));
             }
             if !is_door && next.origin() == door.origin() {
-                return Err(Failure::transient(format!("{} has gone: it leads back to the door", redacted(&url))));
+                return Err(Failure::transient(format!("{} is gone: it redirects to the door", redacted(&url))));
             }
             if request.method == Method::GET && next.path().ends_with('/') {
                 return Err(Failure::new(Kind::Invalid, Retry::Never, "it is a folder"));
@@ -174,7 +175,7 @@ impl Client {
         }
     }
 
-    /// Sends a request once; an answer of another status than success is a failure.
+    /// Sends a request once; a status other than success is a failure.
     pub async fn send_ok(&self, request: &Request) -> Result<DavResponse, Failure> {
         let response = self.send(request).await?;
         match response.response.status().is_success() {
@@ -183,7 +184,7 @@ impl Client {
         }
     }
 
-    /// Repeats an operation while that may help. What it does is named `doing` the path.
+    /// Runs an operation and retries it while that may help. Error messages begin with `doing` and the URI of the path.
     pub async fn with_retry<T, F>(&self, doing: &str, path: &str, mut work: impl FnMut() -> F + Send) -> Result<T>
     where
         F: Future<Output = Result<T, Failure>> + Send,
@@ -211,7 +212,7 @@ impl Client {
         }
     }
 
-    /// How long to wait before the repeat of this number; the first comes soon.
+    /// Returns the pause before a retry with this number; the first one is short.
     fn backoff(&self, tries: u32) -> Duration {
         let (least, most) = self.settings.backoff;
         let draw = f64::from(uuid::Uuid::new_v4().as_fields().0) / f64::from(u32::MAX);
@@ -225,7 +226,7 @@ impl Client {
         let text = match (&self.settings.token, &self.settings.user) {
             (None, None) => return Ok(None),
             _ if url.scheme() != "https" => {
-                let message = format!("{} go by TLS only: say davs://", self.settings.credentials());
+                let message = format!("{} can only be sent over TLS: use davs://", self.settings.credentials());
                 return Err(Failure::new(Kind::Denied, Retry::Never, message));
             }
             (Some(token), _) => {
@@ -233,7 +234,7 @@ impl Client {
                 self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&token);
                 format!("Bearer {token}")
             }
-            // A certificate wins over a password.
+            // A certificate takes precedence over a password.
             (None, Some((name, password))) if self.settings.certificate.is_none() => {
                 let password = password.value().map_err(|e| Failure::permanent(&e))?;
                 format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{password}")))
@@ -241,26 +242,26 @@ impl Client {
             _ => return Ok(None),
         };
         let mut value = HeaderValue::from_str(&text).map_err(|_| {
-            Failure::new(Kind::Invalid, Retry::Never, "the credentials hold characters no header takes")
+            Failure::new(Kind::Invalid, Retry::Never, "the credentials contain characters not allowed in a header")
         })?;
         value.set_sensitive(true);
         Ok(Some(value))
     }
 }
 
-/// A path at a door.
+/// Returns the URL of a path on a door.
 fn at(door: &Url, path: &str) -> Url {
     let mut url = door.clone();
     url.set_path(&quoted(path));
     url
 }
 
-/// Where a redirect leads; the schemes of WebDAV are those of HTTP.
+/// Returns the target URL of a redirect; WebDAV schemes are converted to HTTP.
 fn redirect_target(from: &Url, to: &str) -> Option<Url> {
     super::http_url(to).or_else(|| from.join(to).ok())
 }
 
-/// A URL without what may be a secret.
+/// Returns a URL without query and fragment, which may contain secrets.
 pub fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

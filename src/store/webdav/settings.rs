@@ -1,4 +1,4 @@
-//! What an operator has set for a WebDAV endpoint, by the variables and keys that Rubin's own client knows.
+//! Settings of a WebDAV endpoint, from the environment variables and configuration keys of Rubin's own client.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,36 +9,36 @@ use url::Url;
 use super::secret::Secret;
 use crate::error::{Error, Result, hint};
 
-/// Settings of one endpoint; durations and sizes in the units of their names.
+/// The settings of one endpoint.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// A bearer token.
+    /// Bearer token.
     pub token: Option<Secret>,
-    /// A user and password, for basic authentication.
+    /// User and password for basic authentication.
     pub user: Option<(String, Secret)>,
-    /// Files of a client certificate and its key; one file for an X.509 proxy.
+    /// Files of the client certificate and its key; the same file for an X.509 proxy.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// A bundle of certificates or a folder of them; those of the system if nothing.
+    /// File or folder of trusted certificates; `None` for the certificates of the system.
     pub authorities: Option<PathBuf>,
-    /// How long to wait for a connection.
+    /// Timeout for establishing a connection.
     pub connect: Duration,
-    /// How long to wait for the next bytes.
+    /// Timeout for receiving the next bytes.
     pub read: Duration,
-    /// How often a request is repeated.
+    /// Maximum number of retries of a request.
     pub retries: u32,
-    /// The shortest and longest wait before a repeat, in seconds; doubled with each further one.
+    /// Minimum and maximum pause before a retry, in seconds; doubled with each further retry.
     pub backoff: (f64, f64),
-    /// Idle connections kept to one host; none if connections are not to be reused.
+    /// Maximum number of idle connections to one host; 0 if connections are not reused.
     pub connections: usize,
-    /// Doors that serve the same files; one is picked for each request.
+    /// URLs of dCache doors that serve the same files; each request uses one of them at random.
     pub doors: Vec<Url>,
-    /// The most requests a second to the door; nothing if there is no limit.
+    /// Maximum number of requests per second; `None` for no limit.
     pub rate: Option<f64>,
-    /// Where the settings come from, for the log.
+    /// Origin of the settings, for the log.
     pub source: String,
 }
 
-/// Requests a second that a dCache door takes from one client by default, with some to spare (250 from version 11.2 on).
+/// Default number of requests per second: slightly below the limit of 250 per client of dCache 11.2 and later.
 const RATE: f64 = 240.0;
 
 impl Default for Settings {
@@ -60,7 +60,7 @@ impl Default for Settings {
     }
 }
 
-/// Keys of an entry that are known but change nothing here.
+/// Keys of an entry that are accepted and ignored.
 const IDLE: [&str; 7] = [
     "buffer_size",
     "block_size",
@@ -90,12 +90,12 @@ const KEYS: [&str; 16] = [
 ];
 
 impl Settings {
-    /// The settings for an endpoint such as `davs://host:2880`: its entry in the file that
-    /// `LSST_RESOURCES_WEBDAV_CONFIG` names, else the variables `LSST_HTTP_*` and `X509_USER_PROXY`.
-    /// `BUTLERSQL_WEBDAV_RATE` limits the requests a second, 0 for no limit.
+    /// Reads the settings of an endpoint such as `davs://host:2880` from its entry in the file named by
+    /// `LSST_RESOURCES_WEBDAV_CONFIG`, else from the variables `LSST_HTTP_*` and `X509_USER_PROXY`.
+    /// `BUTLERSQL_WEBDAV_RATE` limits the requests per second; 0 is no limit.
     ///
     /// # Errors
-    /// A file that is missing or not understood, and values that cannot be.
+    /// A configuration file that is missing or malformed, and invalid values.
     pub fn of(endpoint: &Url) -> Result<Self> {
         Self::from(endpoint, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
@@ -116,7 +116,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// The entry of the file that is for the endpoint.
+    /// Reads the entry of the endpoint in the configuration file.
     fn entry(endpoint: &Url, file: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Option<Self>> {
         let path = expanded(&home(file, variable), variable);
         let named = |e: Error| e.context(format_args!("LSST_RESOURCES_WEBDAV_CONFIG '{path}'"));
@@ -132,7 +132,7 @@ impl Settings {
             let base = entry.get("base_url").and_then(Value::as_str);
             let base = base.ok_or_else(|| named(Error::invalid("an entry has no base_url")))?;
             let base = expanded(base, variable);
-            let url = Url::parse(&base).map_err(|_| named(Error::invalid(format!("base_url '{base}' is no URL"))))?;
+            let url = Url::parse(&base).map_err(|_| named(Error::invalid(format!("invalid base_url '{base}'"))))?;
             if same_door(&url, endpoint) && found.replace(entry).is_some() {
                 return Err(named(Error::invalid(format!("two entries have the base_url '{base}'"))));
             }
@@ -160,7 +160,7 @@ impl Settings {
         settings.user = match (text("user_name"), text("user_password")) {
             (Some(name), Some(password)) => Some((name, Secret::new("user_password", &password)?)),
             (None, None) => None,
-            _ => return Err(Error::invalid("user_name and user_password belong together")),
+            _ => return Err(Error::invalid("user_name and user_password must be set together")),
         };
         if let Some(file) = text("user_cert").map(PathBuf::from) {
             settings.certificate = Some((file.clone(), text("user_key").map_or(file, PathBuf::from)));
@@ -189,12 +189,12 @@ impl Settings {
         for door in entry.get("frontend_base_urls").and_then(Value::as_sequence).into_iter().flatten() {
             let door = expanded(door.as_str().unwrap_or_default(), variable);
             let wire = super::http_url(&door);
-            settings.doors.push(wire.ok_or_else(|| Error::invalid(format!("frontend_base_urls: '{door}' is no URL")))?);
+            settings.doors.push(wire.ok_or_else(|| Error::invalid(format!("invalid frontend_base_urls: '{door}'")))?);
         }
         Ok(settings)
     }
 
-    /// What the variables say.
+    /// Reads the environment variables.
     fn variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
         let mut settings = Self::default();
         let mut used = Vec::new();
@@ -212,7 +212,7 @@ impl Settings {
             }
             (None, None) => read("X509_USER_PROXY").map(|file| (PathBuf::from(&file), PathBuf::from(&file))),
             _ => {
-                let message = "LSST_HTTP_AUTH_CLIENT_CERT and LSST_HTTP_AUTH_CLIENT_KEY belong together";
+                let message = "LSST_HTTP_AUTH_CLIENT_CERT and LSST_HTTP_AUTH_CLIENT_KEY must be set together";
                 return Err(Error::invalid(message));
             }
         };
@@ -240,7 +240,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// How requests are signed, without the secret.
+    /// Describes the credentials for messages, without the secret.
     pub fn credentials(&self) -> String {
         match (&self.token, &self.certificate, &self.user) {
             (Some(token), _, _) => format!("bearer token {token:?}"),
@@ -251,7 +251,8 @@ impl Settings {
     }
 }
 
-/// Whether two URLs are one door: `dav`, `davs`, `http` and `https` are alike, as in Rubin's client; hosts in any case.
+/// Returns true if two URLs denote the same endpoint. As in Rubin's client, `dav`, `davs`, `http` and `https` are
+/// equivalent; host names are compared without case.
 fn same_door(a: &Url, b: &Url) -> bool {
     let door = |url: &Url| {
         let port = url.port().unwrap_or(if matches!(url.scheme(), "dav" | "http") { 80 } else { 443 });
@@ -274,11 +275,11 @@ fn number<T: std::str::FromStr>(key: &str, value: &str) -> Result<T> {
 
 fn duration(key: &str, value: &str) -> Result<Duration> {
     let seconds: f64 = number(key, value)?;
-    let message = || Error::invalid(format!("{key} should be some seconds, not '{value}'"));
+    let message = || Error::invalid(format!("{key} should be a number of seconds, not '{value}'"));
     Duration::try_from_secs_f64(seconds).map_err(|_| message())
 }
 
-/// A text with `~` at its begin replaced.
+/// Replaces a leading `~`.
 fn home(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
     match (text.strip_prefix("~/"), variable("HOME")) {
         (Some(rest), Some(home)) => format!("{home}/{rest}"),
@@ -286,7 +287,7 @@ fn home(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
     }
 }
 
-/// A text with `$NAME` and `${NAME}` replaced; what is not set stays as it is.
+/// Replaces `$NAME` and `${NAME}` by environment variables; unset variables are left unchanged.
 fn expanded(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -346,7 +347,7 @@ mod tests {
         assert_eq!(found.certificate, Some(("/p".into(), "/p".into())));
         assert_eq!((found.read.as_secs(), &*found.source), (9, "X509_USER_PROXY, LSST_HTTP_TIMEOUT_READ"));
         for (variables, message) in [
-            ([("LSST_HTTP_AUTH_CLIENT_CERT", "/c")].as_slice(), "belong together"),
+            ([("LSST_HTTP_AUTH_CLIENT_CERT", "/c")].as_slice(), "must be set together"),
             (&[("LSST_HTTP_AUTH_BEARER_TOKEN", "/no/such/token")], "token file '/no/such/token' does not exist"),
             (&[("LSST_HTTP_TIMEOUT_READ", "soon")], "LSST_HTTP_TIMEOUT_READ should be a number, not 'soon'"),
             (&[("LSST_RESOURCES_WEBDAV_CONFIG", "/no/such")], "LSST_RESOURCES_WEBDAV_CONFIG '/no/such'"),

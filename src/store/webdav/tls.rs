@@ -1,4 +1,4 @@
-//! TLS as grids use it: X.509 proxies as client certificates, folders of authorities with other files among them.
+//! TLS as used in grids: X.509 proxies as client certificates, and authority folders that also contain other files.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
 
-/// One certificate for every server. Set as a resolver, since rustls itself refuses chains that hold the critical
+/// Presents one certificate to every server. This is a resolver because rustls itself rejects chains with the critical
 /// extension of proxies (RFC 3820, section 3.8).
 #[derive(Debug)]
 struct Only(Arc<CertifiedKey>);
@@ -28,10 +28,10 @@ impl ResolvesClientCert for Only {
     }
 }
 
-/// The configuration for an endpoint.
+/// Creates the TLS configuration of an endpoint.
 ///
 /// # Errors
-/// Files that are missing or hold no certificate or key, and a certificate that has expired.
+/// Files that are missing or contain no certificate or key; `Kind::Denied` for an expired certificate.
 pub fn config(settings: &Settings) -> Result<ClientConfig> {
     let roots = roots(settings.authorities.as_deref())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -39,7 +39,7 @@ pub fn config(settings: &Settings) -> Result<ClientConfig> {
         .map_err(|e| Error::bug(format!("TLS: {e}")))?
         .with_root_certificates(roots);
     Ok(match &settings.certificate {
-        // A token wins, as in Rubin's client.
+        // A token takes precedence, as in Rubin's client.
         Some((chain, key)) if settings.token.is_none() => {
             builder.with_client_cert_resolver(Arc::new(Only(Arc::new(certified(chain, key)?))))
         }
@@ -59,7 +59,7 @@ fn roots(given: Option<&Path>) -> Result<RootCertStore> {
         false => vec![path.to_owned()],
     };
     for file in files {
-        // Such folders hold revocation lists and policies too, and files that nobody can read.
+        // Such folders also contain revocation lists, policies and unreadable files.
         let Ok(bytes) = std::fs::read(file) else { continue };
         store.add_parsable_certificates(CertificateDer::pem_slice_iter(&bytes).flatten());
     }
@@ -87,7 +87,7 @@ fn certified(chain: &Path, key: &Path) -> Result<CertifiedKey> {
         let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { continue };
         if !parsed.validity().is_valid() {
             let until = parsed.validity().not_after.to_datetime();
-            let message = format!("certificate '{}' was valid until {until} only: renew it", chain.display());
+            let message = format!("certificate '{}' was valid until {until}: renew it", chain.display());
             return Err(Error::new(Kind::Denied, message));
         }
     }

@@ -1,4 +1,4 @@
-//! Writing, moving and removing files on a door, so that no half-written file ever has a name that counts.
+//! Writing, moving and removing files on a server, so that a file never exists half-written under its final name.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use crate::error::{Error, Kind, Result};
 use crate::store::temporary;
 
 impl Client {
-    /// Writes a file: under another name first, which it changes once size and checksum are right. Folders are made as
-    /// needed. With `replace` a file that is there gives way.
+    /// Writes a file under a temporary name and renames it after its size and checksum have been checked. Folders are
+    /// created as needed. With `replace`, an existing file is replaced.
     ///
     /// # Errors
-    /// The name is taken (`Exists`), the door does not let us, or it does not answer; nothing is left behind.
+    /// `Kind::Exists` when the path exists; server errors. The temporary file is removed after an error.
     pub async fn write(&self, path: &str, body: Body, replace: bool) -> Result<()> {
         let taken = |message: &str| Error::new(Kind::Exists, format!("'{}' {message}", self.uri(path)));
         let there = self.stat(path).await?;
@@ -41,7 +41,7 @@ impl Client {
         let mut done = self.with_retry("writing", path, put).await;
         if done.is_ok() {
             done = self.shift(&beside, path, replace, Some(body.size())).await;
-            // A door removes the old file first: the new one may be the only one left.
+            // The server removes the old file first: the new file may be the only copy.
             if let Err(error) = done.as_ref()
                 && there.is_some()
                 && !matches!(self.stat(path).await, Ok(Some(_)))
@@ -56,10 +56,10 @@ impl Client {
         done.map_err(|e| if e.kind() == Kind::Exists { taken("exists") } else { e })
     }
 
-    /// Sends the bytes of a file once, and looks at what arrived.
+    /// Sends the bytes of a file once and checks what arrived.
     async fn put(&self, server: Server, path: &str, body: &Body, checksum: u32) -> Result<(), Failure> {
         let request = Request::new("PUT", path).header("want-digest", "adler32").body(body.clone());
-        // dCache makes an empty file itself.
+        // dCache creates an empty file without a redirect.
         let direct = self.direct.load(Ordering::Relaxed);
         let request = request.expect(server == Server::DCache && !direct && body.size() > 0);
         let mut sent = self.send_ok(&request).await;
@@ -91,10 +91,10 @@ impl Client {
         }
     }
 
-    /// Makes a folder and those above it; one that is there is left as it is.
+    /// Creates a folder and its missing ancestors; an existing folder is not changed.
     ///
     /// # Errors
-    /// What the door says, or that it does not answer.
+    /// Server errors.
     pub async fn make_folder(&self, path: &str) -> Result<()> {
         let mut missing = vec![path.trim_end_matches('/')];
         while let Some(folder) = missing.last().copied().filter(|folder| !folder.is_empty()) {
@@ -102,7 +102,7 @@ impl Client {
             let made = self.with_retry("making folder", folder, || async {
                 match self.send_ok(&request).await {
                     Ok(_) => Ok(true),
-                    // It is there.
+                    // The folder exists.
                     Err(failure) if failure.status.is_some_and(|status| status == 405) => Ok(true),
                     Err(failure) if failure.status.is_some_and(|s| matches!(s.as_u16(), 404 | 409)) => Ok(false),
                     Err(failure) => Err(failure),
@@ -111,7 +111,7 @@ impl Client {
             match made.await? {
                 true => missing.truncate(missing.len() - 1),
                 false if parent(folder).is_empty() || missing.len() > 64 => {
-                    return Err(Error::new(Kind::NotFound, format!("no folder can be made at '{}'", self.uri(folder))));
+                    return Err(Error::new(Kind::NotFound, format!("cannot create folder '{}'", self.uri(folder))));
                 }
                 false => missing.push(parent(folder)),
             }
@@ -119,10 +119,11 @@ impl Client {
         Ok(())
     }
 
-    /// Gives a file another name. With `replace` a file that has it gives way.
+    /// Renames a file. With `replace`, an existing file of the new name is replaced.
     ///
     /// # Errors
-    /// No such file, the name is taken (`Exists`) or is that of a folder, what the door says, or that it does not answer.
+    /// `Kind::NotFound` when the file does not exist, `Kind::Exists` when the new name exists or is a folder; server
+    /// errors.
     pub async fn rename(&self, from: &str, to: &str, replace: bool) -> Result<()> {
         let found = self.file(from).await?;
         if from == to {
@@ -134,7 +135,7 @@ impl Client {
         self.shift(from, to, replace, found.size).await
     }
 
-    /// Copies a file by way of this machine: dCache's own COPY goes to third parties.
+    /// Copies a file through this machine: COPY of dCache only copies to other servers.
     ///
     /// # Errors
     /// As for [`Client::rename`].
@@ -147,7 +148,8 @@ impl Client {
         self.write(to, body, replace).await
     }
 
-    /// Size and adler32 checksum of a file: as the door knows them, else of what is read.
+    /// Returns the size in bytes and the adler32 checksum of a file, as known to the server or computed by reading the
+    /// file.
     ///
     /// # Errors
     /// As for [`Client::read`].
@@ -160,10 +162,10 @@ impl Client {
         }
     }
 
-    /// Removes a file. A folder is not removed: a door would remove all that is in it, and may hide what that is.
+    /// Removes a file. Folders are refused: a server would remove all their contents, which may be hidden.
     ///
     /// # Errors
-    /// Nothing or a folder is there, what the door says, or that it does not answer.
+    /// `Kind::NotFound` when the file does not exist, an error for a folder; server errors.
     pub async fn remove(&self, path: &str) -> Result<()> {
         self.file(path).await?;
         self.delete(path).await
@@ -173,9 +175,9 @@ impl Client {
         let request = Request::new("DELETE", path);
         let work = || async {
             match self.send_ok(&request).await {
-                // It has gone, by an earlier try or another hand.
+                // An earlier attempt or another client has removed it.
                 Err(failure) if failure.kind == Kind::NotFound => Ok(()),
-                // The answer may be lost when the work is done.
+                // The response may be lost although the file was removed.
                 Err(failure) if failure.kind == Kind::Unreachable => match self.stat(path).await {
                     Ok(None) => Ok(()),
                     _ => Err(failure),
@@ -186,7 +188,7 @@ impl Client {
         self.with_retry("removing", path, work).await
     }
 
-    /// Removes what a failed write left, as far as the door lets us: the first error is the one to tell.
+    /// Removes the remains of a failed write. Errors are only logged, because the first error is reported.
     async fn discard(&self, path: &str) {
         if let Err(error) = self.delete(path).await {
             tracing::warn!("{error}");
@@ -205,7 +207,7 @@ impl Client {
         self.with_retry("moving to", to, || self.shift_once(from, to, replace, size)).await
     }
 
-    /// Moves once; where no clear answer comes, both names tell what happened.
+    /// Moves once; without a clear response, the state of both paths shows the result.
     async fn shift_once(&self, from: &str, to: &str, replace: bool, size: Option<u64>) -> Result<(), Failure> {
         let request = Request::new("MOVE", from).to(to).header("overwrite", if replace { "T" } else { "F" });
         let mut sent = self.send_ok(&request).await;
@@ -213,7 +215,7 @@ impl Client {
             && failure.status.is_some_and(|status| status == 403)
             && self.make_folder(parent(to)).await.is_ok()
         {
-            // Some say so of a folder that is missing.
+            // Some servers report a missing folder as 403.
             sent = self.send_ok(&request).await;
         }
         let failure = match sent {
@@ -231,7 +233,7 @@ impl Client {
             (None, _) => Err(Failure { retry: Retry::Never, ..failure }),
             (Some(_), Some(_)) if !replace => Err(Failure::new(Kind::Exists, Retry::Never, failure.message)),
             (Some(_), _) => {
-                // A missing folder is told in many ways.
+                // Servers report a missing folder by various statuses.
                 if failure.status.is_some_and(|status| matches!(status.as_u16(), 404 | 409 | 500)) {
                     self.make_folder(parent(to)).await.map_err(permanent)?;
                     return Err(Failure { retry: Retry::Later(None), ..failure });
@@ -242,19 +244,19 @@ impl Client {
     }
 }
 
-/// The size of a file that is not being written.
+/// Returns the size in bytes of a file that is completely written.
 ///
 /// # Errors
-/// It is.
+/// `Kind::Busy` when the file is still being written.
 pub fn require_size(entry: &Entry) -> Result<u64> {
     let message = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
     entry.size.ok_or_else(message)
 }
 
-/// Files up to this size, in bytes, are held in memory.
+/// Maximum size in bytes of files that are held in memory.
 pub const IN_MEMORY: u64 = 8 << 20;
 
-/// The folder of a path.
+/// Returns the folder of a path.
 fn parent(path: &str) -> &str {
     path.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder)
 }
@@ -266,15 +268,15 @@ async fn checksum(body: &Body) -> Result<u32> {
     }
 }
 
-/// Size and adler32 checksum of bytes.
+/// Returns the size in bytes and the adler32 checksum of bytes.
 pub fn digest(bytes: &Bytes) -> (u64, u32) {
     (bytes.len() as u64, simd_adler32::adler32(&&bytes[..]))
 }
 
-/// Size and adler32 checksum of a local file.
+/// Returns the size in bytes and the adler32 checksum of a local file.
 ///
 /// # Errors
-/// What the file system says.
+/// File system errors.
 pub async fn digest_of_file(path: LocalFile) -> Result<(u64, u32)> {
     let sum = move || -> std::io::Result<(u64, u32)> {
         let mut file = std::fs::File::open((*path).as_ref())?;

@@ -1,4 +1,4 @@
-//! Datasets of an export file: their ids, data IDs and files.
+//! The datasets of an export file: ids, data IDs and files.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use crate::store::transfer::{Transfer, TransferMode};
 pub(in crate::repo) struct Datasets<'a> {
     repo: &'a Repo,
     options: IngestOptions,
-    /// The folder that relative paths count from.
+    /// Folder that relative paths refer to.
     folder: Location,
     groups: BTreeMap<(String, String), Group>,
-    /// The mark of every id of the file.
+    /// A hash of every id in the file.
     marks: Vec<u64>,
 }
 
-/// Half as many bits as an id, which differ for most ids that do, whatever version of UUID they are.
-pub(in crate::repo) fn mark(id: uuid::Uuid) -> u64 {
+/// Returns a 64-bit hash of an id; it rarely collides, for any version of UUID.
+pub(super) fn mark(id: uuid::Uuid) -> u64 {
     let (high, low) = id.as_u64_pair();
     high ^ low
 }
@@ -45,7 +45,7 @@ struct Group {
     record: Option<TypeRecord>,
     run: String,
     gather: BatchBuilder,
-    /// The file of each row gathered, and the class that reads it.
+    /// The file of each row in `gather`, and its formatter.
     files: Vec<(Location, Arc<str>)>,
     new: SpillBuffer,
     moved: SpillBuffer,
@@ -65,13 +65,13 @@ impl<'a> Datasets<'a> {
         Ok(Self { repo, options, folder, groups: BTreeMap::new(), marks: Vec::new() })
     }
 
-    /// The runs that datasets are in.
-    pub(in crate::repo) fn runs(&self) -> impl Iterator<Item = &String> {
+    /// Returns the runs of the datasets.
+    pub(super) fn runs(&self) -> impl Iterator<Item = &String> {
         self.groups.keys().map(|(_, run)| run)
     }
 
-    /// Takes a file with its datasets.
-    pub(in crate::repo) async fn take(
+    /// Adds a file with its datasets.
+    pub(super) async fn take(
         &mut self,
         dataset_type: &DatasetType,
         record: Option<&TypeRecord>,
@@ -97,23 +97,23 @@ impl<'a> Datasets<'a> {
         Ok(())
     }
 
-    /// Sorts what was gathered last.
-    pub(in crate::repo) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
+    /// Processes the remaining rows.
+    pub(super) async fn flush(&mut self, records: &mut Records<'_>) -> Result<()> {
         for group in self.groups.values_mut() {
             group.flush(self.repo, self.options, records).await?;
         }
         Ok(())
     }
 
-    /// The marks of ids that may have come twice.
-    pub(in crate::repo) fn take_twice(&mut self) -> HashSet<u64> {
+    /// Returns the hashes that occur more than once; their ids may be duplicates.
+    pub(super) fn take_twice(&mut self) -> HashSet<u64> {
         let mut marks = std::mem::take(&mut self.marks);
         marks.sort_unstable();
         marks.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect()
     }
 
-    /// Adds the datasets to a plan.
-    pub(in crate::repo) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
+    /// Adds the changes for the datasets to a change set.
+    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
         for ((name, run), group) in std::mem::take(&mut self.groups) {
             applier.record("dataset", Status::Unchanged, &name, group.same);
             if !group.transfers.is_empty() {
@@ -186,12 +186,12 @@ impl Group {
         Ok(())
     }
 
-    /// Sorts the datasets gathered by what has to be done for them.
+    /// Compares the collected datasets with the registry and decides how each is ingested.
     async fn flush(&mut self, repo: &Repo, options: IngestOptions, records: &mut Records<'_>) -> Result<()> {
         if self.gather.rows() == 0 {
             return Ok(());
         }
-        // Templates need them, and dimensions without a table.
+        // File templates and dimensions without a table need the pending records.
         let unions = |dimension: &String| repo.registry.universe.find(dimension).is_some_and(|e| e.union_of.is_some());
         let in_store = options.transfer != TransferMode::Direct && !options.without_datastore;
         let is_needed = in_store || self.dataset_type.dimensions.iter().any(unions);

@@ -1,5 +1,5 @@
-//! Records that were exported from an older universe, as the universe of the repository has them. What happens here is
-//! what the Butler's importer does (`YamlRepoImportBackend`).
+//! Migrates exported records from an older dimension universe, as the importer of the Butler does
+//! (`YamlRepoImportBackend`).
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,33 +16,33 @@ use crate::universe::Universe;
 /// The fields of a record.
 pub(in crate::repo) type Fields = Vec<(String, Node)>;
 
-/// The namespace of universes that are migrated.
+/// The namespace of universes that can be migrated.
 const NAMESPACE: &str = "daf_butler";
 
-/// What differs between the universe of an export file and that of the repository.
+/// The differences between the universe of an export file and the universe of the repository.
 #[derive(Debug, Default)]
-pub(in crate::repo) struct Migration {
-    /// Visits held their visit system.
+pub(super) struct Migration {
+    /// Visits had a visit system.
     visit_system: bool,
-    /// Visits held the seeing.
+    /// Visits had a seeing.
     seeing: bool,
-    /// Visits did not tell their night.
+    /// Visits had no `day_obs`.
     adds_day_obs: bool,
-    /// Exposures held name and number of their group, which was no dimension.
+    /// Exposures had `group_name` and `group_id`; `group` was not a dimension.
     group: bool,
-    /// Nights were no dimension: of visits, and of exposures.
+    /// `day_obs` was not a dimension of visits, and of exposures.
     day_obs: [bool; 2],
-    /// Seconds from midnight (TAI) to the begin of a night, by instrument.
+    /// Seconds from midnight (TAI) to the begin of an observing day, by instrument.
     offsets: HashMap<String, i64>,
-    /// Groups and nights that have a record.
+    /// Groups and observing days whose record was created.
     seen: HashSet<(&'static str, String, String)>,
 }
 
 impl Migration {
-    /// From a universe of this namespace and version.
+    /// Determines the differences from a universe of this namespace and version.
     ///
     /// # Errors
-    /// What the database says.
+    /// Database errors.
     pub async fn new(repo: &Repo, namespace: &str, version: i64) -> Result<Self> {
         let universe = &repo.registry.universe;
         if namespace != NAMESPACE || universe.namespace != NAMESPACE || version >= 6 {
@@ -61,7 +61,7 @@ impl Migration {
         })
     }
 
-    /// The dimensions of a dataset type, without one that is none any more.
+    /// Returns the dimensions of a dataset type without dimensions that were removed from the universe.
     pub fn dimensions(&self, mut dimensions: Vec<String>) -> Vec<String> {
         if self.visit_system && dimensions.iter().any(|d| d == "visit") {
             dimensions.retain(|d| d != "visit_system");
@@ -69,11 +69,11 @@ impl Migration {
         dimensions
     }
 
-    /// A record as the universe of the repository has it, after those of other elements that it needs; nothing if it is
-    /// the same there.
+    /// Migrates a record. Returns the migrated record, preceded by records of other elements that it requires, or
+    /// `None` if the record does not change.
     ///
     /// # Errors
-    /// A record without what it should have, with its line.
+    /// A record without a required field, with its line.
     pub fn records(&mut self, element: &str, line: usize, given: &Fields) -> Result<Option<Vec<(String, Fields)>>> {
         let is_changed = match element {
             "visit" => self.visit_system || self.seeing || self.adds_day_obs || self.day_obs[0],
@@ -128,7 +128,7 @@ impl Migration {
         Ok(Some(needed.into_iter().map(|(element, fields)| (element.to_owned(), fields)).collect()))
     }
 
-    /// The record of the night of another record, unless it was made before.
+    /// Returns the `day_obs` record of another record, unless it was created before.
     fn night(&mut self, fields: &Fields, line: usize) -> Result<Option<(&'static str, Fields)>> {
         let (instrument, day) = (copy(fields, "instrument", line)?, copy(fields, "day_obs", line)?);
         if !self.is_new("day_obs", &instrument, &day)? {
@@ -149,7 +149,7 @@ impl Migration {
     }
 }
 
-/// Whether an element implies a dimension.
+/// Returns true if an element implies a dimension.
 fn implies(universe: &Universe, element: &str, dimension: &str) -> bool {
     universe.find(element).is_some_and(|e| e.implied.iter().any(|d| d == dimension))
 }
@@ -158,7 +158,7 @@ fn has_metadata(universe: &Universe, element: &str, name: &str) -> bool {
     universe.find(element).is_some_and(|e| e.metadata.iter().any(|field| field.name == name))
 }
 
-/// When nights begin, by the classes of the instruments that are registered, as far as they are known here.
+/// Returns the offsets of the observing days of the registered instruments, for the built-in instrument classes.
 async fn offsets(repo: &Repo) -> Result<HashMap<String, i64>> {
     let columns = ["name", "class_name"].map(|name| ReadColumn::plain(name, ColumnType::Text(None))).to_vec();
     let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;
@@ -173,7 +173,7 @@ async fn offsets(repo: &Repo) -> Result<HashMap<String, i64>> {
         .collect())
 }
 
-/// A field, taken out of the others.
+/// Removes and returns a field.
 fn take(fields: &mut Fields, name: &str) -> Option<Node> {
     let at = fields.iter().position(|(field, _)| field == name)?;
     Some(fields.remove(at).1)
@@ -195,7 +195,7 @@ fn scalar(text: String, line: usize) -> Node {
     Node { line, tag: None, value: Value::Scalar(text, true) }
 }
 
-/// An instant as export files have it.
+/// Formats a time as in export files.
 fn blank(at: i64) -> String {
     time::format(at).replace('T', " ")
 }

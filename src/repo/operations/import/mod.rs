@@ -1,4 +1,4 @@
-//! `import`: what another repository exported becomes part of this one.
+//! `import`: imports an export file of another repository.
 
 mod datasets;
 mod migrate;
@@ -33,19 +33,19 @@ use crate::store::{FileType, Location};
 /// Imports an export file.
 #[derive(Debug)]
 pub struct Import {
-    /// The folder that relative paths count from.
+    /// Folder that relative paths refer to.
     pub directory: String,
-    /// The export file: in the folder, else from the working directory.
+    /// Path of the export file: relative to the folder, else to the working directory.
     pub export_file: String,
-    /// How files get into the datastore.
+    /// How files are transferred into the datastore.
     pub transfer: TransferMode,
-    /// Dimension elements whose records are not taken.
+    /// Dimension elements whose records are skipped.
     pub skip_dimensions: Vec<String>,
-    /// Whether sizes are recorded.
+    /// True to record file sizes.
     pub track_file_attrs: bool,
-    /// Whether datasets become known without their files.
+    /// True to import datasets without their files.
     pub without_datastore: bool,
-    /// Whether a dimension record that differs from the one that is there ends it; else the one that is there stays.
+    /// True to fail when a dimension record differs from the existing one; otherwise the existing record is kept.
     pub refuse_differences: bool,
 }
 
@@ -82,7 +82,7 @@ impl Operation for Import {
 }
 
 impl Import {
-    /// The export file: below the folder, else as it is written.
+    /// Returns the location of the export file: in the folder if it exists, else in the working directory.
     async fn file(&self) -> Result<Location> {
         let given = Location::parse(&self.export_file)?;
         if self.export_file.contains("://") || self.export_file.starts_with('/') {
@@ -94,10 +94,10 @@ impl Import {
     }
 }
 
-/// How many items go from the reader to the planner at once.
+/// Number of items that are sent to the planner at once.
 const PORTION: usize = 512;
 
-/// Reads an export file to its end, or until nobody listens.
+/// Reads an export file until its end, or until the receiver is closed.
 fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<Item>>) -> Result<()> {
     let named = |e: Error| e.context(format_args!("export file '{name}'"));
     let mut export = Export::new(file);
@@ -108,12 +108,12 @@ fn read(name: &str, file: std::fs::File, sender: &tokio::sync::mpsc::Sender<Vec<
             return Ok(());
         }
     }
-    // The last of those who listen may have met an error.
+    // The receiver may have been closed by an error.
     let _ = sender.blocking_send(portion);
     Ok(())
 }
 
-/// Reads an export file once more.
+/// Reads an export file again.
 async fn read_again<T: Send + 'static>(
     file: &Location,
     look: impl FnOnce(&mut Export<std::fs::File>) -> Result<T> + Send + 'static,
@@ -124,7 +124,7 @@ async fn read_again<T: Send + 'static>(
     found.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
 }
 
-/// What an import changes, found while the file is read; nothing is written before its end.
+/// The changes of an import, collected while the file is read. Nothing is written before the end of the file.
 struct ImportPlan<'a> {
     task: &'a Import,
     repo: &'a Repo,
@@ -256,7 +256,7 @@ impl<'a> ImportPlan<'a> {
         found.ok_or_else(|| Error::not_found("dataset type", name, all().map(|t| t.name.as_str())))
     }
 
-    /// Takes all dataset types of the file, for datasets that stand before their type.
+    /// Declares all dataset types of the file, for datasets that precede their type.
     async fn look_ahead(&mut self, file: &Location) -> Result<()> {
         let types = read_again(file, |export| {
             let mut types = Vec::new();
@@ -273,7 +273,7 @@ impl<'a> ImportPlan<'a> {
         Ok(())
     }
 
-    /// An id stands only once in the file; marks of two may be the same by chance.
+    /// Checks that every id occurs only once in the file, by reading it again if hashes of ids are equal.
     async fn check_ids(&mut self, file: &Location) -> Result<()> {
         let marks = self.datasets.take_twice();
         if marks.is_empty() {
@@ -285,10 +285,10 @@ impl<'a> ImportPlan<'a> {
                 let Item::File(File { datasets, line, .. }) = item else { continue };
                 let mut ids = datasets.into_iter().map(|(id, _)| id).filter(|id| marks.contains(&mark(*id)));
                 if let Some(id) = ids.find(|id| !seen.insert(*id)) {
-                    return Err(Error::new(Kind::Conflict, format!("line {line}: dataset {id} is there twice")));
+                    return Err(Error::new(Kind::Conflict, format!("line {line}: dataset {id} occurs twice")));
                 }
             }
-            // Chance made two ids' marks one, so that each of these marks has two.
+            // For equal hashes of different ids, each hash has at least two ids.
             if seen.len() < 2 * marks.len() {
                 return Err(Error::new(Kind::Conflict, "it was changed while it was read"));
             }
@@ -326,7 +326,7 @@ impl<'a> ImportPlan<'a> {
         applier.apply(plan).await
     }
 
-    /// A run of datasets must be in the file or in the registry.
+    /// Checks that the runs of the datasets are in the file or in the registry.
     fn check_runs(&self) -> Result<()> {
         for run in self.datasets.runs() {
             let kind = self.collections.iter().find(|c| c.0 == *run).map(|c| c.1);
@@ -351,7 +351,7 @@ impl<'a> ImportPlan<'a> {
         self.there.iter().map(|c| c.name.as_str()).chain(self.collections.iter().map(|c| c.0.as_str()))
     }
 
-    /// A chain gets the children the file lists, those of chains before it in the file being what they are there.
+    /// Returns the change that sets the children of a chain, or `None` if they do not change.
     fn chain(&self, name: &str, children: &[String]) -> Result<Option<Change>> {
         let at = self.collections.iter().position(|c| c.0 == name).unwrap_or(usize::MAX);
         for child in children {
@@ -378,7 +378,7 @@ impl<'a> ImportPlan<'a> {
         Ok(Some(Change::Chain(name.to_owned(), before, placed)))
     }
 
-    /// Whether a collection is another, or searches it, once the chains of the file before a place are made.
+    /// Returns true if `name` is `wanted` or searches it, after the first `before` collections of the file are created.
     fn searches<'s>(&'s self, name: &'s str, wanted: &str, before: usize, seen: &mut BTreeSet<&'s str>) -> bool {
         if name == wanted || !seen.insert(name) {
             return name == wanted;
@@ -393,7 +393,7 @@ impl<'a> ImportPlan<'a> {
 }
 
 impl Join {
-    /// Writes what waits to the spool, when it is at least so much.
+    /// Moves the waiting rows to the buffer if there are at least `least` of them.
     fn flush(&mut self, least: usize) -> Result<()> {
         use std::sync::Arc;
 

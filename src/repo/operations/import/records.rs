@@ -1,4 +1,4 @@
-//! Dimension records of an export file, compared with those that are there.
+//! The dimension records of an export file, compared with the registry.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -26,7 +26,7 @@ pub(in crate::repo) struct Records<'a> {
 struct Element {
     table: TableDef,
     columns: Vec<ReadColumn>,
-    /// The column that also goes by the name of the dimension.
+    /// Key column, which export files may also name after the dimension.
     key: Option<String>,
     gather: BatchBuilder,
     new: SpillBuffer,
@@ -40,8 +40,8 @@ impl<'a> Records<'a> {
         Self { repo, refuse_differences, elements: HashMap::new() }
     }
 
-    /// Takes a record.
-    pub(in crate::repo) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
+    /// Adds a record.
+    pub(super) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
         if !self.elements.contains_key(name) {
             let at = |e: Error| e.context(format_args!("line {line}"));
             let table = table(&self.repo.registry, name).map_err(at)?;
@@ -68,20 +68,16 @@ impl<'a> Records<'a> {
         Ok(())
     }
 
-    /// The new records so far, by element.
-    pub(in crate::repo) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
+    /// Returns the new records so far, by element.
+    pub(super) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
         for (name, element) in &mut self.elements {
             element.flush(name, self.repo, self.refuse_differences).await?;
         }
         Ok(self.elements.iter().map(|(name, element)| (name.as_str(), &element.new)).collect())
     }
 
-    /// Adds the new records to a plan, those that others refer to first.
-    pub(in crate::repo) async fn finish(
-        &mut self,
-        plan: &mut Vec<Change>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
+    /// Adds the changes for new records to a change set, in the order of the universe.
+    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) -> Result<()> {
         for element in self.repo.registry.universe.tables() {
             let name = &element.name;
             let Some(mut found) = self.elements.remove(name) else { continue };
@@ -117,7 +113,7 @@ impl Element {
             }
         }
         match ends {
-            // A bound that is null is open; a timespan that is null is none.
+            // A null bound is unbounded; a null timespan is NULL.
             [Some(begin), Some(end)] if span.is_none() => {
                 span = Some(checked(line, instant(&begin)?, instant(&end)?)?);
             }
@@ -178,8 +174,8 @@ impl Element {
     }
 }
 
-/// Puts a value that is not null into a cell.
-pub(in crate::repo) fn fill(cell: &mut ColumnBuilder, node: Node) -> Result<()> {
+/// Appends a value that is not null to a column.
+pub(super) fn fill(cell: &mut ColumnBuilder, node: Node) -> Result<()> {
     match cell.kind() {
         ColumnType::Text(_) | ColumnType::Uuid => cell.text(node.text()?.as_bytes())?,
         ColumnType::Int | ColumnType::Small => cell.int(node.int()?),

@@ -1,4 +1,4 @@
-//! Exposures written many at a time: what is new is planned, and applied in one transaction.
+//! Ingests batches of exposures, each in one transaction.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -20,29 +20,29 @@ use crate::repo::operations::ingest_raws::{Exposure, File, IngestRaws, rows};
 use crate::store::Location;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
 
-/// What is looked up once and used for every chunk.
-pub(in crate::repo) struct ExposureBatcher<'a> {
+/// Ingests batches of exposures; caches what is needed for every batch.
+pub(super) struct ExposureBatcher<'a> {
     task: &'a IngestRaws,
     repo: &'a Repo,
     instruments: HashMap<String, InstrumentInfo>,
 }
 
-/// What the registry knows of an instrument.
+/// What the registry contains for an instrument.
 struct InstrumentInfo {
     /// Detector names by id.
     detectors: HashMap<i64, String>,
     filters: Vec<String>,
-    /// The dataset type of its raws, once it is registered.
+    /// Dataset type of the raws, if it is registered.
     raw: Option<TypeRecord>,
-    /// Whether dataset type and run are there, or were planned in a dry run.
+    /// True if dataset type and run exist, or were reported in a dry run.
     prepared: bool,
 }
 
-/// What one chunk changes, and what of it is there already.
+/// The changes of one batch, its unchanged items and its failures.
 #[derive(Default)]
 struct PendingChanges {
     changes: Vec<Change>,
-    /// Kind of thing, and how many are as asked.
+    /// Kind, name and number of unchanged items.
     existing: Vec<(String, String, u64)>,
     failures: Vec<Error>,
 }
@@ -52,8 +52,8 @@ impl<'a> ExposureBatcher<'a> {
         Self { task, repo, instruments: HashMap::new() }
     }
 
-    /// Writes the exposures gathered, one instrument after the other.
-    pub(in crate::repo) async fn write(
+    /// Writes a batch of exposures, one instrument after another.
+    pub(super) async fn write(
         &mut self,
         exposures: BTreeMap<(String, i64), Exposure>,
         applier: &mut ChangeApplier<'_>,
@@ -67,7 +67,7 @@ impl<'a> ExposureBatcher<'a> {
             let Some(instrument) = exposures.first().map(|e| Arc::clone(&e.instrument)) else { continue };
             self.look_up(&instrument).await?;
             self.check_registered(&instrument, &exposures)?;
-            // A run or dataset type of another kind concerns all exposures alike.
+            // A conflict of run or dataset type affects all exposures, so it is checked before they are split.
             let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
             self.prepare(&instrument, &run, &mut PendingChanges::default()).await?;
             self.write_or_split(&instrument, &exposures, applier).await?;
@@ -75,8 +75,8 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// Writes exposures together; when one of them cannot be written, the others are, as the Butler does, which
-    /// writes them one by one.
+    /// Writes exposures together. If this fails, writes each half separately, so that only the exposures with errors
+    /// fail, as in the Butler, which writes them one by one.
     fn write_or_split<'s>(
         &'s mut self,
         instrument: &'s Instrument,
@@ -152,7 +152,7 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// A filter or detector that is not registered ends it at once, as in the Butler.
+    /// Checks that filters and detectors are registered; otherwise the operation fails, as in the Butler.
     fn check_registered(&self, instrument: &Instrument, exposures: &[Exposure]) -> Result<()> {
         let name = &instrument.name;
         let InstrumentInfo { detectors, filters, .. } = &self.instruments[name];
@@ -171,7 +171,7 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// The dataset type and the run, when they are not there yet.
+    /// Adds the dataset type and the run, if they do not exist.
     async fn prepare(&self, instrument: &Instrument, run: &str, pending: &mut PendingChanges) -> Result<()> {
         let known = &self.instruments[&instrument.name];
         if known.prepared {
@@ -187,7 +187,7 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// Plans the group, day_obs and exposure records; leaves out exposures that differ from what is there.
+    /// Adds the group, day_obs and exposure records. Returns the exposures that do not conflict with existing records.
     async fn records<'e>(&self, exposures: &'e [Exposure], pending: &mut PendingChanges) -> Result<Vec<&'e Exposure>> {
         let update = self.task.update_records;
         let mut bad: Vec<Option<String>> = vec![None; exposures.len()];
@@ -201,7 +201,7 @@ impl<'a> ExposureBatcher<'a> {
             let mut statuses = compare(&self.repo.registry, &known, &records).await?;
             for (row, _) in find_duplicates(&known, &records)?.iter().enumerate().filter(|(_, first)| first.is_some()) {
                 if statuses[row] == Comparison::New {
-                    statuses[row] = Comparison::Differs("an earlier exposure gives others".to_owned());
+                    statuses[row] = Comparison::Differs("an earlier exposure has other values".to_owned());
                 }
             }
             for (exposure, row) in of.iter().enumerate() {
@@ -214,7 +214,7 @@ impl<'a> ExposureBatcher<'a> {
             drafted.push((element, records, of, statuses));
         }
         for (element, records, of, statuses) in drafted {
-            // A record that only bad exposures need is not written.
+            // Records that only failed exposures refer to are not written.
             let mut needed = vec![false; records.num_rows()];
             of.iter().zip(&bad).filter(|(_, bad)| bad.is_none()).for_each(|(row, _)| needed[*row] = true);
             let is = |wanted: fn(&Comparison) -> bool| {
@@ -244,8 +244,8 @@ impl<'a> ExposureBatcher<'a> {
         Ok(good)
     }
 
-    /// Plans the datasets that are not there. Those that are stay as they are; only `direct` sets their file anew,
-    /// as in the Butler.
+    /// Adds the datasets that do not exist. Existing datasets are unchanged; only `direct` can replace their file
+    /// record, as in the Butler.
     async fn datasets(
         &self,
         instrument: &Instrument,
@@ -273,7 +273,7 @@ impl<'a> ExposureBatcher<'a> {
                 let row = self.row(instrument, run, exposure, file, &mut files)?;
                 match there.get(&(row.exposure, row.detector)) {
                     None => new.push(row),
-                    // Known, but no longer stored: stored again.
+                    // The dataset exists but is not stored: its file is stored again.
                     Some((id, None, _)) if *id == row.id => new.push(row),
                     Some((id, ..)) if *id != row.id => {
                         let message = format!(
@@ -284,7 +284,7 @@ impl<'a> ExposureBatcher<'a> {
                     }
                     Some((_, path, size))
                         if self.task.transfer != TransferMode::Direct
-                            // A file that the datastore owns is not given up for another.
+                            // A file inside the datastore is not replaced.
                             || path.as_ref().is_some_and(|path| !path.contains("://"))
                             || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
                     {
@@ -320,7 +320,7 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// The row of one file, and how it gets into the datastore.
+    /// Returns the row of a file, and adds its transfer to `files`.
     fn row(
         &self,
         instrument: &Instrument,

@@ -1,4 +1,4 @@
-//! Finding raw files and what is known of them: a folder's `_index.json`, or the sidecar of a file.
+//! Finds raw files and their metadata, from the `_index.json` of a folder or the sidecar of a file.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -14,61 +14,61 @@ use crate::instrument::{Entry, Instrument, Observation, check_properties};
 use crate::store::walk::walk;
 use crate::store::{DirListing, FileType, Location};
 
-/// The name of an index.
+/// File name of an index.
 const INDEX: &str = "_index.json";
 
-/// What is looked for.
+/// Criteria for raw files.
 #[derive(Debug)]
 pub struct RawFinder {
-    /// Which names in folders are raw files.
+    /// Pattern for the names of raw files in folders.
     pub regex: Regex,
-    /// The instruments that may be recognised.
+    /// Instruments that can be recognized.
     pub instruments: Vec<Arc<Instrument>>,
 }
 
-/// The raw files of one folder, or those named one by one.
+/// The raw files of one folder, or files that were given individually.
 #[derive(Debug, Default)]
 pub struct FileGroup {
-    /// How many folders were looked through for them.
+    /// Number of folders that were searched.
     pub folders: u64,
-    /// Files that are understood.
+    /// Files with valid metadata.
     pub files: Vec<RawFile>,
-    /// Files, indexes or locations that are not, with the reason.
+    /// Files, indexes or locations with an error.
     pub failures: Vec<(String, Error)>,
 }
 
-/// A raw file and what is known of it.
+/// A raw file with its metadata.
 #[derive(Debug)]
 pub struct RawFile {
-    /// Where it is.
+    /// Location of the file.
     pub place: Location,
-    /// Bytes; unknown when only an index names it.
+    /// Size in bytes; `None` if only an index names the file.
     pub size: Option<u64>,
-    /// What is known of it.
+    /// Metadata of the file.
     pub metadata: Metadata,
 }
 
-/// Which exposure and detector a file holds.
+/// The exposure and detector of a file.
 #[derive(Debug)]
 pub struct Metadata {
-    /// The instrument.
+    /// Instrument.
     pub instrument: Arc<Instrument>,
     /// Exposure id.
     pub exposure: i64,
     /// Detector id.
     pub detector: i64,
-    /// All that is known of the exposure; with the first file of each exposure of a group.
+    /// Exposure metadata; only for the first file of each exposure in a group.
     pub observation: Option<Box<Observation>>,
 }
 
 impl Metadata {
-    /// Instrument and exposure.
+    /// Returns the instrument name and the exposure id.
     pub fn key(&self) -> (String, i64) {
         (self.instrument.name.clone(), self.exposure)
     }
 }
 
-/// All groups: folders depth first in name order, read several at a time; then files named one by one.
+/// Returns all groups: folders depth first in name order, `at_once` of them concurrently, then individual files.
 pub fn groups(search: Arc<RawFinder>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = FileGroup> + Send {
     let last = Arc::clone(&search);
     let explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>> = Arc::default();
@@ -96,7 +96,7 @@ pub fn groups(search: Arc<RawFinder>, locations: Vec<String>, at_once: usize) ->
                 }
             }
         })
-        // One that is slow does not keep the others waiting.
+        // A larger buffer, so that one slow folder does not delay the others.
         .buffered(4 * at_once);
     let explicit = stream::once(async move {
         let files = std::mem::take(&mut *explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -105,7 +105,7 @@ pub fn groups(search: Arc<RawFinder>, locations: Vec<String>, at_once: usize) ->
     read.chain(explicit)
 }
 
-/// Groups that are read while those before are worked on, not many files ahead.
+/// Reads groups ahead while earlier groups are processed, up to a number of files.
 pub fn prefetch(groups: impl Stream<Item = FileGroup> + Send + 'static, files: u32) -> impl Stream<Item = FileGroup> {
     let room = Arc::new(Semaphore::new(files as usize));
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
@@ -127,18 +127,18 @@ pub fn prefetch(groups: impl Stream<Item = FileGroup> + Send + 'static, files: u
         match reading.await {
             Ok(()) => None,
             Err(e) if e.is_panic() => std::panic::resume_unwind(e.into_panic()),
-            // The program ends; what was found so far is not all.
+            // The runtime is shutting down, so the stream must not end as if it were complete.
             Err(_) => std::future::pending().await,
         }
     })
 }
 
-/// A folder with its name in messages.
+/// Adds the display name of a folder to its listing.
 fn with_name((place, folder): (Location, Result<DirListing>)) -> (String, Result<(Location, DirListing)>) {
     (place.display(), folder.map(|folder| (place, folder)))
 }
 
-/// A location that is a folder; a file is put aside.
+/// Returns the location of a folder; a file is added to `explicit` instead.
 async fn classify_location(
     location: String,
     explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>>,
@@ -151,18 +151,18 @@ async fn classify_location(
             explicit.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((place, size));
             Ok(None)
         }
-        FileType::Missing => Err(named(Error::new(Kind::NotFound, "there is no such folder or file"))),
+        FileType::Missing => Err(named(Error::new(Kind::NotFound, "the folder or file does not exist"))),
     }
 }
 
-/// An index that was read, with what is checked once for all its files.
+/// A validated index, with its common instrument.
 struct Checked {
     index: index::Index,
     instrument: Option<Arc<Instrument>>,
 }
 
 impl RawFinder {
-    /// The raw files of a folder.
+    /// Returns the raw files of a folder.
     async fn folder(&self, place: &Location, folder: DirListing) -> FileGroup {
         let raws: Vec<_> = folder.files.iter().filter(|(name, _)| self.regex.is_match(name)).cloned().collect();
         let mut group = FileGroup { folders: 1, ..FileGroup::default() };
@@ -193,7 +193,7 @@ impl RawFinder {
         group
     }
 
-    /// Files named one by one; an index named so stands for all files it lists.
+    /// Returns individually given files; an index stands for all files that it lists.
     async fn explicit(&self, files: Vec<(Location, u64)>) -> FileGroup {
         let mut group = FileGroup::default();
         let mut seen = HashSet::new();
@@ -217,7 +217,7 @@ impl RawFinder {
                 }
             };
             let names: Vec<String> = files.iter().map(|(place, _)| place.name()).collect();
-            // The regular expression does not concern files that were named.
+            // The pattern does not apply to individually given files.
             let only = RawFinder { regex: any_of(&names), instruments: self.instruments.clone() };
             let mut part = Box::pin(only.folder(&parent, listing)).await;
             group.folders += part.folders;
@@ -259,7 +259,7 @@ impl RawFinder {
                 Err(error) => group.failures.push((file.display(), error)),
             }
         }
-        // All files of an exposure or none, as in the Butler.
+        // An exposure is ingested with all of its files or not at all, as in the Butler.
         group.files.retain(|file| !broken.contains(&file.metadata.key()));
         seen.retain(|key| !broken.contains(key));
     }
@@ -270,7 +270,7 @@ impl RawFinder {
         if index.content == Content::Translated {
             check_properties(&index.common)?;
             for (name, own) in &index.files {
-                let own = own.as_object().ok_or_else(|| Error::bug("an entry that is no object was let through"))?;
+                let own = own.as_object().ok_or_else(|| Error::bug("an index entry is not an object"))?;
                 check_properties(own).map_err(|e| e.context(format_args!("entry '{name}'")))?;
             }
             if let Some(translator) = index.common.get("_translator").and_then(|t| t.as_str()) {
@@ -302,7 +302,7 @@ impl RawFinder {
         let extension = crate::store::path_template::extension(name);
         let sidecar = format!("{}.json", &name[..name.len() - extension.len()]);
         if !folder.files.iter().any(|(other, _)| *other == sidecar) {
-            let message = format!("nothing tells what it holds: no entry in {INDEX}, no sidecar {sidecar}");
+            let message = format!("it has no metadata: no entry in {INDEX}, no sidecar {sidecar}");
             return Err(Error::new(Kind::NotFound, message));
         }
         let bytes = place.child(&sidecar).read(index::LIMIT).await?;
@@ -348,7 +348,7 @@ impl RawFinder {
 
     fn header(&self, entry: &Entry<'_>, seen: &mut SeenExposures) -> Result<Metadata> {
         let instrument = self.instruments.iter().find(|i| i.recognises(entry)).ok_or_else(|| {
-            Error::new(Kind::NotFound, "its header values are of no registered instrument that is understood")
+            Error::new(Kind::NotFound, "the header values do not match any registered and supported instrument")
         })?;
         let observation = instrument.translate(entry)?;
         let (exposure, detector) = (observation.exposure, observation.detector);
@@ -358,7 +358,7 @@ impl RawFinder {
     }
 }
 
-/// Exposures whose observation a file of the group has already given.
+/// Exposures whose metadata was returned with an earlier file of the group.
 type SeenExposures = HashSet<(String, i64)>;
 
 fn check_translator(name: &str) -> Result<()> {
@@ -369,7 +369,7 @@ fn check_translator(name: &str) -> Result<()> {
     Err(Error::not_found("translator", name, known.iter().map(|i| i.headers.translator.as_str())))
 }
 
-/// Matches exactly these names.
+/// Returns a pattern that matches exactly these names.
 fn any_of(names: &[String]) -> Regex {
     let all: Vec<_> = names.iter().map(|n| regex::escape(n)).collect();
     Regex::new(&format!("^(?:{})$", all.join("|"))).unwrap_or_else(|_| unreachable!("escaped names make a pattern"))

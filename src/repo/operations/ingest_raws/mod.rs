@@ -1,4 +1,4 @@
-//! `ingest_raws`: raw files of an instrument become datasets, without moving them if so wished.
+//! `ingest_raws`: ingests raw files of an instrument as datasets.
 
 mod batch;
 mod find;
@@ -27,11 +27,11 @@ use crate::repo::changeset::change::Status;
 use crate::store::Location;
 use crate::store::transfer::TransferMode;
 
-/// From how many files on exposures are written, in one transaction: the more, the fewer times a page of an index is
-/// looked for. Tests without optimisation have several transactions from few files.
+/// Number of files per transaction. Larger batches access each index page fewer times. Debug builds use small batches
+/// so that tests have several transactions.
 const CHUNK: u32 = if cfg!(debug_assertions) { 64 } else { 32 * 1024 };
 
-/// The same where files are copied or moved first.
+/// Number of files per transaction when files are transferred.
 const BROUGHT: u32 = if cfg!(debug_assertions) { 32 } else { 2048 };
 
 /// Ingests raw files.
@@ -39,19 +39,19 @@ const BROUGHT: u32 = if cfg!(debug_assertions) { 32 } else { 2048 };
 pub struct IngestRaws {
     /// Folders and files.
     pub locations: Vec<String>,
-    /// Which names in folders are raw files.
+    /// Pattern for the names of raw files in folders.
     pub regex: Regex,
-    /// The run; by default the instrument's.
+    /// Run; by default the run of the instrument.
     pub output_run: Option<String>,
-    /// How files get into the datastore.
+    /// How files are transferred into the datastore.
     pub transfer: TransferMode,
-    /// Whether sizes are recorded.
+    /// True to record file sizes.
     pub track_file_attrs: bool,
-    /// Whether the first problem ends it.
+    /// True to stop at the first failure.
     pub fail_fast: bool,
-    /// Whether exposure records that differ are overwritten.
+    /// True to overwrite exposure records that differ.
     pub update_records: bool,
-    /// How many folders are read at the same time.
+    /// Number of folders that are read concurrently.
     pub processes: usize,
 }
 
@@ -100,7 +100,7 @@ impl Operation for IngestRaws {
 }
 
 impl IngestRaws {
-    /// Sorts the files of a group by exposure; what cannot be understood is counted, or ends it.
+    /// Groups files by exposure. Failures are recorded, or returned with `fail_fast`.
     fn collect(
         &self,
         group: FileGroup,
@@ -134,7 +134,7 @@ impl IngestRaws {
     }
 }
 
-/// The instruments of the registry that this program knows, by name.
+/// Returns the built-in instruments that are registered.
 async fn registered(repo: &Repo) -> Result<Vec<Arc<Instrument>>> {
     let columns = vec![ReadColumn::plain("name", ColumnType::Text(None))];
     let rows = dimensions::values(&repo.registry, "instrument", columns, None).await?;

@@ -1,4 +1,4 @@
-//! Exposures and their files as rows of the registry.
+//! Registry rows of exposures and their files.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::repo::operations::ingest_raws::Exposure;
 use crate::store::Location;
 use crate::store::path_template;
 
-/// Detector names of an instrument, by id.
+/// Returns the detector names of an instrument, by id.
 pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
     let columns =
         vec![ReadColumn::plain("id", ColumnType::Int), ReadColumn::plain("full_name", ColumnType::Text(None))];
@@ -32,16 +32,16 @@ pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, Str
     Ok(i64_values(&rows, 0).into_iter().zip(string_values(&rows, 1)).collect())
 }
 
-/// Filters of an instrument.
+/// Returns the filters of an instrument.
 pub async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
     let columns = vec![ReadColumn::plain("name", ColumnType::Text(None))];
     Ok(string_values(&dimensions::values(&repo.registry, "physical_filter", columns, Some(instrument)).await?, 0))
 }
 
-/// The records of an element that exposures need, each once, and which record is that of each exposure.
+/// Returns the distinct records of an element that exposures need, and the row number of each exposure's record.
 pub fn records(table: &TableDef, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
     let all: Vec<&Observation> = exposures.iter().map(|e| &e.observation).collect();
-    // Two exposures of a day with different offsets are two records, so that the difference is told.
+    // Different offsets of the same day are kept as two records, so that the difference is reported.
     let key = |o: &Observation| match element {
         "group" => (o.group.clone(), 0, None),
         "day_obs" => (String::new(), o.day_obs, o.day_offset),
@@ -106,7 +106,7 @@ fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
         ("id", int(|o| Some(o.exposure))),
         ("day_obs", int(|o| Some(o.day_obs))),
         ("group", text(|o| &o.group)),
-        // Before day_obs and group were dimensions.
+        // For universes in which day_obs and group are not dimensions.
         ("group_name", text(|o| &o.group)),
         ("physical_filter", text(|o| &o.physical_filter)),
         ("obs_id", text(|o| &o.obs_id)),
@@ -131,10 +131,10 @@ fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
     ])
 }
 
-/// A raw dataset to be stored.
+/// A raw dataset to insert.
 #[derive(Debug)]
 pub struct Row {
-    /// Its id.
+    /// Dataset id.
     pub id: String,
     /// Exposure id.
     pub exposure: i64,
@@ -142,13 +142,13 @@ pub struct Row {
     pub detector: i64,
     /// Path or URI for the file records.
     pub path: String,
-    /// Bytes, or −1.
+    /// Size in bytes, or −1 if it is not recorded.
     pub size: i64,
-    /// Where the file is brought, if it is.
+    /// Target of the file transfer, if any.
     pub target: Option<Location>,
 }
 
-/// The id of a raw dataset.
+/// Returns the dataset id of a raw.
 pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
     let data_id = [
         ("detector", detector.to_string()),
@@ -158,7 +158,7 @@ pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detecto
     dataset_id(&instrument.raw.dataset_type, Some(run), &data_id).to_string()
 }
 
-/// Rows of datasets, as [`crate::registry::dataset_writer`] takes them.
+/// Returns rows for [`crate::registry::dataset_writer`].
 pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
     let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
     record_batch([
@@ -172,10 +172,10 @@ pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch
     ])
 }
 
-/// By exposure and detector: the id of the dataset in the run, and path and size of its file.
+/// By exposure and detector: dataset id, path and size in bytes.
 pub type ExistingRaws = HashMap<(i64, i64), (String, Option<String>, Option<i64>)>;
 
-/// What the run holds of these exposures.
+/// Returns the raws of these exposures that the run holds.
 pub async fn existing_raws(
     repo: &Repo,
     record: &TypeRecord,
@@ -194,7 +194,7 @@ pub async fn existing_raws(
     Ok(keys.zip(values.map(|(id, (path, size))| (id, path, Some(size)))).collect())
 }
 
-/// Where the datastore puts the file of an exposure and detector, by its template.
+/// Returns the datastore path of the file of an exposure and detector, from the file template.
 pub fn raw_path(
     repo: &Repo,
     instrument: &Instrument,
@@ -233,10 +233,10 @@ pub fn raw_path(
     ))
 }
 
-/// The dataset type of an instrument's raws.
+/// Returns the dataset type of an instrument's raws.
 ///
 /// # Errors
-/// Dimensions the universe does not know.
+/// Dimensions that are not in the universe.
 pub fn raw_type(repo: &Repo, instrument: &Instrument) -> Result<DatasetType> {
     let raw = &instrument.raw;
     Ok(DatasetType {
