@@ -120,22 +120,22 @@ impl Config {
             let version = self.value(&["registry", "managers", name, "config", "schema_version"]);
             if let Some(other) = other {
                 let message =
-                    format!("repositories with the {name} manager '{other}' are not made here, only '{class}'");
+                    format!("creating repositories with the {name} manager '{other}' is not supported, only '{class}'");
                 return Err(Error::new(Kind::Unsupported, message));
             }
             if version.or_else(|| self.value(&["registry", "managers", name, "schema_version"])).is_some() {
                 let message =
-                    format!("repositories with a chosen schema_version of the {name} manager are not made here");
+                    format!("creating repositories with a given schema_version of the {name} manager is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         }
         if let Some(class) = self.other_datastore() {
-            let message = format!("repositories with the datastore class {class} are not made here");
+            let message = format!("creating repositories with the datastore class {class} is not supported");
             return Err(Error::new(Kind::Unsupported, message));
         }
         match self.manager("obscore") {
             None => Ok(()),
-            Some(_) => Err(Error::new(Kind::Unsupported, "repositories with an obscore table are not made here")),
+            Some(_) => Err(Error::new(Kind::Unsupported, "creating an obscore table is not supported")),
         }
     }
 

@@ -50,7 +50,7 @@ impl Curated {
             "Defects" => defects,
             "TransmissionCurve" => transmission,
             other => {
-                let message = format!("files of storage class {other} are not written yet");
+                let message = format!("writing files of storage class {other} is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         };
@@ -64,7 +64,7 @@ impl Curated {
     /// No such key, or a value that is no text.
     pub fn text(&self, key: &str) -> Result<&str> {
         let found = self.meta.get(key).and_then(Value::as_str);
-        found.ok_or_else(|| Error::invalid(format!("the header has no text '{key}'")))
+        found.ok_or_else(|| Error::invalid(format!("header key '{key}' is missing or is not a string")))
     }
 
     /// A whole number of the header.
@@ -73,7 +73,7 @@ impl Curated {
     /// No such key, or a value that is no whole number.
     pub fn int(&self, key: &str) -> Result<i64> {
         let found = self.meta.get(key).and_then(Value::as_i64);
-        found.ok_or_else(|| Error::invalid(format!("the header has no whole number '{key}'")))
+        found.ok_or_else(|| Error::invalid(format!("header key '{key}' is missing or is not an integer")))
     }
 }
 
@@ -105,9 +105,9 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
         return Err(Error::invalid(format!("a crosstalk table has one row, not {}", rows.num_rows())));
     }
     let amplifiers = meta.get("NAMP").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    let amplifiers = amplifiers.ok_or_else(|| Error::invalid("the header has no whole number 'NAMP'"))?;
+    let amplifiers = amplifiers.ok_or_else(|| Error::invalid("header key 'NAMP' is missing or is not an integer"))?;
     let cells = amplifiers.checked_pow(2).filter(|n| (1..1 << 20).contains(n));
-    let cells = cells.ok_or_else(|| Error::invalid(format!("NAMP is {amplifiers}, which no detector has")))?;
+    let cells = cells.ok_or_else(|| Error::invalid(format!("NAMP is {amplifiers}, which is not a valid number")))?;
     let (mut columns, mut data) = (Vec::new(), Vec::new());
     let mut column = |name, form: char, n: usize| {
         let more = vec![("TDIM", json!(format!("({n})")))];
@@ -142,7 +142,7 @@ fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Ve
     let text = rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(0));
     let text = text.ok_or_else(|| bad("is missing"))?.value(0).trim();
     let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let values: Vec<&str> = list.ok_or_else(|| bad("holds no list"))?.split(',').map(str::trim).collect();
+    let values: Vec<&str> = list.ok_or_else(|| bad("does not hold a list"))?.split(',').map(str::trim).collect();
     if values.len() != count {
         return Err(bad(&format!("has {} values, not {count}", values.len())));
     }
@@ -240,7 +240,7 @@ fn curve(rows: &RecordBatch) -> Result<(Vec<f64>, Vec<f64>)> {
     let throughputs = scaled(rows, name.unwrap_or("efficiency"), &[("%", 0.01), ("", 1.0)])?;
     let wavelengths = scaled(rows, "wavelength", &[("nm", 10.0), ("Angstrom", 1.0), ("angstrom", 1.0)])?;
     if wavelengths.is_empty() {
-        return Err(Error::invalid("a transmission curve needs a row at least"));
+        return Err(Error::invalid("a transmission curve needs at least one row"));
     }
     let Some(amplifiers) = rows.column_by_name("amp_name") else { return Ok((wavelengths, throughputs)) };
     let amplifiers = cast(amplifiers, &DataType::Utf8)?;

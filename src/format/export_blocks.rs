@@ -180,7 +180,7 @@ fn dataset_id(node: &Node) -> Result<Uuid> {
         None => text.parse::<u64>().ok().map(|id| Uuid::new_v3(&INTEGER_IDS, id.to_string().as_bytes())),
         Some(_) => None,
     };
-    found.ok_or_else(|| node.wrong("there should be a dataset id tagged !uuid"))
+    found.ok_or_else(|| node.wrong("expected a dataset id tagged !uuid"))
 }
 
 /// An instant; null is an open bound.
@@ -205,7 +205,7 @@ pub fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Time
 /// Another value.
 pub fn timespan(node: Node) -> Result<Timespan> {
     if node.tag.as_deref() != Some("lsst.daf.butler.Timespan") {
-        return Err(node.wrong("there should be a timespan tagged !lsst.daf.butler.Timespan"));
+        return Err(node.wrong("expected a timespan tagged !lsst.daf.butler.Timespan"));
     }
     if matches!(&node.value, Value::Scalar(text, _) if text == "EMPTY") {
         return Ok(Timespan::EMPTY);
@@ -231,17 +231,13 @@ pub fn timespan(node: Node) -> Result<Timespan> {
 pub fn region(node: Node) -> Result<Vec<u8>> {
     let shape = node.tag.as_deref().and_then(|tag| tag.strip_prefix("lsst.sphgeom.")).map(str::to_owned);
     let Some(shape) = shape else {
-        return Err(node.wrong("there should be a region such as !<lsst.sphgeom.ConvexPolygon>"));
+        return Err(node.wrong("expected a region such as !<lsst.sphgeom.ConvexPolygon>"));
     };
     for (key, value) in node.map()? {
         if key == "encoded" {
-            let bytes = unhex(value.text()?).ok_or_else(|| value.wrong("there should be hexadecimal digits"))?;
+            let bytes = unhex(value.text()?).ok_or_else(|| value.wrong("expected hexadecimal digits"))?;
             let fits = export_writer::shape(&bytes).is_ok_and(|found| found == shape);
-            return if fits {
-                Ok(bytes)
-            } else {
-                Err(value.wrong(&format!("there should be the encoding of a {shape}")))
-            };
+            return if fits { Ok(bytes) } else { Err(value.wrong(&format!("expected the encoding of a {shape}"))) };
         }
     }
     Err(Error::invalid("a region has no key 'encoded'"))

@@ -247,7 +247,7 @@ pub fn shape(bytes: &[u8]) -> Result<&'static str> {
         Some(b'e') => "Ellipse",
         Some(b'u') => "UnionRegion",
         Some(b'i') => "IntersectionRegion",
-        _ => return Err(Error::invalid("a region has an encoding that is not understood")),
+        _ => return Err(Error::invalid("a region has an unknown encoding")),
     })
 }
 

@@ -153,11 +153,11 @@ impl<R: Read + 'static> Export<R> {
     fn document(&mut self) -> Result<()> {
         let Some((key, line)) = self.nodes.key()? else {
             if let Some(missing) = ["version", "data"].iter().find(|key| !self.seen.iter().any(|seen| seen == *key)) {
-                return Err(Error::invalid(format!("there is no key '{missing}'")));
+                return Err(Error::invalid(format!("key '{missing}' is missing")));
             }
             if !matches!(self.nodes.step()?.0, Event::DocumentEnd) || !matches!(self.nodes.step()?.0, Event::StreamEnd)
             {
-                return Err(Error::invalid("there is a second document"));
+                return Err(Error::invalid("the file has more than one YAML document"));
             }
             return Ok(());
         };
@@ -168,13 +168,13 @@ impl<R: Read + 'static> Export<R> {
         match key.as_str() {
             "version" => check_version(&self.nodes.node()?)?,
             "universe_version" | "universe_namespace" if self.seen.iter().any(|seen| seen == "data") => {
-                return Err(Error::invalid(format!("line {line}: '{key}' stands after 'data', which needs it")));
+                return Err(Error::invalid(format!("line {line}: '{key}' must come before 'data'")));
             }
             "universe_version" => self.universe.1 = self.nodes.node()?.int()?,
             "universe_namespace" => self.nodes.node()?.text()?.clone_into(&mut self.universe.0),
             "data" => {
                 if !matches!(self.nodes.step()?.0, Event::SequenceStart(..)) {
-                    return Err(Error::invalid(format!("line {line}: 'data' should be a list of blocks")));
+                    return Err(Error::invalid(format!("line {line}: 'data' must be a list of blocks")));
                 }
                 let (namespace, version) = self.universe.clone();
                 self.ready.push_back(Item::Universe { namespace, version });
@@ -194,7 +194,7 @@ impl<R: Read + 'static> Export<R> {
                 Ok(())
             }
             (Event::MappingStart(..), line) => self.block(Block { line, kind: String::new(), keys: Vec::new() }),
-            (_, line) => Err(Error::invalid(format!("line {line}: a block should be a mapping with the key 'type'"))),
+            (_, line) => Err(Error::invalid(format!("line {line}: a block must be a mapping with the key 'type'"))),
         }
     }
 
@@ -275,14 +275,14 @@ impl<R: Read + 'static> Export<R> {
 
 fn check_version(node: &Node) -> Result<()> {
     let Value::Scalar(text, plain) = &node.value else {
-        return Err(node.wrong("'version' should be a version such as 1.0.2"));
+        return Err(node.wrong("'version' must be a version such as 1.0.2"));
     };
     let parts: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     match parts.as_slice() {
         [Some(0)] if *plain => Ok(()),
         [Some(1), Some(0), Some(_)] => Ok(()),
-        [Some(_), Some(_), Some(_)] => Err(node.wrong("export files of version 1.0 are understood")),
-        _ => Err(node.wrong("'version' should be a version such as 1.0.2")),
+        [Some(_), Some(_), Some(_)] => Err(node.wrong("only export files of version 1.0 are supported")),
+        _ => Err(node.wrong("'version' must be a version such as 1.0.2")),
     }
 }
 
@@ -312,18 +312,18 @@ mod tests {
     #[test]
     fn files_that_are_none_are_told_with_their_line() {
         for (text, message) in [
-            ("version: 2.0.0\ndata: []\n", "line 1: export files of version 1.0 are understood, not '2.0.0'"),
-            ("version: 1\ndata: []\n", "line 1: 'version' should be"),
-            ("data: []\n", "there is no key 'version'"),
-            ("version: 1.0.2\n", "there is no key 'data'"),
-            ("version: 1.0.2\nversion: 1.0.2\n", "line 2: key 'version' is there twice"),
-            ("version: 1.0.2\ndata: 3\n", "line 2: 'data' should be a list of blocks"),
+            ("version: 2.0.0\ndata: []\n", "line 1: only export files of version 1.0 are supported, not '2.0.0'"),
+            ("version: 1\ndata: []\n", "line 1: 'version' must be"),
+            ("data: []\n", "key 'version' is missing"),
+            ("version: 1.0.2\n", "key 'data' is missing"),
+            ("version: 1.0.2\nversion: 1.0.2\n", "line 2: duplicate key 'version'"),
+            ("version: 1.0.2\ndata: 3\n", "line 2: 'data' must be a list of blocks"),
             ("version: 1.0.2\ndata:\n- {name: x}\n", "line 3: this block has no key 'type'"),
             ("version: 1.0.2\ndata:\n- {type: datset}\n", "no kind of block named 'datset'; did you mean 'dataset'?"),
             ("version: 1.0.2\ndata:\n- {type: run}\n", "line 3: this run has no key 'name'"),
             (
                 "version: 1.0.2\ndata:\n- {type: dataset, dataset_type: x, run: r, records: [{dataset_id: x}]}\n",
-                "line 3: there should be a dataset id tagged !uuid, not 'x'",
+                "line 3: expected a dataset id tagged !uuid, not 'x'",
             ),
             ("[1]", "an export file is a mapping"),
             ("", "an export file is a mapping"),

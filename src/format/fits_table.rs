@@ -47,9 +47,9 @@ pub fn parse_fits_table(bytes: &[u8]) -> Result<RecordBatch> {
         let size = cards.data_size()?.div_ceil(BLOCK).checked_mul(BLOCK);
         at = size
             .and_then(|size| start.checked_add(size))
-            .ok_or_else(|| Error::invalid("a header tells no true size"))?;
+            .ok_or_else(|| Error::invalid("a FITS header gives an invalid size"))?;
     }
-    Err(Error::new(Kind::NotFound, "the FITS file holds no binary table"))
+    Err(Error::new(Kind::NotFound, "the FITS file does not contain a binary table"))
 }
 
 impl Cards {
@@ -79,7 +79,7 @@ impl Cards {
         let Some(value) = self.0.get(keyword) else { return Ok(None) };
         let value = value.split('/').next().unwrap_or_default().trim();
         let number = value.replace(['d', 'D'], "E").parse();
-        number.map(Some).map_err(|_| Error::invalid(format!("keyword {keyword} should be a number, not '{value}'")))
+        number.map(Some).map_err(|_| Error::invalid(format!("keyword {keyword} must be a number, not '{value}'")))
     }
 
     fn count(&self, keyword: &str) -> Result<usize> {
@@ -105,7 +105,7 @@ impl Cards {
         let form = message.as_bytes().get(digits).copied().unwrap_or(b'?');
         let repeat = if digits == 0 { Some(1) } else { message[..digits].parse().ok() };
         let (Some(repeat), true) = (repeat, b"LBIJKEDA".contains(&form)) else {
-            let message = format!("column '{name}' has cells of form '{message}', which are not read here");
+            let message = format!("column '{name}' has cells of form '{message}', which is not supported");
             return Err(Error::new(Kind::Unsupported, message));
         };
         let (null, unit) = (self.number(&key("TNULL"))?, self.text(&key("TUNIT")));
@@ -256,7 +256,7 @@ mod tests {
         let file = file();
         let message = |bytes: &[u8]| parse_fits_table(bytes).unwrap_err().message().to_owned();
         assert!(message(b"x").contains("SIMPLE"));
-        assert!(message(&file[..BLOCK]).contains("holds no binary table"));
+        assert!(message(&file[..BLOCK]).contains("does not contain a binary table"));
         assert!(message(&file[..BLOCK + 800]).contains("no END"));
         assert!(message(&file[..2 * BLOCK + 9]).contains("ends within its table of 2 rows of 10 bytes"));
         let other = |from: &str, to: &str| {

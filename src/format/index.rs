@@ -41,7 +41,7 @@ pub fn parse_index(bytes: &[u8]) -> Result<Index> {
     let common = match files.remove("__COMMON__") {
         Some(Value::Object(common)) => common,
         Some(_) => return Err(Error::invalid("'__COMMON__' is not an object")),
-        None => return Err(Error::invalid("there is no '__COMMON__'")),
+        None => return Err(Error::invalid("'__COMMON__' is missing")),
     };
     match files.iter().find(|(_, value)| !value.is_object()) {
         Some((name, _)) => Err(Error::invalid(format!("the entry of '{name}' is not an object"))),
@@ -81,7 +81,7 @@ mod tests {
     fn lies_are_refused() {
         for (text, message) in [
             ("[1]", "not a JSON object"),
-            ("{\"a.fits\": {}}", "there is no '__COMMON__'"),
+            ("{\"a.fits\": {}}", "'__COMMON__' is missing"),
             ("{\"__COMMON__\": 1}", "'__COMMON__' is not an object"),
             ("{\"__COMMON__\": {}, \"a.fits\": 3}", "the entry of 'a.fits' is not an object"),
             ("{\"__COMMON__\": {}, \"__CONTENT__\": \"x\"}", "'__CONTENT__' is neither"),

@@ -28,7 +28,7 @@ pub fn base64(bytes: &[u8]) -> String {
 /// `size` (bytes) above `limit`.
 pub fn check_size_limit(what: &str, size: u64, limit: u64) -> Result<()> {
     if size > limit {
-        return Err(Error::invalid(format!("{what} has {size} bytes, more than the {limit} that are read")));
+        return Err(Error::invalid(format!("{what} has {size} bytes, more than the limit of {limit}")));
     }
     Ok(())
 }

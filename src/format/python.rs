@@ -46,7 +46,7 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
             open.push(c);
         }
         if quote.is_some() {
-            return Err(Error::invalid(format!("line {number}: a text is not closed")));
+            return Err(Error::invalid(format!("line {number}: unterminated string")));
         }
         if depth <= 0 {
             depth = 0;
@@ -56,7 +56,7 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
             }
         }
     }
-    if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: a bracket is not closed"))) }
+    if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: unclosed bracket"))) }
 }
 
 /// `config.skyMap["rings"].numRings` as its parts.
@@ -66,7 +66,7 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
 pub fn steps(path: &str) -> Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path;
-    let wrong = || Error::invalid(format!("'{path}' is no field of a configuration"));
+    let wrong = || Error::invalid(format!("'{path}' is not a field of a configuration"));
     loop {
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
         let name = rest[..end].trim();
@@ -95,7 +95,7 @@ pub fn steps(path: &str) -> Result<Vec<String>> {
 /// # Errors
 /// Another expression.
 pub fn parse_value(text: &str) -> Result<Value> {
-    let wrong = || Error::invalid(format!("'{text}' is no literal"));
+    let wrong = || Error::invalid(format!("'{text}' is not a literal"));
     match text {
         "None" => return Ok(Value::None),
         "True" => return Ok(Value::Bool(true)),

@@ -138,7 +138,7 @@ impl Settings {
         }
         let refused = || {
             Error::invalid(format!(
-                "only assignments of literals to fields of 'config' are understood, not '{statement}'"
+                "only assignments of literals to fields of 'config' are supported, not '{statement}'"
             ))
         };
         let (path, value) = statement.split_once('=').ok_or_else(refused)?;
@@ -173,7 +173,7 @@ impl Settings {
             }
             _ => {
                 return Err(Error::invalid(format!(
-                    "'{path}' is no field of a sky map configuration{}",
+                    "'{path}' is not a field of a sky map configuration{}",
                     hint(path, ["config.name", "config.skyMap"])
                 )));
             }
@@ -211,7 +211,7 @@ impl Settings {
             [field] if LEGACY.contains(field) => format!("legacy.{field}"),
             [field] if FIELDS.contains(field) => (*field).to_owned(),
             [field] => return Err(Error::not_found("field of a rings sky map", field, FIELDS)),
-            _ => return Err(Error::invalid(format!("'{path}' is no field of a sky map configuration"))),
+            _ => return Err(Error::invalid(format!("'{path}' is not a field of a sky map configuration"))),
         };
         self.fields.insert(key, (value, line));
         Ok(())
@@ -220,9 +220,9 @@ impl Settings {
     fn build(self) -> Result<SkyMap> {
         let kind = self.selected.as_deref().unwrap_or("dodeca");
         if kind != "rings" {
-            return Err(Error::invalid(format!("sky maps of type '{kind}' are not made here, only 'rings'")));
+            return Err(Error::invalid(format!("sky maps of type '{kind}' are not supported, only 'rings'")));
         }
-        let name = self.name.clone().ok_or_else(|| Error::invalid("the configuration gives no 'config.name'"))?;
+        let name = self.name.clone().ok_or_else(|| Error::invalid("the configuration does not set 'config.name'"))?;
         let projection = match self.fields.get("projection") {
             None => "STG".to_owned(),
             Some((value, line)) => text("projection", value.clone()).map_err(|e| at(e, *line))?,
@@ -230,7 +230,7 @@ impl Settings {
         let rotation = self.float("rotation", 0.0)?;
         if projection != "TAN" || rotation != 0.0 {
             let message = format!(
-                "only the projection 'TAN' without rotation is made here, not '{projection}' with rotation {rotation}"
+                "only the projection 'TAN' without rotation is supported, not '{projection}' with rotation {rotation}"
             );
             return Err(Error::invalid(message));
         }
@@ -277,7 +277,7 @@ impl Settings {
             || !rings.is_sane()
         {
             return Err(Error::invalid(
-                "numRings, pixelScale, tractOverlap and the sizes of patches give no sensible map",
+                "numRings, pixelScale, tractOverlap and the sizes of patches do not give a valid sky map",
             ));
         }
         Ok(SkyMap { name, rings })
@@ -289,10 +289,10 @@ impl Settings {
                 i32::try_from(*value).map_err(|_| at(Error::invalid(format!("'{key}' is out of range")), *line))
             }
             (Some((value, line)), _) => {
-                Err(at(Error::invalid(format!("'{key}' takes a whole number, not {value:?}")), *line))
+                Err(at(Error::invalid(format!("'{key}' takes an integer, not {value:?}")), *line))
             }
             (None, Some(default)) => Ok(default),
-            (None, None) => Err(Error::invalid(format!("the configuration gives no '{key}'"))),
+            (None, None) => Err(Error::invalid(format!("the configuration does not set '{key}'"))),
         }
     }
 
@@ -309,9 +309,9 @@ impl Settings {
         match self.fields.get(key) {
             Some((Value::List(list), line)) => match list[..] {
                 [Value::Int(a), Value::Int(b)] => Ok([a, b].map(|v| i32::try_from(v).unwrap_or(0))),
-                _ => Err(at(Error::invalid(format!("'{key}' takes two whole numbers")), *line)),
+                _ => Err(at(Error::invalid(format!("'{key}' takes two integers")), *line)),
             },
-            Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two whole numbers")), *line)),
+            Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two integers")), *line)),
             None => Ok(default),
         }
     }
@@ -324,7 +324,7 @@ fn at(error: Error, line: usize) -> Error {
 fn text(path: &str, value: Value) -> Result<String> {
     match value {
         Value::Text(text) => Ok(text),
-        other => Err(Error::invalid(format!("'{path}' takes a text, not {other:?}"))),
+        other => Err(Error::invalid(format!("'{path}' takes a string, not {other:?}"))),
     }
 }
 
@@ -360,10 +360,10 @@ mod tests {
             ("'cells'", "'cell'", "line 8: no tract builder named 'cell'; did you mean 'cells'?"),
             ("'TAN'", "'STG'", "only the projection 'TAN'"),
             ("config.name", "name", "line 2: only assignments"),
-            ("120", "120.0", "line 4: 'numRings' takes a whole number"),
-            ("1.0 / 60", "[1", "a bracket is not closed"),
+            ("120", "120.0", "line 4: 'numRings' takes an integer"),
+            ("1.0 / 60", "[1", "unclosed bracket"),
             ("120", "[120, x]", "line 4: only assignments of literals"),
-            ("'rings'\r", "'dodeca'\r", "'dodeca' are not made here"),
+            ("'rings'\r", "'dodeca'\r", "'dodeca' are not supported"),
             ("config.name = \"lsst_cells_v1\"", "for i in range(3): pass", "line 2: only assignments"),
         ] {
             let error = SkyMap::parse(&TEXT.replacen(from, to, 1), &[]).unwrap_err();

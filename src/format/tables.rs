@@ -70,13 +70,13 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
         .map_err(|e| Error::invalid(format!("the ECSV header does not describe the columns: {e}")))?;
     let names: Vec<&str> = header.datatype.iter().map(|c| c.name.as_str()).collect();
     let delimiter =
-        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter should be one character"))?;
+        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter must be one character"))?;
     let first = rest.lines().next().unwrap_or_default();
     let mut line = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(first.as_bytes());
     let given = line.records().next().and_then(std::result::Result::ok).unwrap_or_default();
     if given != names {
         let message =
-            format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
+            format!("line {}: the column names are '{first}', but the header lists {}", lines + 1, names.join(", "));
         return Err(Error::invalid(message));
     }
     let fields = header.datatype.iter().map(|c| {

@@ -80,7 +80,7 @@ impl Node {
     pub fn text(&self) -> Result<&str> {
         match &self.value {
             Value::Scalar(text, _) if !self.is_null() => Ok(text),
-            _ => Err(self.wrong("there should be a text")),
+            _ => Err(self.wrong("expected a string")),
         }
     }
 
@@ -98,11 +98,11 @@ impl Node {
             && !digits.contains('.')
         {
             let found = i64::from_str_radix(&text.replace('_', ""), 8).ok();
-            return found.ok_or_else(|| self.wrong("there should be a whole number"));
+            return found.ok_or_else(|| self.wrong("expected an integer"));
         }
         let float = || text.parse::<f64>().ok().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64);
         let found = text.replace('_', "").parse().ok().or_else(float);
-        found.ok_or_else(|| self.wrong("there should be a whole number"))
+        found.ok_or_else(|| self.wrong("expected an integer"))
     }
 
     /// A number.
@@ -116,7 +116,7 @@ impl Node {
             ".nan" => Some(f64::NAN),
             _ => text.replace('_', "").parse().ok(),
         };
-        found.ok_or_else(|| self.wrong("there should be a number"))
+        found.ok_or_else(|| self.wrong("expected a number"))
     }
 
     /// A truth value, in the words of YAML 1.1.
@@ -127,7 +127,7 @@ impl Node {
         match self.text()?.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true),
             "false" | "no" | "off" | "0" => Ok(false),
-            _ => Err(self.wrong("there should be true or false")),
+            _ => Err(self.wrong("expected a boolean (true or false)")),
         }
     }
 
@@ -144,7 +144,7 @@ impl Node {
             (false, true) => time::parse_utc(text.trim_end_matches('Z')),
             _ => None,
         };
-        found.ok_or_else(|| self.wrong("there should be a time tagged !butler_time/tai/iso"))
+        found.ok_or_else(|| self.wrong("expected a time with the tag !butler_time/tai/iso"))
     }
 
     /// The items of a list.
@@ -154,7 +154,7 @@ impl Node {
     pub fn list(self) -> Result<Vec<Self>> {
         match self.value {
             Value::List(items) => Ok(items),
-            _ => Err(self.wrong("there should be a list")),
+            _ => Err(self.wrong("expected a list")),
         }
     }
 
@@ -165,7 +165,7 @@ impl Node {
     pub fn map(self) -> Result<Vec<(String, Self)>> {
         match self.value {
             Value::Map(entries) => Ok(entries),
-            _ => Err(self.wrong("there should be a mapping")),
+            _ => Err(self.wrong("expected a mapping")),
         }
     }
 }
@@ -263,7 +263,7 @@ impl<R: Read + 'static> Nodes<R> {
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor);
                 let known =
-                    known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no value before it")))?;
+                    known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no earlier value")))?;
                 let (weight, levels) = known.size();
                 if depth + levels > DEPTH {
                     return Err(Error::invalid(format!("line {line}: values are nested too deep")));
@@ -272,7 +272,7 @@ impl<R: Read + 'static> Nodes<R> {
                 self.repeat(weight, line)?;
                 return Ok(known);
             }
-            _ => return Err(Error::invalid(format!("line {line}: there should be a value"))),
+            _ => return Err(Error::invalid(format!("line {line}: expected a value"))),
         };
         if anchor > 0 {
             self.repeat(node.size().0, line)?;
@@ -297,14 +297,14 @@ impl<R: Read + 'static> Nodes<R> {
         match self.step()? {
             (Event::MappingEnd, _) => Ok(None),
             (Event::Scalar(text, ..), line) => Ok(Some((text.into_owned(), line))),
-            (_, line) => Err(Error::invalid(format!("line {line}: there should be a key"))),
+            (_, line) => Err(Error::invalid(format!("line {line}: expected a key"))),
         }
     }
 }
 
 /// The error of a key that a mapping has already.
 pub fn twice(key: &str, line: usize) -> Error {
-    Error::invalid(format!("line {line}: key '{key}' is there twice"))
+    Error::invalid(format!("line {line}: duplicate key '{key}'"))
 }
 
 fn name(tag: &Tag) -> String {
@@ -394,7 +394,7 @@ mod tests {
     fn faults_are_told_with_their_line() {
         for (text, message) in [
             ("a: [1\nb: 2", "line"),
-            ("a: 1\na: 2", "line 2: key 'a' is there twice"),
+            ("a: 1\na: 2", "line 2: duplicate key 'a'"),
             ("a: *x", "line"),
             (
                 "a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: &d [*c, *c, *c, *c]\ne: &e [*d, *d, *d, *d]\n\

@@ -60,7 +60,7 @@ impl Camera {
             return Err(error.context(format_args!("camera, detector {id}")));
         }
         match detectors.into_iter().find(|id| !self.places.iter().any(|place| place.0 == *id)) {
-            Some(id) => Err(Error::invalid(format!("the camera has no place for detector {id}"))),
+            Some(id) => Err(Error::invalid(format!("the camera has no position for detector {id}"))),
             None => Ok(()),
         }
     }

@@ -98,7 +98,9 @@ impl Header<'_> {
         let offset = self.rules.observing_day_offset * 1_000_000_000;
         let day = self.entry.int("DAYOBS").unwrap_or_else(|| time::day_of(self.begin - offset));
         if day < self.rules.first_day_obs {
-            return Err(Error::invalid(format!("observing day {day} is older than the header rules know")));
+            return Err(Error::invalid(format!(
+                "observing day {day} is before the first day that the header rules support"
+            )));
         }
         Ok(day)
     }
@@ -221,7 +223,7 @@ impl Header<'_> {
         };
         let tai = self.entry.text("TIMESYS").is_some_and(|s| s.eq_ignore_ascii_case("tai"));
         let end = if tai { time::parse(text) } else { time::parse_utc(text) };
-        end.ok_or_else(|| Error::invalid(format!("header key 'DATE-END' is no date: '{text}'")))
+        end.ok_or_else(|| Error::invalid(format!("header key 'DATE-END' is not a date: '{text}'")))
     }
 }
 

@@ -145,7 +145,7 @@ impl Instrument {
             Some(rules) => headers::translate(self, rules, entry),
             None => Err(Error::new(
                 Kind::Unsupported,
-                format!("raw headers of {} are not understood, only translated metadata", self.name),
+                format!("raw headers of {} are not supported, only translated metadata", self.name),
             )),
         }
     }

@@ -63,9 +63,7 @@ fn parse_list(text: &str) -> Result<Table> {
         match row {
             Some(row) if table.last().is_none_or(|last| last.0 < row.0) => table.push(row),
             _ => {
-                return Err(Error::invalid(format!(
-                    "line {number}: there should be two numbers, later than those before"
-                )));
+                return Err(Error::invalid(format!("line {number}: expected two numbers, in ascending order")));
             }
         }
     }
@@ -94,7 +92,7 @@ mod tests {
             Some(&(1_861_920_000 * SECOND, 38 * SECOND))
         );
         for (bad, message) in [
-            (format!("{text}x 38\n"), "line 31: there should be two numbers"),
+            (format!("{text}x 38\n"), "line 31: expected two numbers"),
             (format!("{text}1 38\n"), "line 31"),
             ("2272060800 10\n".to_owned(), "does not begin with the 28 leap seconds"),
         ] {
