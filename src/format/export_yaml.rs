@@ -1,4 +1,4 @@
-//! `export.yaml`: what one Butler repository hands to another, read item by item however large it is.
+//! Reads `export.yaml`, the exchange format of Butler repositories, item by item in bounded memory.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -12,117 +12,117 @@ use crate::error::{Error, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
 
-/// One thing that the file holds.
+/// An item of an export file.
 #[derive(Debug)]
 pub enum Item {
-    /// The universe of all that follows.
+    /// The dimension universe of the following items.
     Universe {
-        /// Namespace.
+        /// Namespace of the universe.
         namespace: String,
-        /// Version; files that name none are older than all.
+        /// Version of the universe; 0 if the file does not give one.
         version: i64,
     },
-    /// A dataset type to be registered; its dimensions required and implied.
+    /// A dataset type to be registered.
     DatasetType {
-        /// Name.
+        /// Name of the object to be registered.
         name: String,
-        /// Dimensions, in any order.
+        /// Required and implied dimensions, in any order.
         dimensions: Vec<String>,
-        /// Storage class.
+        /// Name of the storage class.
         storage_class: String,
         /// Whether its datasets may be certified.
         is_calibration: bool,
     },
     /// A collection to be registered.
     Collection {
-        /// Name.
+        /// Name of the object to be registered.
         name: String,
-        /// Type.
+        /// Type of the collection.
         kind: CollectionType,
-        /// Documentation.
+        /// Documentation string, if any.
         doc: Option<String>,
-        /// Children of a chain.
+        /// Children of a CHAINED collection, in search order.
         children: Vec<String>,
     },
-    /// A block of records of an element begins.
+    /// The start of a block of dimension records.
     Element {
         /// The dimension element.
         element: String,
-        /// Its line.
+        /// Line in the file, from 1.
         line: usize,
     },
     /// A dimension record.
     Record {
         /// The dimension element.
         element: String,
-        /// Its line.
+        /// Line in the file, from 1.
         line: usize,
-        /// Its fields.
+        /// Names and values of the fields.
         fields: Vec<(String, Node)>,
     },
-    /// A file with its datasets.
+    /// A file and the datasets stored in it.
     File(File),
-    /// Datasets that a TAGGED collection holds, or a CALIBRATION collection for some time.
+    /// Datasets associated with a TAGGED collection, or certified in a CALIBRATION collection.
     Association {
-        /// The collection.
+        /// Name of the collection.
         collection: String,
-        /// The validity range, in a CALIBRATION collection.
+        /// The validity range (CALIBRATION collections only).
         timespan: Option<Timespan>,
-        /// The datasets.
+        /// Ids of the datasets.
         dataset_ids: Vec<Uuid>,
     },
 }
 
-/// A file with its datasets.
+/// A file and the datasets stored in it.
 #[derive(Debug)]
 pub struct File {
-    /// Its line.
+    /// Line in the file, from 1.
     pub line: usize,
-    /// Dataset type.
+    /// Name of the dataset type.
     pub dataset_type: String,
-    /// RUN collection.
+    /// Name of the RUN collection.
     pub run: String,
-    /// Ids and data IDs of its datasets.
+    /// Ids and data IDs of the datasets in the file.
     pub datasets: Vec<(Uuid, Vec<(String, Node)>)>,
-    /// Where it is.
+    /// Path of the file, relative to the export folder or absolute.
     pub path: String,
-    /// The class that reads it.
+    /// The formatter class, if given.
     pub formatter: Option<String>,
 }
 
-/// The items of an export file.
+/// A streaming reader of the items of an export file.
 pub struct Export<R: Read> {
     nodes: Nodes<R>,
     state: State,
     ready: VecDeque<Item>,
-    /// Keys of the document so far.
+    /// Keys of the document read so far.
     seen: Vec<String>,
-    /// Namespace and version of the universe.
+    /// Namespace and version of the dimension universe.
     universe: (String, i64),
 }
 
 enum State {
     Start,
-    /// Between keys of the document.
+    /// The next event is a key of the document.
     Document,
-    /// Between blocks.
+    /// The next event is a block.
     Blocks,
-    /// Between the items of a block.
+    /// The next event is an item of a block.
     Items(Block),
     End,
 }
 
 impl<R: Read + 'static> Export<R> {
-    /// Of a text.
+    /// Creates a reader of an export file.
     pub fn new(reader: R) -> Self {
         let universe = ("daf_butler".to_owned(), 0);
         Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), seen: Vec::new(), universe }
     }
 
-    /// The next item; nothing after the last.
+    /// Reads the next item; `None` at the end of the file.
     ///
     /// # Errors
-    /// Text that is no export file of a version that is understood, with its line.
+    /// Text that is not an export file of a supported version, with its line.
     pub fn next_item(&mut self) -> Result<Option<Item>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -198,7 +198,7 @@ impl<R: Read + 'static> Export<R> {
         }
     }
 
-    /// Reads keys up to the list of items, or to the end.
+    /// Reads the keys of a block up to its list of items or its end.
     fn block(&mut self, mut block: Block) -> Result<()> {
         while let Some((key, line)) = self.nodes.key()? {
             if block.key(&key).is_some() || (key == "type" && !block.kind.is_empty()) {
@@ -245,7 +245,7 @@ impl<R: Read + 'static> Export<R> {
         Ok(())
     }
 
-    /// A block that was read to its end before its items were met.
+    /// Converts a block that has been read completely, because the keys needed for its items followed the items.
     fn whole(&mut self, mut block: Block) -> Result<()> {
         match block.kind.as_str() {
             "" => return Err(block.lacks("type")),

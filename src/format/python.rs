@@ -1,4 +1,4 @@
-//! The Python that configuration files are written in: statements, paths, literals and arithmetic on them.
+//! The subset of Python used in configuration files: assignments, attribute paths, literals and arithmetic.
 
 use crate::error::{Error, Result};
 
@@ -9,20 +9,20 @@ pub enum Value {
     None,
     /// `True` or `False`.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A float.
+    /// A floating-point number.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(String),
     /// A list or tuple of literals.
     List(Vec<Value>),
 }
 
-/// Statements with their lines: comments and line ends inside brackets are gone.
+/// Splits a text into statements with their line numbers; removes comments, and newlines within brackets.
 ///
 /// # Errors
-/// A text or bracket that is not closed, with its line.
+/// An unterminated string or an unclosed bracket, with its line.
 pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
     let mut all = Vec::new();
     let mut open = String::new();
@@ -59,10 +59,10 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
     if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: unclosed bracket"))) }
 }
 
-/// `config.skyMap["rings"].numRings` as its parts.
+/// Splits a path such as `config.skyMap["rings"].numRings` into its parts.
 ///
 /// # Errors
-/// Another path.
+/// Text that is not such a path.
 pub fn steps(path: &str) -> Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path;
@@ -90,10 +90,10 @@ pub fn steps(path: &str) -> Result<Vec<String>> {
     }
 }
 
-/// A literal, or arithmetic on literals.
+/// Evaluates a literal or arithmetic on literals.
 ///
 /// # Errors
-/// Another expression.
+/// An expression of another kind.
 pub fn parse_value(text: &str) -> Result<Value> {
     let wrong = || Error::invalid(format!("'{text}' is not a literal"));
     match text {
@@ -118,7 +118,7 @@ pub fn parse_value(text: &str) -> Result<Value> {
     value.ok_or_else(wrong)
 }
 
-/// The items of a list: text between the commas that are in no quotes and no brackets.
+/// Splits the items of a list at commas outside quotes and brackets.
 fn split(items: &str) -> Vec<&str> {
     let (mut quote, mut depth) = (None, 0_i32);
     items
@@ -137,7 +137,7 @@ fn split(items: &str) -> Vec<&str> {
         .collect()
 }
 
-/// `+ - * /` and parentheses, as Python computes them.
+/// A parser of `+ - * /` and parentheses with the semantics of Python.
 struct Arithmetic<'a> {
     rest: &'a str,
     depth: u32,

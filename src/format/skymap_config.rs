@@ -1,4 +1,4 @@
-//! Sky map configurations: the assignments of a pex_config file, and the pickle that holds them again.
+//! Sky map configurations: parses the assignments of a pex_config file and writes them as a pickle.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use super::python::{Value, parse_value, statements, steps};
 use crate::error::{Error, Result, hint};
 use crate::sphere::rings::{Builder, Rings};
 
-/// A sky map with its name.
+/// A sky map: its name and its geometry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SkyMap {
     /// The value of the dimension `skymap`.
     pub name: String,
-    /// Its geometry.
+    /// The geometry of tracts and patches.
     pub rings: Rings,
 }
 
-/// The fields of a rings map as they are set, by name; builders' fields have the builder's name before a dot.
+/// The fields that have been set, by name; fields of a tract builder are prefixed by the name of the builder and a dot.
 #[derive(Debug, Default)]
 struct Settings {
     name: Option<String>,
@@ -30,10 +30,10 @@ const LEGACY: [&str; 2] = ["patchInnerDimensions", "patchBorder"];
 const KINDS: [&str; 6] = ["dodeca", "equat", "rings", "healpix", "discrete", "ringsFast"];
 
 impl SkyMap {
-    /// From the text of a configuration file, with assignments `name=value` made after it.
+    /// Parses a configuration file and applies the assignments `name=value` of `more` after it.
     ///
     /// # Errors
-    /// What is no assignment of literals to a field, with its line; a map that is not made here.
+    /// A statement that is not an assignment of a literal to a field, with its line; a sky map that is not supported.
     pub fn parse(text: &str, more: &[String]) -> Result<Self> {
         let mut settings = Settings::default();
         for (number, statement) in statements(text)? {
@@ -54,7 +54,7 @@ impl SkyMap {
         settings.build()
     }
 
-    /// The SHA-1 by which the registry knows the geometry.
+    /// Returns the SHA-1 hash that identifies the geometry in the registry.
     pub fn hash(&self) -> [u8; 20] {
         let rings = &self.rings;
         let mut bytes = b"RingsSkyMap".to_vec();
@@ -72,7 +72,7 @@ impl SkyMap {
         sha1_smol::Sha1::from(bytes).digest().bytes()
     }
 
-    /// The `skyMap` dataset: a pickle of the sky map, which the Butler loads.
+    /// Returns the `skyMap` dataset, a pickle of the sky map that the Butler can load.
     pub fn pickle(&self) -> Vec<u8> {
         let text = self.assignments().into_bytes();
         let mut out = Vec::new();
@@ -104,7 +104,7 @@ impl SkyMap {
         whole
     }
 
-    /// Every field as an assignment.
+    /// Formats all fields as assignments.
     fn assignments(&self) -> String {
         let rings = &self.rings;
         let (selected, cells, legacy) = match rings.builder {
@@ -132,7 +132,7 @@ impl SkyMap {
 
 impl Settings {
     fn assign(&mut self, statement: &str, line: usize) -> Result<()> {
-        // A dump by pex_config begins with these.
+        // Files written by pex_config begin with these statements.
         if statement.starts_with("import ") || statement.starts_with("assert type(config)") {
             return Ok(());
         }
@@ -207,7 +207,7 @@ impl Settings {
                 }
                 format!("{builder}.{field}")
             }
-            // Short for the fields of the legacy builder.
+            // Short forms of the fields of the legacy builder.
             [field] if LEGACY.contains(field) => format!("legacy.{field}"),
             [field] if FIELDS.contains(field) => (*field).to_owned(),
             [field] => return Err(Error::not_found("field of a rings sky map", field, FIELDS)),
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!((map.name.as_str(), hex.as_str()), ("lsst_cells_v1", "e2736e41244df00bbdb93aecac0ae4b2d19dda91"));
         assert_eq!(SkyMap::parse(TEXT, &["name=other".to_owned()]).unwrap().name, "other");
         assert!(map.pickle().starts_with(b"\x80\x05\x95") && map.pickle().ends_with(b"\x94R\x94."));
-        // Fields of sky maps that are not chosen may hold any literal.
+        // Fields of sky map types that are not selected accept any literal.
         let others = "config.skyMap['discrete'].raList = [5.5, -10.7]\nconfig.skyMap['healpix'].log2NSide = 5\n\
                       config.skyMap['equat'].names = ['a, b', ('c', [1])]\n";
         assert_eq!(SkyMap::parse(&format!("{TEXT}{others}"), &[]).unwrap(), map);
@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Configurations with what the real code makes of them, where they are at hand.
+    /// Configurations with the results of the original code, if these files are available.
     #[test]
     fn maps_equal_those_of_the_real_code() {
         let near = |ours: Polygon, theirs: &serde_json::Value| {
@@ -381,7 +381,7 @@ mod tests {
         };
         for case in cases("config_cases.jsonl") {
             let parsed = SkyMap::parse(case["text"].as_str().unwrap(), &[]);
-            // Names for parts, loops and maps without a name are refused, not misunderstood.
+            // Local names, loops and sky maps without a name are refused.
             let refused =
                 ["cells_v1_plain", "with_import_and_loop", "no_name"].contains(&case["case"].as_str().unwrap());
             if refused || case["error"].is_string() {
