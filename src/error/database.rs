@@ -5,7 +5,7 @@ use super::{Error, Kind};
 /// Returns the kind of an SQLite result code. PostgreSQL codes (SQLSTATE) have five characters and are not matched.
 fn sqlite_kind(code: &str) -> Kind {
     match code.parse::<u32>().ok().filter(|_| code.len() < 5).map(|c| c & 0xff) {
-        // SQLITE_BUSY and SQLITE_LOCKED: another writer held the lock during the whole timeout.
+        // SQLITE_BUSY and SQLITE_LOCKED: another writer held the lock during the entire timeout.
         Some(5 | 6) => Kind::Unreachable,
         Some(3 | 8 | 14 | 23) => Kind::Denied,
         _ => Kind::Failed,
