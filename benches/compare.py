@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The questions of `benches/compare`, who answers them how, and the table of what it cost.
+"""The queries of `benches/compare`, their form for each tool, and the table of their costs.
 
-Every answer is a file of comma-separated rows; all answers to a question must hold the same rows. Costs are CPU seconds
-of the client and of the server together; medians of runs that take turns.
+Each result is a file of comma-separated rows; all results of a query must have the same rows. Costs are CPU seconds of
+client and server together, as medians of runs in alternation.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from measure import POSTGRES, PROGRAM, Server, apart, bulk_load, butlersql, make
 
 BUTLER, DUCKDB = os.environ["BENCH_BUTLER"], os.environ["BENCH_DUCKDB"]
 HEAD = "from lsst.daf.butler import Butler\nbutler = Butler(REPO)\nout = open(OUT, 'w')\n"
-# The formatter of raws is in a package of its own, and only named here.
+# The formatter of raws is in a separate package; this stub only provides its name.
 FORMATTER = (
     "import sys, types\nfrom lsst.daf.butler import FormatterV2\n"
     "body = {'__module__': 'lsst.obs.lsst.rawFormatter'}\n"
@@ -30,8 +30,8 @@ FORMATTER = (
 )
 SCIENCE = "instrument='LSSTComCam' AND exposure.observation_type='science'"
 
-# A question: its name; the SQL of butlersql; the SQL of the database (None: it cannot say it); the Butler's Python.
-# {raw}, {bias}, {monster}: memberships of the datasets in their runs, or certified; {exposure}, {visit} …: one of each.
+# A query: name; SQL for butlersql; SQL for the database (None: not expressible); Python for the Butler.
+# {raw}, {bias}, {monster}: tables of datasets in RUN or CALIBRATION collections; {exposure}, {visit} …: one value each.
 QUESTIONS = [
     (
         "one raw by its data ID",
@@ -118,7 +118,7 @@ QUESTIONS = [
 
 
 def agreed(question, paths):
-    """How many rows the answers have, which must hold the same ones."""
+    """Checks that all results have the same rows; returns the number of rows."""
     answers = {who: answer(path, named=who == "butlersql") for who, path in paths.items()}
     for who, found in answers.items():
         if found != answers["butlersql"]:
@@ -127,7 +127,7 @@ def agreed(question, paths):
 
 
 def answer(path, named):
-    """The rows of an answer, in one form: tools write ids and numbers differently."""
+    """The rows of a result in a common form, because tools write ids and numbers differently."""
     def cell(text):
         if re.fullmatch("[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", text):
             return text.replace("-", "")
@@ -205,7 +205,7 @@ class Bench:
         return [DUCKDB, "-c", code]
 
     def commands(self, question):
-        """Who answers a question how: name, command, whether the answer goes to standard output."""
+        """The command of each tool for a query: name, command, output file, whether the result goes to standard output."""
         _, own, plain, python = question
         out = {who: str(self.home / f"{who}.csv") for who in ("butlersql", "Butler", "database", "DuckDB")}
 
@@ -240,7 +240,7 @@ class Bench:
 
 
 def campaign(data, seed, repo):
-    """The command that builds a repository by all steps of RTN-103."""
+    """The command that builds a repository with all steps of RTN-103."""
     return [
         PROGRAM, repo, "-q", "-f", "sql/rtn103/campaign.sql", "-v", f"DATA={data}", "-v", f"SEED={seed}",
         "-v", f"GOOD_VISITS={data}/dp1_good_visits.txt", "-v", f"SKYMAP={data}/demo.skymap.config",
@@ -248,7 +248,7 @@ def campaign(data, seed, repo):
 
 
 def imports(home, name, repo, runs, server, with_butler):
-    """An import of all raws into a new repository, by both; and a bulk load of the same rows by the database."""
+    """Imports all raws into a new repository with both programs, and bulk-loads the same rows with the database."""
     folder = home / f"export-{name}"
     if not folder.exists():
         butlersql(repo, "-q", "--write", "-c", f"CALL export('{folder}', collections => 'LSSTComCam/raw/all')",
@@ -285,7 +285,7 @@ def imports(home, name, repo, runs, server, with_butler):
 
 
 def emptied(home, repo, database):
-    """Takes what was imported out of a database; the command that loads it again."""
+    """Deletes the imported rows from a database; returns the command that loads them again."""
     tags = rows(repo, "SELECT tag_association_table AS t FROM registry.dataset_type WHERE name = 'raw'")[0]["t"]
     tables = ["group", "day_obs", "exposure", "dataset", "collection_summary_dataset_type",
               "collection_summary_instrument", tags, "dataset_location", "file_datastore_records"]
@@ -323,11 +323,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--exposures", type=int, default=16540)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--import", dest="imports", action="store_true", help="also import all raws, the Butler once")
-    parser.add_argument("--campaign", action="store_true", help="also tell what the repository itself took, made once")
-    parser.add_argument("--only", help="questions whose name holds this")
+    parser.add_argument("--import", dest="imports", action="store_true", help="also import all raws (the Butler once)")
+    parser.add_argument("--campaign", action="store_true", help="also print the cost of building the repository, once")
+    parser.add_argument("--only", help="only queries whose name contains this text")
     parser.add_argument("--without-butler", action="store_true")
-    parser.add_argument("--registry", choices=["sqlite", "postgres"], help="one only")
+    parser.add_argument("--registry", choices=["sqlite", "postgres"], help="only this database")
     options = parser.parse_args()
     home = pathlib.Path(tempfile.mkdtemp())
     try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `benches/door` measures: the requests, seconds and memory of an ingest, beside a plain loop of GETs."""
+"""The measurements of `benches/door`: requests, seconds and memory of an ingest, compared with a plain loop of GETs."""
 
 import argparse
 import contextlib
@@ -15,14 +15,14 @@ import urllib.request
 PROGRAM, DOOR = os.environ["BENCH_PROGRAM"], os.environ["BENCH_DOOR"]
 PKI = os.environ["BUTLERSQL_TEST_DAV_PKI"]
 WORKERS = 16
-# What is measured: its name; of the door, seconds added to a request and requests a second before it refuses; the
-# client's own limit (0: none).
+# A measurement: name; seconds that the door adds to each request; requests per second above which the door refuses;
+# requests per second of the client (0: no limit).
 RUNS = [("plain", 0, 0, 0), ("latency 40 ms", 0.04, 0, 0), ("at most 250/s", 0, 250, 240)]
 
 
 @contextlib.contextmanager
 def door(tree, options):
-    """A door of dCache 10 with a folder behind it; gives its URL and its control port."""
+    """Runs a simulated dCache 10 door for a folder; yields its URL and its control URL."""
     command = [sys.executable, DOOR, "--tls", PKI, "--preset", "dcache10", "--auth", "cert", "--root", f"{tree}=/data", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
@@ -39,7 +39,7 @@ def stats(control):
 
 
 def ingest(home, url, rate):
-    """Wall seconds, MiB, and how many raws are there."""
+    """Runs an ingest; returns wall seconds, peak memory in MiB and the number of raws."""
     settings = {
         **os.environ, "X509_USER_PROXY": f"{PKI}/x509.pem", "LSST_HTTP_CACERT_BUNDLE": f"{PKI}/authorities",
         "BUTLERSQL_WEBDAV_RATE": str(rate),
@@ -68,7 +68,7 @@ def ingest(home, url, rate):
 
 
 def gets(home, url, files):
-    """Wall seconds of getting files one by one, so many at once, and how many failed."""
+    """Downloads files with parallel GETs; returns wall seconds and the number of failures."""
     urls = home / "urls"
     urls.write_text("".join(f'url = "{url.replace("davs", "https")}/data/{path}"\noutput = "/dev/null"\n' for path in files))
     proxy = f"{PKI}/x509.pem"

@@ -1,5 +1,5 @@
-//! What the floors of the program take by themselves: reading indexes, export files and regions, planning and doing an
-//! ingest, and scanning a registry (in SQLite, and in PostgreSQL where `BUTLERSQL_TEST_POSTGRES` names a server).
+//! Benchmarks of single floors: reading indexes, export files and regions, planning and running an ingest, and scanning
+//! a registry (in SQLite, and in PostgreSQL if `BUTLERSQL_TEST_POSTGRES` names a server).
 
 use std::fs;
 use std::hint::black_box;
@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 
 const EXPOSURES: u64 = 1000;
 
-/// A new repository without raws.
+/// Creates a repository without raws.
 fn empty(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
     let repo = home.join(name).display().to_string();
     let seed_file = home.join(format!("{name}.yaml"));
@@ -31,7 +31,7 @@ fn empty(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
     session
 }
 
-/// A new repository with the raws and visits of a sample.
+/// Creates a repository with the raws and visits of a sample.
 fn repository(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session {
     let session = empty(runtime, home, name, seed);
     for call in [&ingest(home), "CALL define_visits('LSSTComCam')"] {
@@ -40,7 +40,7 @@ fn repository(runtime: &Runtime, home: &Path, name: &str, seed: &str) -> Session
     session
 }
 
-/// The call that ingests the raws of the sample.
+/// Returns the call that ingests the raws of the sample.
 fn ingest(home: &Path) -> String {
     format!("CALL ingest_raws('{}/data/raw/LSSTComCam', transfer => 'direct', fail_fast => true)", home.display())
 }

@@ -1,4 +1,4 @@
-"""How the scripts beside this one measure: CPU seconds of a command and of the database server together."""
+"""Measurements for the scripts of this folder: CPU seconds of a command and of the database server together."""
 
 import contextlib
 import glob
@@ -24,7 +24,7 @@ def rows(repo, sql):
 
 
 class Server:
-    """CPU seconds of PostgreSQL: of the processes that live, and of those that have ended."""
+    """CPU seconds of PostgreSQL, of running and of ended processes."""
 
     def __init__(self):
         self.pid = int(pathlib.Path(os.environ["BENCH_POSTMASTER"]).read_text().split()[0])
@@ -65,7 +65,7 @@ def measured(command, server, out=None):
 
 
 def apart(work):
-    """Does something in a process of its own: the memory of this one counts for all that it starts."""
+    """Runs a function in a separate process, because the memory of this process counts for all its children."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -87,7 +87,7 @@ def apart(work):
 
 
 def bulk_load(folder, tables, source, target):
-    """The command that loads rows of tables as the database can, with all constraints: from one file or URL to another."""
+    """The command that bulk-loads tables from one database to another with the tools of the database and all constraints."""
     if target.startswith("postgresql:"):
         for table in tables:
             copy = f"\\copy \"{table}\" TO '{folder}/{table}'"

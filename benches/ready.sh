@@ -1,4 +1,4 @@
-# Sourced by the scripts beside it: the servers of the tests, and the program, built for release.
+# Sourced by the scripts of this folder: starts the servers of the tests and builds the program for release.
 . tests/servers.sh
 if ! command -v sqlite3 >/dev/null; then as_root apt-get install -y -qq sqlite3 >/dev/null; fi
 cargo build --release --quiet

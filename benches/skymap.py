@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What `benches/skymap` measures: the registration of a sky map, beside a bulk load of the same rows."""
+"""The measurements of `benches/skymap`: registration of a sky map, compared with a bulk load of the same rows."""
 
 import hashlib
 import itertools
@@ -10,8 +10,8 @@ import tempfile
 
 from measure import POSTGRES, PROGRAM, Server, apart, bulk_load, butlersql, make_database, measured, rows
 
-# The map of the Rubin sky map package and sphgeom: its hash, its rows, and the SHA-256 of the pixels of all tracts, each
-# followed by those of its patches, a line for each, as ranges `begin-end` joined by `;`.
+# Expected values from the Rubin sky map package and sphgeom: the hash, the row counts, and the SHA-256 of the pixels of
+# all tracts, each followed by its patches; one line per region, as ranges `begin-end` joined by `;`.
 HASH = "e2736e41244df00bbdb93aecac0ae4b2d19dda91"
 ROWS = {"tract": 18_938, "patch": 1_893_800, "tract_skypix_overlap": 351_050, "patch_skypix_overlap": 3_950_714}
 PIXELS = "5a4eb2c23c45cfc37e5d9db385a7b6375c6112fe0c08c2f44acd4735fa013cff"
@@ -19,7 +19,7 @@ TABLES = ["skymap", "tract_skypix_overlap_summary", "patch_skypix_overlap_summar
 
 
 def check(repo):
-    """Ends the program unless the registry has the rows it should."""
+    """Exits with an error unless the registry has the expected rows."""
     found = rows(repo, "SELECT encode(hash, 'hex') AS hash FROM skymap")[0]["hash"]
     counts = {name: rows(repo, f"SELECT count(*) AS n FROM registry.{name}")[0]["n"] for name in ROWS}
     if (found, counts) != (HASH, ROWS):
@@ -34,7 +34,7 @@ def check(repo):
 
 
 def regions(repo, element, lines):
-    """The pixels of all records, as text of so many lines."""
+    """The pixels of all records, one line per record, in chunks of a number of lines."""
     keys = "tract, patch" if element == "patch" else "tract"
     sql = f"SELECT {keys}, skypix_index FROM registry.{element}_skypix_overlap ORDER BY {keys}, skypix_index"
     command = [PROGRAM, repo, "-q", "--format", "csv", "-c", sql]

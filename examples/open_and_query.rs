@@ -1,4 +1,4 @@
-//! Opens a repository and asks how many raws each night has.
+//! Opens a repository and counts the raws of each night.
 //!
 //! ```sh
 //! cargo run -- demo
@@ -10,7 +10,7 @@ use datafusion::arrow::util::pretty::print_batches;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let repository = std::env::args().nth(1).ok_or("name a repository")?;
+    let repository = std::env::args().nth(1).ok_or("give the path of a repository")?;
     let session = Session::open(&repository)?;
     let nights = "SELECT day_obs, count(*) AS raws FROM raw JOIN exposure USING (instrument, exposure) \
                   GROUP BY day_obs ORDER BY day_obs";

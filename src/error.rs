@@ -1,65 +1,65 @@
-//! What can go wrong, told in one sentence that names the thing.
+//! The error type of the crate: a kind, a message of one sentence, and a location in the script if known.
 //!
-//! Every room returns [`Error`]; the only crossings to and from other libraries' errors are here.
+//! Every room returns [`Error`]. Errors of other libraries are converted only in this module and its children.
 
 pub mod database;
 mod engine;
 
 use std::fmt;
 
-/// The result of anything in this crate.
+/// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What is said of subqueries that DataFusion cannot take apart.
-pub const NO_SUBQUERY: &str = "a subquery of this form is not supported here; a JOIN with it is";
+/// The message for subqueries that DataFusion cannot decorrelate.
+pub const NO_SUBQUERY: &str = "subqueries of this form are not supported; use a JOIN instead";
 
-/// So many names are told all when none is near.
+/// If no name is similar, a message lists all names, up to this number.
 const FEW: usize = 8;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller can do about an error.
+/// The class of an error; it determines the exit code and whether a retry is useful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A name, file or row that was asked for is not there.
+    /// A name, file or row does not exist.
     NotFound,
-    /// Something is there already and may not be made twice.
+    /// An object with this name exists already and cannot be created again.
     Exists,
-    /// The same key is there with another value.
+    /// A row with the same key exists with other values, or a constraint of the database is violated.
     Conflict,
-    /// What was given cannot be right: a bad argument, file or statement.
+    /// An argument, a file or a statement is invalid.
     Invalid,
-    /// Correct, but this program does not do it.
+    /// The request is valid, but this program does not support it.
     Unsupported,
-    /// A database or server did not answer.
+    /// A database or server does not answer.
     Unreachable,
-    /// A database or server refused who asks.
+    /// A database, a server or the file system denies access.
     Denied,
-    /// Another writer was in the way; the same again may succeed.
+    /// A concurrent writer caused a conflict; a retry may succeed.
     Busy,
-    /// What a decision rests on was changed by another writer meanwhile.
+    /// A concurrent writer changed data that the operation was based on; the operation must be planned again.
     Stale,
-    /// An assertion of a script does not hold.
+    /// An `ASSERT` of a script does not hold.
     Assertion,
-    /// The operation was tried and did not succeed.
+    /// The operation failed for another reason.
     Failed,
-    /// The user stopped it.
+    /// The user interrupted the statement.
     Interrupted,
-    /// An invariant of this program is broken.
+    /// An internal error: an invariant of this program is violated.
     Bug,
 }
 
-/// A place in a script: line and column count from 1.
+/// A location in a script; lines and columns are counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceLocation {
-    /// Line in the text, from 1.
+    /// Line of the text, from 1.
     pub line: u64,
-    /// Column in the line, in characters, from 1.
+    /// Column of the line in characters, from 1.
     pub column: u64,
 }
 
-/// One sentence naming the thing, what can be done about it, and where it happened.
+/// An error: its kind, a message of one sentence, its location in the script and the error that caused it.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -70,73 +70,74 @@ struct Inner {
 }
 
 impl Error {
-    /// An error saying `message`, one sentence without a full stop.
+    /// Creates an error with a message, which is one sentence without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner { kind, message: message.into(), location: None, source: None }))
     }
 
-    /// A bad argument, file or statement.
+    /// Creates an error of [`Kind::Invalid`].
     pub fn invalid(message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, message)
     }
 
-    /// A broken invariant of this program.
+    /// Creates an error of [`Kind::Bug`]; the message gets the prefix `internal error: `.
     pub fn bug(message: impl Into<String>) -> Self {
         Self::new(Kind::Bug, format!("internal error: {}", message.into()))
     }
 
-    /// No `what` (such as "collection") has the name; tells the nearest of the names that exist.
+    /// Creates an error of [`Kind::NotFound`]: no `what` (such as "collection") has this name. The message suggests the
+    /// most similar of the existing names, or lists them all if they are few.
     pub fn not_found<'a>(what: &str, name: &str, names: impl IntoIterator<Item = &'a str>) -> Self {
         let names: Vec<&str> = names.into_iter().collect();
         let mut near = hint(name, names.iter().copied());
         if near.is_empty() && (1..=FEW).contains(&names.len()) {
-            near = format!("; there is {}", names.join(", "));
+            near = format!("; available: {}", names.join(", "));
         }
         Self::new(Kind::NotFound, format!("no {what} named '{name}'{near}"))
     }
 
-    /// The same error with the library error that caused it.
+    /// Attaches the library error that caused this one.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// The same error at a place of the statement, unless it has one.
+    /// Sets the location in the script, unless the error already has one.
     #[must_use]
     pub fn with_location(mut self, location: Option<SourceLocation>) -> Self {
         self.0.location = self.0.location.or(location);
         self
     }
 
-    /// The same error, its sentence led by the thing being done (`reading x.yaml: …`).
+    /// Prepends the current activity to the message (`reading x.yaml: …`).
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.0.message = format!("{doing}: {}", self.0.message);
         self
     }
 
-    /// What can be done about it.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// The sentence.
+    /// Returns the message, one sentence without a full stop.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// Where in the statement, when known.
+    /// Returns the location in the script, if known.
     pub fn location(&self) -> Option<SourceLocation> {
         self.0.location
     }
 
-    /// Whether a database says that a row refers to one that is not there.
+    /// Returns true if a database reports a violated foreign key: the referenced row does not exist.
     pub fn is_missing_reference(&self) -> bool {
         self.0.message.to_lowercase().contains("foreign key")
     }
 
-    /// A copy without the source, for the second reader of a shared result.
+    /// Copies the error without its source, which cannot be cloned; used when several readers share one result.
     #[must_use]
     pub fn clone_without_source(&self) -> Self {
         Self(Box::new(Inner {
@@ -170,7 +171,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// Of these names the one most like `name`, when one is near enough to be a slip of the pen.
+/// Returns the name most similar to `name`, if the similarity suggests a typing error.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     names
@@ -181,7 +182,7 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, n)| n)
 }
 
-/// The words `; did you mean 'x'?`, or nothing when no name is near.
+/// Returns `; did you mean 'x'?`, or an empty string if no name is similar.
 pub fn hint<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, names).map_or_else(String::new, |n| format!("; did you mean '{n}'?"))
 }
@@ -200,7 +201,7 @@ impl From<std::io::Error> for Error {
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
-        // Our own stores tell our own errors.
+        // The object stores of this crate wrap errors of this crate.
         if let Some(own) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Self>()) {
             return own.clone_without_source();
         }

@@ -7,16 +7,16 @@
 //! # let _ = rows; Ok(()) }
 //! ```
 //!
-//! SQL in, Arrow through, a real Butler repository out. A room uses lower floors only:
+//! The crate is divided into rooms (modules) on floors; a room uses lower floors only:
 //!
 //! ```text
-//! 8  cli                          the terminal: scripts, shell, output
-//! 7  engine                       the SQL face, on DataFusion
-//! 6  repo                         one repository: decides what has to change; one hand writes
+//! 8  cli                          the terminal: scripts, shell, output formats
+//! 7  engine                       the SQL engine, based on DataFusion
+//! 6  repo                         one repository: operations plan changes, one applier writes them
 //! 5  registry   store             the database; the files
-//! 4  universe instrument format   dimensions, instruments, outside files: data
-//! 3  model                        the nouns, plain values
-//! 2  sphere                       geometry on the sky
+//! 4  universe instrument format   dimensions and instruments from data files; file formats of others
+//! 3  model                        plain values: collections, datasets, times
+//! 2  sphere                       regions and pixelizations on the sphere
 //! 1  error      progress
 //! ```
 #![warn(missing_docs)]

@@ -1,4 +1,4 @@
-//! The program: arguments to `cli`, its code to the caller.
+//! The program `butlersql`: it calls `cli::main` and returns its exit code.
 
 use std::process::ExitCode;
 
@@ -8,8 +8,9 @@ fn main() -> ExitCode {
     butlersql::cli::main()
 }
 
-/// Has all threads share one heap, unless the user says otherwise. glibc gives each its own, and what was freed there hardly
-/// ever serves another: twice the memory. The price is a lock for larger pieces, of which Arrow needs few.
+/// Makes all threads share one malloc arena, unless `MALLOC_ARENA_MAX` is set. By default glibc uses several arenas and
+/// rarely reuses memory freed in another one, which doubles the memory use. The cost is a lock for larger allocations,
+/// of which Arrow makes few.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn use_single_malloc_arena() {
     if std::env::var_os("MALLOC_ARENA_MAX").is_none() {

@@ -1,21 +1,21 @@
-//! How far a long operation has come, told without knowing who listens.
+//! Progress reports of long operations, independent of how they are displayed.
 
-/// Someone who is told about long operations: a bar on a terminal, a log, nobody.
+/// A display of long operations, such as a bar on a terminal or a log.
 pub trait Progress: Send + Sync {
-    /// An operation begins; `total` is the number of items, when known.
+    /// Starts the display of an operation; `total` is the number of items, if known.
     fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn ProgressTask>;
 }
 
-/// One running operation; it ends when dropped.
+/// A running operation; the display ends when it is dropped.
 pub trait ProgressTask: Send + Sync {
-    /// So many more items and bytes are done.
+    /// Adds to the numbers of items and bytes that are done.
     fn add(&self, items: u64, bytes: u64);
 
-    /// So many more folders were looked through.
+    /// Adds to the number of folders that have been listed.
     fn add_folders(&self, folders: u64);
 }
 
-/// Tells nobody.
+/// A display that shows nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

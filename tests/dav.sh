@@ -1,5 +1,5 @@
-# Starts WebDAV servers for the tests, on free ports of this machine, with certificates made for them; sourced by run.sh.
-# Apache takes a client certificate, nginx a bearer token and calls itself dCache, rclone a password.
+# Starts WebDAV servers for the tests on free local ports, with generated certificates; sourced by run.sh.
+# Apache requires a client certificate, nginx (which identifies itself as dCache) a bearer token, rclone a password.
 
 if ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null ||
     ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
@@ -15,7 +15,7 @@ stop_dav() {
 mkdir -p "$dav/pki" "$dav/apache" "$dav/nginx"
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 
-# An authority, a server, a user, and a proxy of the user (RFC 3820) with its key in the same file.
+# Certificates: an authority, a server, a user, and a proxy of the user (RFC 3820) with its key in the same file.
 key() { openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" "${@:2}" 2>/dev/null; }
 signed() { openssl x509 -req -in "$1.csr" -CA "$2.pem" -CAkey "$2.key" -CAcreateserial -days 2 -extfile "$1.ext" -out "$1.pem" 2>/dev/null; }
 (
@@ -117,7 +117,7 @@ export BUTLERSQL_TEST_DAV_PKI="$dav/pki" BUTLERSQL_TEST_DAV_REQUESTS="$dav/nginx
 export BUTLERSQL_TEST_DAV_APACHE="davs://localhost:$apache_port" BUTLERSQL_TEST_DAV_NGINX="davs://localhost:$nginx_port"
 export BUTLERSQL_TEST_DAV_RCLONE="davs://localhost:$rclone_port"
 
-# The dCache-like door that is kept beside this project, where it is, as two versions; it takes an X.509 proxy.
+# The simulated dCache door from outside this project, if available, in two versions; it requires an X.509 proxy.
 door_port="$(free_port)" old_door_port="$(free_port)"
 door=../shared/reference/webdav/fake_door.py
 start_door() {

@@ -1,4 +1,4 @@
-//! Readers of outside files, for libFuzzer: whatever the bytes are, they answer. `tests/fuzz.sh` runs them.
+//! Fuzz targets for libFuzzer: readers of external files must return for all inputs. `tests/fuzz.sh` runs them.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -11,7 +11,7 @@ use butlersql::format::tables::parse_ecsv;
 use butlersql::sphere::region::Region;
 use libfuzzer_sys::fuzz_target;
 
-/// The reader that `BUTLERSQL_FUZZ` names.
+/// The reader named by `BUTLERSQL_FUZZ`.
 static READER: LazyLock<fn(&[u8])> = LazyLock::new(|| {
     let name = std::env::var("BUTLERSQL_FUZZ").unwrap_or_default();
     match name.as_str() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Feeds changed files to every reader of outside files, so many seconds each; a panic fails, and its input is shown.
+# Runs each reader of external files on mutated files for some seconds; a panic fails the run and prints its input.
 #   bash tests/fuzz.sh [SECONDS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,7 +8,7 @@ seconds="${1:-60}"
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT
 
-# Only this crate is compiled with counters of the branches taken; its dependencies are those of the tests.
+# Only this crate is compiled with coverage counters; its dependencies are those of the tests.
 cat >"$work/rustc" <<'EOF'
 #!/bin/sh
 exec "$@" -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-trace-compares \
@@ -22,7 +22,7 @@ for line in sys.stdin:
     if message.get("target", {}).get("name") == "fuzz" and message.get("executable"): print(message["executable"])' >"$work/path"
 cp "$(cat "$work/path")" "$work/fuzz"
 
-# Good files to begin with.
+# Valid files as seeds.
 cargo run --quiet -- sample "$work/data" --exposures 3 >/dev/null
 seed() { mkdir -p "$work/$1"; cp -- "${@:2}" "$work/$1/"; }
 data="$work/data"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need, starts a private PostgreSQL and WebDAV servers, runs all tests, stops them again.
-# Extra arguments go to `cargo test`.
+# Installs the requirements of the tests, starts a private PostgreSQL and WebDAV servers, runs all tests and stops the
+# servers. Arguments are passed to `cargo test`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/servers.sh

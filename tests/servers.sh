@@ -1,5 +1,5 @@
-# Installs what tests and benchmarks need, and starts a private PostgreSQL; sourced from the top folder.
-# Sets `cache`, `data` (a folder that goes at the end) and `stop`, which ends the servers.
+# Installs the requirements of tests and benchmarks and starts a private PostgreSQL; sourced from the top folder.
+# Sets `cache`, `data` (a folder that is removed at the end) and `stop`, which stops the servers.
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/butlersql"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$cache/target}"
 
@@ -10,7 +10,7 @@ if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ strace >/dev/null
 fi
 
-# The real Butler, one environment a version, made anew when its list of packages changes.
+# The Butler, one environment per version, created again when its list of packages changes.
 for version in b29 b30; do
     list="tests/requirements-$version.txt"
     home="$cache/oracle/$version"
@@ -23,11 +23,11 @@ for version in b29 b30; do
 done
 export BUTLERSQL_TEST_B29="$cache/oracle/b29/bin" BUTLERSQL_TEST_B30="$cache/oracle/b30/bin"
 
-# Programs are killed at system calls where that is allowed.
+# Some tests kill programs at system calls; this requires permission to run strace.
 export BUTLERSQL_TEST_STRACE=""
 if strace -f -qq -o /dev/null true 2>/dev/null; then BUTLERSQL_TEST_STRACE=yes; fi
 
-# A private PostgreSQL that forgets everything; the server refuses to run as root.
+# A private, temporary PostgreSQL; the server refuses to run as root.
 bin="$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | sort -V | tail -n 1)")"
 data="$(mktemp -d)"
 port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
@@ -41,7 +41,7 @@ stop() {
 }
 trap stop EXIT
 as_server "$bin/initdb" -D "$data/db" -A trust -U butler >/dev/null
-# One user needs a password, so that a refused one can be seen.
+# One user needs a password, to test a refused login.
 sed -i '1i host all locked 127.0.0.1/32 scram-sha-256' "$data/db/pg_hba.conf"
 as_server "$bin/pg_ctl" -D "$data/db" -w -l "$data/log" \
     -o "-p $port -k $data -c fsync=off -c listen_addresses=127.0.0.1" start >/dev/null

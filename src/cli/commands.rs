@@ -1,38 +1,38 @@
-//! Commands of the shell that are no SQL: `\d`, `\i`, `\timing` … This list is the only place they are named.
+//! Shell commands such as `\d`, `\i` and `\timing`. [`COMMANDS`] is the list of all of them.
 
 use super::Failure;
 use super::runner::Runner;
 use crate::error::{Error, hint};
 
-/// What the shell does after a command.
+/// Whether the shell or script continues after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ControlFlow {
-    /// Goes on.
+    /// Read the next statement or command.
     Continue,
-    /// Ends.
+    /// End the shell or the script.
     Quit,
 }
 
-/// A command: its name, its arguments, what it does.
+/// The commands: name, arguments, description.
 pub const COMMANDS: [(&str, &str, &str); 12] = [
     ("\\d", "[TABLE]", "list tables, or the columns of one"),
-    ("\\dt", "[PATTERN]", "list tables; in a pattern, * stands for any letters and ? for one"),
-    ("\\df", "[PATTERN]", "list functions, or the arguments of the one so named"),
+    ("\\dt", "[PATTERN]", "list tables; in a pattern, * matches any characters and ? matches one"),
+    ("\\df", "[PATTERN]", "list functions, or show the arguments of one"),
     ("\\echo", "TEXT", "print a text"),
     ("\\i", "FILE", "run a script"),
     ("\\set", "[NAME VALUE]", "set a script variable, or list them"),
-    ("\\timing", "[on|off]", "tell how long statements take"),
+    ("\\timing", "[on|off]", "show the time each statement takes"),
     ("\\x", "[on|off]", "show each row as a block of lines"),
     ("\\write", "[on|off]", "allow statements to change the repository"),
-    ("\\functions", "", "the same as \\df"),
-    ("\\?", "", "this list"),
-    ("\\q", "", "leave"),
+    ("\\functions", "", "same as \\df"),
+    ("\\?", "", "show this list"),
+    ("\\q", "", "quit"),
 ];
 
 /// Runs a command line such as `\i file`.
 ///
 /// # Errors
-/// An unknown command with the nearest one, or what went wrong.
+/// An unknown command, with the most similar one; a wrong argument; or the failure of the script or query it runs.
 pub async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure> {
     let line = line.trim().trim_end_matches(';').trim_end();
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
@@ -85,14 +85,14 @@ pub async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure
     Ok(ControlFlow::Continue)
 }
 
-/// A pattern of names as ILIKE takes it; none is of all names.
+/// Converts a pattern with `*` and `?` to an ILIKE literal; an empty pattern matches all names.
 fn like(pattern: &str) -> String {
     let pattern = if pattern.is_empty() { "*" } else { pattern };
     let like = pattern.replace('\'', "''").replace('%', "\\%").replace('_', "\\_").replace('*', "%").replace('?', "_");
     format!("'{like}'")
 }
 
-/// Tells the arguments of a function.
+/// Prints the signature, the arguments and an example of a function.
 fn describe(name: &str) -> Result<(), Error> {
     let all = crate::engine::functions::all();
     let found = all.iter().find(|f| f.name == name);

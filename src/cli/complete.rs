@@ -1,4 +1,4 @@
-//! What the shell can finish while one types, and how it colours and checks a line.
+//! Completion, highlighting and validation of input lines in the shell.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use super::script::is_complete;
 use crate::engine::functions;
 use crate::engine::sql::statement::tokenize;
 
-/// Words people type most; more keywords would only be in the way.
+/// Keywords offered as completions; only the most frequent, to keep the list short.
 const KEYWORDS: [&str; 40] = [
     "SELECT",
     "FROM",
@@ -59,14 +59,14 @@ const KEYWORDS: [&str; 40] = [
     "DESCRIBE",
 ];
 
-/// The helper of the line editor.
+/// The completer, highlighter and validator of the line editor.
 #[derive(Helper, Hinter)]
 pub struct ShellHelper {
-    /// Tables of the catalogue.
+    /// Names of the tables in schema `public`.
     pub tables: Vec<String>,
-    /// Columns of the catalogue.
+    /// Names of the columns of these tables.
     pub columns: Vec<String>,
-    /// Names of collections, for quoted texts.
+    /// Names of collections, offered within string literals.
     pub collections: Vec<String>,
     #[rustyline(Hinter)]
     hinter: HistoryHinter,
@@ -74,19 +74,19 @@ pub struct ShellHelper {
 }
 
 impl ShellHelper {
-    /// Knows nothing of a repository yet.
+    /// Creates a helper without names of a repository.
     pub fn new() -> Self {
         let (tables, columns, collections) = Default::default();
         Self { tables, columns, collections, hinter: HistoryHinter::new(), files: FilenameCompleter::new() }
     }
 
-    /// What could stand where a word begins.
+    /// Returns the candidates for a word that begins after `before`.
     fn words(&self, before: &str) -> Vec<String> {
         if before.trim_start().is_empty() {
             let commands = COMMANDS.iter().map(|c| c.0.to_owned());
             return commands.chain(KEYWORDS.iter().map(|k| (*k).to_owned())).collect();
         }
-        // After the name of a table.
+        // The word before the dot is a table.
         if before.ends_with('.') {
             return self.columns.clone();
         }
@@ -98,7 +98,7 @@ impl ShellHelper {
     }
 }
 
-/// The function whose parentheses are open.
+/// Returns the name before the innermost open parenthesis.
 fn open_call(before: &str) -> Option<&str> {
     let mut depth = 0;
     for (at, c) in before.char_indices().rev() {
@@ -168,7 +168,7 @@ impl Highlighter for ShellHelper {
     }
 }
 
-/// Words people type to leave or to be helped.
+/// Returns true for words that the shell accepts without a semicolon.
 fn is_word(text: &str) -> bool {
     matches!(text.trim(), "exit" | "quit" | "help")
 }

@@ -11,18 +11,18 @@ use super::runner::Runner;
 use super::sample::{Content, Sample};
 use crate::error::{Error, Result};
 
-/// Where to make it.
+/// The arguments of `butlersql demo`.
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// The folder to make it in.
+    /// The folder for the sample, the scripts and the repository.
     #[arg(default_value = "butlersql-demo")]
     dir: PathBuf,
-    /// How many exposures the sample has.
+    /// Number of exposures of the sample.
     #[arg(long, default_value_t = 200)]
     exposures: usize,
 }
 
-/// The scripts of the campaign, so that the program needs no source tree beside it.
+/// The scripts of the campaign, embedded so that the program does not need the source tree.
 const SCRIPTS: [(&str, &str); 14] = [
     ("campaign.sql", include_str!("../../sql/rtn103/campaign.sql")),
     ("01_create_repository.sql", include_str!("../../sql/rtn103/01_create_repository.sql")),
@@ -41,10 +41,10 @@ const SCRIPTS: [(&str, &str); 14] = [
 ];
 
 impl Demo {
-    /// Makes the sample and the repository, and tells what to try next.
+    /// Writes the sample, builds the repository and prints commands to try next.
     ///
     /// # Errors
-    /// What the file system says, or the first statement that fails.
+    /// A file that cannot be written, or the first statement that fails.
     pub async fn run(&self) -> Result<(), Failure> {
         let (data, scripts, repository) = (self.dir.join("data"), self.dir.join("rtn103"), self.dir.join("repo"));
         let sample =

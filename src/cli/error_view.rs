@@ -1,20 +1,20 @@
-//! Errors as people see them: the sentence, the place, the line with a caret.
+//! Errors for the terminal: the message, the location, the line of the script with a caret.
 
 use std::io::{IsTerminal, Write};
 
 use super::visible::{shortened, visible};
 use crate::error::Error;
 
-/// Characters of a message, and of a line of a script, that are shown at most.
+/// The maximum numbers of characters shown of a message and of a script line.
 const MESSAGE: usize = 2000;
 const LINE: usize = 160;
 
-/// The text an error is about.
+/// The script that contains the location of an error.
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
-    /// A file name, `-c`, or `standard input`.
+    /// A file name, `-c`, `shell` or `standard input`.
     pub name: &'a str,
-    /// The text.
+    /// The text of the script.
     pub text: &'a str,
 }
 
@@ -27,11 +27,11 @@ pub fn print(error: &Error, source: Option<Source<'_>>) {
     if std::io::stderr().is_terminal() {
         text = format!("\x1b[1;31merror\x1b[0m{}", text.trim_start_matches("error"));
     }
-    // With standard error closed there is nobody to tell.
+    // Standard error may be closed.
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// Whether nobody reads the output any more (`| head`): no error to speak of.
+/// Returns true if the reader of the output has closed it (as `| head` does); this is not reported.
 fn is_closed(error: &Error) -> bool {
     let mut cause: Option<&dyn std::error::Error> = Some(error);
     while let Some(inner) = cause {
@@ -43,7 +43,7 @@ fn is_closed(error: &Error) -> bool {
     error.message().contains("Broken pipe")
 }
 
-/// An error as text.
+/// Formats an error: the message, and the location with its line if known.
 pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
     let message = format!("error: {}", visible(&shortened(error.message(), MESSAGE)));
     let (Some(source), Some(location)) = (source, error.location()) else {
@@ -62,7 +62,7 @@ pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
     format!("{message_at}\n {margin} |\n {number} | {}\n {margin} | {indent}^", visible(&line))
 }
 
-/// The part of a line around the character at an index, and blanks as wide as what is before it.
+/// Cuts a line to a window around a character index; returns it with the indentation of the caret.
 fn window(line: &str, before: usize) -> (String, String) {
     let first = if line.chars().count() > LINE { before.saturating_sub(LINE / 2) } else { 0 };
     let shown: String = line.chars().skip(first).take(LINE).collect();

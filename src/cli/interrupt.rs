@@ -1,4 +1,4 @@
-//! Signals, heard by a thread of its own: all workers of the runtime may be busy computing.
+//! Signal handling, in a separate thread because all workers of the runtime may be busy.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -10,10 +10,10 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 
 use crate::engine::session::copy_target::remove_staged;
 
-/// How long an interrupted statement may take to clean up.
+/// The time an interrupted statement gets to clean up.
 pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);
 
-/// How long an ending program may take to roll its transactions back.
+/// The time an ending program gets to roll back its transactions.
 const END: Duration = Duration::from_secs(60);
 
 static HEARD: OnceLock<Sender<()>> = OnceLock::new();
@@ -21,39 +21,39 @@ static CODE: AtomicU8 = AtomicU8::new(130);
 static IN_SHELL: AtomicBool = AtomicBool::new(false);
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// The program ends now: signals do not interrupt it any more, for a transaction may have to be rolled back.
+/// Marks the program as ending: signals no longer interrupt it, because a transaction may be rolling back.
 pub fn end() {
     ENDING.store(true, Ordering::SeqCst);
 }
 
-/// Whether the program ends.
+/// Returns true if the program is ending.
 pub fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
-/// Whether the program goes on after the signal that was heard: after Ctrl-C in the shell.
+/// Returns true if the program continues after the last signal, as after Ctrl-C in the shell.
 pub fn is_survived() -> bool {
     IN_SHELL.load(Ordering::SeqCst) && code() == 130
 }
 
-/// The code that an interrupted program ends with.
+/// Returns the exit code of an interrupted program: 128 plus the number of the signal.
 pub fn code() -> u8 {
     CODE.load(Ordering::Relaxed)
 }
 
-/// Ends the program at once.
+/// Removes staged files and exits immediately.
 fn exit_now() -> ! {
     remove_staged();
     std::process::exit(code().into())
 }
 
-/// Begins to listen; a Ctrl-C that nobody takes ends the program, or in the shell does nothing. SIGTERM, and SIGHUP where
-/// nohup does not say otherwise, end it when the statement that runs has cleaned up.
+/// Starts the signal thread. A Ctrl-C without a receiver ends the program; in the shell it has no effect. SIGTERM and,
+/// unless it is ignored (nohup), SIGHUP end the program after the running statement has cleaned up.
 pub fn listen(in_shell: bool) {
     IN_SHELL.store(in_shell, Ordering::SeqCst);
     let sender = HEARD.get_or_init(|| channel(1).0);
     std::thread::spawn(move || {
-        // Without a runtime or a handler, signals end the program as they do by themselves.
+        // Without a runtime or a handler, signals keep their default action.
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
             let Ok(mut signals) = signal(SignalKind::interrupt()) else { return };
@@ -63,7 +63,7 @@ pub fn listen(in_shell: bool) {
             loop {
                 tokio::select! {
                     _ = signals.recv() => {
-                        // The one before may wait for a statement that looks at nothing.
+                        // A pending earlier signal means that the statement does not react to it.
                         let is_unheard = !sender.is_empty();
                         let is_stuck = sender.send(()).is_err() || is_unheard;
                         if is_stuck && !in_shell && !is_ending() {
@@ -88,7 +88,7 @@ pub fn listen(in_shell: bool) {
     });
 }
 
-/// The code of the next signal that ends the program.
+/// Waits for SIGTERM or SIGHUP and returns the exit code.
 async fn ends(terminations: &mut Signal, hangups: &mut Option<Signal>) -> u8 {
     let hangup = async {
         match hangups {
@@ -102,14 +102,14 @@ async fn ends(terminations: &mut Signal, hangups: &mut Option<Signal>) -> u8 {
     }
 }
 
-/// Whether a SIGHUP (signal 1) would be heard, as Linux tells.
+/// Returns true if SIGHUP (signal 1) is not ignored, according to `/proc/self/status`.
 fn hears_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
     ignored.is_some_and(|ignored| ignored & 1 == 0)
 }
 
-/// Yields the next Ctrl-C, or another signal that ends the program.
+/// Subscribes to Ctrl-C and the signals that end the program.
 pub fn interrupts() -> Receiver<()> {
     HEARD.get_or_init(|| channel(1).0).subscribe()
 }

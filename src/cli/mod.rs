@@ -1,4 +1,4 @@
-//! The terminal: arguments, scripts, the shell, output, errors as people see them. It alone prints.
+//! The terminal: arguments, scripts, the shell, output formats and errors. Only this room prints.
 
 mod commands;
 mod complete;
@@ -39,7 +39,7 @@ struct Command {
 
 #[derive(Debug, Subcommand)]
 enum Sub {
-    /// Make a sample campaign, build a repository of it with SQL, and show what is in it.
+    /// Write a sample campaign, build a repository from it with SQL, and show its contents.
     Demo(demo::Demo),
     /// Write a synthetic campaign: raw files with `_index.json`, seed configuration, good visits.
     Sample(sample::Sample),
@@ -59,29 +59,30 @@ struct Query {
     /// Set the script variable $NAME; without a value, take it from the environment.
     #[arg(short = 'v', long = "set", value_name = "NAME=VALUE")]
     variable: Vec<String>,
-    /// How answers are written.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Allow statements to change the repository.
     #[arg(long)]
     write: bool,
-    /// Do not tell how far long operations have come.
+    /// Do not show the progress of long operations.
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// Bytes of the stack of the thread that plans: long statements are deep. Those of workers stay small, for of a large one
-/// Linux gives each 2 MiB at once.
+/// Stack size in bytes of the planning thread, as long statements nest deeply. The stacks of workers stay small,
+/// because Linux commits 2 MiB of a large stack at once.
 const STACK: usize = 256 << 20;
 
-/// One piece of work from the command line, in the order given.
+/// One `-c` or `-f` argument of the command line.
 enum Work {
     Text(String),
     File(PathBuf),
 }
 
-/// Runs the program; returns its exit code: 0 done, 1 a statement failed, 2 wrong command line, 3 an assertion does
-/// not hold, 4 a database or server is out of reach, 130 interrupted, 129 and 143 ended by SIGHUP and SIGTERM.
+/// Runs the program; returns its exit code: 0 success, 1 a statement failed, 2 wrong command line, 3 an assertion
+/// does not hold, 4 database or server unreachable or access denied, 130 interrupted, 129 and 143 ended by SIGHUP and
+/// SIGTERM.
 pub fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -93,11 +94,11 @@ pub fn main() -> ExitCode {
     };
     let in_shell = command.sub.is_none() && order.is_empty() && std::io::stdin().is_terminal();
     interrupt::listen(in_shell);
-    // A panic becomes an error of its statement.
+    // A panic is caught and reported as an error of its statement.
     std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if in_shell {
-        // A query that was interrupted may compute on; others should find workers.
+        // An interrupted query may keep its workers busy; the next query needs others.
         builder.worker_threads(2 * std::thread::available_parallelism().map_or(1, usize::from));
     }
     let runtime = match builder.enable_all().build() {
@@ -114,7 +115,7 @@ pub fn main() -> ExitCode {
     let code = match done {
         Ok(Ok(code)) => code,
         Ok(Err(_)) => {
-            error_view::print(&Error::bug("the program gave up; BUTLERSQL_LOG=error tells where"), None);
+            error_view::print(&Error::bug("the program panicked; BUTLERSQL_LOG=error shows where"), None);
             1
         }
         Err(error) => {
@@ -122,14 +123,14 @@ pub fn main() -> ExitCode {
             1
         }
     };
-    // Blocking reads of a cancelled query must not hold the program back.
+    // Blocking reads of a cancelled query must not delay the exit.
     runtime.shutdown_background();
     remove_staged();
-    // At once, before one that still computes writes on.
+    // Exits before a task that is still running writes more.
     std::process::exit(code.into())
 }
 
-/// Does what the command line asks for; returns the exit code.
+/// Runs the subcommand or the query; returns the exit code.
 async fn run_command(command: Command, order: Vec<Work>, in_shell: bool) -> u8 {
     let done = match command.sub {
         Some(Sub::Demo(demo)) => demo.run().await,
@@ -146,12 +147,12 @@ async fn run_command(command: Command, order: Vec<Work>, in_shell: bool) -> u8 {
     }
 }
 
-/// What went wrong, and whether the user has seen it.
+/// A failure, and whether its error has been printed.
 #[derive(Debug)]
 pub enum Failure {
-    /// Printed with its place.
+    /// The error has been printed with its location.
     Reported(Kind),
-    /// Not printed yet.
+    /// The error has not been printed.
     Unreported(Error),
 }
 
@@ -170,7 +171,7 @@ fn exit_code(kind: Kind) -> u8 {
     }
 }
 
-/// The -c and -f arguments in the order they were given.
+/// Returns the `-c` and `-f` arguments in the order of the command line.
 fn order(matches: &clap::ArgMatches) -> Vec<Work> {
     let mut all = BTreeMap::new();
     if let (Some(at), Some(texts)) = (matches.indices_of("command"), matches.get_many::<String>("command")) {
@@ -183,7 +184,7 @@ fn order(matches: &clap::ArgMatches) -> Vec<Work> {
 }
 
 async fn query(query: Query, work: Vec<Work>, in_shell: bool) -> Result<(), Failure> {
-    let repository = query.repository.ok_or_else(|| Error::invalid("no repository is named"))?;
+    let repository = query.repository.ok_or_else(|| Error::invalid("no repository given"))?;
     let variables = match variables(&query.variable) {
         Ok(variables) => variables,
         Err(message) => Command::command().error(ErrorKind::ValueValidation, message).exit(),
@@ -212,7 +213,7 @@ async fn run(runner: &mut Runner, work: Vec<Work>, in_shell: bool) -> Result<(),
     Ok(())
 }
 
-/// The variables of `-v`, or what is wrong with one.
+/// Parses the `-v` arguments; returns a message if one is invalid.
 fn variables(given: &[String]) -> Result<BTreeMap<String, String>, String> {
     given
         .iter()
@@ -223,9 +224,9 @@ fn variables(given: &[String]) -> Result<BTreeMap<String, String>, String> {
             };
             let head = name.chars().next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
             if !head || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                return Err(format!("-v {text}: '{name}' is no name for a variable"));
+                return Err(format!("-v {text}: '{name}' is not a valid variable name"));
             }
-            let value = value.map_err(|_| format!("-v {text}: there is no environment variable of this name"))?;
+            let value = value.map_err(|_| format!("-v {text}: the environment variable is not set"))?;
             Ok((name.to_owned(), value))
         })
         .collect()

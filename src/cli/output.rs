@@ -1,4 +1,4 @@
-//! Answers to standard output, in the format asked for.
+//! Writes query results to standard output in the chosen format.
 
 use std::io::{BufWriter, Stdout, Write};
 use std::sync::Arc;
@@ -19,18 +19,18 @@ use crate::engine::session::copy_target::check_names;
 use crate::engine::session::delimited;
 use crate::error::{Error, Result};
 
-/// How answers are written.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Boxes with a line of names.
+    /// Text table with a header line.
     Table,
-    /// Comma-separated, with a line of names.
+    /// Comma-separated values with a header line.
     Csv,
-    /// Separated by tabs, with a line of names.
+    /// Tab-separated values with a header line.
     Tsv,
     /// One JSON array of objects.
     Json,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Jsonl,
     /// One Parquet file.
     Parquet,
@@ -39,7 +39,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Whether a second answer would spoil the first.
+    /// Returns true if the output can hold one result only.
     fn is_single(self) -> bool {
         matches!(self, Self::Json | Self::Parquet | Self::Arrow)
     }
@@ -47,21 +47,21 @@ impl Format {
 
 type Out = BufWriter<Stdout>;
 
-/// Writes the answers of a run.
+/// Writes the results of all statements of a run.
 #[derive(Debug)]
 pub struct Output {
-    /// The format.
+    /// The output format.
     pub format: Format,
-    /// Whether each row is shown as a block of lines.
+    /// Whether a table shows each row as a block of lines (`\x`).
     pub expanded: bool,
     answers: usize,
 }
 
-/// One answer being written.
+/// The writer of one result.
 pub enum Sink {
-    /// Gathered, for widths are known only at the end.
+    /// Buffers rows, because column widths depend on all of them.
     Table(Box<TableBuffer>),
-    /// With the schema of what is written, and what separates values.
+    /// The writer, the schema of the written columns and the delimiter.
     Csv(Box<datafusion::arrow::csv::Writer<Out>>, SchemaRef, char),
     Json(Box<ArrayWriter<Out>>),
     Jsonl(Box<LineDelimitedWriter<Out>>),
@@ -69,18 +69,19 @@ pub enum Sink {
     Arrow(Box<StreamWriter<Out>>),
 }
 
-/// Rows that are shown together; a large answer is shown a portion at a time, each with its own widths.
+/// Rows that are printed as one table; a large result is printed in portions, each with its own column widths.
 #[derive(Debug)]
 pub struct TableBuffer {
     schema: SchemaRef,
     expanded: bool,
     batches: Vec<RecordBatch>,
-    /// Rows gathered, and rows shown before.
+    /// Number of buffered rows.
     held: usize,
+    /// Number of rows printed before.
     shown: usize,
 }
 
-/// So many rows are shown together at least.
+/// The buffer is printed when it has this number of rows.
 const PORTION: usize = 20_000;
 
 impl TableBuffer {
@@ -116,19 +117,19 @@ impl TableBuffer {
 }
 
 impl Output {
-    /// In this format.
+    /// Creates an output without results.
     pub fn new(format: Format) -> Self {
         Self { format, expanded: false, answers: 0 }
     }
 
-    /// Starts an answer.
+    /// Starts a result.
     ///
     /// # Errors
-    /// A second answer where the format holds one.
+    /// A second result in a format that holds one only, or column names the format does not allow.
     pub fn begin(&mut self, schema: &SchemaRef) -> Result<Sink> {
         self.answers += 1;
         if self.answers > 1 && self.format.is_single() {
-            let message = format!("format {:?} holds one answer, and this is another", self.format);
+            let message = format!("format {:?} holds one result only, and this is another one", self.format);
             return Err(Error::invalid(message.to_lowercase()));
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());
@@ -146,7 +147,7 @@ impl Output {
             Format::Csv | Format::Tsv => {
                 let delimiter = if self.format == Format::Csv { ',' } else { '\t' };
                 let schema = delimited::schema(schema, delimiter);
-                // What needs quotes has them.
+                // `delimited::batch` has already added the quotes.
                 let builder = WriterBuilder::new().with_header(true).with_quote_style(QuoteStyle::Never);
                 let mut writer = builder.with_delimiter(delimiter as u8).build(out);
                 writer.write(&RecordBatch::new_empty(Arc::clone(&schema)))?;
@@ -162,16 +163,16 @@ impl Output {
     }
 }
 
-/// JSON in which each object has all columns.
+/// JSON in which every object has all columns, also those that are NULL.
 fn json() -> JsonBuilder {
     JsonBuilder::new().with_explicit_nulls(true)
 }
 
 impl Sink {
-    /// Writes a batch.
+    /// Writes a batch of rows.
     ///
     /// # Errors
-    /// Values the format cannot hold, or a closed output.
+    /// A value that the format cannot represent, or a closed output.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Self::Table(gathered) => gathered.push(batch)?,
@@ -184,7 +185,7 @@ impl Sink {
         Ok(())
     }
 
-    /// Ends the answer.
+    /// Ends the result and flushes the output.
     ///
     /// # Errors
     /// A closed output.
@@ -218,7 +219,7 @@ fn options() -> FormatOptions<'static> {
     FormatOptions::default().with_null("").with_timestamp_format(Some("%Y-%m-%dT%H:%M:%S%.f")).with_types_info(false)
 }
 
-/// Each row as a block: a line of its number, then a line a column.
+/// Prints each row as a block: a line with its number, then one line per column.
 fn blocks(batches: &[RecordBatch], schema: &SchemaRef, shown: usize) -> Result<()> {
     let mut names: Vec<String> = schema.fields().iter().map(|field| visible(field.name()).into_owned()).collect();
     let width = names.iter().map(|name| name.width()).max().unwrap_or(0);

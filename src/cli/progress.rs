@@ -1,4 +1,4 @@
-//! Progress of long operations on standard error: a bar on a terminal, a JSON line a second elsewhere.
+//! Progress of long operations on standard error: a bar on a terminal, otherwise one JSON line per second.
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::progress::{Progress, ProgressTask, Silent};
 
-/// The display fit for where standard error goes.
+/// Chooses the display: nothing, bars on a terminal, or JSON lines.
 pub fn display(quiet: bool) -> Arc<dyn Progress> {
     match (quiet, std::io::stderr().is_terminal()) {
         (true, _) => Arc::new(Silent),
@@ -18,7 +18,7 @@ pub fn display(quiet: bool) -> Arc<dyn Progress> {
     }
 }
 
-/// A running operation: what is done, and who shows it.
+/// The counters of a running operation and their display.
 struct Running<S> {
     folders: AtomicU64,
     files: AtomicU64,
@@ -26,7 +26,7 @@ struct Running<S> {
     shown: S,
 }
 
-/// Shows how many folders, files and bytes are done.
+/// Displays the numbers of folders, files and bytes.
 trait Show: Send + Sync {
     fn show(&self, done: [u64; 3]);
 }

@@ -1,4 +1,4 @@
-//! Runs statements and commands one after the other, and stops at the first that fails.
+//! Runs the statements and commands of a script in order and stops at the first failure.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,23 +22,23 @@ use crate::engine::session::Session;
 use crate::engine::sql::statement::tokenize;
 use crate::error::{Error, Kind, Result, SourceLocation};
 
-/// A session with what a script or a user sets.
+/// A session with the settings and variables of the terminal.
 #[derive(Debug)]
 pub struct Runner {
-    /// The session.
+    /// The session of the repository.
     pub session: Session,
-    /// Script variables.
+    /// The values of the script variables, by name.
     pub variables: BTreeMap<String, String>,
-    /// Where answers go.
+    /// The output of query results.
     pub output: Output,
-    /// Whether to tell how long each statement took.
+    /// Whether to print the time of each statement.
     pub timing: bool,
-    /// Scripts being run, innermost last; a script may not run itself.
+    /// The scripts that are running, innermost last; a script must not run itself.
     running: Vec<PathBuf>,
 }
 
 impl Runner {
-    /// A runner over a repository.
+    /// Creates a runner for a repository.
     ///
     /// # Errors
     /// The engine cannot be set up.
@@ -53,16 +53,16 @@ impl Runner {
         Ok(Self { session, variables, output: Output::new(format), timing: false, running: Vec::new() })
     }
 
-    /// Ends the session before the program ends: transactions that are open are rolled back.
+    /// Ends the session before the program exits; open transactions are rolled back.
     pub async fn end(&self) {
         interrupt::end();
         self.session.end().await;
     }
 
-    /// Runs the script that comes from standard input.
+    /// Runs a script from standard input.
     ///
     /// # Errors
-    /// The first piece that fails.
+    /// The first statement or command that fails.
     pub async fn standard_input(&mut self) -> Result<(), Failure> {
         let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
         self.text("standard input", &text).await
@@ -71,7 +71,7 @@ impl Runner {
     /// Runs a script file.
     ///
     /// # Errors
-    /// The first piece that fails.
+    /// The first statement or command that fails.
     pub async fn file(&mut self, path: &Path) -> Result<(), Failure> {
         let named = |e: Error| Failure::Unreported(e.context(format_args!("script '{}'", path.display())));
         let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
@@ -85,10 +85,11 @@ impl Runner {
         done
     }
 
-    /// Runs a script named by another: beside it if there is one, else from the working directory.
+    /// Runs a script named by `\i`. The name is relative to the folder of the running script if that file exists,
+    /// else to the working directory.
     ///
     /// # Errors
-    /// The first piece that fails.
+    /// The first statement or command that fails.
     pub async fn include(&mut self, name: &str) -> Result<(), Failure> {
         let beside = self.running.last().and_then(|script| script.parent()).map(|folder| folder.join(name));
         match beside.filter(|path| path.exists()) {
@@ -97,12 +98,12 @@ impl Runner {
         }
     }
 
-    /// Runs the text of a script; an error is printed with its place.
+    /// Runs the text of a script; an error is printed with its location.
     ///
     /// # Errors
-    /// The first piece that fails.
+    /// The first statement or command that fails.
     pub async fn text(&mut self, name: &str, text: &str) -> Result<(), Failure> {
-        // Editors on Windows write a mark of the byte order.
+        // Editors on Windows write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source { name, text };
         let report = |error: Error| {
@@ -117,7 +118,7 @@ impl Runner {
                 }
                 ScriptItem::Command(line, number) => match commands::run(self, &line).await {
                     Ok(ControlFlow::Continue) => {}
-                    // As in psql, a script ends here, and who runs it goes on.
+                    // As in psql, only this script ends; a script that included it continues.
                     Ok(ControlFlow::Quit) => return Ok(()),
                     Err(Failure::Unreported(error)) => {
                         return Err(report(error.with_location(Some(SourceLocation { line: number, column: 1 }))));
@@ -129,10 +130,10 @@ impl Runner {
         Ok(())
     }
 
-    /// Runs the query of a command; its text is not shown where it fails, for nobody wrote it.
+    /// Runs the query of a shell command; an error has no location, because the user did not write the query.
     ///
     /// # Errors
-    /// What goes wrong.
+    /// The error of the query.
     pub async fn query(&mut self, sql: &str) -> Result<()> {
         let done = match tokenize(sql) {
             Ok(tokens) => self.statement(tokens).await,
@@ -141,11 +142,11 @@ impl Runner {
         done.map_err(|e| Error::new(e.kind(), e.message()))
     }
 
-    /// Runs one statement and prints its answer; Ctrl-C stops it.
+    /// Runs one statement and prints its result; Ctrl-C interrupts it.
     async fn statement(&mut self, tokens: Vec<datafusion::sql::sqlparser::tokenizer::TokenWithSpan>) -> Result<()> {
         let begun = Instant::now();
         let mut interrupts = interrupts();
-        // Of a statement before that ended otherwise.
+        // Resets the counter of an earlier statement that failed.
         self.session.take_failures();
         let location = first_location(&tokens);
         let (session, output) = (&self.session, &mut self.output);
@@ -170,7 +171,7 @@ impl Runner {
             sink.map_or(Ok(()), Sink::finish)?;
             match session.take_failures() {
                 0 => Ok(()),
-                n => Err(Error::new(Kind::Failed, format!("{n} of the things asked for could not be done, see above"))),
+                n => Err(Error::new(Kind::Failed, format!("{n} items failed; see the rows above"))),
             }
         };
         let done = tokio::select! {
@@ -181,28 +182,28 @@ impl Runner {
                 }
                 session.cancel();
                 drop(making);
-                // What a COPY had begun to write is removed as its tasks are dropped; mostly that is done by then. Not
-                // by a timer of the runtime, which may be busy.
+                // Gives dropped tasks of a COPY time to remove their staged files. This does not use a timer of the
+                // runtime, which may be busy.
                 std::thread::sleep(CLEANUP_GRACE);
-                Err(Error::new(Kind::Interrupted, "interrupted; what was applied before stays"))
+                Err(Error::new(Kind::Interrupted, "interrupted; changes applied before are kept"))
             }
         };
         if self.timing {
             eprintln!("time: {:.3} s", begun.elapsed().as_secs_f64());
         }
-        // What goes wrong while running has no place of its own.
+        // An error during execution has no location; it gets that of the statement.
         done.map_err(|e: Error| e.with_location(location))
     }
 }
 
-/// A panic of the engine on one statement, which others survive.
+/// Converts a panic of the engine to an error of the statement; the session continues.
 #[expect(clippy::needless_pass_by_value, reason = "a panic comes as a box")]
 fn fault(panic: Box<dyn Any + Send>) -> Error {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    Error::bug(format!("the engine gave up on this statement: {}", message.unwrap_or("it does not say why")))
+    Error::bug(format!("the engine panicked on this statement: {}", message.unwrap_or("no message")))
 }
 
-/// Makes rows beside those who wait for them, who so can hear Ctrl-C while a query computes without a pause.
+/// Computes rows in a separate task, so that the caller can react to Ctrl-C while the query computes without yielding.
 fn spawn_stream(mut rows: SendableRecordBatchStream) -> (Receiver<Result<RecordBatch>>, AbortOnDropHandle<()>) {
     let (sender, receiver) = channel(2);
     let making = async move {

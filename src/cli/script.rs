@@ -1,6 +1,6 @@
-//! Scripts as pieces: statements as tokens with their places, and commands of the shell.
+//! Splits scripts into statements (tokens with their locations) and shell commands.
 //!
-//! Statements are split by tokens, never by lines; variables replace tokens, never text.
+//! Statements are split at tokens, not at lines; variables replace tokens, not text.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +9,19 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::engine::sql::statement::{is_blank, tokenize};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
-/// A piece of a script.
+/// An item of a script.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ScriptItem {
-    /// A statement without its semicolon.
+    /// The tokens of a statement without its semicolon.
     Statement(Vec<TokenWithSpan>),
-    /// A command such as `\i file`, with its line.
+    /// A command such as `\i file`, with its line number from 1.
     Command(String, u64),
 }
 
-/// Cuts a script into pieces.
+/// Splits a script into items.
 ///
 /// # Errors
-/// Text that is no SQL, at its place.
+/// Text that cannot be tokenized, with its location.
 pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
     let mut all = Vec::new();
     let mut pending = String::new();
@@ -31,7 +31,7 @@ pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
             statements(&pending, first, &mut all)?;
             all.push(ScriptItem::Command(line.trim_end().to_owned(), number));
             if line.trim_end() == "\\q" {
-                // What follows need not be SQL.
+                // The rest of the file need not be SQL.
                 return Ok(all);
             }
             pending.clear();
@@ -44,7 +44,7 @@ pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
     Ok(all)
 }
 
-/// Whether a text ends outside a statement: a command of the shell may follow, or Enter may run it.
+/// Returns true if a text ends outside a statement, so that a shell command may follow or Enter may run it.
 pub fn is_complete(text: &str) -> bool {
     let Ok(tokens) = tokenize(text) else { return false };
     tokens.iter().rev().find(|t| !is_blank(&t.token)).is_none_or(|t| t.token == Token::SemiColon)
@@ -68,16 +68,16 @@ fn statements(text: &str, first: u64, all: &mut Vec<ScriptItem>) -> Result<()> {
     Ok(())
 }
 
-/// Where a statement begins.
+/// Returns the location of the first token of a statement.
 pub fn first_location(tokens: &[TokenWithSpan]) -> Option<SourceLocation> {
     let first = tokens.iter().find(|t| !is_blank(&t.token))?;
     Some(SourceLocation { line: first.span.start.line, column: first.span.start.column })
 }
 
-/// Puts values in the place of `$NAME`; positional parameters (`$1`) stay.
+/// Replaces `$NAME` by the value of the variable; positional parameters (`$1`) are kept.
 ///
 /// # Errors
-/// A variable that is not set, at its place.
+/// A variable that is not set, or a string literal that contains a variable; both with their location.
 pub fn substitute_variables(
     tokens: Vec<TokenWithSpan>,
     variables: &BTreeMap<String, String>,
@@ -114,14 +114,14 @@ pub fn substitute_variables(
         .collect()
 }
 
-/// Whether only a number can follow: LIMIT takes no text.
+/// Returns true for keywords that require a number, such as LIMIT.
 fn is_before_number(token: &Token) -> bool {
     let Token::Word(word) = token else { return false };
     let word = word.value.to_uppercase();
     ["LIMIT", "OFFSET", "FIRST", "NEXT"].contains(&word.as_str())
 }
 
-/// Refuses a quoted text that names a variable which is set: inside quotes it would stay as it is.
+/// Refuses a string literal that contains a variable that is set, because variables are not replaced within quotes.
 fn check_quoted(text: &str, variables: &BTreeMap<String, String>) -> Result<()> {
     for rest in text.split('$').skip(1) {
         let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();

@@ -1,4 +1,4 @@
-//! The shell: lines from a person, with history and completion.
+//! The interactive shell, with history and completion.
 
 use rustyline::config::{CompletionType, Configurer};
 use rustyline::error::ReadlineError;
@@ -13,7 +13,7 @@ use super::interrupt::{self, interrupts};
 use super::runner::Runner;
 use crate::error::{Error, Kind};
 
-/// Runs until the person leaves; a statement that fails does not end it.
+/// Runs the shell until the user quits; a statement that fails does not end it.
 ///
 /// # Errors
 /// The terminal cannot be used, or the repository exists and cannot be opened.
@@ -25,10 +25,10 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failure> {
     editor.set_helper(Some(ShellHelper::new()));
     let history = std::env::home_dir().map(|home| home.join(".butlersql_history"));
     if let Some(file) = &history {
-        // A first session has none.
+        // The first session has no history file.
         let _ = editor.load_history(file);
     }
-    println!("butlersql {}; \\? lists commands, \\q leaves", env!("CARGO_PKG_VERSION"));
+    println!("butlersql {}; \\? lists commands, \\q quits", env!("CARGO_PKG_VERSION"));
     loop {
         {
             let mut heard = interrupts();
@@ -41,7 +41,7 @@ pub async fn run(runner: &mut Runner) -> Result<(), Failure> {
         match editor.readline(prompt) {
             Ok(line) => {
                 if let Some(file) = &history {
-                    // Not being able to keep the history is no failure of the work.
+                    // A history that cannot be saved is ignored.
                     let _ = editor.append_history(file);
                 }
                 if one(runner, &line).await == ControlFlow::Quit || interrupt::is_ending() {
@@ -72,12 +72,12 @@ async fn one(runner: &mut Runner, line: &str) -> ControlFlow {
             Err(Failure::Reported(_)) => ControlFlow::Continue,
         };
     }
-    // The error was printed with its place.
+    // `text` has printed the error.
     let _ = runner.text("shell", line).await;
     ControlFlow::Continue
 }
 
-/// Tells the assistant what there is to complete.
+/// Updates the names of tables, columns and collections that completion offers.
 async fn refresh_completions(runner: &Runner, helper: Option<&mut ShellHelper>) {
     let Some(helper) = helper else { return };
     let sql = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'";
@@ -89,7 +89,7 @@ async fn refresh_completions(runner: &Runner, helper: Option<&mut ShellHelper>) 
     }
 }
 
-/// The distinct texts of two columns.
+/// Returns the distinct values of the first two columns of a query.
 async fn names(runner: &Runner, sql: &str) -> Result<(Vec<String>, Vec<String>), Error> {
     use datafusion::arrow::compute::cast;
     use datafusion::arrow::datatypes::DataType;

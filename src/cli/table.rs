@@ -1,4 +1,4 @@
-//! Rows in boxes, for people.
+//! Text tables with borders.
 
 use std::io::Write;
 
@@ -10,13 +10,13 @@ use unicode_width::UnicodeWidthStr;
 use super::visible::visible;
 use crate::error::Result;
 
-/// A cell may have several lines.
+/// The lines of one cell.
 type Cell = Vec<String>;
 
-/// Draws rows below the names of their columns, each as wide as its widest line.
+/// Writes a table with a header line; each column is as wide as its widest line.
 ///
 /// # Errors
-/// Values that cannot be shown, or a closed output.
+/// A value that cannot be formatted, or a closed output.
 pub fn draw(out: &mut impl Write, schema: &Schema, batches: &[RecordBatch], options: &FormatOptions<'_>) -> Result<()> {
     let head: Vec<Cell> = schema.fields().iter().map(|field| lines(field.name())).collect();
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());

@@ -1,9 +1,9 @@
-//! Text from data made safe for a terminal: a name in a file must not clear the screen or write elsewhere.
+//! Makes text from data safe for a terminal, so that it cannot control the screen.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The text with control characters as psql shows them, `\x1B`; lines and tabs stay.
+/// Escapes control characters as psql does (`\x1B`); newlines and tabs are kept.
 pub fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
     if !text.contains(hidden) {
@@ -22,7 +22,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// The text without its middle, if it is longer than so many characters.
+/// Cuts out the middle of a text that is longer than `most` characters.
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= most {

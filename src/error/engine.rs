@@ -1,4 +1,4 @@
-//! Errors of DataFusion and Arrow, in the words of those who ask.
+//! Errors of DataFusion and Arrow, rephrased in terms of the user's statement.
 
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
@@ -12,7 +12,7 @@ impl From<Error> for DataFusionError {
 }
 
 impl From<DataFusionError> for Error {
-    /// Our own error comes back whole; others keep their first sentence and their place.
+    /// Unwraps an error of this crate unchanged; other errors keep the first line of their message and their location.
     fn from(error: DataFusionError) -> Self {
         let at = error
             .diagnostic()
@@ -33,7 +33,7 @@ impl From<DataFusionError> for Error {
             let mut unknown = Self::not_found("column", &field.name, names());
             let slip = |known: &str| strsim::levenshtein(known, &field.name) <= 2;
             if field.relation.is_none() && !nearest(&field.name, names()).is_some_and(slip) {
-                unknown.0.message.push_str(" (a text needs single quotes)");
+                unknown.0.message.push_str(" (string literals use single quotes)");
             }
             return unknown.with_location(at);
         }
@@ -53,15 +53,15 @@ impl From<DataFusionError> for Error {
             _ if INTERNALS.iter().any(|word| text.contains(word)) => {
                 return Self::new(Kind::Unsupported, NO_SUBQUERY).with_location(at).with_source(error);
             }
-            // What is wrong with it stands at the end.
+            // The last line of the message describes the error.
             "regex parse error:" => {
                 format!(
-                    "no regular expression: {}",
+                    "invalid regular expression: {}",
                     lines.next_back().unwrap_or_default().trim_start_matches("error: ")
                 )
             }
             _ if matches!(root, DataFusionError::ResourcesExhausted(_)) => {
-                "the statement needs more memory than it may take: SET datafusion.runtime.memory_limit = '16G' allows \
+                "the statement exceeds the memory limit: SET datafusion.runtime.memory_limit = '16G' raises it to \
                  16 GiB"
                     .to_owned()
             }
@@ -71,7 +71,7 @@ impl From<DataFusionError> for Error {
     }
 }
 
-/// Words of DataFusion's plans, and of ours, which nobody wrote.
+/// Internal names of plans, of DataFusion and of this crate; a message that contains one is replaced.
 const INTERNALS: [&str; 13] = [
     "__correlated_sq",
     "__scalar_sq",
@@ -88,23 +88,21 @@ const INTERNALS: [&str; 13] = [
     "Correlated scalar subquery can only be used in",
 ];
 
-/// What DataFusion says, in the words of those who ask.
+/// Rephrases a message of DataFusion in terms of the user's statement.
 fn rephrased(message: &str) -> String {
-    // What a function says of the types it is given comes wrapped.
+    // DataFusion wraps the message of a function about its argument types.
     if let Some((_, message)) = message.split_once("coercion failed with: Error during planning: ") {
         return message.split(" No function matches").next().unwrap_or(message).trim_end_matches('.').to_owned();
     }
     if let Some(rest) = message.strip_prefix("Cannot access field at argument 1: type ") {
         let kind = rest.split(" is not ").next().unwrap_or(rest);
-        return format!(
-            "no such column of a table in FROM (JOIN adds a table), and a value of type {kind} has no fields"
-        );
+        return format!("no such column in the FROM clause, and a value of type {kind} has no fields");
     }
     if let Some((time, why)) = between(message, "Error parsing timestamp from '", "'")
         && why.starts_with(": ")
         && !why.contains("timezone")
     {
-        return format!("'{time}' is no time; one is written '2024-10-24' or '2024-10-24 19:00:00'");
+        return format!("'{time}' is not a valid time; write '2024-10-24' or '2024-10-24 19:00:00'");
     }
     if let Some((value, rest)) = between(message, "Cannot cast string '", "' to value of ") {
         let kind = rest.trim_end_matches(" type");
@@ -124,10 +122,10 @@ fn rephrased(message: &str) -> String {
         return format!("column '{column}' is neither in GROUP BY nor within an aggregate function");
     }
     if message.starts_with("Plan: [") {
-        return "no plan for this statement can be carried out; one in several steps may have one".to_owned();
+        return "this statement cannot be planned; split it into several statements".to_owned();
     }
     if let Some((_, operation)) = message.split_once("Overflow happened on: ") {
-        return format!("out of range for a whole number of 64 bits: {operation}");
+        return format!("out of range for a 64-bit integer: {operation}");
     }
     if let Some((_, written)) = message.split_once("Unsupported ast node ") {
         let node = written.split(['(', ' ', '{']).next().unwrap_or_default();
@@ -136,7 +134,7 @@ fn rephrased(message: &str) -> String {
     message.trim_end_matches('.').to_owned()
 }
 
-/// What stands between two texts, and what comes after them.
+/// Returns the text between `before` and `after`, and the text that follows.
 fn between<'a>(message: &'a str, before: &str, after: &str) -> Option<(&'a str, &'a str)> {
     message.split_once(before)?.1.split_once(after)
 }

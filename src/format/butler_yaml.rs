@@ -1,11 +1,11 @@
-//! `butler.yaml`: where the registry and the files of a repository are.
+//! The configuration of a repository (`butler.yaml`): the locations of its registry and datastore.
 
 use serde_yaml::{Mapping, Value};
 
 use super::yaml;
 use crate::error::{Error, Kind, Result};
 
-/// The configuration of a repository, with everything it holds beside what is understood here.
+/// The configuration of a repository; keys that this program does not use are kept.
 #[derive(Debug, Clone, Default)]
 pub struct Config(Mapping);
 
@@ -22,10 +22,10 @@ const FILE_DATASTORE: &str = "lsst.daf.butler.datastores.fileDatastore.FileDatas
 const DEFAULT_DB: &str = "sqlite:///<butlerRoot>/gen3.sqlite3";
 
 impl Config {
-    /// From the text of a `butler.yaml` or a seed configuration.
+    /// Parses the text of a `butler.yaml` or a seed configuration.
     ///
     /// # Errors
-    /// Text that is no YAML mapping.
+    /// Text that is not a YAML mapping.
     pub fn parse(text: &str) -> Result<Self> {
         match serde_yaml::from_str(text) {
             Ok(Value::Mapping(map)) => Ok(Self(undoubled(map))),
@@ -35,45 +35,45 @@ impl Config {
         }
     }
 
-    /// The text at a path of keys, if it is there.
+    /// Returns the string at a path of keys, if present.
     pub fn text(&self, path: &[&str]) -> Option<&str> {
         self.value(path)?.as_str()
     }
 
-    /// The value at a path of keys, if it is there.
+    /// Returns the value at a path of keys, if present.
     pub fn value(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(*key))
     }
 
-    /// The class of a manager the configuration names, if any (a name, or a mapping with `cls`).
+    /// Returns the class of a registry manager, given as a name or as a mapping with `cls`, if present.
     pub fn manager(&self, name: &str) -> Option<&str> {
         let value = self.value(&["registry", "managers", name])?;
         value.as_str().or_else(|| value.get("cls")?.as_str())
     }
 
-    /// Where the files are, `<butlerRoot>` not expanded.
+    /// Returns the root of the datastore, with `<butlerRoot>` not expanded.
     pub fn datastore_root(&self) -> &str {
         self.text(&["datastore", "root"]).unwrap_or("<butlerRoot>/datastore")
     }
 
-    /// The name under which the registry lists stored datasets.
+    /// Returns the name of the datastore in the registry.
     pub fn datastore_name(&self) -> String {
         let named = self.text(&["datastore", "name"]).map(str::to_owned);
         named.unwrap_or_else(|| format!("FileDatastore@{}", self.datastore_root()))
     }
 
-    /// The table of file records.
+    /// Returns the name of the table of file records.
     pub fn records_table(&self) -> &str {
         self.text(&["datastore", "records", "table"]).unwrap_or("file_datastore_records")
     }
 
-    /// The URL of the registry database, `<butlerRoot>` not expanded.
+    /// Returns the URL of the registry database, with `<butlerRoot>` not expanded.
     pub fn registry_db(&self) -> &str {
         self.text(&["registry", "db"]).unwrap_or(DEFAULT_DB)
     }
 
-    /// Parts of the registry's URL that the configuration holds beside it: `username`, `host` …
+    /// Returns a part of the registry URL that is configured separately (`username`, `host` …), if present.
     pub fn registry_part(&self, name: &str) -> Option<String> {
         match self.value(&["registry", name])? {
             Value::String(text) => Some(text.clone()),
@@ -82,15 +82,15 @@ impl Config {
         }
     }
 
-    /// Whether the datastore keeps checksums of its files.
+    /// Returns true if the datastore records checksums of its files.
     pub fn keeps_checksums(&self) -> bool {
         self.value(&["datastore", "checksum"]).and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// Refuses kinds of repository whose registry cannot be read.
+    /// Refuses repositories whose registry cannot be read.
     ///
     /// # Errors
-    /// A remote Butler, or a configuration that includes others.
+    /// A remote Butler, or a configuration that includes other files.
     pub fn check_supported(&self) -> Result<()> {
         if self.0.values().any(includes) || self.0.contains_key("includeConfigs") {
             let message = "the configuration includes other files (!include or includeConfigs), which is not supported";
@@ -105,41 +105,41 @@ impl Config {
         }
     }
 
-    /// The class of its datastore, if that is not the one that keeps files in one place.
+    /// Returns the class of the datastore, if it is not `FileDatastore`.
     pub fn other_datastore(&self) -> Option<&str> {
         self.text(&["datastore", "cls"]).filter(|class| !class.ends_with(".FileDatastore"))
     }
 
-    /// Refuses managers that a new repository does not get here.
+    /// Refuses managers and datastores that this program cannot create.
     ///
     /// # Errors
-    /// A manager of another class, or of a version that was asked for.
+    /// A manager of another class, a given schema version, another datastore class, or an obscore table.
     pub fn check_managers(&self) -> Result<()> {
         for (name, class) in MANAGERS {
             let other = self.manager(name).filter(|given| *given != class);
             let version = self.value(&["registry", "managers", name, "config", "schema_version"]);
             if let Some(other) = other {
                 let message =
-                    format!("repositories with the {name} manager '{other}' are not made here, only '{class}'");
+                    format!("creating repositories with the {name} manager '{other}' is not supported, only '{class}'");
                 return Err(Error::new(Kind::Unsupported, message));
             }
             if version.or_else(|| self.value(&["registry", "managers", name, "schema_version"])).is_some() {
                 let message =
-                    format!("repositories with a chosen schema_version of the {name} manager are not made here");
+                    format!("creating repositories with a given schema_version of the {name} manager is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         }
         if let Some(class) = self.other_datastore() {
-            let message = format!("repositories with the datastore class {class} are not made here");
+            let message = format!("creating repositories with the datastore class {class} is not supported");
             return Err(Error::new(Kind::Unsupported, message));
         }
         match self.manager("obscore") {
             None => Ok(()),
-            Some(_) => Err(Error::new(Kind::Unsupported, "repositories with an obscore table are not made here")),
+            Some(_) => Err(Error::new(Kind::Unsupported, "creating an obscore table is not supported")),
         }
     }
 
-    /// The configuration `butler create --seed-config` writes; `keep` stands for `--override`.
+    /// Returns the configuration that `butler create --seed-config` writes; `keep` corresponds to `--override`.
     #[must_use]
     pub fn for_new_repository(&self, keep: bool) -> Self {
         let mut map = self.0.clone();
@@ -163,14 +163,14 @@ impl Config {
         Self(map)
     }
 
-    /// As YAML text with sorted keys, as the Butler writes it.
+    /// Formats the configuration as YAML with sorted keys, as the Butler does.
     pub fn to_yaml(&self) -> String {
         yaml::write(&sorted(&Value::Mapping(self.0.clone())))
     }
 }
 
-/// Sections that hold themselves once more, as a file has them that `!include` brings in: the inner one counts, and it
-/// alone, as in the Butler.
+/// Replaces each section that contains a mapping under its own name (as files used with `!include` have) by that inner
+/// mapping, as the Butler does.
 fn undoubled(mut map: Mapping) -> Mapping {
     for (name, section) in &mut map {
         if let Some(inner) = section.get(name).filter(|inner| inner.is_mapping()) {
@@ -180,7 +180,7 @@ fn undoubled(mut map: Mapping) -> Mapping {
     map
 }
 
-/// The mapping under a key, made when absent.
+/// Returns the mapping under a key; creates it if absent.
 fn section<'a>(map: &'a mut Mapping, key: &str) -> &'a mut Mapping {
     let entry = map.entry(key.into()).or_insert_with(|| Value::Mapping(Mapping::new()));
     if !entry.is_mapping() {
@@ -208,7 +208,7 @@ fn sorted(value: &Value) -> Value {
     }
 }
 
-/// Whether a value stands for another file, here or below.
+/// Returns true if a value or one of its descendants includes another file.
 fn includes(value: &Value) -> bool {
     match value {
         Value::Tagged(_) => true,

@@ -1,5 +1,5 @@
-//! Curated calibrations: from the ECSV files of a calibration data folder to the FITS files that the classes of the
-//! LSST pipelines read (`ip_isr`'s calibrations, `afw`'s transmission curves).
+//! Curated calibrations: converts the ECSV files of a calibration data folder to the FITS files that the LSST
+//! pipelines read (calibrations of `ip_isr`, transmission curves of `afw`).
 
 use std::collections::BTreeSet;
 
@@ -12,19 +12,19 @@ use super::fits::{Column, Header};
 use super::tables::{Meta, UNIT, parse_ecsv_with_meta};
 use crate::error::{Error, Kind, Result};
 
-/// One curated calibration.
+/// A curated calibration.
 #[derive(Debug)]
 pub struct Curated {
-    /// What the header says.
+    /// The metadata of the ECSV header.
     meta: Meta,
-    /// The FITS file.
+    /// The bytes of the FITS file.
     pub fits: Vec<u8>,
 }
 
-/// Keys of the header that every calibration of `ip_isr` writes first, in its order.
+/// The first header keys of all calibrations of `ip_isr`, in the order of `ip_isr`.
 const FIRST: [&str; 6] = ["INSTRUME", "SLOTNAME", "DETECTOR", "DET_NAME", "DET_SER", "CALIB_ID"];
 
-/// The columns of a crosstalk table with their forms, and the keys of its header after the common ones.
+/// The columns of a crosstalk table with their FITS forms.
 const CROSSTALK: [(&str, char); 7] = [
     ("CT_COEFFS", 'D'),
     ("CT_ERRORS", 'D'),
@@ -34,23 +34,24 @@ const CROSSTALK: [(&str, char); 7] = [
     ("CT_ERRORS_SQR", 'D'),
     ("CT_AMP_GAIN_RATIOS", 'D'),
 ];
+/// The header keys of a crosstalk table, after those common to all calibrations.
 const CROSSTALK_KEYS: [&str; 5] =
     ["DETECTOR_NAME", "DETECTOR_SERIAL", "HAS_CROSSTALK", "NAMP", "CROSSTALK_RATIOS_UNITS"];
-/// The version of the tables that `ip_isr` writes, whatever the file says.
+/// The version of the crosstalk tables that `ip_isr` writes, independent of the version of the ECSV file.
 const CROSSTALK_VERSION: f64 = 1.2;
 
 impl Curated {
-    /// A calibration of this storage class, from an ECSV file.
+    /// Converts an ECSV file to a calibration of a storage class.
     ///
     /// # Errors
-    /// A file that is no such calibration, or a class that is not made of such files.
+    /// A file that is not a valid calibration of this storage class, or a storage class that is not supported.
     pub fn parse(storage_class: &str, bytes: &[u8]) -> Result<Self> {
         let convert = match storage_class {
             "CrosstalkCalib" => crosstalk,
             "Defects" => defects,
             "TransmissionCurve" => transmission,
             other => {
-                let message = format!("files of storage class {other} are not written yet");
+                let message = format!("writing files of storage class {other} is not supported");
                 return Err(Error::new(Kind::Unsupported, message));
             }
         };
@@ -58,43 +59,43 @@ impl Curated {
         Ok(Self { fits: convert(&rows, &meta)?, meta })
     }
 
-    /// A text of the header.
+    /// Returns a string of the header.
     ///
     /// # Errors
-    /// No such key, or a value that is no text.
+    /// A key that is missing or whose value is not a string.
     pub fn text(&self, key: &str) -> Result<&str> {
         let found = self.meta.get(key).and_then(Value::as_str);
-        found.ok_or_else(|| Error::invalid(format!("the header has no text '{key}'")))
+        found.ok_or_else(|| Error::invalid(format!("header key '{key}' is missing or is not a string")))
     }
 
-    /// A whole number of the header.
+    /// Returns an integer of the header.
     ///
     /// # Errors
-    /// No such key, or a value that is no whole number.
+    /// A key that is missing or whose value is not an integer.
     pub fn int(&self, key: &str) -> Result<i64> {
         let found = self.meta.get(key).and_then(Value::as_i64);
-        found.ok_or_else(|| Error::invalid(format!("the header has no whole number '{key}'")))
+        found.ok_or_else(|| Error::invalid(format!("header key '{key}' is missing or is not an integer")))
     }
 }
 
-/// A table of `ip_isr` behind a primary header without data.
+/// Formats a table of `ip_isr` after a primary header without data.
 fn calibration(table: Header, data: &[u8]) -> Vec<u8> {
     [Header::primary(8, true).with(&[]), table.with(data)].concat()
 }
 
-/// What the header says of a key; an empty text if nothing.
+/// Returns the header value of a key, or an empty string if it is missing or null.
 fn card_value(meta: &Meta, key: &str) -> Value {
     meta.get(key).filter(|value| !value.is_null()).cloned().unwrap_or_else(|| "".into())
 }
 
-/// The cards that all calibrations of `ip_isr` have.
+/// Adds the cards that all calibrations of `ip_isr` have.
 fn common(header: &mut Header, meta: &Meta, kind: &str, version: f64) {
     let value = |key: &str| card_value(meta, key);
     let schema = format!("{kind}_SCHEMA");
     header.card("OBSTYPE", &value("OBSTYPE")).card(&schema, &value(&schema));
     header.card(&format!("{kind}_VERSION"), &version.into());
     for key in FIRST {
-        // The writer of `ip_isr` puts the raft where the slot belongs.
+        // `ip_isr` writes the raft name under SLOTNAME.
         header.card(key, &value(if key == "SLOTNAME" { "RAFTNAME" } else { key }));
     }
     header.card("CALIBCLS", &value("CALIBCLS"));
@@ -105,9 +106,9 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
         return Err(Error::invalid(format!("a crosstalk table has one row, not {}", rows.num_rows())));
     }
     let amplifiers = meta.get("NAMP").and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-    let amplifiers = amplifiers.ok_or_else(|| Error::invalid("the header has no whole number 'NAMP'"))?;
+    let amplifiers = amplifiers.ok_or_else(|| Error::invalid("header key 'NAMP' is missing or is not an integer"))?;
     let cells = amplifiers.checked_pow(2).filter(|n| (1..1 << 20).contains(n));
-    let cells = cells.ok_or_else(|| Error::invalid(format!("NAMP is {amplifiers}, which no detector has")))?;
+    let cells = cells.ok_or_else(|| Error::invalid(format!("NAMP is {amplifiers}, which is not a valid number")))?;
     let (mut columns, mut data) = (Vec::new(), Vec::new());
     let mut column = |name, form: char, n: usize| {
         let more = vec![("TDIM", json!(format!("({n})")))];
@@ -117,7 +118,7 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
         column(name, form, cells);
         array(rows, name, form, cells, &mut data)?;
     }
-    // Gains are there only where the ratios were fitted.
+    // Gains are present only if the ratios were fitted.
     column("CT_FIT_GAINS", 'D', amplifiers);
     match rows.column_by_name("CT_FIT_GAINS") {
         Some(_) => array(rows, "CT_FIT_GAINS", 'D', amplifiers, &mut data)?,
@@ -136,13 +137,13 @@ fn crosstalk(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     Ok(calibration(header, &data))
 }
 
-/// The list of values that the one cell of a column holds, as big-endian bytes.
+/// Appends the values of the list in the only cell of a column as big-endian bytes.
 fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Vec<u8>) -> Result<()> {
     let bad = |message: &str| Error::invalid(format!("column '{name}' {message}"));
     let text = rows.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).filter(|c| c.is_valid(0));
     let text = text.ok_or_else(|| bad("is missing"))?.value(0).trim();
     let list = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    let values: Vec<&str> = list.ok_or_else(|| bad("holds no list"))?.split(',').map(str::trim).collect();
+    let values: Vec<&str> = list.ok_or_else(|| bad("does not hold a list"))?.split(',').map(str::trim).collect();
     if values.len() != count {
         return Err(bad(&format!("has {} values, not {count}", values.len())));
     }
@@ -150,7 +151,7 @@ fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Ve
         match form {
             'K' => value.parse::<i64>().ok().map(|v| data.extend(v.to_be_bytes())),
             'L' => value.parse::<bool>().ok().map(|v| data.push(if v { b'T' } else { b'F' })),
-            // NaN, as of an amplifier with itself, is no JSON, but `astropy` writes it.
+            // `astropy` writes NaN (for an amplifier with itself), which is not valid JSON.
             _ => value.parse::<f64>().ok().map(|v| data.extend(v.to_be_bytes())),
         }
         .ok_or_else(|| bad(&format!("has {value} among its values")))?;
@@ -160,7 +161,7 @@ fn array(rows: &RecordBatch, name: &str, form: char, count: usize, data: &mut Ve
 
 fn defects(rows: &RecordBatch, meta: &Meta) -> Result<Vec<u8>> {
     let names = ["x0", "y0", "width", "height"];
-    // A table without rows has columns of floating point.
+    // A table without rows has floating-point columns.
     let form = if rows.num_rows() == 0 { "D" } else { "K" };
     let columns = names.map(|name| Column { name, form: form.to_owned(), more: Vec::new() });
     let values = names.iter().map(|name| ints(rows, name)).collect::<Result<Vec<_>>>()?;
@@ -180,7 +181,7 @@ fn ints(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
     filled(rows, name, &DataType::Int64)
 }
 
-/// A column without NULLs, of this type.
+/// Returns a column, cast to a type, and refuses NULLs.
 fn filled(rows: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef> {
     let bad = |message: &str| Error::invalid(format!("column '{name}' {message}"));
     let column = cast(rows.column_by_name(name).ok_or_else(|| bad("is missing"))?, kind)?;
@@ -190,8 +191,8 @@ fn filled(rows: &RecordBatch, name: &str, kind: &DataType) -> Result<ArrayRef> {
     Ok(column)
 }
 
-/// A transmission curve as `afw` persists one that is the same everywhere: an index of one entry, and a table of one
-/// row whose arrays are on the heap.
+/// Formats a spatially constant transmission curve as `afw` persists it: an archive index, and a table of one row whose
+/// arrays are on the heap.
 fn transmission(rows: &RecordBatch, _: &Meta) -> Result<Vec<u8>> {
     let (wavelengths, throughputs) = curve(rows)?;
     let class = "SpatiallyConstantTransmissionCurve";
@@ -223,7 +224,7 @@ fn transmission(rows: &RecordBatch, _: &Meta) -> Result<Vec<u8>> {
         column("wavelengths", &array, "Array"),
     ];
     columns[3].more.push(("TUNIT", "angstrom".into()));
-    // Outside the curve nothing passes; then number of values and offset on the heap of each array.
+    // Zero throughput outside the curve, then the number of values and the heap offset of each array.
     let mut data = vec![0; 16];
     [count, 0, count, 8 * count].iter().for_each(|n| data.extend((*n as u64).to_be_bytes()));
     let heap = throughputs.iter().chain(&wavelengths).flat_map(|value| value.to_be_bytes());
@@ -234,13 +235,13 @@ fn transmission(rows: &RecordBatch, _: &Meta) -> Result<Vec<u8>> {
     Ok([Header::primary(16, true).with(&[]), index, table.with(&data)].concat())
 }
 
-/// Wavelengths in angstrom and throughputs as fractions; the mean of all amplifiers.
+/// Returns wavelengths (angstrom) and throughputs (fractions), averaged over the amplifiers.
 fn curve(rows: &RecordBatch) -> Result<(Vec<f64>, Vec<f64>)> {
     let name = ["efficiency", "throughput"].into_iter().find(|name| rows.column_by_name(name).is_some());
     let throughputs = scaled(rows, name.unwrap_or("efficiency"), &[("%", 0.01), ("", 1.0)])?;
     let wavelengths = scaled(rows, "wavelength", &[("nm", 10.0), ("Angstrom", 1.0), ("angstrom", 1.0)])?;
     if wavelengths.is_empty() {
-        return Err(Error::invalid("a transmission curve needs a row at least"));
+        return Err(Error::invalid("a transmission curve needs at least one row"));
     }
     let Some(amplifiers) = rows.column_by_name("amp_name") else { return Ok((wavelengths, throughputs)) };
     let amplifiers = cast(amplifiers, &DataType::Utf8)?;
@@ -261,7 +262,7 @@ fn curve(rows: &RecordBatch) -> Result<(Vec<f64>, Vec<f64>)> {
     Ok((grids[0].to_vec(), (0..count).map(mean).collect()))
 }
 
-/// The numbers of a column times the factor of its unit; those of single precision are scaled so.
+/// Returns a column multiplied by the factor of its unit; float32 columns are scaled in single precision.
 fn scaled(rows: &RecordBatch, name: &str, units: &[(&str, f64)]) -> Result<Vec<f64>> {
     let column = filled(rows, name, &DataType::Float64)?;
     let schema = rows.schema();

@@ -1,4 +1,4 @@
-//! The blocks of an export file, and the tagged values in them.
+//! The blocks of an export file and the tagged values in them.
 
 use uuid::Uuid;
 
@@ -9,17 +9,17 @@ use crate::error::{Error, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
 
-/// Namespace of the ids that integer dataset ids of the oldest exports get.
+/// The UUIDv3 namespace for the integer dataset ids of the oldest exports.
 const INTEGER_IDS: Uuid = Uuid::from_u128(0x4d48_51f4_2890_4d41_8779_5f38_a3f5_062b);
 
-/// The keys of a block that stand before its items.
+/// The keys of a block that precede its items.
 pub(super) struct Block {
     pub line: usize,
     pub kind: String,
     pub keys: Vec<(String, Node)>,
 }
 
-/// For a kind of block: the keys that hold its items, and those that must be known for them.
+/// Returns, for a kind of block, the keys that hold its items and the keys that are needed to read these items.
 pub(super) fn shape(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         "dimension" => (&["records"], &["element"]),
@@ -53,13 +53,13 @@ impl Block {
         CollectionType::from_name(&word.to_uppercase()).map_err(|e| e.context(format_args!("line {}", self.line)))
     }
 
-    /// What is told before the items.
+    /// Returns the item that precedes the records of a dimension block.
     pub fn begin(&self) -> Result<Option<Item>> {
         let element = if self.kind == "dimension" { Some(self.text("element")?) } else { None };
         Ok(element.map(|element| Item::Element { element, line: self.line }))
     }
 
-    /// The children of a chain; old files give each with a restriction that is null.
+    /// Returns the children of a chain; old files give each child as a pair with a null restriction.
     fn children(&self) -> Result<Vec<String>> {
         let list = self.key("children").ok_or_else(|| self.lacks("children"))?.clone().list()?;
         let child = |node: Node| match node.value {
@@ -150,7 +150,7 @@ impl Block {
                     }
                 }
                 let lacks = || Error::invalid(format!("line {line}: this validity range has no key 'dataset_ids'"));
-                // Old files have begin and end beside the ids.
+                // Old files have `begin` and `end` instead of `timespan`.
                 let timespan = match (span, begin, end) {
                     (Some(span), ..) => span,
                     (None, Some(begin), Some(end)) => checked(line, begin, end)?,
@@ -180,32 +180,32 @@ fn dataset_id(node: &Node) -> Result<Uuid> {
         None => text.parse::<u64>().ok().map(|id| Uuid::new_v3(&INTEGER_IDS, id.to_string().as_bytes())),
         Some(_) => None,
     };
-    found.ok_or_else(|| node.wrong("there should be a dataset id tagged !uuid"))
+    found.ok_or_else(|| node.wrong("expected a dataset id tagged !uuid"))
 }
 
-/// An instant; null is an open bound.
+/// Reads the bound of a timespan, in TAI nanoseconds; null is an unbounded side.
 ///
 /// # Errors
-/// Another value.
+/// A value of another type.
 pub fn instant(node: &Node) -> Result<Option<i64>> {
     if node.is_null() { Ok(None) } else { node.time().map(Some) }
 }
 
-/// A timespan that stands in some line.
+/// Creates a timespan from bounds in TAI nanoseconds; errors refer to a line of the file.
 ///
 /// # Errors
-/// One that cannot be stored.
+/// A timespan that the registry cannot store.
 pub fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Timespan> {
     Timespan::checked(begin, end).map_err(|e| e.context(format_args!("line {line}")))
 }
 
-/// A validity range tagged `!lsst.daf.butler.Timespan`: `{begin, end}`, or the word `EMPTY`.
+/// Reads a validity range tagged `!lsst.daf.butler.Timespan`: `{begin, end}`, or the word `EMPTY`.
 ///
 /// # Errors
-/// Another value.
+/// A value of another type.
 pub fn timespan(node: Node) -> Result<Timespan> {
     if node.tag.as_deref() != Some("lsst.daf.butler.Timespan") {
-        return Err(node.wrong("there should be a timespan tagged !lsst.daf.butler.Timespan"));
+        return Err(node.wrong("expected a timespan tagged !lsst.daf.butler.Timespan"));
     }
     if matches!(&node.value, Value::Scalar(text, _) if text == "EMPTY") {
         return Ok(Timespan::EMPTY);
@@ -224,30 +224,26 @@ pub fn timespan(node: Node) -> Result<Timespan> {
     }
 }
 
-/// The bytes of a region in `sphgeom`'s encoding.
+/// Reads a region; returns its bytes in the encoding of `sphgeom`.
 ///
 /// # Errors
-/// Another value.
+/// A value of another type.
 pub fn region(node: Node) -> Result<Vec<u8>> {
     let shape = node.tag.as_deref().and_then(|tag| tag.strip_prefix("lsst.sphgeom.")).map(str::to_owned);
     let Some(shape) = shape else {
-        return Err(node.wrong("there should be a region such as !<lsst.sphgeom.ConvexPolygon>"));
+        return Err(node.wrong("expected a region such as !<lsst.sphgeom.ConvexPolygon>"));
     };
     for (key, value) in node.map()? {
         if key == "encoded" {
-            let bytes = unhex(value.text()?).ok_or_else(|| value.wrong("there should be hexadecimal digits"))?;
+            let bytes = unhex(value.text()?).ok_or_else(|| value.wrong("expected hexadecimal digits"))?;
             let fits = export_writer::shape(&bytes).is_ok_and(|found| found == shape);
-            return if fits {
-                Ok(bytes)
-            } else {
-                Err(value.wrong(&format!("there should be the encoding of a {shape}")))
-            };
+            return if fits { Ok(bytes) } else { Err(value.wrong(&format!("expected the encoding of a {shape}"))) };
         }
     }
     Err(Error::invalid("a region has no key 'encoded'"))
 }
 
-/// Bytes from hexadecimal digits.
+/// Decodes hexadecimal digits; `None` if the text is invalid.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pair = |pair: &[u8]| Some(digit(pair[0])? * 16 + digit(pair[1])?);

@@ -1,4 +1,4 @@
-//! Writing `export.yaml` as the Butler writes it, a block at a time.
+//! Writes `export.yaml` files in the form of the Butler, block by block.
 
 use std::io::Write;
 
@@ -8,38 +8,38 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::{self, Timespan};
 
-/// The version of the format that is written.
+/// The format version of the written files.
 const VERSION: &str = "1.0.2";
 
 /// A value of a dimension record or data ID.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
-    /// No value.
+    /// NULL.
     Null,
-    /// Text.
+    /// A string.
     Text(String),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A float.
+    /// A floating-point number.
     Float(f64),
-    /// A truth value.
+    /// A boolean.
     Bool(bool),
-    /// Bytes that are no region.
+    /// Bytes other than a region.
     Bytes(Vec<u8>),
-    /// A region in `sphgeom`'s encoding.
+    /// A region in the encoding of `sphgeom`.
     Region(Vec<u8>),
-    /// An instant, TAI nanoseconds.
+    /// A time, TAI nanoseconds.
     Time(i64),
 }
 
-/// An export file being written, and whether it holds a block yet.
+/// The writer of an export file; the flag is true once a block has been written.
 pub struct Writer<W: Write>(W, bool);
 
 impl<W: Write> Writer<W> {
-    /// Begins a file of a dimension universe.
+    /// Begins an export file for a dimension universe.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn begin(mut out: W, universe: &str, universe_version: i64) -> Result<Self> {
         writeln!(
             out,
@@ -49,7 +49,7 @@ impl<W: Write> Writer<W> {
         Ok(Self(out, false))
     }
 
-    /// Where a block is written.
+    /// Starts the list of blocks if necessary and returns the output.
     fn block(&mut self) -> Result<&mut W> {
         if !std::mem::replace(&mut self.1, true) {
             writeln!(self.0, "data:")?;
@@ -60,15 +60,15 @@ impl<W: Write> Writer<W> {
     /// Begins a block of dimension records.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn dimension(&mut self, element: &str) -> Result<()> {
         Ok(writeln!(self.block()?, "- type: dimension\n  element: {element}\n  records:")?)
     }
 
-    /// A record of the block.
+    /// Writes a record of the dimension block.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn record(&mut self, fields: &[(&str, Scalar)]) -> Result<()> {
         for (i, (name, value)) in fields.iter().enumerate() {
             writeln!(self.0, "  {} {name}: {}", if i == 0 { '-' } else { ' ' }, shown(value, "      ")?)?;
@@ -76,10 +76,10 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// A collection, with its children if it is a chain.
+    /// Writes a collection, with its children if it is CHAINED.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn collection(
         &mut self,
         name: &str,
@@ -105,10 +105,10 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// A dataset type with all its dimensions, and the begin of the block of its datasets in a run.
+    /// Writes a dataset type with all its dimensions, and begins the block of its datasets in a RUN collection.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn datasets(&mut self, dataset_type: &DatasetType, dimensions: &[String], run: &str) -> Result<()> {
         let DatasetType { name, storage_class, is_calibration, .. } = dataset_type;
         writeln!(self.block()?, "- type: dataset_type\n  name: {name}")?;
@@ -124,10 +124,10 @@ impl<W: Write> Writer<W> {
         Ok(writeln!(self.0, "- type: dataset\n  dataset_type: {name}\n  run: {}\n  records:", scalar(run))?)
     }
 
-    /// A dataset of the block.
+    /// Writes a dataset of the block.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn dataset(&mut self, id: &str, data_id: &[(&str, Scalar)], path: &str, formatter: &str) -> Result<()> {
         writeln!(self.0, "  - dataset_id:\n    - !uuid '{id}'\n    data_id:")?;
         if data_id.is_empty() {
@@ -142,7 +142,7 @@ impl<W: Write> Writer<W> {
     /// Begins the associations of a collection.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn associations(&mut self, collection: &str, kind: CollectionType) -> Result<()> {
         let items = if kind == CollectionType::Calibration { "validity_ranges" } else { "dataset_ids" };
         let name = scalar(collection);
@@ -152,18 +152,18 @@ impl<W: Write> Writer<W> {
         )?)
     }
 
-    /// A dataset of a TAGGED collection.
+    /// Writes the association of a dataset with a TAGGED collection.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn tagged(&mut self, id: &str) -> Result<()> {
         Ok(writeln!(self.0, "  - !uuid '{id}'")?)
     }
 
-    /// Datasets of a CALIBRATION collection with their validity range.
+    /// Writes the certification of datasets in a CALIBRATION collection, with their validity range.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn certified(&mut self, span: Timespan, ids: &[&str]) -> Result<()> {
         if span.is_empty() {
             writeln!(self.0, "  - timespan: !lsst.daf.butler.Timespan EMPTY\n    dataset_ids:")?;
@@ -181,10 +181,10 @@ impl<W: Write> Writer<W> {
         Ok(())
     }
 
-    /// Ends the file.
+    /// Completes the file and returns the output.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A failed write.
     pub fn finish(mut self) -> Result<W> {
         if !self.1 {
             writeln!(self.0, "data: []")?;
@@ -216,7 +216,7 @@ fn instant(at: i64) -> String {
     format!("!butler_time/tai/iso '{whole}.{fraction:0<9}'")
 }
 
-/// A float that YAML 1.1 takes for one: it has a point, and its exponent a sign.
+/// Formats a float so that YAML 1.1 reads it as one: with a decimal point, and a sign in the exponent.
 fn float(value: f64) -> String {
     if !value.is_finite() {
         return if value.is_nan() {
@@ -235,10 +235,10 @@ fn float(value: f64) -> String {
     format!("{mantissa}{point}e{sign}{exponent}")
 }
 
-/// The class of a region, by the first byte of its encoding.
+/// Returns the `sphgeom` class of a region, from the first byte of its encoding.
 ///
 /// # Errors
-/// Another byte.
+/// A byte that is not the code of a region class.
 pub fn shape(bytes: &[u8]) -> Result<&'static str> {
     Ok(match bytes.first() {
         Some(b'p') => "ConvexPolygon",
@@ -247,7 +247,7 @@ pub fn shape(bytes: &[u8]) -> Result<&'static str> {
         Some(b'e') => "Ellipse",
         Some(b'u') => "UnionRegion",
         Some(b'i') => "IntersectionRegion",
-        _ => return Err(Error::invalid("a region has an encoding that is not understood")),
+        _ => return Err(Error::invalid("a region has an unknown encoding")),
     })
 }
 

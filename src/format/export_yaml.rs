@@ -1,4 +1,4 @@
-//! `export.yaml`: what one Butler repository hands to another, read item by item however large it is.
+//! Reads `export.yaml`, the exchange format of Butler repositories, item by item in bounded memory.
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -12,117 +12,117 @@ use crate::error::{Error, Result};
 use crate::model::collection::CollectionType;
 use crate::model::time::Timespan;
 
-/// One thing that the file holds.
+/// An item of an export file.
 #[derive(Debug)]
 pub enum Item {
-    /// The universe of all that follows.
+    /// The dimension universe of the following items.
     Universe {
-        /// Namespace.
+        /// Namespace of the universe.
         namespace: String,
-        /// Version; files that name none are older than all.
+        /// Version of the universe; 0 if the file does not give one.
         version: i64,
     },
-    /// A dataset type to be registered; its dimensions required and implied.
+    /// A dataset type to be registered.
     DatasetType {
-        /// Name.
+        /// Name of the object to be registered.
         name: String,
-        /// Dimensions, in any order.
+        /// Required and implied dimensions, in any order.
         dimensions: Vec<String>,
-        /// Storage class.
+        /// Name of the storage class.
         storage_class: String,
         /// Whether its datasets may be certified.
         is_calibration: bool,
     },
     /// A collection to be registered.
     Collection {
-        /// Name.
+        /// Name of the object to be registered.
         name: String,
-        /// Type.
+        /// Type of the collection.
         kind: CollectionType,
-        /// Documentation.
+        /// Documentation string, if any.
         doc: Option<String>,
-        /// Children of a chain.
+        /// Children of a CHAINED collection, in search order.
         children: Vec<String>,
     },
-    /// A block of records of an element begins.
+    /// The start of a block of dimension records.
     Element {
         /// The dimension element.
         element: String,
-        /// Its line.
+        /// Line in the file, from 1.
         line: usize,
     },
     /// A dimension record.
     Record {
         /// The dimension element.
         element: String,
-        /// Its line.
+        /// Line in the file, from 1.
         line: usize,
-        /// Its fields.
+        /// Names and values of the fields.
         fields: Vec<(String, Node)>,
     },
-    /// A file with its datasets.
+    /// A file and the datasets stored in it.
     File(File),
-    /// Datasets that a TAGGED collection holds, or a CALIBRATION collection for some time.
+    /// Datasets associated with a TAGGED collection, or certified in a CALIBRATION collection.
     Association {
-        /// The collection.
+        /// Name of the collection.
         collection: String,
-        /// The validity range, in a CALIBRATION collection.
+        /// The validity range (CALIBRATION collections only).
         timespan: Option<Timespan>,
-        /// The datasets.
+        /// Ids of the datasets.
         dataset_ids: Vec<Uuid>,
     },
 }
 
-/// A file with its datasets.
+/// A file and the datasets stored in it.
 #[derive(Debug)]
 pub struct File {
-    /// Its line.
+    /// Line in the file, from 1.
     pub line: usize,
-    /// Dataset type.
+    /// Name of the dataset type.
     pub dataset_type: String,
-    /// RUN collection.
+    /// Name of the RUN collection.
     pub run: String,
-    /// Ids and data IDs of its datasets.
+    /// Ids and data IDs of the datasets in the file.
     pub datasets: Vec<(Uuid, Vec<(String, Node)>)>,
-    /// Where it is.
+    /// Path of the file, relative to the export folder or absolute.
     pub path: String,
-    /// The class that reads it.
+    /// The formatter class, if given.
     pub formatter: Option<String>,
 }
 
-/// The items of an export file.
+/// A streaming reader of the items of an export file.
 pub struct Export<R: Read> {
     nodes: Nodes<R>,
     state: State,
     ready: VecDeque<Item>,
-    /// Keys of the document so far.
+    /// Keys of the document read so far.
     seen: Vec<String>,
-    /// Namespace and version of the universe.
+    /// Namespace and version of the dimension universe.
     universe: (String, i64),
 }
 
 enum State {
     Start,
-    /// Between keys of the document.
+    /// The next event is a key of the document.
     Document,
-    /// Between blocks.
+    /// The next event is a block.
     Blocks,
-    /// Between the items of a block.
+    /// The next event is an item of a block.
     Items(Block),
     End,
 }
 
 impl<R: Read + 'static> Export<R> {
-    /// Of a text.
+    /// Creates a reader of an export file.
     pub fn new(reader: R) -> Self {
         let universe = ("daf_butler".to_owned(), 0);
         Self { nodes: Nodes::new(reader), state: State::Start, ready: VecDeque::new(), seen: Vec::new(), universe }
     }
 
-    /// The next item; nothing after the last.
+    /// Reads the next item; `None` at the end of the file.
     ///
     /// # Errors
-    /// Text that is no export file of a version that is understood, with its line.
+    /// Text that is not an export file of a supported version, with its line.
     pub fn next_item(&mut self) -> Result<Option<Item>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -153,11 +153,11 @@ impl<R: Read + 'static> Export<R> {
     fn document(&mut self) -> Result<()> {
         let Some((key, line)) = self.nodes.key()? else {
             if let Some(missing) = ["version", "data"].iter().find(|key| !self.seen.iter().any(|seen| seen == *key)) {
-                return Err(Error::invalid(format!("there is no key '{missing}'")));
+                return Err(Error::invalid(format!("key '{missing}' is missing")));
             }
             if !matches!(self.nodes.step()?.0, Event::DocumentEnd) || !matches!(self.nodes.step()?.0, Event::StreamEnd)
             {
-                return Err(Error::invalid("there is a second document"));
+                return Err(Error::invalid("the file has more than one YAML document"));
             }
             return Ok(());
         };
@@ -168,13 +168,13 @@ impl<R: Read + 'static> Export<R> {
         match key.as_str() {
             "version" => check_version(&self.nodes.node()?)?,
             "universe_version" | "universe_namespace" if self.seen.iter().any(|seen| seen == "data") => {
-                return Err(Error::invalid(format!("line {line}: '{key}' stands after 'data', which needs it")));
+                return Err(Error::invalid(format!("line {line}: '{key}' must come before 'data'")));
             }
             "universe_version" => self.universe.1 = self.nodes.node()?.int()?,
             "universe_namespace" => self.nodes.node()?.text()?.clone_into(&mut self.universe.0),
             "data" => {
                 if !matches!(self.nodes.step()?.0, Event::SequenceStart(..)) {
-                    return Err(Error::invalid(format!("line {line}: 'data' should be a list of blocks")));
+                    return Err(Error::invalid(format!("line {line}: 'data' must be a list of blocks")));
                 }
                 let (namespace, version) = self.universe.clone();
                 self.ready.push_back(Item::Universe { namespace, version });
@@ -194,11 +194,11 @@ impl<R: Read + 'static> Export<R> {
                 Ok(())
             }
             (Event::MappingStart(..), line) => self.block(Block { line, kind: String::new(), keys: Vec::new() }),
-            (_, line) => Err(Error::invalid(format!("line {line}: a block should be a mapping with the key 'type'"))),
+            (_, line) => Err(Error::invalid(format!("line {line}: a block must be a mapping with the key 'type'"))),
         }
     }
 
-    /// Reads keys up to the list of items, or to the end.
+    /// Reads the keys of a block up to its list of items or its end.
     fn block(&mut self, mut block: Block) -> Result<()> {
         while let Some((key, line)) = self.nodes.key()? {
             if block.key(&key).is_some() || (key == "type" && !block.kind.is_empty()) {
@@ -245,7 +245,7 @@ impl<R: Read + 'static> Export<R> {
         Ok(())
     }
 
-    /// A block that was read to its end before its items were met.
+    /// Converts a block that has been read completely, because the keys needed for its items followed the items.
     fn whole(&mut self, mut block: Block) -> Result<()> {
         match block.kind.as_str() {
             "" => return Err(block.lacks("type")),
@@ -275,14 +275,14 @@ impl<R: Read + 'static> Export<R> {
 
 fn check_version(node: &Node) -> Result<()> {
     let Value::Scalar(text, plain) = &node.value else {
-        return Err(node.wrong("'version' should be a version such as 1.0.2"));
+        return Err(node.wrong("'version' must be a version such as 1.0.2"));
     };
     let parts: Vec<Option<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     match parts.as_slice() {
         [Some(0)] if *plain => Ok(()),
         [Some(1), Some(0), Some(_)] => Ok(()),
-        [Some(_), Some(_), Some(_)] => Err(node.wrong("export files of version 1.0 are understood")),
-        _ => Err(node.wrong("'version' should be a version such as 1.0.2")),
+        [Some(_), Some(_), Some(_)] => Err(node.wrong("only export files of version 1.0 are supported")),
+        _ => Err(node.wrong("'version' must be a version such as 1.0.2")),
     }
 }
 
@@ -312,18 +312,18 @@ mod tests {
     #[test]
     fn files_that_are_none_are_told_with_their_line() {
         for (text, message) in [
-            ("version: 2.0.0\ndata: []\n", "line 1: export files of version 1.0 are understood, not '2.0.0'"),
-            ("version: 1\ndata: []\n", "line 1: 'version' should be"),
-            ("data: []\n", "there is no key 'version'"),
-            ("version: 1.0.2\n", "there is no key 'data'"),
-            ("version: 1.0.2\nversion: 1.0.2\n", "line 2: key 'version' is there twice"),
-            ("version: 1.0.2\ndata: 3\n", "line 2: 'data' should be a list of blocks"),
+            ("version: 2.0.0\ndata: []\n", "line 1: only export files of version 1.0 are supported, not '2.0.0'"),
+            ("version: 1\ndata: []\n", "line 1: 'version' must be"),
+            ("data: []\n", "key 'version' is missing"),
+            ("version: 1.0.2\n", "key 'data' is missing"),
+            ("version: 1.0.2\nversion: 1.0.2\n", "line 2: duplicate key 'version'"),
+            ("version: 1.0.2\ndata: 3\n", "line 2: 'data' must be a list of blocks"),
             ("version: 1.0.2\ndata:\n- {name: x}\n", "line 3: this block has no key 'type'"),
             ("version: 1.0.2\ndata:\n- {type: datset}\n", "no kind of block named 'datset'; did you mean 'dataset'?"),
             ("version: 1.0.2\ndata:\n- {type: run}\n", "line 3: this run has no key 'name'"),
             (
                 "version: 1.0.2\ndata:\n- {type: dataset, dataset_type: x, run: r, records: [{dataset_id: x}]}\n",
-                "line 3: there should be a dataset id tagged !uuid, not 'x'",
+                "line 3: expected a dataset id tagged !uuid, not 'x'",
             ),
             ("[1]", "an export file is a mapping"),
             ("", "an export file is a mapping"),

@@ -1,10 +1,10 @@
-//! FITS files as they are written here: headers, and binary tables with their heaps (FITS standard 4.0).
+//! Writes FITS headers and binary tables with heaps (FITS standard 4.0).
 
 use serde_json::Value;
 
 pub(super) const BLOCK: usize = 2880;
 pub(super) const CARD: usize = 80;
-/// The most characters of a text on one card; longer ones go on in CONTINUE cards.
+/// The maximum length of a string on one card; longer strings continue on CONTINUE cards.
 const TEXT: usize = 67;
 
 /// The cards of one header.
@@ -14,16 +14,16 @@ pub struct Header(String);
 /// A column of a binary table.
 #[derive(Debug)]
 pub struct Column<'a> {
-    /// Its name, `TTYPE`.
+    /// The name of the column (`TTYPE`).
     pub name: &'a str,
-    /// The form of its cells, `TFORM`.
+    /// The format of the cells (`TFORM`).
     pub form: String,
-    /// More about it: keywords without the number of the column (`TDIM`, `TUNIT`), with their values.
+    /// Other keywords, without the column number (`TDIM`, `TUNIT`), with their values.
     pub more: Vec<(&'static str, Value)>,
 }
 
 impl Header {
-    /// A primary header without data.
+    /// Creates a primary header without data.
     pub fn primary(bitpix: i64, extend: bool) -> Self {
         let mut header = Self::default();
         header.card("SIMPLE", &true.into()).card("BITPIX", &bitpix.into()).card("NAXIS", &0.into());
@@ -33,7 +33,7 @@ impl Header {
         header
     }
 
-    /// The header of a binary table.
+    /// Creates the header of a binary table.
     pub fn table(columns: &[Column<'_>], row_bytes: usize, rows: usize, heap_bytes: usize) -> Self {
         let mut header = Self::default();
         header.card("XTENSION", &"BINTABLE".into()).card("BITPIX", &8.into()).card("NAXIS", &2.into());
@@ -49,8 +49,8 @@ impl Header {
         header
     }
 
-    /// Adds a card; values that are no truth value, number or text are passed over. Long or blank-holding keys become
-    /// HIERARCH cards, long texts CONTINUE cards.
+    /// Adds a card; values other than booleans, numbers and strings are ignored. Keys that are long or contain blanks
+    /// become HIERARCH cards; long strings continue on CONTINUE cards.
     pub fn card(&mut self, key: &str, value: &Value) -> &mut Self {
         let hierarch = key.len() > 8 || key.contains(' ');
         let name = if hierarch { format!("HIERARCH {key} ") } else { format!("{key:<8}") };
@@ -85,12 +85,12 @@ impl Header {
     }
 
     fn push(&mut self, card: &str) {
-        // Headers hold ASCII only.
+        // FITS headers contain printable ASCII only.
         let card: String = card.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
         self.0.push_str(&format!("{card:<CARD$.CARD$}"));
     }
 
-    /// The header with its data, both filled up to whole blocks.
+    /// Returns the header and its data, both padded to a multiple of 2880 bytes.
     pub fn with(mut self, data: &[u8]) -> Vec<u8> {
         self.push("END");
         let length = self.0.len().next_multiple_of(BLOCK);
@@ -101,7 +101,7 @@ impl Header {
     }
 }
 
-/// A file of a header only, holding these keys.
+/// Returns a FITS file that consists of a primary header with these keys.
 pub fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
     let mut header = Header::primary(8, false);
     for (key, value) in keys {

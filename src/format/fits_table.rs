@@ -1,4 +1,4 @@
-//! Reading a binary table of a FITS file (FITS standard 4.0, section 7.3).
+//! Reads binary tables of FITS files (FITS standard 4.0, section 7.3).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use super::fits::{BLOCK, CARD};
 use super::tables::UNIT;
 use crate::error::{Error, Kind, Result};
 
-/// Keywords and values of one header, values as they are written.
+/// The keywords of one header, with their values as text.
 #[derive(Debug, Default)]
 struct Cards(HashMap<String, String>);
 
-/// A column: where it lies in a row, and what its cells are.
+/// A column: its position in a row and the format of its cells.
 struct Column {
     name: String,
     unit: Option<String>,
@@ -29,11 +29,12 @@ struct Column {
     scale: f64,
 }
 
-/// Reads the first binary table of a FITS file. Scalars become booleans, BIGINT, FLOAT, DOUBLE or text, cells of several
-/// numbers lists; units are kept with the fields.
+/// Reads the first binary table of a FITS file. Scalars become BOOLEAN, BIGINT, FLOAT, DOUBLE or text; cells of several
+/// numbers become lists; units become metadata of the fields.
 ///
 /// # Errors
-/// Bytes that are no FITS file or hold no binary table, and columns of bits, complex numbers or varying length, by name.
+/// Bytes that are not a FITS file or do not contain a binary table; columns of bits, of complex numbers or of variable
+/// length, by name.
 pub fn parse_fits_table(bytes: &[u8]) -> Result<RecordBatch> {
     if !bytes.starts_with(b"SIMPLE  =") {
         return Err(Error::invalid("a FITS file begins with the keyword SIMPLE"));
@@ -47,13 +48,13 @@ pub fn parse_fits_table(bytes: &[u8]) -> Result<RecordBatch> {
         let size = cards.data_size()?.div_ceil(BLOCK).checked_mul(BLOCK);
         at = size
             .and_then(|size| start.checked_add(size))
-            .ok_or_else(|| Error::invalid("a header tells no true size"))?;
+            .ok_or_else(|| Error::invalid("a FITS header gives an invalid size"))?;
     }
-    Err(Error::new(Kind::NotFound, "the FITS file holds no binary table"))
+    Err(Error::new(Kind::NotFound, "the FITS file does not contain a binary table"))
 }
 
 impl Cards {
-    /// The header at a place, and where its data begin.
+    /// Reads the header at an offset; returns it with the offset of its data.
     fn read(bytes: &[u8], at: usize) -> Result<(Self, usize)> {
         let mut cards = HashMap::new();
         for (number, card) in bytes[at..].chunks_exact(CARD).enumerate() {
@@ -69,7 +70,7 @@ impl Cards {
         Err(Error::invalid("a FITS header has no END"))
     }
 
-    /// A text between quotes.
+    /// Returns the string value of a keyword, without quotes.
     fn text(&self, keyword: &str) -> Option<String> {
         let inside = self.0.get(keyword)?.strip_prefix('\'')?.replace("''", "\0");
         Some(inside.split('\'').next().unwrap_or_default().trim_end().replace('\0', "'"))
@@ -79,14 +80,14 @@ impl Cards {
         let Some(value) = self.0.get(keyword) else { return Ok(None) };
         let value = value.split('/').next().unwrap_or_default().trim();
         let number = value.replace(['d', 'D'], "E").parse();
-        number.map(Some).map_err(|_| Error::invalid(format!("keyword {keyword} should be a number, not '{value}'")))
+        number.map(Some).map_err(|_| Error::invalid(format!("keyword {keyword} must be a number, not '{value}'")))
     }
 
     fn count(&self, keyword: &str) -> Result<usize> {
         Ok(self.number(keyword)?.unwrap_or(0))
     }
 
-    /// Bytes of data after the header.
+    /// Returns the size in bytes of the data after the header.
     fn data_size(&self) -> Result<usize> {
         let axes = self.count("NAXIS")?;
         let mut cells: usize = usize::from(axes > 0);
@@ -105,7 +106,7 @@ impl Cards {
         let form = message.as_bytes().get(digits).copied().unwrap_or(b'?');
         let repeat = if digits == 0 { Some(1) } else { message[..digits].parse().ok() };
         let (Some(repeat), true) = (repeat, b"LBIJKEDA".contains(&form)) else {
-            let message = format!("column '{name}' has cells of form '{message}', which are not read here");
+            let message = format!("column '{name}' has cells of form '{message}', which is not supported");
             return Err(Error::new(Kind::Unsupported, message));
         };
         let (null, unit) = (self.number(&key("TNULL"))?, self.text(&key("TUNIT")));
@@ -145,7 +146,7 @@ fn table(cards: &Cards, data: &[u8]) -> Result<RecordBatch> {
 }
 
 impl Column {
-    /// Bytes of one number or character.
+    /// Returns the size in bytes of one number or character.
     fn size(&self) -> usize {
         match self.form {
             b'L' | b'B' | b'A' => 1,
@@ -158,12 +159,12 @@ impl Column {
     fn array(&self, data: &[u8], width: usize) -> Result<ArrayRef> {
         let cells = data.chunks_exact(width).map(|row| &row[self.start..self.start + self.repeat * self.size()]);
         if self.form == b'A' {
-            // A text ends at its first zero byte, and blanks at its end do not count.
+            // A string ends at its first zero byte; trailing blanks are removed.
             let text = |cell: &[u8]| {
                 let cell = cell.split(|byte| *byte == 0).next().unwrap_or_default();
                 String::from_utf8_lossy(cell).trim_end().to_owned()
             };
-            // As for astropy, no text is no value.
+            // As in astropy, an empty string is NULL.
             let texts = cells.map(|cell| Some(text(cell)).filter(|text| !text.is_empty()));
             return Ok(Arc::new(texts.collect::<StringArray>()));
         }
@@ -181,7 +182,7 @@ impl Column {
         Ok(Arc::new(FixedSizeListArray::try_new(item, length, flat, None)?))
     }
 
-    /// The numbers of all cells; what TZERO and TSCAL make of them is exact where it is the convention of unsigned integers.
+    /// Returns the numbers of all cells, with TZERO and TSCAL applied; the convention for unsigned integers is exact.
     fn numbers<'a>(&self, parts: impl Iterator<Item = &'a [u8]>) -> ArrayRef {
         let plain = self.scale == 1.0 && self.zero == 0.0;
         let truth = |byte: u8| match byte {
@@ -228,7 +229,7 @@ mod tests {
     use super::super::fits;
     use super::*;
 
-    /// A table of a number and a text, as our own writer writes it.
+    /// A table of a number and a string column, from the writer of this crate.
     fn file() -> Vec<u8> {
         let columns = [
             fits::Column {
@@ -256,7 +257,7 @@ mod tests {
         let file = file();
         let message = |bytes: &[u8]| parse_fits_table(bytes).unwrap_err().message().to_owned();
         assert!(message(b"x").contains("SIMPLE"));
-        assert!(message(&file[..BLOCK]).contains("holds no binary table"));
+        assert!(message(&file[..BLOCK]).contains("does not contain a binary table"));
         assert!(message(&file[..BLOCK + 800]).contains("no END"));
         assert!(message(&file[..2 * BLOCK + 9]).contains("ends within its table of 2 rows of 10 bytes"));
         let other = |from: &str, to: &str| {

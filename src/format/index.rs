@@ -1,31 +1,31 @@
-//! Metadata beside raw files: `_index.json` of a folder, and the sidecar of one file.
+//! Metadata files for raws: the `_index.json` of a folder, and the sidecar of one file.
 
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 use crate::model::python_json;
 
-/// The most bytes an index or sidecar is read with.
+/// The maximum size in bytes of an index or sidecar.
 pub const LIMIT: u64 = 64 << 20;
 
 /// A JSON object.
 pub type Object = Map<String, Value>;
 
-/// What the values are.
+/// The kind of metadata (`__CONTENT__`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
-    /// Properties with one meaning for all instruments.
+    /// Translated properties, with the same meaning for all instruments.
     Translated,
-    /// Header keys as the instrument writes them.
+    /// Raw header keys, as the instrument writes them.
     Metadata,
 }
 
-/// The metadata of the files of a folder.
+/// The metadata of the raw files of a folder.
 #[derive(Debug)]
 pub struct Index {
-    /// What the values are.
+    /// The kind of metadata of all files.
     pub content: Content,
-    /// Values shared by all files; they win over a file's own.
+    /// Values shared by all files; they take precedence over the values of a file.
     pub common: Object,
     /// Values of each file, by name relative to the index.
     pub files: Object,
@@ -34,14 +34,14 @@ pub struct Index {
 /// Reads an `_index.json`.
 ///
 /// # Errors
-/// Text that is no JSON object, has no `__COMMON__`, or holds something else than an object for a file.
+/// Text that is not a JSON object, has no `__COMMON__`, or has an entry of a file that is not an object.
 pub fn parse_index(bytes: &[u8]) -> Result<Index> {
     let mut files = object(bytes)?;
     let content = content(&mut files)?.unwrap_or(Content::Metadata);
     let common = match files.remove("__COMMON__") {
         Some(Value::Object(common)) => common,
         Some(_) => return Err(Error::invalid("'__COMMON__' is not an object")),
-        None => return Err(Error::invalid("there is no '__COMMON__'")),
+        None => return Err(Error::invalid("'__COMMON__' is missing")),
     };
     match files.iter().find(|(_, value)| !value.is_object()) {
         Some((name, _)) => Err(Error::invalid(format!("the entry of '{name}' is not an object"))),
@@ -52,7 +52,7 @@ pub fn parse_index(bytes: &[u8]) -> Result<Index> {
 /// Reads the sidecar of one file.
 ///
 /// # Errors
-/// Text that is no JSON object.
+/// Text that is not a JSON object.
 pub fn parse_sidecar(bytes: &[u8]) -> Result<(Content, Object)> {
     let mut values = object(bytes)?;
     let translated = values.contains_key("observation_id") && values.contains_key("instrument");
@@ -81,7 +81,7 @@ mod tests {
     fn lies_are_refused() {
         for (text, message) in [
             ("[1]", "not a JSON object"),
-            ("{\"a.fits\": {}}", "there is no '__COMMON__'"),
+            ("{\"a.fits\": {}}", "'__COMMON__' is missing"),
             ("{\"__COMMON__\": 1}", "'__COMMON__' is not an object"),
             ("{\"__COMMON__\": {}, \"a.fits\": 3}", "the entry of 'a.fits' is not an object"),
             ("{\"__COMMON__\": {}, \"__CONTENT__\": \"x\"}", "'__CONTENT__' is neither"),
@@ -89,7 +89,7 @@ mod tests {
             let error = parse_index(text.as_bytes()).unwrap_err();
             assert!(error.message().contains(message), "{text}: {error}");
         }
-        // No number, and no constant of Python.
+        // Neither a number nor a Python constant.
         assert!(parse_index(br#"{"__COMMON__": {"a": nan}}"#).is_err());
         let deep = "[".repeat(1 << 20);
         assert!(parse_index(deep.as_bytes()).is_err());

@@ -1,4 +1,4 @@
-//! Outside files to plain values: `butler.yaml`, `_index.json`, `export.yaml`; and FITS headers, written for samples.
+//! File formats of other programs: `butler.yaml`, `_index.json`, `export.yaml`, ECSV, FITS, sky map configurations.
 
 pub mod butler_yaml;
 pub mod curated;
@@ -16,19 +16,19 @@ pub mod yaml_nodes;
 
 use crate::error::{Error, Result};
 
-/// Bytes as base64 text.
+/// Encodes bytes as base64.
 pub fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
 
-/// Refuses a file larger than is sensible for its kind.
+/// Refuses a file that is larger than the limit for its kind; `size` and `limit` are in bytes.
 ///
 /// # Errors
-/// `size` (bytes) above `limit`.
+/// A size above the limit.
 pub fn check_size_limit(what: &str, size: u64, limit: u64) -> Result<()> {
     if size > limit {
-        return Err(Error::invalid(format!("{what} has {size} bytes, more than the {limit} that are read")));
+        return Err(Error::invalid(format!("{what} has {size} bytes, more than the limit of {limit}")));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The Python that configuration files are written in: statements, paths, literals and arithmetic on them.
+//! The subset of Python used in configuration files: assignments, attribute paths, literals and arithmetic.
 
 use crate::error::{Error, Result};
 
@@ -9,20 +9,20 @@ pub enum Value {
     None,
     /// `True` or `False`.
     Bool(bool),
-    /// A whole number.
+    /// An integer.
     Int(i64),
-    /// A float.
+    /// A floating-point number.
     Float(f64),
-    /// A text.
+    /// A string.
     Text(String),
     /// A list or tuple of literals.
     List(Vec<Value>),
 }
 
-/// Statements with their lines: comments and line ends inside brackets are gone.
+/// Splits a text into statements with their line numbers; removes comments, and newlines within brackets.
 ///
 /// # Errors
-/// A text or bracket that is not closed, with its line.
+/// An unterminated string or an unclosed bracket, with its line.
 pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
     let mut all = Vec::new();
     let mut open = String::new();
@@ -46,7 +46,7 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
             open.push(c);
         }
         if quote.is_some() {
-            return Err(Error::invalid(format!("line {number}: a text is not closed")));
+            return Err(Error::invalid(format!("line {number}: unterminated string")));
         }
         if depth <= 0 {
             depth = 0;
@@ -56,17 +56,17 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
             }
         }
     }
-    if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: a bracket is not closed"))) }
+    if open.trim().is_empty() { Ok(all) } else { Err(Error::invalid(format!("line {begin}: unclosed bracket"))) }
 }
 
-/// `config.skyMap["rings"].numRings` as its parts.
+/// Splits a path such as `config.skyMap["rings"].numRings` into its parts.
 ///
 /// # Errors
-/// Another path.
+/// Text that is not such a path.
 pub fn steps(path: &str) -> Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path;
-    let wrong = || Error::invalid(format!("'{path}' is no field of a configuration"));
+    let wrong = || Error::invalid(format!("'{path}' is not a field of a configuration"));
     loop {
         let end = rest.find(['.', '[']).unwrap_or(rest.len());
         let name = rest[..end].trim();
@@ -90,12 +90,12 @@ pub fn steps(path: &str) -> Result<Vec<String>> {
     }
 }
 
-/// A literal, or arithmetic on literals.
+/// Evaluates a literal or arithmetic on literals.
 ///
 /// # Errors
-/// Another expression.
+/// An expression of another kind.
 pub fn parse_value(text: &str) -> Result<Value> {
-    let wrong = || Error::invalid(format!("'{text}' is no literal"));
+    let wrong = || Error::invalid(format!("'{text}' is not a literal"));
     match text {
         "None" => return Ok(Value::None),
         "True" => return Ok(Value::Bool(true)),
@@ -118,7 +118,7 @@ pub fn parse_value(text: &str) -> Result<Value> {
     value.ok_or_else(wrong)
 }
 
-/// The items of a list: text between the commas that are in no quotes and no brackets.
+/// Splits the items of a list at commas outside quotes and brackets.
 fn split(items: &str) -> Vec<&str> {
     let (mut quote, mut depth) = (None, 0_i32);
     items
@@ -137,7 +137,7 @@ fn split(items: &str) -> Vec<&str> {
         .collect()
 }
 
-/// `+ - * /` and parentheses, as Python computes them.
+/// A parser of `+ - * /` and parentheses with the semantics of Python.
 struct Arithmetic<'a> {
     rest: &'a str,
     depth: u32,

@@ -1,4 +1,4 @@
-//! Sky map configurations: the assignments of a pex_config file, and the pickle that holds them again.
+//! Sky map configurations: parses the assignments of a pex_config file and writes them as a pickle.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use super::python::{Value, parse_value, statements, steps};
 use crate::error::{Error, Result, hint};
 use crate::sphere::rings::{Builder, Rings};
 
-/// A sky map with its name.
+/// A sky map: its name and its geometry.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SkyMap {
     /// The value of the dimension `skymap`.
     pub name: String,
-    /// Its geometry.
+    /// The geometry of tracts and patches.
     pub rings: Rings,
 }
 
-/// The fields of a rings map as they are set, by name; builders' fields have the builder's name before a dot.
+/// The fields that have been set, by name; fields of a tract builder are prefixed by the name of the builder and a dot.
 #[derive(Debug, Default)]
 struct Settings {
     name: Option<String>,
@@ -30,10 +30,10 @@ const LEGACY: [&str; 2] = ["patchInnerDimensions", "patchBorder"];
 const KINDS: [&str; 6] = ["dodeca", "equat", "rings", "healpix", "discrete", "ringsFast"];
 
 impl SkyMap {
-    /// From the text of a configuration file, with assignments `name=value` made after it.
+    /// Parses a configuration file and applies the assignments `name=value` of `more` after it.
     ///
     /// # Errors
-    /// What is no assignment of literals to a field, with its line; a map that is not made here.
+    /// A statement that is not an assignment of a literal to a field, with its line; a sky map that is not supported.
     pub fn parse(text: &str, more: &[String]) -> Result<Self> {
         let mut settings = Settings::default();
         for (number, statement) in statements(text)? {
@@ -54,7 +54,7 @@ impl SkyMap {
         settings.build()
     }
 
-    /// The SHA-1 by which the registry knows the geometry.
+    /// Returns the SHA-1 hash that identifies the geometry in the registry.
     pub fn hash(&self) -> [u8; 20] {
         let rings = &self.rings;
         let mut bytes = b"RingsSkyMap".to_vec();
@@ -72,7 +72,7 @@ impl SkyMap {
         sha1_smol::Sha1::from(bytes).digest().bytes()
     }
 
-    /// The `skyMap` dataset: a pickle of the sky map, which the Butler loads.
+    /// Returns the `skyMap` dataset, a pickle of the sky map that the Butler can load.
     pub fn pickle(&self) -> Vec<u8> {
         let text = self.assignments().into_bytes();
         let mut out = Vec::new();
@@ -104,7 +104,7 @@ impl SkyMap {
         whole
     }
 
-    /// Every field as an assignment.
+    /// Formats all fields as assignments.
     fn assignments(&self) -> String {
         let rings = &self.rings;
         let (selected, cells, legacy) = match rings.builder {
@@ -132,13 +132,13 @@ impl SkyMap {
 
 impl Settings {
     fn assign(&mut self, statement: &str, line: usize) -> Result<()> {
-        // A dump by pex_config begins with these.
+        // Files written by pex_config begin with these statements.
         if statement.starts_with("import ") || statement.starts_with("assert type(config)") {
             return Ok(());
         }
         let refused = || {
             Error::invalid(format!(
-                "only assignments of literals to fields of 'config' are understood, not '{statement}'"
+                "only assignments of literals to fields of 'config' are supported, not '{statement}'"
             ))
         };
         let (path, value) = statement.split_once('=').ok_or_else(refused)?;
@@ -173,7 +173,7 @@ impl Settings {
             }
             _ => {
                 return Err(Error::invalid(format!(
-                    "'{path}' is no field of a sky map configuration{}",
+                    "'{path}' is not a field of a sky map configuration{}",
                     hint(path, ["config.name", "config.skyMap"])
                 )));
             }
@@ -207,11 +207,11 @@ impl Settings {
                 }
                 format!("{builder}.{field}")
             }
-            // Short for the fields of the legacy builder.
+            // Short forms of the fields of the legacy builder.
             [field] if LEGACY.contains(field) => format!("legacy.{field}"),
             [field] if FIELDS.contains(field) => (*field).to_owned(),
             [field] => return Err(Error::not_found("field of a rings sky map", field, FIELDS)),
-            _ => return Err(Error::invalid(format!("'{path}' is no field of a sky map configuration"))),
+            _ => return Err(Error::invalid(format!("'{path}' is not a field of a sky map configuration"))),
         };
         self.fields.insert(key, (value, line));
         Ok(())
@@ -220,9 +220,9 @@ impl Settings {
     fn build(self) -> Result<SkyMap> {
         let kind = self.selected.as_deref().unwrap_or("dodeca");
         if kind != "rings" {
-            return Err(Error::invalid(format!("sky maps of type '{kind}' are not made here, only 'rings'")));
+            return Err(Error::invalid(format!("sky maps of type '{kind}' are not supported, only 'rings'")));
         }
-        let name = self.name.clone().ok_or_else(|| Error::invalid("the configuration gives no 'config.name'"))?;
+        let name = self.name.clone().ok_or_else(|| Error::invalid("the configuration does not set 'config.name'"))?;
         let projection = match self.fields.get("projection") {
             None => "STG".to_owned(),
             Some((value, line)) => text("projection", value.clone()).map_err(|e| at(e, *line))?,
@@ -230,7 +230,7 @@ impl Settings {
         let rotation = self.float("rotation", 0.0)?;
         if projection != "TAN" || rotation != 0.0 {
             let message = format!(
-                "only the projection 'TAN' without rotation is made here, not '{projection}' with rotation {rotation}"
+                "only the projection 'TAN' without rotation is supported, not '{projection}' with rotation {rotation}"
             );
             return Err(Error::invalid(message));
         }
@@ -277,7 +277,7 @@ impl Settings {
             || !rings.is_sane()
         {
             return Err(Error::invalid(
-                "numRings, pixelScale, tractOverlap and the sizes of patches give no sensible map",
+                "numRings, pixelScale, tractOverlap and the sizes of patches do not give a valid sky map",
             ));
         }
         Ok(SkyMap { name, rings })
@@ -289,10 +289,10 @@ impl Settings {
                 i32::try_from(*value).map_err(|_| at(Error::invalid(format!("'{key}' is out of range")), *line))
             }
             (Some((value, line)), _) => {
-                Err(at(Error::invalid(format!("'{key}' takes a whole number, not {value:?}")), *line))
+                Err(at(Error::invalid(format!("'{key}' takes an integer, not {value:?}")), *line))
             }
             (None, Some(default)) => Ok(default),
-            (None, None) => Err(Error::invalid(format!("the configuration gives no '{key}'"))),
+            (None, None) => Err(Error::invalid(format!("the configuration does not set '{key}'"))),
         }
     }
 
@@ -309,9 +309,9 @@ impl Settings {
         match self.fields.get(key) {
             Some((Value::List(list), line)) => match list[..] {
                 [Value::Int(a), Value::Int(b)] => Ok([a, b].map(|v| i32::try_from(v).unwrap_or(0))),
-                _ => Err(at(Error::invalid(format!("'{key}' takes two whole numbers")), *line)),
+                _ => Err(at(Error::invalid(format!("'{key}' takes two integers")), *line)),
             },
-            Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two whole numbers")), *line)),
+            Some((_, line)) => Err(at(Error::invalid(format!("'{key}' takes a list of two integers")), *line)),
             None => Ok(default),
         }
     }
@@ -324,7 +324,7 @@ fn at(error: Error, line: usize) -> Error {
 fn text(path: &str, value: Value) -> Result<String> {
     match value {
         Value::Text(text) => Ok(text),
-        other => Err(Error::invalid(format!("'{path}' takes a text, not {other:?}"))),
+        other => Err(Error::invalid(format!("'{path}' takes a string, not {other:?}"))),
     }
 }
 
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!((map.name.as_str(), hex.as_str()), ("lsst_cells_v1", "e2736e41244df00bbdb93aecac0ae4b2d19dda91"));
         assert_eq!(SkyMap::parse(TEXT, &["name=other".to_owned()]).unwrap().name, "other");
         assert!(map.pickle().starts_with(b"\x80\x05\x95") && map.pickle().ends_with(b"\x94R\x94."));
-        // Fields of sky maps that are not chosen may hold any literal.
+        // Fields of sky map types that are not selected accept any literal.
         let others = "config.skyMap['discrete'].raList = [5.5, -10.7]\nconfig.skyMap['healpix'].log2NSide = 5\n\
                       config.skyMap['equat'].names = ['a, b', ('c', [1])]\n";
         assert_eq!(SkyMap::parse(&format!("{TEXT}{others}"), &[]).unwrap(), map);
@@ -360,10 +360,10 @@ mod tests {
             ("'cells'", "'cell'", "line 8: no tract builder named 'cell'; did you mean 'cells'?"),
             ("'TAN'", "'STG'", "only the projection 'TAN'"),
             ("config.name", "name", "line 2: only assignments"),
-            ("120", "120.0", "line 4: 'numRings' takes a whole number"),
-            ("1.0 / 60", "[1", "a bracket is not closed"),
+            ("120", "120.0", "line 4: 'numRings' takes an integer"),
+            ("1.0 / 60", "[1", "unclosed bracket"),
             ("120", "[120, x]", "line 4: only assignments of literals"),
-            ("'rings'\r", "'dodeca'\r", "'dodeca' are not made here"),
+            ("'rings'\r", "'dodeca'\r", "'dodeca' are not supported"),
             ("config.name = \"lsst_cells_v1\"", "for i in range(3): pass", "line 2: only assignments"),
         ] {
             let error = SkyMap::parse(&TEXT.replacen(from, to, 1), &[]).unwrap_err();
@@ -371,7 +371,7 @@ mod tests {
         }
     }
 
-    /// Configurations with what the real code makes of them, where they are at hand.
+    /// Configurations with the results of the original code, if these files are available.
     #[test]
     fn maps_equal_those_of_the_real_code() {
         let near = |ours: Polygon, theirs: &serde_json::Value| {
@@ -381,7 +381,7 @@ mod tests {
         };
         for case in cases("config_cases.jsonl") {
             let parsed = SkyMap::parse(case["text"].as_str().unwrap(), &[]);
-            // Names for parts, loops and maps without a name are refused, not misunderstood.
+            // Local names, loops and sky maps without a name are refused.
             let refused =
                 ["cells_v1_plain", "with_import_and_loop", "no_name"].contains(&case["case"].as_str().unwrap());
             if refused || case["error"].is_string() {

@@ -1,4 +1,4 @@
-//! Tables in text files: ECSV and plain lines.
+//! Reads text files as tables: ECSV and plain lines.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -29,28 +29,28 @@ struct HeaderColumn {
     unit: Option<String>,
 }
 
-/// The key of a field's metadata that holds its unit.
+/// The metadata key of a field that holds its unit.
 pub const UNIT: &str = "unit";
 
-/// What an ECSV header says beside the columns.
+/// The `meta` section of an ECSV header.
 pub type Meta = serde_json::Map<String, serde_json::Value>;
 
 fn blank() -> char {
     ' '
 }
 
-/// Reads an ECSV table (astropy's enhanced CSV, version 1): `#` lines with a YAML header, a line of names, rows.
+/// Reads an ECSV table (enhanced CSV of astropy, version 1): `#` lines with a YAML header, a line of names, rows.
 ///
 /// # Errors
-/// Text that is no such table, with its line.
+/// Text that is not an ECSV table, with its line.
 pub fn parse_ecsv(bytes: &[u8]) -> Result<RecordBatch> {
     parse_ecsv_with_meta(bytes).map(|(rows, _)| rows)
 }
 
-/// An ECSV table with the `meta` of its header, keys in their order.
+/// Reads an ECSV table together with the `meta` section of its header, in file order.
 ///
 /// # Errors
-/// Text that is no such table, with its line.
+/// Text that is not an ECSV table, with its line.
 pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
     let mut header = String::new();
@@ -70,13 +70,13 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
         .map_err(|e| Error::invalid(format!("the ECSV header does not describe the columns: {e}")))?;
     let names: Vec<&str> = header.datatype.iter().map(|c| c.name.as_str()).collect();
     let delimiter =
-        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter should be one character"))?;
+        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter must be one character"))?;
     let first = rest.lines().next().unwrap_or_default();
     let mut line = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(first.as_bytes());
     let given = line.records().next().and_then(std::result::Result::ok).unwrap_or_default();
     if given != names {
         let message =
-            format!("line {}: the column names are '{first}', the header says {}", lines + 1, names.join(", "));
+            format!("line {}: the column names are '{first}', but the header lists {}", lines + 1, names.join(", "));
         return Err(Error::invalid(message));
     }
     let fields = header.datatype.iter().map(|c| {
@@ -91,7 +91,7 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     Ok((concat_batches(&schema, &batches)?, plain(header.meta)))
 }
 
-/// Keys and values of a header; an ordered mapping (`!!omap`) is a list of mappings of one key.
+/// Converts header metadata to a map; an ordered mapping (`!!omap`) is a list of mappings with one key each.
 fn plain(meta: serde_yaml::Value) -> Meta {
     let mut all = Meta::new();
     match meta {
@@ -125,7 +125,7 @@ fn arrow_type(name: &str) -> Result<DataType> {
     })
 }
 
-/// An error of the CSV reader, its line counted from the begin of the file.
+/// Converts an error of the CSV reader, and counts its line from the start of the file.
 fn shift(message: &str, lines: usize) -> Error {
     let message = message.trim_start_matches("Parser error: ").trim_start_matches("Csv error: ");
     let Some((before, after)) = message.split_once("line ") else { return Error::invalid(message) };
@@ -136,7 +136,7 @@ fn shift(message: &str, lines: usize) -> Error {
     }
 }
 
-/// The lines of a text, as column `line`; empty lines are passed over.
+/// Reads the lines of a text into the column `line`; empty lines are skipped.
 ///
 /// # Errors
 /// Text that is not UTF-8.

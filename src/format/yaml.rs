@@ -1,15 +1,15 @@
-//! YAML text that means the same to the parsers of YAML 1.1 (the Butler's) and 1.2 (ours).
+//! Writes YAML that parsers of YAML 1.1 (used by the Butler) and YAML 1.2 (used by this crate) read identically.
 
 use serde_yaml::Value;
 
-/// A value as block-style YAML, mappings in the order they have.
+/// Formats a value as block-style YAML; mappings keep their order.
 pub fn write(value: &Value) -> String {
     let mut out = String::new();
     block(value, 0, &mut out);
     out
 }
 
-/// A text as a scalar: plain where every parser takes it for text, else quoted.
+/// Formats a string as a scalar: plain if every parser reads it as a string, otherwise quoted.
 pub fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
@@ -27,16 +27,16 @@ pub fn scalar(text: &str) -> String {
     }
 }
 
-/// Whether a character stands in no other form than escaped.
+/// Returns true if a character can be written only as an escape sequence.
 fn needs_escape(c: char) -> bool {
     c.is_control() || matches!(c, '\u{feff}' | '\u{2028}' | '\u{2029}')
 }
 
-/// Words of YAML 1.1 that are no text.
+/// Plain words that YAML 1.1 does not read as strings.
 const WORDS: [&str; 9] = ["yes", "no", "on", "off", "true", "false", "null", ".inf", ".nan"];
 
-/// Whether a text may stand without quotes: it begins like a name or path, holds nothing that YAML gives a meaning,
-/// and is no word or number of YAML 1.1.
+/// Returns true if a string can be written without quotes: it begins like a name or path, contains no characters with a
+/// meaning in YAML, and is not a special word or a number of YAML 1.1.
 fn is_plain(text: &str) -> bool {
     let mut chars = text.chars();
     let begins = match (chars.next(), chars.next()) {
@@ -76,7 +76,7 @@ fn block(value: &Value, indent: usize, out: &mut String) {
     }
 }
 
-/// A value after its key or dash.
+/// Writes a value after its key or dash.
 fn below(value: &Value, indent: usize, out: &mut String) {
     let nested =
         value.as_mapping().is_some_and(|m| !m.is_empty()) || value.as_sequence().is_some_and(|s| !s.is_empty());
@@ -89,7 +89,7 @@ fn below(value: &Value, indent: usize, out: &mut String) {
     }
 }
 
-/// A value on one line.
+/// Formats a value on one line.
 fn flow(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

@@ -1,4 +1,4 @@
-//! Large YAML files read a piece at a time: values with their lines and tags, never the whole document.
+//! A streaming YAML reader: values with their lines and tags, without loading the complete document.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -10,37 +10,37 @@ use saphyr_parser::{BufferedInput, Event, Parser, ScalarStyle, Tag};
 use crate::error::{Error, Result};
 use crate::model::time;
 
-/// How deep values may be nested.
+/// The maximum nesting depth of values.
 const DEPTH: usize = 32;
-/// How much may be named by anchors, and repeated by aliases, in all: values count one, and one for 64 bytes of text.
+/// The maximum total weight of anchors and aliases; a value weighs 1, plus 1 per 64 bytes of text.
 const REPEATED: usize = 100_000;
-/// How many keys a mapping may have.
+/// The maximum number of keys of a mapping.
 const KEYS: usize = 1000;
 
 /// A value of a YAML document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Its line, from 1.
+    /// The line of the value, from 1.
     pub line: usize,
-    /// Its tag without exclamation marks, such as `uuid`.
+    /// The tag without exclamation marks, such as `uuid`.
     pub tag: Option<String>,
-    /// What it is.
+    /// The content of the value.
     pub value: Value,
 }
 
-/// What a value is.
+/// The content of a YAML value.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Text, and whether it stood without quotes.
+    /// A scalar as text, and whether it is plain (without quotes).
     Scalar(String, bool),
     /// A list.
     List(Vec<Node>),
-    /// A mapping, in its order.
+    /// A mapping in document order.
     Map(Vec<(String, Node)>),
 }
 
 impl Node {
-    /// How much it holds, and how many levels it has.
+    /// Returns the weight and the nesting depth of a value.
     fn size(&self) -> (usize, usize) {
         let below = |nodes: &mut dyn Iterator<Item = &Self>| {
             let sum = |(weight, levels): (usize, usize), node: &Self| {
@@ -57,7 +57,7 @@ impl Node {
         }
     }
 
-    /// The error of a value that is not what it should be.
+    /// Creates the error `line …: {what}, not …` for this value.
     pub fn wrong(&self, what: &str) -> Error {
         let shown = match &self.value {
             Value::Scalar(text, _) => format!("'{}'", text.chars().take(40).collect::<String>()),
@@ -67,30 +67,30 @@ impl Node {
         Error::invalid(format!("line {}: {what}, not {shown}", self.line))
     }
 
-    /// Whether it is YAML's null.
+    /// Returns true for null.
     pub fn is_null(&self) -> bool {
         self.tag.is_none()
             && matches!(&self.value, Value::Scalar(text, true) if matches!(&**text, "" | "~" | "null" | "Null" | "NULL"))
     }
 
-    /// The text of a scalar that is not null.
+    /// Returns the text of a scalar that is not null.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn text(&self) -> Result<&str> {
         match &self.value {
             Value::Scalar(text, _) if !self.is_null() => Ok(text),
-            _ => Err(self.wrong("there should be a text")),
+            _ => Err(self.wrong("expected a string")),
         }
     }
 
-    /// A whole number.
+    /// Returns an integer.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn int(&self) -> Result<i64> {
         let text = self.text()?;
-        // YAML 1.1 counts a plain number with a leading zero in eights.
+        // In YAML 1.1, a plain number with a leading zero is octal.
         let digits = text.trim_start_matches('-');
         if matches!(self.value, Value::Scalar(_, true))
             && digits.len() > 1
@@ -98,17 +98,17 @@ impl Node {
             && !digits.contains('.')
         {
             let found = i64::from_str_radix(&text.replace('_', ""), 8).ok();
-            return found.ok_or_else(|| self.wrong("there should be a whole number"));
+            return found.ok_or_else(|| self.wrong("expected an integer"));
         }
         let float = || text.parse::<f64>().ok().filter(|f| f.fract() == 0.0 && f.abs() < 9e15).map(|f| f as i64);
         let found = text.replace('_', "").parse().ok().or_else(float);
-        found.ok_or_else(|| self.wrong("there should be a whole number"))
+        found.ok_or_else(|| self.wrong("expected an integer"))
     }
 
-    /// A number.
+    /// Returns a number.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn float(&self) -> Result<f64> {
         let text = self.text()?;
         let found = match text.trim_start_matches(['+', '-']).to_lowercase().as_str() {
@@ -116,25 +116,26 @@ impl Node {
             ".nan" => Some(f64::NAN),
             _ => text.replace('_', "").parse().ok(),
         };
-        found.ok_or_else(|| self.wrong("there should be a number"))
+        found.ok_or_else(|| self.wrong("expected a number"))
     }
 
-    /// A truth value, in the words of YAML 1.1.
+    /// Returns a boolean, in the notation of YAML 1.1.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn bool(&self) -> Result<bool> {
         match self.text()?.to_lowercase().as_str() {
             "true" | "yes" | "on" | "1" => Ok(true),
             "false" | "no" | "off" | "0" => Ok(false),
-            _ => Err(self.wrong("there should be true or false")),
+            _ => Err(self.wrong("expected a boolean (true or false)")),
         }
     }
 
-    /// An instant, TAI nanoseconds: tagged `!butler_time/tai/iso` it is TAI, without a tag UTC, as the Butler reads it.
+    /// Returns a time in TAI nanoseconds. As in the Butler, the text is TAI with the tag `!butler_time/tai/iso`, and
+    /// UTC without a tag.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn time(&self) -> Result<i64> {
         let text = self.text()?;
         let tagged = self.tag.as_deref() == Some("butler_time/tai/iso");
@@ -144,36 +145,36 @@ impl Node {
             (false, true) => time::parse_utc(text.trim_end_matches('Z')),
             _ => None,
         };
-        found.ok_or_else(|| self.wrong("there should be a time tagged !butler_time/tai/iso"))
+        found.ok_or_else(|| self.wrong("expected a time with the tag !butler_time/tai/iso"))
     }
 
-    /// The items of a list.
+    /// Returns the items of a list.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn list(self) -> Result<Vec<Self>> {
         match self.value {
             Value::List(items) => Ok(items),
-            _ => Err(self.wrong("there should be a list")),
+            _ => Err(self.wrong("expected a list")),
         }
     }
 
-    /// The entries of a mapping.
+    /// Returns the entries of a mapping.
     ///
     /// # Errors
-    /// Another value.
+    /// A value of another type.
     pub fn map(self) -> Result<Vec<(String, Self)>> {
         match self.value {
             Value::Map(entries) => Ok(entries),
-            _ => Err(self.wrong("there should be a mapping")),
+            _ => Err(self.wrong("expected a mapping")),
         }
     }
 }
 
-/// One event with its line.
+/// An event of the parser with its line.
 type Step = (Event<'static>, usize);
 
-/// The values of a YAML text, as they come.
+/// A streaming reader of the values of a YAML text.
 pub struct Nodes<R: Read> {
     parser: Parser<'static, BufferedInput<Chars<R>>>,
     fault: Rc<RefCell<Option<Error>>>,
@@ -183,17 +184,17 @@ pub struct Nodes<R: Read> {
 }
 
 impl<R: Read + 'static> Nodes<R> {
-    /// Of a text.
+    /// Creates a reader of a YAML text.
     pub fn new(reader: R) -> Self {
         let fault = Rc::new(RefCell::new(None));
         let chars = Chars { reader, buffer: vec![0; 1 << 16], at: 0, end: 0, fault: Rc::clone(&fault) };
         Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new(), repeated: 0 }
     }
 
-    /// The next event.
+    /// Reads the next event.
     ///
     /// # Errors
-    /// What is no YAML or no UTF-8, or cannot be read.
+    /// Text that is not YAML or not UTF-8, or a failed read.
     pub fn step(&mut self) -> Result<Step> {
         if let Some(step) = self.peeked.take() {
             return Ok(step);
@@ -209,19 +210,19 @@ impl<R: Read + 'static> Nodes<R> {
         }
     }
 
-    /// The next event, which stays the next.
+    /// Returns the next event without consuming it.
     ///
     /// # Errors
-    /// As [`Self::step`].
+    /// The errors of [`Self::step`].
     pub fn peek(&mut self) -> Result<&Step> {
         let step = self.step()?;
         Ok(self.peeked.insert(step))
     }
 
-    /// The next value, whole.
+    /// Reads the next complete value.
     ///
     /// # Errors
-    /// What is no value here, or nested too deep.
+    /// An event that does not start a value, or a value that is nested too deep.
     pub fn node(&mut self) -> Result<Node> {
         let step = self.step()?;
         self.value(step, 0)
@@ -263,7 +264,7 @@ impl<R: Read + 'static> Nodes<R> {
             Event::Alias(anchor) => {
                 let known = self.anchors.get(&anchor);
                 let known =
-                    known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no value before it")))?;
+                    known.ok_or_else(|| Error::invalid(format!("line {line}: an alias names no earlier value")))?;
                 let (weight, levels) = known.size();
                 if depth + levels > DEPTH {
                     return Err(Error::invalid(format!("line {line}: values are nested too deep")));
@@ -272,7 +273,7 @@ impl<R: Read + 'static> Nodes<R> {
                 self.repeat(weight, line)?;
                 return Ok(known);
             }
-            _ => return Err(Error::invalid(format!("line {line}: there should be a value"))),
+            _ => return Err(Error::invalid(format!("line {line}: expected a value"))),
         };
         if anchor > 0 {
             self.repeat(node.size().0, line)?;
@@ -289,29 +290,29 @@ impl<R: Read + 'static> Nodes<R> {
         Ok(())
     }
 
-    /// The next key of a mapping and its line; nothing at its end.
+    /// Reads the next key of a mapping and its line; `None` at the end of the mapping.
     ///
     /// # Errors
-    /// A key that is no scalar.
+    /// A key that is not a scalar.
     pub fn key(&mut self) -> Result<Option<(String, usize)>> {
         match self.step()? {
             (Event::MappingEnd, _) => Ok(None),
             (Event::Scalar(text, ..), line) => Ok(Some((text.into_owned(), line))),
-            (_, line) => Err(Error::invalid(format!("line {line}: there should be a key"))),
+            (_, line) => Err(Error::invalid(format!("line {line}: expected a key"))),
         }
     }
 }
 
-/// The error of a key that a mapping has already.
+/// Creates the error of a duplicate key.
 pub fn twice(key: &str, line: usize) -> Error {
-    Error::invalid(format!("line {line}: key '{key}' is there twice"))
+    Error::invalid(format!("line {line}: duplicate key '{key}'"))
 }
 
 fn name(tag: &Tag) -> String {
     format!("{}{}", tag.handle.trim_matches('!'), tag.suffix.trim_start_matches('!'))
 }
 
-/// The characters of UTF-8 text, with a fault instead of what cannot be read.
+/// An iterator over the characters of UTF-8 text; it stores an error in `fault` and ends if the text is invalid.
 struct Chars<R> {
     reader: R,
     buffer: Vec<u8>,
@@ -394,7 +395,7 @@ mod tests {
     fn faults_are_told_with_their_line() {
         for (text, message) in [
             ("a: [1\nb: 2", "line"),
-            ("a: 1\na: 2", "line 2: key 'a' is there twice"),
+            ("a: 1\na: 2", "line 2: duplicate key 'a'"),
             ("a: *x", "line"),
             (
                 "a: &a [1, 1, 1, 1]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: &d [*c, *c, *c, *c]\ne: &e [*d, *d, *d, *d]\n\

@@ -1,4 +1,4 @@
-//! Where a camera's detectors look: from pixels through the focal plane to the sky.
+//! Camera geometry: transforms detector pixels through the focal plane to the sky.
 
 use std::collections::BTreeMap;
 
@@ -11,66 +11,67 @@ use crate::sphere::{Vector, unit};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Camera {
-    /// Pixels that regions reach beyond the detectors.
+    /// Padding of regions around the detectors, pixels.
     padding: f64,
-    /// Whether the image is mirrored.
+    /// Whether the image is mirrored along x.
     flip_x: bool,
-    /// Field angle over distance from the centre as a polynomial of the distance, rad / mm^i.
+    /// The coefficients of the field angle (rad) as a polynomial of the distance from the centre (mm), rad / mm^i.
     radial: Vec<f64>,
-    /// Kinds of detectors.
+    /// The types of detectors, by name.
     sensors: BTreeMap<String, Sensor>,
-    /// Where each detector is.
+    /// The position of each detector.
     places: Vec<DetectorPlacement>,
 }
 
-/// A kind of detector.
+/// A type of detector.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sensor {
     /// Width and height, pixels.
     size: [f64; 2],
-    /// The reference point, pixels from 0.
+    /// The reference point, pixels counted from 0.
     reference: [f64; 2],
     /// Width of a pixel, mm.
     pixel: f64,
 }
 
-/// `(detector, sensor, x, y, yaw)`: the reference point in the focal plane, mm; the yaw in degrees.
+/// `(detector, sensor, x, y, yaw)`: position of the reference point in the focal plane (mm), yaw (degrees).
 type DetectorPlacement = (i64, String, f64, f64, f64);
 
-/// A direction and an angle: boresight right ascension and declination (ICRS) and rotation of the camera, degrees.
+/// The pointing of a camera: ICRS right ascension and declination of the boresight, and the rotation angle, degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pointing {
-    /// Right ascension.
+    /// ICRS right ascension of the boresight, degrees.
     pub ra: f64,
-    /// Declination.
+    /// ICRS declination of the boresight, degrees.
     pub dec: f64,
-    /// Angle of the camera on the sky.
+    /// Rotation angle of the camera on the sky, degrees.
     pub angle: f64,
 }
 
 impl Camera {
-    /// Checks that every detector has its place, and every place its sensor.
+    /// Checks that every detector has a position, and every position a known sensor.
     ///
     /// # Errors
-    /// The first that has not.
+    /// The first detector without a position or with an unknown sensor.
     pub fn check(&self, detectors: impl Iterator<Item = i64>) -> Result<()> {
         if let Some((id, sensor, ..)) = self.places.iter().find(|place| !self.sensors.contains_key(&place.1)) {
             let error = Error::not_found("sensor", sensor, self.sensors.keys().map(String::as_str));
             return Err(error.context(format_args!("camera, detector {id}")));
         }
         match detectors.into_iter().find(|id| !self.places.iter().any(|place| place.0 == *id)) {
-            Some(id) => Err(Error::invalid(format!("the camera has no place for detector {id}"))),
+            Some(id) => Err(Error::invalid(format!("the camera has no position for detector {id}"))),
             None => Ok(()),
         }
     }
 
-    /// How many detectors it has.
+    /// Returns the number of detectors.
     pub fn detectors(&self) -> usize {
         self.places.len()
     }
 
-    /// The corners of each detector on the sky: lower left, lower right, upper right, upper left.
+    /// Returns the id of each detector and the sky positions of its corners: lower left, lower right, upper right,
+    /// upper left.
     pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
         let sky = Sky::new(pointing, self.flip_x);
         let detector = |place: &DetectorPlacement| {
@@ -89,7 +90,7 @@ impl Camera {
         self.places.iter().filter_map(detector).collect()
     }
 
-    /// The angle from the boresight at which a point of the focal plane (mm) looks, radians along both axes.
+    /// Returns the field angle of a point of the focal plane (mm), radians along both axes.
     fn field_angle(&self, [x, y]: [f64; 2]) -> [f64; 2] {
         let r = x.hypot(y);
         if r == 0.0 {
@@ -122,7 +123,7 @@ impl Sky {
         }
     }
 
-    /// The direction of a field angle.
+    /// Returns the direction on the sky of a field angle.
     fn look(&self, [a, b]: [f64; 2]) -> Vector {
         let [x, y] = self.turn.map(|row| row[0] * a + row[1] * b);
         unit([0, 1, 2].map(|i| self.centre[i] + x * self.east[i] + y * self.north[i]))
@@ -156,10 +157,10 @@ mod tests {
         let corners = camera.corners(pointing);
         assert_eq!(corners.len(), 9);
         let all: Vec<Vector> = corners.iter().flat_map(|c| c.1).collect();
-        // By an independent model of the camera.
+        // Expected values from an independent model of the camera.
         let first = [0.532_226_231_322_936_2, 0.701_747_758_940_170_8, -0.473_587_712_587_892_56];
         assert!(corners[0].1[0].iter().zip(first).all(|(a, b)| (a - b).abs() < 1e-14), "{:?}", corners[0]);
-        // The edges bow inwards: only the outermost corners are vertices.
+        // The edges are concave, so only the outermost corners are vertices.
         assert_eq!(hull(&all).unwrap().vertices().len(), 4);
     }
 }

@@ -1,7 +1,7 @@
-//! Raw FITS header values of Rubin cameras, understood as the real translator understands them.
+//! Translates raw FITS headers of Rubin cameras as the original translator does.
 //!
-//! Rules were worked out in the domain reference by running the real LSSTComCam translator. Corrections of
-//! single observations that its package carries as data are not applied.
+//! The rules were determined by running the original LSSTComCam translator; they are described in the domain
+//! reference. The corrections of single observations in the data files of that package are not applied.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,28 +11,28 @@ use super::observation::{Entry, Observation, ordered, wrap};
 use crate::error::{Error, Result};
 use crate::model::time;
 
-/// What differs between the cameras that follow these rules.
+/// The parameters of the rules that differ between cameras.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
-    /// Seconds from midnight TAI at which an observing day begins.
+    /// Start of an observing day, seconds after midnight TAI.
     pub(super) observing_day_offset: i64,
-    /// Days before this one turned over at another hour and are refused.
+    /// First supported observing day (`YYYYMMDD`); earlier days began at another hour and are refused.
     first_day_obs: i64,
-    /// UTC time from which exposures are of the mountain, not the laboratory.
+    /// UTC time after which exposures were taken on the mountain, not in the laboratory.
     on_mountain_after: String,
-    /// Values of `FILTER` that mean no filter.
+    /// Values of `FILTER` that mean that no filter is installed.
     empty_filters: Vec<String>,
-    /// Whether everything it takes is simulated.
+    /// Whether all its exposures are simulated.
     always_simulated: bool,
-    /// Whether the observation type tells about the sky where the dome does not.
+    /// Whether the visibility of the sky follows from the observation type if the header lacks the dome state.
     can_see_sky_from_type: bool,
 }
 
-/// Camera controllers in the order of the shift they give to exposure ids.
+/// Camera controllers, in the order of the offset they add to exposure ids.
 const CONTROLLERS: &str = "OCHPQS";
 
-/// A header under its rules, with what several properties need.
+/// A header with its rules, and values that several properties need.
 struct Header<'a> {
     rules: &'a Rules,
     entry: &'a Entry<'a>,
@@ -41,7 +41,7 @@ struct Header<'a> {
     controller: char,
 }
 
-/// What a header says about its exposure.
+/// Translates a header to an observation.
 pub fn translate(instrument: &Instrument, rules: &Rules, entry: &Entry<'_>) -> Result<Observation> {
     let observation_type = match need(entry, "IMGTYPE")?.to_lowercase().as_str() {
         "skyexp" | "object" => "science".to_owned(),
@@ -98,12 +98,15 @@ impl Header<'_> {
         let offset = self.rules.observing_day_offset * 1_000_000_000;
         let day = self.entry.int("DAYOBS").unwrap_or_else(|| time::day_of(self.begin - offset));
         if day < self.rules.first_day_obs {
-            return Err(Error::invalid(format!("observing day {day} is older than the header rules know")));
+            return Err(Error::invalid(format!(
+                "observing day {day} is before the first day that the header rules support"
+            )));
         }
         Ok(day)
     }
 
-    /// Day and sequence number, moved by millennia for controllers that share them with the real camera.
+    /// Returns the exposure id from day and sequence number, offset by multiples of 1000 years for controllers that
+    /// share these numbers with the camera.
     fn exposure_id(&self, day_obs: i64, seq: i64) -> Result<i64> {
         if !(0..100_000).contains(&seq) {
             return Err(Error::invalid(format!("header key 'SEQNUM' is out of range: {seq}")));
@@ -139,7 +142,7 @@ impl Header<'_> {
         if ["bias", "flat"].contains(&self.observation_type.as_str()) || untracked || frame == "gappt" {
             return Ok(None);
         }
-        // The real translator compares the two: equal, it works the coordinates out from azimuth and elevation.
+        // If both are equal, the original translator computes the coordinates from azimuth and elevation.
         match (entry.text("DATE"), entry.text("DATE-OBS")) {
             (Some(made), Some(observed)) if made != observed => {}
             (Some(_), Some(_)) => {
@@ -153,7 +156,7 @@ impl Header<'_> {
         Ok(pair("RASTART", "DECSTART").or_else(|| pair("RA", "DEC")))
     }
 
-    /// Azimuth in [0, 360) and elevation clipped to what the telescope can do, degrees.
+    /// Returns azimuth in [0, 360) and elevation clipped to the range of the telescope, degrees.
     fn altaz(&self) -> Option<(f64, f64)> {
         let (azimuth, elevation) = (self.entry.number("AZSTART")?, self.entry.number("ELSTART")?);
         let usable = self.on_mountain() && azimuth >= -360.0 && elevation >= -90.0;
@@ -221,11 +224,11 @@ impl Header<'_> {
         };
         let tai = self.entry.text("TIMESYS").is_some_and(|s| s.eq_ignore_ascii_case("tai"));
         let end = if tai { time::parse(text) } else { time::parse_utc(text) };
-        end.ok_or_else(|| Error::invalid(format!("header key 'DATE-END' is no date: '{text}'")))
+        end.ok_or_else(|| Error::invalid(format!("header key 'DATE-END' is not a date: '{text}'")))
     }
 }
 
-/// TAI begin: the first that is defined of four keys, whatever `TIMESYS` says.
+/// Returns the start in TAI nanoseconds, from the first of four keys that is defined; `TIMESYS` is ignored.
 fn begin(entry: &Entry<'_>) -> Result<i64> {
     for key in ["MJD-BEG", "DATE-BEG", "MJD-OBS", "DATE-OBS"] {
         let found = if key.starts_with("MJD") {

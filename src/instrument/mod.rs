@@ -1,6 +1,6 @@
-//! Instruments, read from data: one YAML file each.
+//! Instruments, each defined by a YAML file.
 //!
-//! To add one, put its file beside this one and its word in the list below; a file of the user's own works too.
+//! To add an instrument, put its file into this folder and add it to `BUILT_IN`; users can also name their own files.
 
 pub mod camera;
 mod headers;
@@ -16,7 +16,7 @@ pub use self::observation::{Entry, Observation, check_properties};
 use crate::error::{Error, Kind, Result};
 use crate::model::time;
 
-/// The instruments that come with the program.
+/// The files of the built-in instruments.
 const BUILT_IN: [&str; 4] = [
     include_str!("lsstcomcam.yaml"),
     include_str!("lsstcomcamsim.yaml"),
@@ -24,15 +24,15 @@ const BUILT_IN: [&str; 4] = [
     include_str!("latiss.yaml"),
 ];
 
-/// An instrument: the rows `register_instrument` writes, and how its raws are named and described.
+/// An instrument: the records that `register_instrument` writes, and the properties of its raws.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Instrument {
-    /// Short name, the value of the dimension.
+    /// Name of the instrument, the value of the dimension `instrument`.
     pub name: String,
-    /// The Python class that stands for it.
+    /// Fully qualified name of its Python class.
     pub class_name: String,
-    /// Other spellings of the class.
+    /// Other accepted names of the class.
     #[serde(default)]
     pub other_class_names: Vec<String>,
     /// Upper limit of visit ids.
@@ -41,19 +41,19 @@ pub struct Instrument {
     pub exposure_max: i64,
     /// Upper limit of detector ids.
     pub detector_max: i64,
-    /// The preferred visit system.
+    /// Default visit system.
     pub visit_system: i64,
     /// How raw datasets are registered.
     pub raw: Raw,
-    /// How file metadata is recognised and understood.
+    /// How the metadata of its files is recognised and translated.
     pub headers: Headers,
-    /// Its detectors, by id.
+    /// Detectors, ordered by id.
     pub detectors: Vec<Detector>,
-    /// Its filters with their bands, in the order of registration.
+    /// Filters with their bands, in the order of registration.
     pub filters: Vec<(String, String)>,
-    /// The name of its folder in a folder of calibration data, and of the instrument in the files there.
+    /// The name of the instrument in a calibration data folder and in the files of that folder.
     pub curated_folder: Option<String>,
-    /// Where its detectors look; without it no visits can be defined.
+    /// Camera geometry; required to define visits.
     pub camera: Option<camera::Camera>,
 }
 
@@ -61,50 +61,50 @@ pub struct Instrument {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Raw {
-    /// Dataset type.
+    /// Name of the dataset type.
     pub dataset_type: String,
-    /// Its dimensions.
+    /// Dimensions of the dataset type.
     pub dimensions: Vec<String>,
-    /// Its storage class.
+    /// Storage class of the dataset type.
     pub storage_class: String,
-    /// The Python class that reads the files.
+    /// Fully qualified name of the formatter class.
     pub formatter: String,
     /// The default RUN collection.
     pub run: String,
 }
 
-/// `(id, full_name, name_in_raft, raft, purpose)`.
+/// A detector: `(id, full_name, name_in_raft, raft, purpose)`.
 pub type Detector = (i64, String, String, Option<String>, String);
 
-/// How the metadata of an instrument's files are recognised and understood.
+/// How the metadata of the files of an instrument is recognised and translated.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Headers {
-    /// The name translated metadata give themselves in `_translator`.
+    /// The value of `_translator` in translated metadata.
     pub translator: String,
-    /// Alternatives; each maps header keys to the values (lower case) they may have.
+    /// Alternative conditions; each maps header keys to their allowed values (lower case).
     #[serde(default)]
     recognise: Vec<std::collections::BTreeMap<String, Vec<String>>>,
-    /// How header keys become properties; without it only translated metadata are understood.
+    /// The rules for raw headers; if absent, only translated metadata is supported.
     rules: Option<headers::Rules>,
 }
 
 impl Instrument {
-    /// The instruments that come with the program; their files are read once.
+    /// Returns the built-in instruments; their files are parsed once.
     pub fn built_in() -> &'static [Self] {
         static ALL: LazyLock<Vec<Instrument>> = LazyLock::new(|| {
             BUILT_IN
                 .iter()
-                .map(|text| Instrument::parse(text).expect("the program's own files are understood"))
+                .map(|text| Instrument::parse(text).expect("the built-in instrument files are valid"))
                 .collect()
         });
         &ALL
     }
 
-    /// The instrument of this name, class name, or YAML file.
+    /// Finds an instrument by name or class name, or reads it from a YAML file.
     ///
     /// # Errors
-    /// No such instrument, or a file that cannot be understood.
+    /// An unknown instrument, or an invalid file.
     pub fn find(name: &str) -> Result<Self> {
         if Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml") {
             let text = std::fs::read_to_string(name)
@@ -130,44 +130,44 @@ impl Instrument {
         Ok(parsed)
     }
 
-    /// Whether these header values, or translated properties, are of this instrument.
+    /// Returns true if these header values or translated properties belong to this instrument.
     pub fn recognises(&self, entry: &Entry<'_>) -> bool {
         let value = |key: &str| entry.text(key).unwrap_or_default().to_lowercase();
         self.headers.recognise.iter().any(|keys| keys.iter().all(|(key, allowed)| allowed.contains(&value(key))))
     }
 
-    /// What header values say about the exposure.
+    /// Translates header values to an observation.
     ///
     /// # Errors
-    /// An instrument without header rules, or a required value that is missing or of the wrong form.
+    /// An instrument without header rules, or a required value that is missing or invalid.
     pub fn translate(&self, entry: &Entry<'_>) -> Result<Observation> {
         match &self.headers.rules {
             Some(rules) => headers::translate(self, rules, entry),
             None => Err(Error::new(
                 Kind::Unsupported,
-                format!("raw headers of {} are not understood, only translated metadata", self.name),
+                format!("raw headers of {} are not supported, only translated metadata", self.name),
             )),
         }
     }
 
-    /// Seconds from midnight, TAI, to the begin of an observing day, where that is known.
+    /// Returns the start of an observing day in seconds after midnight TAI, if known.
     pub fn observing_day_offset(&self) -> Option<i64> {
         Some(self.headers.rules.as_ref()?.observing_day_offset)
     }
 
-    /// The id of the detector with this name.
+    /// Returns the id of the detector with this full name.
     fn detector(&self, full_name: &str) -> Option<i64> {
         self.detectors.iter().find(|d| d.1 == full_name).map(|d| d.0)
     }
 }
 
-/// The TAI range of an observing day: 24 hours from the day's midnight plus the offset in seconds.
+/// Returns start and end (TAI nanoseconds) of an observing day: 24 hours from midnight plus the offset (seconds).
 pub fn day_obs_timespan(day_obs: i64, offset: i64) -> Option<(i64, i64)> {
     let begin = time::day_start(day_obs)? + offset * 1_000_000_000;
     Some((begin, begin + time::DAY))
 }
 
-/// A JSON object, as index files hold them.
+/// A JSON object, as in index files.
 pub type Object = Map<String, serde_json::Value>;
 
 #[cfg(test)]

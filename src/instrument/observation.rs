@@ -1,4 +1,4 @@
-//! What metadata say about one raw file, and the forms that translated metadata may have.
+//! The observation that the metadata of a raw file describes, and the types of translated properties.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::model::python_json::constant;
 use crate::model::time;
 
-/// The metadata of one file: its own values under those common to the whole index, which win.
+/// The metadata of one file; values common to the index take precedence over the values of the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'a> {
     /// Values shared by all files of the index.
@@ -16,10 +16,10 @@ pub struct Entry<'a> {
     pub own: &'a Object,
 }
 
-/// What is recorded of an exposure and which detector a file holds.
+/// An observation: the properties of an exposure, and the detector that the file contains.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
-    /// Short name of the instrument.
+    /// Name of the instrument.
     pub instrument: String,
     /// Exposure id.
     pub exposure: i64,
@@ -29,61 +29,61 @@ pub struct Observation {
     pub obs_id: String,
     /// Observing day, `YYYYMMDD`.
     pub day_obs: i64,
-    /// Seconds from midnight TAI at which the observing day begins.
+    /// Start of the observing day, seconds after midnight TAI.
     pub day_offset: Option<i64>,
     /// Name of the group of exposures taken together.
     pub group: String,
-    /// Filter.
+    /// Name of the filter.
     pub physical_filter: String,
     /// Exposure time, s.
     pub exposure_time: f64,
-    /// Time from the last clearing of the detectors, s.
+    /// Time since the last clearing of the detectors, s.
     pub dark_time: Option<f64>,
-    /// `science`, `bias`, …
+    /// Type of observation: `science`, `bias`, …
     pub observation_type: String,
-    /// Why it was taken.
+    /// Reason for the observation.
     pub observation_reason: Option<String>,
-    /// Number in the observing day.
+    /// Sequence number in the observing day.
     pub seq_num: Option<i64>,
-    /// First number of the group.
+    /// First sequence number of the group.
     pub seq_start: i64,
-    /// Last number of the group.
+    /// Last sequence number of the group.
     pub seq_end: i64,
-    /// What was pointed at.
+    /// Name of the target.
     pub target_name: Option<String>,
-    /// Programme.
+    /// Name of the science programme.
     pub science_program: Option<String>,
     /// ICRS right ascension and declination of the boresight, degrees.
     pub tracking: Option<(f64, f64)>,
-    /// Angle of the camera on the sky, degrees.
+    /// Rotation angle of the camera on the sky, degrees.
     pub sky_angle: Option<f64>,
-    /// Azimuth at the begin, degrees in [0, 360).
+    /// Azimuth at the start, degrees in [0, 360).
     pub azimuth: Option<f64>,
-    /// Zenith angle at the begin, degrees.
+    /// Zenith angle at the start, degrees.
     pub zenith_angle: Option<f64>,
-    /// Whether any of it is simulated.
+    /// Whether any part of the data is simulated.
     pub has_simulated: bool,
-    /// Whether the sky was in view.
+    /// Whether the sky was visible; `None` if unknown.
     pub can_see_sky: Option<bool>,
-    /// Begin and end, TAI nanoseconds; the end is not before the begin.
+    /// Start and end, TAI nanoseconds; the end is after the start.
     pub timespan: (i64, i64),
 }
 
-/// The form a translated property has in JSON.
+/// The JSON type of a translated property.
 #[derive(Debug, Clone, Copy)]
 enum Form {
     Text,
     Int,
     Bool,
-    /// A number, whole or not.
+    /// An integer or a float.
     Number,
-    /// A number that must be written as a float.
+    /// A number written as a float.
     Float,
-    /// So many numbers.
+    /// A list of this number of numbers.
     Numbers(usize),
 }
 
-/// Every translated property with its form (those of `astro_metadata_translator`).
+/// The translated properties of `astro_metadata_translator`, with their types.
 const PROPERTIES: [(&str, Form); 41] = [
     ("_translator", Form::Text),
     ("telescope", Form::Text),
@@ -128,10 +128,10 @@ const PROPERTIES: [(&str, Form); 41] = [
     ("can_see_sky", Form::Bool),
 ];
 
-/// Checks that an object of translated metadata holds known properties of the right form.
+/// Checks that translated metadata contains known properties of the right type only.
 ///
 /// # Errors
-/// The first property that is unknown or has another form, by name.
+/// The first property that is unknown or has another type, by name.
 pub fn check_properties(object: &Object) -> Result<()> {
     for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
         let Some((_, form)) = PROPERTIES.iter().find(|(name, _)| name == key) else {
@@ -155,12 +155,12 @@ fn fits(form: Form, value: &Value) -> bool {
     }
 }
 
-/// A number, or a constant of Python that stands for one.
+/// Returns a number; Python constants such as NaN are decoded.
 fn number(value: &Value) -> Option<f64> {
     value.as_f64().or_else(|| constant(value))
 }
 
-/// The start of a value's text, for an error message.
+/// Returns the first characters of a value, for an error message.
 fn brief(value: &Value) -> String {
     let text = value.to_string();
     match text.char_indices().nth(40) {
@@ -170,17 +170,17 @@ fn brief(value: &Value) -> String {
 }
 
 impl<'a> Entry<'a> {
-    /// The value of a key, unless null.
+    /// Returns the value of a key, unless it is null.
     pub fn value(&self, key: &str) -> Option<&'a Value> {
         self.common.get(key).or_else(|| self.own.get(key)).filter(|v| !v.is_null())
     }
 
-    /// A text value.
+    /// Returns a string value.
     pub fn text(&self, key: &str) -> Option<&'a str> {
         self.value(key).filter(|value| constant(value).is_none())?.as_str()
     }
 
-    /// A whole number, also one written as text.
+    /// Returns an integer, which may be written as a string; fractions are truncated.
     pub fn int(&self, key: &str) -> Option<i64> {
         match self.value(key)? {
             Value::String(text) => text.trim().parse().ok(),
@@ -188,12 +188,12 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// A number; NaN and infinities as Python writes them.
+    /// Returns a number; NaN and infinities are accepted as Python writes them.
     pub fn number(&self, key: &str) -> Option<f64> {
         number(self.value(key)?)
     }
 
-    /// Two numbers.
+    /// Returns a list of two numbers.
     fn pair(&self, key: &str) -> Option<(f64, f64)> {
         match self.value(key)?.as_array()?.as_slice() {
             [a, b] => Some((number(a)?, number(b)?)),
@@ -201,7 +201,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Which exposure and detector a translated file holds: `(instrument, exposure, detector)`.
+    /// Returns `(instrument, exposure, detector)` of a file with translated metadata.
     ///
     /// # Errors
     /// A required property that is missing, by name.
@@ -217,7 +217,7 @@ fn missing(property: &str) -> Error {
 }
 
 impl Observation {
-    /// From translated metadata whose forms were checked.
+    /// Creates an observation from translated metadata checked by [`check_properties`].
     ///
     /// # Errors
     /// A required property that is missing, or a declination or altitude beyond 90 degrees.
@@ -268,14 +268,14 @@ impl Observation {
     }
 }
 
-/// An angle in degrees brought into [0, 360).
+/// Normalizes an angle in degrees to [0, 360).
 pub(super) fn wrap(degrees: f64) -> f64 {
     let wrapped = degrees - (degrees / 360.0).floor() * 360.0;
-    // A tiny negative angle rounds up to the full circle.
+    // A very small negative angle is rounded to 360.
     if wrapped >= 360.0 { wrapped - 360.0 } else { wrapped }
 }
 
-/// Begin and end of an exposure as the registry stores them: at least a nanosecond long.
+/// Returns start and end of an exposure as stored in the registry: clamped, and at least one nanosecond apart.
 pub(super) fn ordered(begin: i64, end: i64) -> (i64, i64) {
     let (begin, end) = (begin.clamp(0, time::MAX), end.clamp(0, time::MAX));
     if end > begin { (begin, end) } else { (begin, begin + 1) }

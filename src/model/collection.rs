@@ -1,4 +1,4 @@
-//! Collections: names under which datasets are found, and chains that search others in order.
+//! Collections of a registry: their types, search order and edits of chains.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -6,23 +6,23 @@ use std::fmt;
 use crate::error::{Error, Kind, Result};
 use crate::model::glob;
 
-/// The four kinds of collection, with the numbers the registry stores.
+/// The type of a collection; the discriminants are the numbers in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CollectionType {
-    /// Datasets made together; every dataset is born in exactly one.
+    /// A collection of datasets produced together; every dataset belongs to exactly one RUN collection.
     Run = 1,
-    /// A pick of datasets, one for each data ID.
+    /// A selection of datasets, at most one per dataset type and data ID.
     Tagged = 2,
-    /// An ordered list of other collections.
+    /// An ordered list of other collections, which are searched in this order.
     Chained = 3,
-    /// Datasets with validity ranges.
+    /// A collection of datasets with validity ranges.
     Calibration = 4,
 }
 
 impl CollectionType {
     const ALL: [Self; 4] = [Self::Run, Self::Tagged, Self::Chained, Self::Calibration];
 
-    /// The word the `butler` command prints.
+    /// Returns the name of the type as in the Butler, such as `RUN`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Run => "RUN",
@@ -32,20 +32,20 @@ impl CollectionType {
         }
     }
 
-    /// From the number in the registry.
+    /// Returns the type for its number in the registry.
     ///
     /// # Errors
-    /// A number the Butler does not use.
+    /// A number that the Butler does not use.
     pub fn from_number(number: i64) -> Result<Self> {
         Self::ALL.into_iter().find(|t| *t as i64 == number).ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("the registry holds a collection of unknown type {number}"))
         })
     }
 
-    /// From its word, in any case.
+    /// Returns the type for its name, case-insensitively.
     ///
     /// # Errors
-    /// A word that names no type.
+    /// An unknown name.
     pub fn from_name(name: &str) -> Result<Self> {
         let wanted = name.to_uppercase();
         Self::ALL
@@ -61,18 +61,18 @@ impl fmt::Display for CollectionType {
     }
 }
 
-/// One collection of a registry.
+/// A collection of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collection {
-    /// Key in the registry.
+    /// Integer key in the registry.
     pub id: i64,
     /// Name, unique in the registry.
     pub name: String,
-    /// RUN, TAGGED, CHAINED or CALIBRATION.
+    /// Type of the collection.
     pub kind: CollectionType,
-    /// Documentation, if any.
+    /// Documentation string, if any.
     pub doc: Option<String>,
-    /// For a chain: its children, first searched first.
+    /// Children of a CHAINED collection in search order; empty for other types.
     pub children: Vec<String>,
 }
 
@@ -86,35 +86,35 @@ impl FromIterator<Collection> for Collections {
     }
 }
 
-/// One line of a tree: how deep, and which collection.
+/// A line of a collection tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeLine<'a> {
-    /// 0 at the top.
+    /// Depth in the tree; 0 for the root.
     pub depth: usize,
-    /// The collection of this line.
+    /// The collection on this line.
     pub collection: &'a Collection,
 }
 
 impl Collections {
-    /// In name order.
+    /// Iterates over the collections, ordered by name.
     pub fn iter(&self) -> impl Iterator<Item = &Collection> {
         self.0.values()
     }
 
-    /// The collection of this name.
+    /// Returns the collection with this name.
     ///
     /// # Errors
-    /// None has the name.
+    /// A name that does not exist.
     pub fn get(&self, name: &str) -> Result<&Collection> {
         self.find(name).ok_or_else(|| Error::not_found("collection", name, self.0.keys().map(String::as_str)))
     }
 
-    /// The collection of this name, if there is one.
+    /// Returns the collection with this name, if it exists.
     pub fn find(&self, name: &str) -> Option<&Collection> {
         self.0.get(name)
     }
 
-    /// Collections named or matched by the expressions: an exact name must exist, a glob may match nothing.
+    /// Returns the collections that match the expressions; an exact name must exist, a glob may match nothing.
     ///
     /// # Errors
     /// An exact name that does not exist.
@@ -132,7 +132,7 @@ impl Collections {
         Ok(found)
     }
 
-    /// The order in which these are searched: depth first, chains replaced by their children, each once.
+    /// Returns the collections in search order: depth first, chains replaced by their children, each collection once.
     ///
     /// # Errors
     /// An exact name that does not exist.
@@ -151,7 +151,7 @@ impl Collections {
         Ok(order)
     }
 
-    /// The tree below a collection, as `query-collections --chains=tree` draws it.
+    /// Returns the tree below a collection, as printed by `butler query-collections --chains=tree`.
     pub fn tree<'a>(&'a self, top: &'a Collection) -> Vec<TreeLine<'a>> {
         let mut lines = Vec::new();
         self.walk(top, &mut Vec::new(), &mut |line| {
@@ -161,8 +161,8 @@ impl Collections {
         lines
     }
 
-    /// Visits `top` and, where the visitor says so, its descendants, depth first; a chain that holds itself, which
-    /// only a damaged registry has, is not followed again.
+    /// Visits `top` and, if the visitor returns true, its descendants, depth first. A chain that contains itself, which
+    /// happens only in a damaged registry, is not followed again.
     fn walk<'a>(&'a self, top: &'a Collection, path: &mut Vec<i64>, visit: &mut dyn FnMut(TreeLine<'a>) -> bool) {
         if path.contains(&top.id) || !visit(TreeLine { depth: path.len(), collection: top }) {
             return;
@@ -174,15 +174,15 @@ impl Collections {
         path.pop();
     }
 
-    /// Chains that hold this collection as a child.
+    /// Returns the chains that have this collection as a child.
     pub fn parents(&self, name: &str) -> Vec<&Collection> {
         self.iter().filter(|c| c.children.iter().any(|child| child == name)).collect()
     }
 
-    /// The new children of `parent` after an edit, unless it would search itself.
+    /// Returns the children of the chain `parent` after an edit.
     ///
     /// # Errors
-    /// An unknown child, a parent that is no chain, a cycle, or `redefine` without children.
+    /// An unknown child, a parent that is not a chain, a cycle, `redefine` without children, an invalid position.
     pub fn edit_chain(&self, parent: &str, given: &[String], edit: ChainEdit) -> Result<Vec<String>> {
         let current = match self.find(parent) {
             Some(c) if c.kind != CollectionType::Chained => {
@@ -202,7 +202,7 @@ impl Collections {
         }
         for child in given {
             self.get(child).map_err(|e| e.context(format_args!("chain '{parent}'")))?;
-            // Taking a child out makes no cycle, and is how one is mended.
+            // Removing a child cannot create a cycle, and must be possible to repair one.
             if edit != ChainEdit::Remove && self.reaches(child, parent) {
                 return Err(Error::new(
                     Kind::Conflict,
@@ -237,18 +237,18 @@ impl Collections {
     }
 }
 
-/// How `collection-chain` changes a chain.
+/// How an edit changes a chain (the modes of `butler collection-chain`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainEdit {
     /// Replace all children.
     Redefine,
-    /// Put the children first; those already there move.
+    /// Put the children first; existing children are moved.
     Prepend,
-    /// Put the children last; those already there move.
+    /// Put the children last; existing children are moved.
     Extend,
-    /// Take the children out.
+    /// Remove the children.
     Remove,
-    /// Take children out by position.
+    /// Remove children by position.
     Pop,
 }
 
@@ -261,10 +261,10 @@ impl ChainEdit {
         ("pop", Self::Pop),
     ];
 
-    /// From the word of `--mode`.
+    /// Returns the edit for the name of a mode.
     ///
     /// # Errors
-    /// A word that is no mode.
+    /// An unknown mode.
     pub fn from_name(name: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
@@ -274,7 +274,7 @@ impl ChainEdit {
     }
 }
 
-/// Takes out the children at the given positions of the original chain; negative counts from the end.
+/// Removes the children at these positions of the original chain; negative positions count from the end.
 fn pop(parent: &str, current: Vec<String>, given: &[String]) -> Result<Vec<String>> {
     let length = current.len();
     let default = ["0".to_owned()];
@@ -283,7 +283,7 @@ fn pop(parent: &str, current: Vec<String>, given: &[String]) -> Result<Vec<Strin
     for text in positions {
         let index: i64 = text
             .parse()
-            .map_err(|_| Error::invalid(format!("mode pop takes positions, and '{text}' is not a whole number")))?;
+            .map_err(|_| Error::invalid(format!("mode pop takes positions, and '{text}' is not an integer")))?;
         let at = if index < 0 { index + length as i64 } else { index };
         if at < 0 || at >= length as i64 {
             return Err(Error::invalid(format!(

@@ -1,10 +1,10 @@
-//! Dataset types, and the ids that data IDs alone decide.
+//! Dataset types, storage classes and deterministic dataset ids.
 
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// A dataset type as the registry holds it.
+/// A dataset type of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetType {
     /// Name, unique in the registry.
@@ -13,28 +13,27 @@ pub struct DatasetType {
     pub dimensions: Vec<String>,
     /// Name of the storage class.
     pub storage_class: String,
-    /// Whether its datasets may be certified.
+    /// Whether its datasets can be certified.
     pub is_calibration: bool,
 }
 
-/// The storage classes that come with the Butler, and the classes that read and write their files, where there is a
-/// usual one (daf_butler 29 and 30).
+/// Returns the storage classes of the Butler (daf_butler 29 and 30), each with its default formatter class, if any.
 pub fn storage_classes() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let lines = include_str!("storage_classes.csv").lines().skip(1).filter_map(|line| line.split_once(','));
     lines.map(|(name, formatter)| (name, Some(formatter).filter(|f| !f.is_empty())))
 }
 
-/// Namespace of all deterministic dataset ids: UUIDv5 of `lsst.org` in the DNS namespace.
+/// The namespace of deterministic dataset ids: the UUIDv5 of `lsst.org` in the DNS namespace.
 const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0f);
 
-/// How the ids of new datasets are made.
+/// How the ids of new datasets are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdMode {
-    /// Each at random.
+    /// Random ids.
     Unique,
-    /// From dataset type and data ID.
+    /// Ids determined by dataset type and data ID.
     DataIdType,
-    /// From dataset type, run and data ID.
+    /// Ids determined by dataset type, RUN collection and data ID.
     DataIdTypeRun,
 }
 
@@ -42,20 +41,20 @@ impl IdMode {
     const ALL: [(&'static str, Self); 3] =
         [("UNIQUE", Self::Unique), ("DATAID_TYPE", Self::DataIdType), ("DATAID_TYPE_RUN", Self::DataIdTypeRun)];
 
-    /// From the word of `--id-generation-mode`.
+    /// Returns the mode for its name, case-insensitively.
     ///
     /// # Errors
-    /// A word that is no mode.
+    /// An unknown mode.
     pub fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|f| f.1).ok_or_else(|| Error::not_found("id_generation_mode", name, Self::ALL.map(|(n, _)| n)))
     }
 }
 
-/// The id of a dataset decided by its type, its run if given, and its data ID (the Butler's modes `DATAID_TYPE_RUN` and
-/// `DATAID_TYPE`).
+/// Returns the deterministic id of a dataset: with a RUN collection in mode `DATAID_TYPE_RUN`, without it in mode
+/// `DATAID_TYPE`.
 ///
-/// `data_id` holds the required dimensions in any order; the text hashed has them sorted by name.
+/// `data_id` contains the required dimensions in any order; they are sorted by name before hashing.
 pub fn dataset_id(dataset_type: &str, run: Option<&str>, data_id: &[(&str, String)]) -> Uuid {
     let mut keys: Vec<_> = data_id.iter().collect();
     keys.sort_by_key(|(name, _)| *name);

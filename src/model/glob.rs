@@ -1,15 +1,15 @@
-//! Name patterns as the `butler` command takes them: Python's `fnmatch`, where `*` also matches `/`.
+//! Name patterns with the semantics of Python's `fnmatch`, as in the Butler; `*` also matches `/`.
 
-/// Whether a name is a pattern (holds `*`, `?` or `[`).
+/// Returns true if a text contains `*`, `?` or `[`.
 pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
-/// Whether the whole `name` matches `pattern`; case matters.
+/// Returns true if the complete `name` matches `pattern`, case-sensitively.
 pub fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
-    // Positions to return to when a later piece fails: the last star, and where it began to eat.
+    // The position to backtrack to: after the last star in the pattern, and where that star began to match.
     let (mut p, mut n, mut star) = (0, 0, None);
     while n < name.len() {
         match step(&pattern[p..], name[n]) {
@@ -38,7 +38,7 @@ enum Piece {
     One(usize),
 }
 
-/// What the head of the pattern does with one character.
+/// Matches the first element of a pattern against one character.
 fn step(pattern: &[char], c: char) -> Option<Piece> {
     match pattern.first()? {
         '*' => Some(Piece::Star),
@@ -51,11 +51,11 @@ fn step(pattern: &[char], c: char) -> Option<Piece> {
     }
 }
 
-/// The set `[abc]`, `[!a-z]` at the head: its width, whether it is negated, its members.
+/// Parses a set such as `[abc]` or `[!a-z]` at the start: its width, whether it is negated, its members.
 fn set(pattern: &[char]) -> Option<(usize, bool, &[char])> {
     let negated = pattern.get(1) == Some(&'!');
     let start = if negated { 2 } else { 1 };
-    // A bracket right after the opening one is a member.
+    // A closing bracket directly after the opening one is a member.
     let end = pattern.iter().enumerate().skip(start + 1).find(|(_, c)| **c == ']')?.0;
     Some((end + 1, negated, &pattern[start..end]))
 }

@@ -1,34 +1,34 @@
-//! When TAI − UTC changed: the table that comes with the program, or a newer one of the user.
+//! The table of leap seconds: built in, or a newer one named by the environment variable `BUTLERSQL_LEAP_SECONDS`.
 
 use std::sync::LazyLock;
 
 use super::time::parse;
 use crate::error::{Error, Result};
 
-/// The variable that names a newer table, as the IERS publishes it (`leap-seconds.list`).
+/// The environment variable with the path of a newer table in the IERS format (`leap-seconds.list`).
 const VARIABLE: &str = "BUTLERSQL_LEAP_SECONDS";
-/// Seconds from the first instant of that table's clock, 1900, to 1970.
+/// Seconds from 1900-01-01, the epoch of that table, to 1970-01-01.
 const FROM_1900: i64 = 2_208_988_800;
 const SECOND: i64 = 1_000_000_000;
 
-/// (UTC instant, TAI − UTC from then on), in nanoseconds, in time order.
+/// Pairs of a UTC time and TAI − UTC from that time on, in nanoseconds, in ascending order.
 type Table = Vec<(i64, i64)>;
 
-/// What is wrong with the user's table is told by [`check`].
+/// The table in use, and the error of the user's table, which [`check`] returns.
 static TABLE: LazyLock<(Table, Option<Error>)> = LazyLock::new(|| match read() {
     Ok(table) => (table, None),
     Err(error) => (built_in(), Some(error)),
 });
 
-/// TAI − UTC at a UTC clock reading, in nanoseconds; nothing before 1972.
+/// Returns TAI − UTC in nanoseconds at a UTC time (nanoseconds); `None` before 1972.
 pub fn offset(utc: i64) -> Option<i64> {
     TABLE.0.iter().rev().find(|(from, _)| *from <= utc).map(|(_, offset)| *offset)
 }
 
-/// Refuses a table of the user that is not understood.
+/// Refuses an invalid table of the user.
 ///
 /// # Errors
-/// A file that cannot be read, or is no such table, with its line.
+/// A file that cannot be read or is not a valid table, with its line.
 pub fn check() -> Result<()> {
     TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.clone_without_source()))
 }
@@ -45,7 +45,7 @@ fn built_in() -> Table {
     days.filter_map(|(day, seconds)| Some((parse(day)?, seconds.parse::<i64>().ok()? * SECOND))).collect()
 }
 
-/// Lines of NTP seconds and TAI − UTC; what follows a `#` says nothing.
+/// Parses lines of NTP seconds and TAI − UTC in seconds; `#` starts a comment.
 fn parse_list(text: &str) -> Result<Table> {
     let mut table: Table = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -63,9 +63,7 @@ fn parse_list(text: &str) -> Result<Table> {
         match row {
             Some(row) if table.last().is_none_or(|last| last.0 < row.0) => table.push(row),
             _ => {
-                return Err(Error::invalid(format!(
-                    "line {number}: there should be two numbers, later than those before"
-                )));
+                return Err(Error::invalid(format!("line {number}: expected two numbers, in ascending order")));
             }
         }
     }
@@ -94,7 +92,7 @@ mod tests {
             Some(&(1_861_920_000 * SECOND, 38 * SECOND))
         );
         for (bad, message) in [
-            (format!("{text}x 38\n"), "line 31: there should be two numbers"),
+            (format!("{text}x 38\n"), "line 31: expected two numbers"),
             (format!("{text}1 38\n"), "line 31"),
             ("2272060800 10\n".to_owned(), "does not begin with the 28 leap seconds"),
         ] {

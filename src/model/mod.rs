@@ -1,4 +1,4 @@
-//! The nouns of the Butler as plain values, and what can be decided about them without asking anyone.
+//! Plain values of the Butler: collections, dataset types, times and name patterns, without access to a repository.
 
 pub mod collection;
 pub mod dataset;

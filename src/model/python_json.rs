@@ -1,12 +1,12 @@
-//! JSON as Python writes it: floats may be `NaN`, `Infinity` and `-Infinity`, which JSON does not have.
+//! JSON as written by Python: floats may be `NaN`, `Infinity` and `-Infinity`, which are not part of JSON.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// Parses JSON text; [`constant`] gives the value of a constant for a float that JSON does not have.
+/// Parses JSON text of Python; [`constant`] decodes the constants that are not part of JSON.
 ///
 /// # Errors
-/// Text that is neither JSON nor what Python writes for it.
+/// Text that is not JSON, even with these constants.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(bytes).or_else(|e| match constants_quoted(bytes) {
         Some(quoted) => serde_json::from_slice(&quoted),
@@ -14,20 +14,19 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     })
 }
 
-/// What the text of a constant begins with where it stands for a number. JSON text from files can hold it only as an
-/// escape.
+/// The prefix of a string that represents a constant. In JSON files this character occurs only as an escape sequence.
 const CONSTANT: char = '\0';
 
-/// The constants that Python writes for floats that JSON does not have.
+/// The constants that Python writes for non-finite floats.
 const CONSTANTS: [(&str, f64); 3] = [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 
-/// The value of a constant for a float that JSON does not have.
+/// Returns the float that a constant represents; `None` for other values.
 pub fn constant(value: &Value) -> Option<f64> {
     let name = value.as_str()?.strip_prefix(CONSTANT)?;
     CONSTANTS.iter().find(|known| known.0 == name).map(|known| known.1)
 }
 
-/// JSON text with these constants as text that [`constant`] knows; nothing if there are none.
+/// Replaces the constants by strings that [`constant`] decodes; `None` if the text contains no constants.
 fn constants_quoted(bytes: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut in_text, mut found) = (Vec::with_capacity(bytes.len() + 64), 0, false, false);
     while let Some(&byte) = bytes.get(at) {

@@ -1,32 +1,33 @@
-//! Times and validity ranges: whole nanoseconds since 1970-01-01 00:00:00 TAI, as the registry stores them.
+//! Times and validity ranges, in integer nanoseconds since 1970-01-01 00:00:00 TAI, as in the registry.
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
 
 use super::leap_seconds;
 use crate::error::{Error, Result};
 
-/// Nanoseconds of a day.
+/// The length of a day in nanoseconds.
 pub const DAY: i64 = 86_400_000_000_000;
 
-/// The end of time, 2100-01-01 00:00:00 TAI: stands for "unbounded", and later times are clamped to it.
+/// The latest time, 2100-01-01 00:00:00 TAI; it represents an unbounded end, and later times are clamped to it.
 pub const MAX: i64 = 4_102_444_800_000_000_000;
 
-/// A half-open range of TAI nanoseconds; `0` and [`MAX`] stand for unbounded ends.
+/// A half-open range of TAI nanoseconds; `0` and [`MAX`] represent unbounded sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Timespan {
-    /// First instant inside.
+    /// The first time inside the range, TAI nanoseconds.
     pub begin: i64,
-    /// First instant after.
+    /// The first time after the range, TAI nanoseconds.
     pub end: i64,
 }
 
 impl Timespan {
-    /// Contains nothing.
+    /// The empty timespan.
     pub const EMPTY: Self = Self { begin: MAX, end: 0 };
-    /// Contains everything.
+    /// The timespan that contains all times.
     pub const ALL: Self = Self { begin: 0, end: MAX };
 
-    /// A range as the Butler makes it: clamped, empty when reversed, one nanosecond when both ends are equal.
+    /// Creates a timespan as the Butler does: bounds are clamped, reversed bounds give an empty timespan, and equal
+    /// bounds give one nanosecond.
     pub fn new(begin: Option<i64>, end: Option<i64>) -> Self {
         let (begin, end) = (begin.unwrap_or(0).clamp(0, MAX), end.unwrap_or(MAX).clamp(0, MAX));
         match begin.cmp(&end) {
@@ -36,11 +37,11 @@ impl Timespan {
         }
     }
 
-    /// A range as the Butler's constructor takes it: one that lies wholly before or after the times that the registry
-    /// can hold is refused, because both of its bounds would be stored as the same end of time.
+    /// Creates a timespan as the constructor of the Butler does. A timespan entirely before 1970 or after 2100 is
+    /// refused, because both bounds would be clamped to the same time.
     ///
     /// # Errors
-    /// Such a range.
+    /// A timespan outside the range of the registry.
     pub fn checked(begin: Option<i64>, end: Option<i64>) -> Result<Self> {
         let span = Self::new(begin, end);
         if span.end > MAX || span.end == MAX && span.begin == MAX - 1 {
@@ -60,7 +61,7 @@ impl Timespan {
         Ok(span)
     }
 
-    /// What is left of it outside another range.
+    /// Returns the parts of this timespan that are outside another one.
     pub fn without(self, other: Self) -> impl Iterator<Item = Self> {
         let whole = other.is_empty().then_some(self);
         let before = Self { begin: self.begin, end: self.end.min(other.begin) };
@@ -68,19 +69,19 @@ impl Timespan {
         whole.into_iter().chain([before, after].into_iter().filter(move |_| whole.is_none())).filter(|t| !t.is_empty())
     }
 
-    /// Whether no instant is inside.
+    /// Returns true if the timespan contains no time.
     pub fn is_empty(self) -> bool {
         self.begin >= self.end
     }
 }
 
-/// TAI nanoseconds of a Modified Julian Date in TAI, rounded as `astropy` and the Butler do (nearest day first).
+/// Converts a Modified Julian Date (TAI) to TAI nanoseconds, rounded as in `astropy` (nearest day first).
 pub fn from_mjd(mjd: f64) -> i64 {
     let day = mjd.round_ties_even();
     (day as i64 - 40_587) * DAY + ((mjd - day) * 86_400e9).round_ties_even() as i64
 }
 
-/// TAI nanoseconds of a two-part Julian Date in TAI.
+/// Converts a two-part Julian Date (TAI) to TAI nanoseconds.
 pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
     let whole = (jd1 - 2_440_588.0) + 0.5;
     let day = (whole + jd2).round_ties_even();
@@ -88,8 +89,8 @@ pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
     day as i64 * DAY + (rest * 86_400e9).round_ties_even() as i64
 }
 
-/// Nanoseconds shown by a clock reading (`2024-11-21`, `2024-11-21T03:10:00.5`, a blank for the `T`), in the
-/// clock's own scale.
+/// Parses a date and time (`2024-11-21`, `2024-11-21T03:10:00.5`, or with a blank instead of `T`) to nanoseconds since
+/// 1970, without conversion of the time scale.
 pub fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let reading = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
@@ -99,8 +100,8 @@ pub fn parse(text: &str) -> Option<i64> {
     reading.and_utc().timestamp_nanos_opt()
 }
 
-/// Nanoseconds shown by a clock reading as [`parse`] takes it, or in the short form of file names
-/// (`20241121`, `20241121T031000`).
+/// Parses a date and time in the forms of [`parse`], or in the short form of file names (`20241121`,
+/// `20241121T031000`).
 pub fn parse_stem(text: &str) -> Option<i64> {
     let short = || {
         NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S")
@@ -112,14 +113,14 @@ pub fn parse_stem(text: &str) -> Option<i64> {
     parse(text).or_else(short)
 }
 
-/// TAI nanoseconds of a UTC clock reading; knows leap seconds (`23:59:60`).
+/// Parses a UTC date and time, including leap seconds (`23:59:60`), to TAI nanoseconds.
 pub fn parse_utc(text: &str) -> Option<i64> {
     let clock = parse(text)?;
     let leap = text.trim().get(17..19) == Some("60");
     Some(if leap { utc_to_tai(clock - 1_000_000_000) + 1_000_000_000 } else { utc_to_tai(clock) })
 }
 
-/// The first instant of a `YYYYMMDD` day, as shown by a clock of any scale.
+/// Returns the start of a `YYYYMMDD` day in nanoseconds since 1970, without conversion of the time scale.
 pub fn day_start(day: i64) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(
         i32::try_from(day / 10_000).ok()?,
@@ -129,12 +130,12 @@ pub fn day_start(day: i64) -> Option<i64> {
     date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_nanos_opt()
 }
 
-/// The `YYYYMMDD` day of a clock reading.
+/// Returns the `YYYYMMDD` day of a time in nanoseconds, without conversion of the time scale.
 pub fn day_of(clock: i64) -> i64 {
     DateTime::from_timestamp_nanos(clock).format("%Y%m%d").to_string().parse().unwrap_or_default()
 }
 
-/// A clock reading as text, with as many digits of a second as it has.
+/// Formats a time in nanoseconds, with as many decimal places as necessary, without conversion of the time scale.
 pub fn format(clock: i64) -> String {
     let time = DateTime::from_timestamp_nanos(clock);
     let text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
@@ -144,7 +145,7 @@ pub fn format(clock: i64) -> String {
     }
 }
 
-/// TAI − UTC at a UTC clock reading, in nanoseconds. Before 1972 UTC ran at another rate:
+/// Returns TAI − UTC in nanoseconds at a UTC time. Before 1972, UTC had another rate:
 /// 4.2131700 s + (MJD − 39126) × 0.002592 s (from 1968 on; IERS).
 fn offset(utc: i64) -> i64 {
     match leap_seconds::offset(utc) {
@@ -156,20 +157,20 @@ fn offset(utc: i64) -> i64 {
     }
 }
 
-/// TAI nanoseconds of a UTC clock reading.
+/// Converts a UTC time to TAI, both in nanoseconds.
 pub fn utc_to_tai(utc: i64) -> i64 {
     utc + offset(utc)
 }
 
-/// The UTC clock reading at a TAI instant; during a leap second the clock is shown standing.
+/// Converts a TAI time to UTC, both in nanoseconds; during a leap second the result stays constant.
 pub fn tai_to_utc(tai: i64) -> i64 {
     let guess = tai - offset(tai);
     let utc = tai - offset(guess);
-    // Just before a step the later offset does not hold yet.
+    // Immediately before a leap second the later offset is not valid yet.
     if utc_to_tai(utc) > tai { tai - offset(utc - 1_000_000_000) } else { utc }
 }
 
-/// The current time in TAI, a whole number of microseconds, as the Butler stamps `ingest_date`.
+/// Returns the current time in TAI nanoseconds, rounded to microseconds as the Butler does for `ingest_date`.
 pub fn now() -> i64 {
     let utc = chrono::Utc::now().timestamp_micros() * 1000;
     utc_to_tai(utc)
@@ -223,7 +224,7 @@ mod tests {
         assert_eq!(Timespan::new(Some(5), Some(5)), Timespan { begin: 5, end: 6 });
         assert_eq!(Timespan::new(Some(6), Some(5)), Timespan::EMPTY);
         assert_eq!(Timespan::new(None, None), Timespan::ALL);
-        // The real Butler refuses the same ones.
+        // The Butler refuses the same timespans.
         for (begin, end) in [(None, Some(0)), (Some(-9), Some(-5)), (Some(0), Some(-5)), (Some(MAX), None)] {
             assert!(Timespan::checked(begin, end).is_err(), "{begin:?} {end:?}");
         }

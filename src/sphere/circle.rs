@@ -1,4 +1,4 @@
-//! Circles on the sphere, and the relations of their edges to points and arcs.
+//! Circles on the sphere, and the relations of their boundaries to points and arcs.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -6,24 +6,24 @@ use super::lonlat_box::LonLatBox;
 use super::relation::Relation;
 use super::{Vector, angle, cross, distance2, dot, latitude, longitude, norm, orthogonal, unit};
 
-/// The largest error of an angle computed by an arc sine, radians.
+/// The maximum error of an angle computed by an arc sine, radians.
 pub(super) const MAX_ASIN_ERROR: f64 = 1.5e-8;
-/// The largest error of a squared chord length.
+/// The maximum error of a squared chord length.
 pub(super) const MAX_CHORD_ERROR: f64 = 2.5e-15;
 
-/// A circle: all points within an angle of its centre.
+/// A circle: all points within an opening angle of its centre.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Circle {
-    /// Its centre.
+    /// Unit vector of the centre.
     pub centre: Vector,
-    /// The square of the straight distance from the centre to the edge; negative when nothing is inside, 4 or more when
-    /// everything is.
+    /// Squared chord length from the centre to the boundary; negative for the empty circle, 4 or more for the full
+    /// sphere.
     pub chord2: f64,
-    /// The angle from the centre to the edge, radians.
+    /// Opening angle from the centre to the boundary, radians.
     pub opening: f64,
 }
 
-/// The squared chord length of an angle, radians.
+/// Returns the squared chord length of an angle (radians).
 pub(super) fn chord_of(angle: f64) -> f64 {
     if angle < 0.0 {
         return -1.0;
@@ -36,17 +36,17 @@ pub(super) fn chord_of(angle: f64) -> f64 {
 }
 
 impl Circle {
-    /// Nothing.
+    /// The empty circle.
     pub const EMPTY: Self = Self { centre: [0.0, 0.0, 1.0], chord2: -1.0, opening: -1.0 };
-    /// The whole sphere.
+    /// The full sphere.
     pub const FULL: Self = Self { centre: [0.0, 0.0, 1.0], chord2: 4.0, opening: PI };
 
-    /// Around a point, by an angle (radians).
+    /// Creates a circle from its centre and its opening angle (radians).
     pub fn new(centre: Vector, opening: f64) -> Self {
         Self { centre, chord2: chord_of(opening), opening }
     }
 
-    /// Around a point, by a squared chord length.
+    /// Creates a circle from its centre and its squared chord length.
     pub fn from_chord(centre: Vector, chord2: f64) -> Self {
         let opening = if chord2 < 0.0 {
             -1.0
@@ -58,7 +58,7 @@ impl Circle {
         Self { centre, chord2, opening }
     }
 
-    /// Whether nothing is inside.
+    /// Returns true if the circle contains no point.
     pub fn is_empty(&self) -> bool {
         self.chord2.is_nan() || self.chord2 < 0.0
     }
@@ -67,12 +67,12 @@ impl Circle {
         self.chord2 >= 4.0
     }
 
-    /// Whether it is one point only.
+    /// Returns true if the circle is a single point.
     pub fn is_point(&self) -> bool {
         self.chord2 == 0.0
     }
 
-    /// Whether a point is inside or on its edge.
+    /// Returns true if a point is inside or on the boundary.
     pub fn contains(&self, v: Vector) -> bool {
         self.is_full() || distance2(v, self.centre) <= self.chord2
     }
@@ -81,7 +81,7 @@ impl Circle {
         (self.is_empty() && other.is_empty()) || (self.is_full() && other.is_full()) || self == other
     }
 
-    /// How another circle lies to this one.
+    /// Returns the relation to another circle.
     pub fn relation(&self, other: &Self) -> Relation {
         let special = Relation::of_empty(self.is_empty(), other.is_empty());
         if let Some(relation) = special.or_else(|| Relation::of_full(self.is_full(), other.is_full())) {
@@ -99,14 +99,14 @@ impl Circle {
         }
     }
 
-    /// A box around it.
+    /// Returns a bounding box.
     pub fn bounding_box(&self) -> LonLatBox {
         let (lon, lat) = (longitude(self.centre), latitude(self.centre));
         let height = self.opening + 2.0 * MAX_ASIN_ERROR;
         LonLatBox::around(lon, lat, half_width(height, lat) + MAX_ASIN_ERROR, height)
     }
 
-    /// A circle that holds both.
+    /// Returns a circle that contains both circles.
     #[must_use]
     pub fn expanded(self, other: Self) -> Self {
         if self.is_empty() || other.is_full() {
@@ -126,7 +126,7 @@ impl Circle {
         if opening + 2.0 * MAX_ASIN_ERROR >= PI {
             return Self::FULL;
         }
-        // The centre moves towards the other one.
+        // The centre moves towards the centre of the other circle.
         let normal = orthogonal(self.centre, other.centre);
         let turn = opening - self.opening;
         let aside = cross(normal, self.centre);
@@ -134,7 +134,7 @@ impl Circle {
         Self::new(unit(moved), opening + MAX_ASIN_ERROR)
     }
 
-    /// A circle that holds what both have in common: the smaller of the two.
+    /// Returns a circle that contains the intersection: the smaller of the two circles.
     #[must_use]
     pub fn clipped(self, other: Self) -> Self {
         if self.is_empty() || other.is_full() {
@@ -150,13 +150,13 @@ impl Circle {
         if other.opening < self.opening { other } else { self }
     }
 
-    /// Its area, steradian.
+    /// Returns the area, steradian.
     pub fn area(&self) -> f64 {
         PI * self.chord2.clamp(0.0, 4.0)
     }
 }
 
-/// Half the range of longitudes of a circle of some opening angle at a latitude.
+/// Returns half the longitude range (radians) of a circle, from its opening angle and the latitude of its centre.
 fn half_width(opening: f64, latitude: f64) -> f64 {
     if opening <= 0.0 {
         return 0.0;
@@ -167,7 +167,8 @@ fn half_width(opening: f64, latitude: f64) -> f64 {
     (opening.sin() / latitude.cos()).abs().min(1.0).asin()
 }
 
-/// Whether all points are inside a circle, or all outside; nothing if they are on both sides or too near to its edge.
+/// Returns true if all points are inside a circle, false if all are outside, `None` if the points are on both sides or
+/// too close to the boundary.
 pub(super) fn side(c: &Circle, points: &[Vector]) -> Option<bool> {
     let mut side = None;
     for point in points {
@@ -183,8 +184,8 @@ pub(super) fn side(c: &Circle, points: &[Vector]) -> Option<bool> {
     side
 }
 
-/// The squared chord length from `v` to the nearest point in the interior of the arc from `a` to `b` (with normal `n`);
-/// 4 if an end is nearest.
+/// Returns the squared chord length from `v` to the nearest interior point of the arc from `a` to `b` (with normal
+/// `n`); 4 if an end point is nearest.
 pub(super) fn nearest(v: Vector, a: Vector, b: Vector, n: Vector) -> f64 {
     let vxn = cross(v, n);
     if !(dot(vxn, a) > 0.0 && dot(vxn, b) < 0.0) {
@@ -195,8 +196,8 @@ pub(super) fn nearest(v: Vector, a: Vector, b: Vector, n: Vector) -> f64 {
     chord_of(theta)
 }
 
-/// The squared chord length from `v` to the farthest point in the interior of the arc from `a` to `b` (with normal
-/// `n`); 0 if an end is farthest.
+/// Returns the squared chord length from `v` to the farthest interior point of the arc from `a` to `b` (with normal
+/// `n`); 0 if an end point is farthest.
 pub(super) fn farthest(v: Vector, a: Vector, b: Vector, n: Vector) -> f64 {
     let vxn = cross(v, n);
     if !(dot(vxn, a) < 0.0 && dot(vxn, b) > 0.0) {
@@ -205,9 +206,9 @@ pub(super) fn farthest(v: Vector, a: Vector, b: Vector, n: Vector) -> f64 {
     chord_of(dot(v, n).abs().atan2(-norm(vxn)))
 }
 
-/// How a region lies to a circle, from whether its edge meets the circle's, on which side its edge is, and whether it
-/// holds the centre of the circle, or the point opposite when it is inside: a circle that is nearly the whole sphere may
-/// leave a hole in it.
+/// Returns the relation of a region to a circle. `crosses`: the boundaries intersect; `inside`: the vertices of the
+/// region are inside the circle; `holds`: the region contains the centre of the circle or, if `inside`, its antipode,
+/// because a circle that is almost the full sphere can leave a hole inside the region.
 pub(super) fn verdict(crosses: bool, inside: bool, holds: impl FnOnce() -> bool) -> Relation {
     match (crosses, inside, !crosses && holds()) {
         (true, ..) | (_, true, true) => Relation::UNKNOWN,

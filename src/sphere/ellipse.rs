@@ -1,47 +1,47 @@
-//! Ellipses on the sphere, as far as regions of others are read: none is made here.
+//! Ellipses on the sphere; they are only read from existing regions.
 
 use std::f64::consts::FRAC_PI_2;
 
 use super::circle::{Circle, MAX_ASIN_ERROR};
 use super::{Vector, dot};
 
-/// All points whose distances from two foci have at most a certain sum.
+/// An ellipse: all points for which the sum of the distances to two foci is below a limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ellipse {
-    /// The rotation that brings the centre to the pole, row by row.
+    /// The rows of the rotation matrix that moves the centre to the pole.
     rows: [Vector; 3],
-    /// The semi-axes less a right angle, and half the angle between the foci, radians.
+    /// The semi-axes minus π/2, and half the angle between the foci, radians.
     angles: [f64; 3],
-    /// The tangents of the first two, without sign.
+    /// The absolute values of the tangents of the first two angles.
     tangents: [f64; 2],
 }
 
 impl Ellipse {
-    /// From the numbers of `sphgeom`'s encoding.
+    /// Creates an ellipse from the numbers of its `sphgeom` encoding.
     pub(super) fn from_numbers(n: &[f64; 14]) -> Self {
         let rows = [0, 3, 6].map(|at| [n[at], n[at + 1], n[at + 2]]);
         Self { rows, angles: [n[9], n[10], n[11]], tangents: [n[12], n[13]] }
     }
 
-    /// The numbers of `sphgeom`'s encoding.
+    /// Returns the numbers of the `sphgeom` encoding.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> + '_ {
         self.rows.iter().flatten().chain(&self.angles).chain(&self.tangents).copied()
     }
 
-    /// Its centre.
+    /// Returns the centre.
     pub fn centre(&self) -> Vector {
         self.rows[2]
     }
 
-    /// Whether nothing is inside.
+    /// Returns true if the ellipse contains no point.
     pub fn is_empty(&self) -> bool {
         FRAC_PI_2 + self.angles[0] < self.angles[2]
     }
 
-    /// Whether a point is inside or on its edge.
+    /// Returns true if a point is inside or on the boundary.
     pub fn contains(&self, v: Vector) -> bool {
         let c = self.centre();
-        // Near the centre or opposite to it, the difference is more exact.
+        // Near the centre or its antipode, the difference vector is more accurate.
         let towards = match dot(v, c) {
             d if d > 0.5 => 1.0,
             d if d < -0.5 => -1.0,
@@ -54,7 +54,7 @@ impl Ellipse {
         if self.angles[0] > 0.0 { z >= 0.0 || d >= 0.0 } else { z >= 0.0 && d <= 0.0 }
     }
 
-    /// A circle around it.
+    /// Returns a bounding circle.
     pub fn bounding_circle(&self) -> Circle {
         let [a, b, _] = self.angles.map(|angle| FRAC_PI_2 + angle);
         Circle::new(self.centre(), a.max(b) + 2.0 * MAX_ASIN_ERROR)

@@ -1,4 +1,4 @@
-//! HEALPix pixels in nested order (Górski et al. 2005, ApJ 622, 759), numbered and rounded as the `healpix` library does.
+//! HEALPix pixels in nested order (Górski et al. 2005, ApJ 622, 759), with the indices and rounding of `healpix`.
 
 use std::collections::BTreeSet;
 use std::f64::consts::{FRAC_PI_2, TAU};
@@ -10,17 +10,18 @@ use super::region::Region;
 use super::relation::Relation;
 use super::{Vector, cross, dot, unit};
 
-/// The finest level whose indices exist.
+/// The maximum level of an index.
 pub const FINEST: u32 = 17;
 
-/// Row and column of the middle of each of the twelve base pixels, in units of half a base pixel.
+/// Row of the centre of each of the twelve base pixels, in units of half a base pixel.
 const ROWS: [f64; 12] = [2., 2., 2., 2., 3., 3., 3., 3., 4., 4., 4., 4.];
+/// Column of the centre of each of the twelve base pixels, in units of half a base pixel.
 const COLUMNS: [f64; 12] = [1., 3., 5., 7., 0., 2., 4., 6., 1., 3., 5., 7.];
 
-/// Beyond this height near a pole, the distance from the axis is more exact than the height.
+/// Above this absolute value of z, the distance from the polar axis is more accurate than z.
 const POLAR: f64 = 0.99;
 
-/// The pixel of a level that holds a point.
+/// Returns the pixel of a level that contains a point.
 pub fn index(v: Vector, level: u32) -> i64 {
     let length = (v[0] * v[0] + v[1] * v[1] + v[2] * v[2]).sqrt();
     let (z, aside) = (v[2] / length, (v[0] * v[0] + v[1] * v[1]).sqrt() / length);
@@ -33,7 +34,7 @@ pub fn index(v: Vector, level: u32) -> i64 {
     let n = side as f64;
     let (face, x, y) = if z.abs() <= 2.0 / 3.0 {
         let (a, b) = (n * (0.5 + quarters), n * (z * 0.75));
-        // The lines that ascend and descend to the east.
+        // The indices of the descending and the ascending edge lines (towards east).
         let (down, up) = ((a - b) as i64, (a + b) as i64);
         let (from, to) = (down >> level, up >> level);
         let face = match from.cmp(&to) {
@@ -57,7 +58,7 @@ pub fn index(v: Vector, level: u32) -> i64 {
     join(level, face, x, y)
 }
 
-/// The convex polygon around a pixel, by four points of each side; nothing if the level has no such pixel.
+/// Returns the convex polygon around a pixel, from four points of each side; `None` if the level has no such pixel.
 pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
     const STEPS: u32 = 4;
     if level > FINEST || !(0..12 << (2 * level)).contains(&index) {
@@ -75,12 +76,13 @@ pub fn pixel(level: u32, index: i64) -> Option<Polygon> {
     hull(&sides.map(|(x, y)| point(face, x, y)).collect::<Vec<_>>())
 }
 
-/// The levels by which pixels of an envelope are divided.
+/// The number of levels by which envelope pixels are subdivided.
 const FINER: u32 = 4;
 
-/// The pixels of a level that a region touches, as `sphgeom` 29 finds them: of the pixels four levels down those
-/// whose middle is inside, and all around these, tell. A region that lies between middles touches none for it. Polygons
-/// it refuses, for a corner that is none, are taken by a circle around them, as ellipses are.
+/// Returns the pixels of a level that a region touches, as `sphgeom` 29 does: the pixels that contain a pixel four
+/// levels finer whose centre is inside the region, or a neighbour of such a pixel. A region between these centres has
+/// no pixels. Ellipses, and polygons that `healpix` refuses because of a flat corner, are replaced by their bounding
+/// circle.
 pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
     let by_circle = match region {
         Region::Polygon(p) => has_flat_corner(p.vertices()),
@@ -100,7 +102,7 @@ pub fn envelope(region: &Region, level: u32) -> BTreeSet<i64> {
     found
 }
 
-/// Whether three vertices in a row are on a great circle, to the accuracy of the `healpix` library.
+/// Returns true if three successive vertices are on a great circle, within the tolerance of the `healpix` library.
 fn has_flat_corner(vertices: &[Vector]) -> bool {
     const FLAT: f64 = 1e-10;
     let at = |i: usize| vertices[i % vertices.len()];
@@ -108,9 +110,9 @@ fn has_flat_corner(vertices: &[Vector]) -> bool {
     !(0..vertices.len()).all(|i| height(i) > FLAT)
 }
 
-/// Takes what is in a region from a pixel of level `at`, down to the pixels that tell.
+/// Searches a pixel of level `at` recursively down to the level of the subdivision.
 fn descend(region: &Region, level: u32, at: u32, pixel: i64, found: &mut BTreeSet<i64>) {
-    /// No point of a pixel is as far from its middle, in units of its side.
+    /// An upper limit of the distance of a point of a pixel from its centre, in units of its side.
     const REACH: f64 = 1.1;
     let middle = middle(at, pixel);
     if at == level + FINER {
@@ -127,7 +129,7 @@ fn descend(region: &Region, level: u32, at: u32, pixel: i64, found: &mut BTreeSe
     }
 }
 
-/// Takes the pixels of a level that a pixel of level `at`, no coarser, or one around it is in.
+/// Adds the pixels of a level that contain a pixel of level `at` (not coarser) or one of its neighbours.
 fn take(level: u32, at: u32, pixel: i64, found: &mut BTreeSet<i64>) {
     let (face, x, y) = split(at, pixel);
     let finer = at - level;
@@ -140,7 +142,7 @@ fn take(level: u32, at: u32, pixel: i64, found: &mut BTreeSet<i64>) {
     }
 }
 
-/// A pixel and those that share a side or a corner with it: all pixels that points closely around its corners are in.
+/// Returns a pixel and its neighbours at sides and corners: the pixels of points close to its corners.
 fn around(level: u32, pixel: i64) -> BTreeSet<i64> {
     const DIRECTIONS: u32 = 16;
     let ((face, x, y), n) = (split(level, pixel), side(level));
@@ -159,29 +161,29 @@ fn around(level: u32, pixel: i64) -> BTreeSet<i64> {
     close.map(|v| index(v, level)).collect()
 }
 
-/// Pixels along a side of a base pixel.
+/// Returns the number of pixels along a side of a base pixel.
 fn side(level: u32) -> f64 {
     f64::from(1_u32 << level)
 }
 
-/// The base pixel of a pixel, and its place in there.
+/// Splits an index into the base pixel and the x and y position within it.
 fn split(level: u32, index: i64) -> (i64, i64, i64) {
     let within = index & ((1 << (2 * level)) - 1);
     (index >> (2 * level), gather(within), gather(within >> 1))
 }
 
-/// The pixel at a place in a base pixel.
+/// Returns the index of a pixel from the base pixel and the position within it.
 fn join(level: u32, face: i64, x: i64, y: i64) -> i64 {
     (face << (2 * level)) + spread(x) + 2 * spread(y)
 }
 
-/// The middle of a pixel.
+/// Returns the centre of a pixel.
 fn middle(level: u32, index: i64) -> Vector {
     let ((face, x, y), n) = (split(level, index), side(level));
     point(face, (x as f64 + 0.5) / n, (y as f64 + 0.5) / n)
 }
 
-/// The point of a base pixel at coordinates from 0 to 1.
+/// Returns the point of a base pixel at coordinates from 0 to 1.
 fn point(face: i64, x: f64, y: f64) -> Vector {
     let face = face as usize;
     let row = ROWS[face] - x - y;
@@ -202,12 +204,12 @@ fn point(face: i64, x: f64, y: f64) -> Vector {
     [aside * lon.cos(), aside * lon.sin(), z]
 }
 
-/// The bits of a number at the even places.
+/// Moves the bits of a number to the even positions.
 fn spread(number: i64) -> i64 {
     (0..32).map(|bit| (number >> bit & 1) << (2 * bit)).sum()
 }
 
-/// The bits at the even places of a number.
+/// Collects the bits at the even positions of a number.
 fn gather(number: i64) -> i64 {
     (0..32).map(|bit| (number >> (2 * bit) & 1) << bit).sum()
 }
@@ -269,7 +271,7 @@ mod tests {
             let ours = pixel(u32::try_from(level).unwrap(), index).unwrap();
             let want = numbers(&case["encoded_hex"].as_str().unwrap()[2..]);
             let want = Polygon::new(want.chunks(3).map(|v| [v[0], v[1], v[2]]).collect());
-            // Points that are nearly on a line of others may be vertices or not.
+            // Points that are almost collinear with others may or may not be vertices.
             assert!(
                 (ours.area() / want.area() - 1.0).abs() < 1e-9,
                 "{} {} {ours:?} {want:?}",

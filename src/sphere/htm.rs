@@ -1,4 +1,4 @@
-//! The Hierarchical Triangular Mesh: which pixels a region touches.
+//! The Hierarchical Triangular Mesh (HTM): indices, pixels, and the pixels that a region touches.
 
 use std::ops::Range;
 
@@ -18,10 +18,10 @@ const NZ: Vector = [-0.0, -0.0, -1.0];
 const ROOTS: [[Vector; 3]; 8] =
     [[X, NZ, Y], [Y, NZ, NX], [NX, NZ, NY], [NY, NZ, X], [X, Z, NY], [NY, Z, NX], [NX, Z, Y], [Y, Z, X]];
 
-/// The finest level whose indices exist.
+/// The maximum level of an index.
 pub const FINEST: u32 = 24;
 
-/// The pixels of a level that touch a region that is no union or intersection, as ascending ranges.
+/// Returns the pixels of a level that touch a region other than a union or intersection, as ascending ranges.
 pub(super) fn cover(region: &Region, level: u32) -> Vec<Range<i64>> {
     let (relation, ball): (Relate<'_>, _) = match region {
         Region::Polygon(p) => (Box::new(|trixel| p.relation_of(trixel)), Some(Ball::around(p.vertices()))),
@@ -40,10 +40,10 @@ pub(super) fn cover(region: &Region, level: u32) -> Vec<Range<i64>> {
     search.found
 }
 
-/// How a trixel lies to a region.
+/// Returns the relation of a trixel to a region.
 type Relate<'a> = Box<dyn Fn(&[Vector; 3]) -> Relation + 'a>;
 
-/// A search for the trixels that touch a region.
+/// A recursive search for the trixels that touch a region.
 struct Search<'a> {
     relation: Relate<'a>,
     ball: Option<Ball>,
@@ -69,7 +69,7 @@ impl Search<'_> {
     }
 }
 
-/// Adds a range that begins at or after the end of the last one.
+/// Appends a range, merging it with the last one if they touch.
 fn push(ranges: &mut Vec<Range<i64>>, next: Range<i64>) {
     match ranges.last_mut() {
         Some(last) if last.end >= next.start => last.end = last.end.max(next.end),
@@ -77,7 +77,7 @@ fn push(ranges: &mut Vec<Range<i64>>, next: Range<i64>) {
     }
 }
 
-/// Ranges in ascending order, those that touch made one.
+/// Sorts ranges and merges ranges that touch.
 pub(super) fn merged(mut ranges: Vec<Range<i64>>) -> Vec<Range<i64>> {
     ranges.sort_by_key(|r| r.start);
     let mut all = Vec::new();
@@ -85,7 +85,7 @@ pub(super) fn merged(mut ranges: Vec<Range<i64>>) -> Vec<Range<i64>> {
     all
 }
 
-/// What two ascending lists of ranges have in common.
+/// Returns the intersection of two ascending lists of ranges.
 pub(super) fn common(a: &[Range<i64>], b: &[Range<i64>]) -> Vec<Range<i64>> {
     let (mut all, mut i, mut j) = (Vec::new(), 0, 0);
     while let (Some(x), Some(y)) = (a.get(i), b.get(j)) {
@@ -98,15 +98,15 @@ pub(super) fn common(a: &[Range<i64>], b: &[Range<i64>]) -> Vec<Range<i64>> {
     all
 }
 
-/// All pixels of a level.
+/// Returns all pixels of a level.
 pub(super) fn universe(level: u32) -> Vec<Range<i64>> {
     std::iter::once(8 << (2 * level)..16 << (2 * level)).collect()
 }
 
-/// The pixel of a level that holds a point; of several, the first.
+/// Returns the pixel of a level that contains a point; on a boundary, the first of the pixels.
 pub fn index(v: Vector, level: u32) -> i64 {
     let [x, y, z] = v;
-    // In the plane through its edge a point belongs to the quarter that begins there.
+    // A point in the plane of an edge belongs to the root trixel that begins at this edge.
     let root = match (z < 0.0, y > 0.0, y == 0.0) {
         (true, true, _) => 8 + i64::from(x <= 0.0),
         (true, _, true) => 8 + 2 * i64::from(x < 0.0),
@@ -119,7 +119,7 @@ pub fn index(v: Vector, level: u32) -> i64 {
     let mut index = root;
     for _ in 0..level {
         let all = children(trixel);
-        // The side of each corner child that faces the middle.
+        // Tests the side of each corner child that faces the middle child.
         let child = (0..3).find(|i| orientation(v, all[*i][1], all[*i][2]) >= 0).unwrap_or(3);
         trixel = all[child];
         index = 4 * index + child as i64;
@@ -127,13 +127,13 @@ pub fn index(v: Vector, level: u32) -> i64 {
     index
 }
 
-/// The level of an index; nothing if it is none.
+/// Returns the level of an index; `None` if the index is invalid.
 pub fn level(index: i64) -> Option<u32> {
     let bits = index.checked_ilog2().filter(|bits| bits % 2 == 1 && *bits >= 3)?;
     Some((bits - 3) / 2).filter(|level| *level <= FINEST)
 }
 
-/// The triangle of an index; nothing if it is none.
+/// Returns the triangle of an index; `None` if the index is invalid.
 pub fn pixel(index: i64) -> Option<Polygon> {
     let level = level(index)?;
     let digit = |at: u32| usize::try_from((index >> (2 * at)) & 3).unwrap_or(0);
@@ -144,16 +144,16 @@ pub fn pixel(index: i64) -> Option<Polygon> {
     Some(Polygon::new(trixel.to_vec()))
 }
 
-/// A ball around points of the sphere; most trixels are seen to be far from a region by balls alone.
+/// A ball around points of the sphere; comparing balls excludes most trixels quickly.
 struct Ball {
     centre: Vector,
     radius: f64,
 }
 
 impl Ball {
-    /// Balls wider than this say nothing, as the points' hull may lie outside.
+    /// The maximum radius for which a ball is conclusive; the hull of the points may exceed larger balls.
     const WIDEST: f64 = 0.95;
-    /// More than all rounding.
+    /// A margin above all rounding errors.
     const MARGIN: f64 = 1e-9;
 
     fn around(points: &[Vector]) -> Self {
@@ -164,7 +164,7 @@ impl Ball {
         Self { centre, radius: if length > 0.0 { radius } else { f64::INFINITY } }
     }
 
-    /// Whether nothing inside one ball can touch anything inside the other.
+    /// Returns true if the contents of the two balls cannot touch.
     fn is_far_from(&self, other: &Self) -> bool {
         let reach = self.radius + other.radius + Self::MARGIN;
         self.radius < Self::WIDEST
@@ -188,7 +188,7 @@ mod tests {
         Region::Polygon(polygon).envelope(level).into_iter().flatten().collect()
     }
 
-    /// A square of this half-width (radians) around a point of the equator.
+    /// A square with this half-width (radians) around a point of the equator.
     fn square(longitude: f64, half: f64) -> Polygon {
         let corner = |dx: f64, dy: f64| {
             let (lon, lat) = (longitude + dx * half, dy * half);
@@ -202,7 +202,7 @@ mod tests {
         let touched = envelope(Polygon::new(vec![X, Y, Z]), 3);
         let inside = (15 << 6)..(16 << 6);
         assert!(inside.clone().all(|i| touched.contains(&i)));
-        // Beyond the octant itself, only trixels along its edges touch it.
+        // Outside the octant, only trixels along its edges touch it.
         assert!(touched.len() > 64 && touched.iter().filter(|i| !inside.contains(i)).count() < 64);
         assert!(touched.is_sorted());
     }
@@ -212,7 +212,7 @@ mod tests {
         let touched = envelope(square(0.7, 0.001), 7);
         assert!((1..=8).contains(&touched.len()), "{touched:?}");
         assert!(touched.iter().all(|i| (131_072..262_144).contains(i)));
-        // Where four root trixels meet, all of them are touched.
+        // At a vertex of the root trixels, all four are touched.
         assert_eq!(envelope(square(0.0, 0.001), 0), [8, 11, 12, 15]);
     }
 

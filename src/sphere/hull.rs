@@ -1,13 +1,13 @@
-//! Convex hulls of points on the sphere, with the vertices in the order of `sphgeom`.
+//! Convex hulls of points on the sphere, with vertices in the order of `sphgeom`.
 
 use super::polygon::Polygon;
 use super::{Vector, negative, orientation, robust_cross, unit};
 
-/// The convex polygon around points in general position; nothing for fewer than three points, or points that no half of
-/// the sphere holds.
+/// Returns the convex hull of points in general position; `None` for fewer than three points, or for points that do not
+/// fit into a hemisphere.
 ///
-/// Points are added one after the other; the edges that a new point sees are replaced by it. The first vertex follows
-/// from this order.
+/// Points are added one by one; each new point replaces the edges that are visible from it. The first vertex of the
+/// result follows from this order.
 pub fn hull(points: &[Vector]) -> Option<Polygon> {
     let mut rest = points.iter().copied();
     let mut hull = triangle(&mut rest)?;
@@ -29,8 +29,8 @@ pub fn hull(points: &[Vector]) -> Option<Polygon> {
     Some(Polygon::new(hull))
 }
 
-/// The first three points that are not on one great circle, counter-clockwise; those before, which are, make the longest
-/// arc.
+/// Returns the first three points that are not on one great circle, counter-clockwise; earlier points on the same great
+/// circle are reduced to their longest arc.
 fn triangle(points: &mut impl Iterator<Item = Vector>) -> Option<Vec<Vector>> {
     let mut from = points.next()?;
     let mut to = points.find(|p| *p != from)?;
@@ -52,7 +52,7 @@ fn triangle(points: &mut impl Iterator<Item = Vector>) -> Option<Vec<Vector>> {
             () if before == after => {}
             () if arc == -after => to = point,
             () if arc == -before => from = point,
-            // Three points around the sphere: some of the arcs between them are longer than half of it.
+            // The points extend around the sphere, so that an arc would be longer than half a great circle.
             () => return None,
         }
     }

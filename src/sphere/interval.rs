@@ -1,19 +1,20 @@
-//! Ranges of longitude and latitude, radians.
+//! Intervals of longitude and latitude, radians.
 
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
 use super::relation::Relation;
 
-/// Longitudes from `a` eastward to `b`, both in [0, 2π]; through 0 when `a` is the larger one, none when they are NaN.
+/// Longitudes from `a` eastward to `b`, both in [0, 2π]; the interval contains 0 if `a > b`, and is empty if `a` or `b`
+/// is NaN.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Longitudes {
-    /// The western end.
+    /// The western end, radians.
     pub a: f64,
-    /// The eastern end.
+    /// The eastern end, radians.
     pub b: f64,
 }
 
-/// The angle in [0, 2π].
+/// Normalizes an angle to [0, 2π].
 pub fn normalized(angle: f64) -> f64 {
     if angle < 0.0 {
         angle % TAU + TAU
@@ -24,18 +25,18 @@ pub fn normalized(angle: f64) -> f64 {
     }
 }
 
-/// How far east one longitude is of another.
+/// Returns the eastward distance from one longitude to another.
 fn eastward(from: f64, to: f64) -> f64 {
     if to < from { TAU + (to - from) } else { to - from }
 }
 
 impl Longitudes {
-    /// No longitude.
+    /// The empty interval of longitudes.
     pub const EMPTY: Self = Self { a: f64::NAN, b: f64::NAN };
-    /// All longitudes.
+    /// The interval of all longitudes.
     pub const FULL: Self = Self { a: 0.0, b: TAU };
 
-    /// Between two angles; all, when they are 2π or more apart.
+    /// Creates an interval between two angles; the full interval if they differ by 2π or more.
     pub fn between(a: f64, b: f64) -> Self {
         let is_normalized = |angle: f64| (0.0..=TAU).contains(&angle);
         if a.is_nan() || b.is_nan() {
@@ -110,7 +111,7 @@ impl Longitudes {
         }
     }
 
-    /// The shorter of the two ranges that hold both.
+    /// Returns the shorter of the two intervals that contain both intervals.
     pub(super) fn expanded(self, x: Self) -> Self {
         if x.is_empty() {
             return self;
@@ -126,7 +127,7 @@ impl Longitudes {
         }
     }
 
-    /// A range that holds what both have in common.
+    /// Returns an interval that contains the intersection.
     pub(super) fn clipped(self, x: Self) -> Self {
         if x.is_empty() {
             return Self::EMPTY;
@@ -141,7 +142,7 @@ impl Longitudes {
         }
     }
 
-    /// Wider by an angle, not negative, at both ends.
+    /// Extends the interval by an angle (not negative) at both ends.
     pub(super) fn dilated(self, x: f64) -> Self {
         if self.is_empty() || self.is_full() || x == 0.0 || x.is_nan() {
             return self;
@@ -164,23 +165,23 @@ impl Longitudes {
     }
 }
 
-/// Latitudes from `a` to `b`; none when `a` is the larger one.
+/// Latitudes from `a` to `b`; empty if `a > b`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Latitudes {
-    /// The southern end.
+    /// The southern end, radians.
     pub a: f64,
-    /// The northern end.
+    /// The northern end, radians.
     pub b: f64,
 }
 
 impl Latitudes {
-    /// No latitude.
+    /// The empty interval of latitudes.
     pub const EMPTY: Self = Self { a: 1.0, b: 0.0 };
-    /// All latitudes.
+    /// The interval of all latitudes.
     pub const FULL: Self = Self { a: -FRAC_PI_2, b: FRAC_PI_2 };
 
     pub(super) fn is_empty(self) -> bool {
-        // Not `a > b`: NaN makes it empty.
+        // `a > b` is not used, because an interval with NaN is empty.
         !matches!(self.a.partial_cmp(&self.b), Some(std::cmp::Ordering::Less | std::cmp::Ordering::Equal))
     }
 

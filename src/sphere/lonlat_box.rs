@@ -1,4 +1,4 @@
-//! Boxes: ranges of longitude and latitude.
+//! Boxes of longitude and latitude.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
@@ -7,22 +7,22 @@ use super::interval::{Latitudes, Longitudes};
 use super::relation::Relation;
 use super::{Vector, distance2, dot, from_radians, latitude, longitude, negative};
 
-/// A box of longitudes and latitudes, radians.
+/// A box of longitude and latitude, radians.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LonLatBox {
-    /// Its longitudes.
+    /// Interval of longitudes.
     pub lon: Longitudes,
-    /// Its latitudes.
+    /// Interval of latitudes.
     pub lat: Latitudes,
 }
 
 impl LonLatBox {
-    /// Nothing.
+    /// The empty box.
     pub const EMPTY: Self = Self { lon: Longitudes::EMPTY, lat: Latitudes::EMPTY };
-    /// The whole sphere.
+    /// The full sphere.
     pub const FULL: Self = Self { lon: Longitudes::FULL, lat: Latitudes::FULL };
 
-    /// Of these ranges; latitudes beyond the poles are cut off.
+    /// Creates a box from intervals; latitudes beyond the poles are clipped.
     pub fn new(lon: Longitudes, lat: Latitudes) -> Self {
         let lat = lat.clipped(Latitudes::FULL);
         if lat.is_empty() {
@@ -34,13 +34,13 @@ impl LonLatBox {
         }
     }
 
-    /// Around a point, by half a width and half a height.
+    /// Creates a box around a point from half its width and half its height (radians).
     pub fn around(lon: f64, lat: f64, width: f64, height: f64) -> Self {
         let lon = Longitudes { a: lon, b: lon }.dilated(width);
         Self::new(lon, Latitudes { a: lat - height, b: lat + height })
     }
 
-    /// Whether nothing is inside.
+    /// Returns true if the box contains no point.
     pub fn is_empty(self) -> bool {
         self.lat.is_empty()
     }
@@ -49,7 +49,7 @@ impl LonLatBox {
         self == Self::FULL
     }
 
-    /// Whether a point is inside or on its edge.
+    /// Returns true if a point is inside or on the boundary.
     pub fn contains(self, v: Vector) -> bool {
         self.contains_lonlat(longitude(v), latitude(v))
     }
@@ -58,18 +58,18 @@ impl LonLatBox {
         self.lat.contains(lat) && self.lon.contains(lon)
     }
 
-    /// Whether two boxes have no point in common.
+    /// Returns true if two boxes have no point in common.
     pub(super) fn is_disjoint(self, other: Self) -> bool {
         self.lat.is_disjoint(other.lat) || self.lon.is_disjoint(other.lon)
     }
 
-    /// How another box lies to this one.
+    /// Returns the relation to another box.
     pub fn relation(self, other: Self) -> Relation {
         let (lon, lat) = (self.lon.relation(other.lon), self.lat.relation(other.lat));
         (lon & lat).without(Relation::DISJOINT) | ((lon | lat) & Relation::DISJOINT)
     }
 
-    /// How a circle lies to this box.
+    /// Returns the relation to a circle.
     pub fn relation_to_circle(self, c: &Circle) -> Relation {
         let special = Relation::of_empty(self.is_empty(), c.is_empty());
         if let Some(relation) = special.or_else(|| Relation::of_full(self.is_full(), c.is_full())) {
@@ -77,12 +77,12 @@ impl LonLatBox {
         }
         let corners = self.corners();
         let Some(inside) = circle::side(c, &corners) else { return Relation::UNKNOWN };
-        // The normals of the meridians at both ends.
+        // The meridians at both ends, with their normals.
         let meridians = [(self.lon.a, [1, 0]), (self.lon.b, [3, 2])]
             .map(|(lon, [north, south])| (corners[north], corners[south], [-lon.sin(), lon.cos(), 0.0]));
         let centre = if inside { negative(c.centre) } else { c.centre };
         let (lon, lat) = (longitude(centre), latitude(centre));
-        // The nearest point of the parallels at both ends.
+        // The distance to the nearer of the two parallels.
         let nearest = || (lat - self.lat.a).abs().min((lat - self.lat.b).abs());
         let crosses = if inside {
             let limit = c.chord2 - MAX_CHORD_ERROR;
@@ -101,29 +101,29 @@ impl LonLatBox {
         [at(self.lon.a, self.lat.a), at(self.lon.a, self.lat.b), at(self.lon.b, self.lat.a), at(self.lon.b, self.lat.b)]
     }
 
-    /// A box that holds both.
+    /// Returns a box that contains both boxes.
     #[must_use]
     pub fn expanded(self, other: Self) -> Self {
         Self { lon: self.lon.expanded(other.lon), lat: self.lat.expanded(other.lat) }
     }
 
-    /// A box that holds what both have in common.
+    /// Returns a box that contains the intersection.
     #[must_use]
     pub fn clipped(self, other: Self) -> Self {
         Self::new(self.lon.clipped(other.lon), self.lat.clipped(other.lat))
     }
 
-    /// Its area, steradian.
+    /// Returns the area, steradian.
     pub fn area(self) -> f64 {
         if self.is_empty() { 0.0 } else { (self.lon.size() * (self.lat.b.sin() - self.lat.a.sin())).abs() }
     }
 
-    /// The middle of its ranges.
+    /// Returns the centre of the intervals.
     pub fn centre(self) -> Vector {
         from_radians(self.lon.centre(), 0.5 * (self.lat.a + self.lat.b))
     }
 
-    /// A small circle around it.
+    /// Returns a bounding circle.
     pub fn bounding_circle(self) -> Circle {
         if self.is_empty() {
             return Circle::EMPTY;
@@ -135,8 +135,8 @@ impl LonLatBox {
         if width > PI {
             return self.circle_around_wide(width);
         }
-        // The centre is on the middle meridian: where the farther corners are as near as they can be, or where all are
-        // equally far.
+        // The centre is on the central meridian, at the point with the smallest distance to the farthest corners, or at
+        // the point with the same distance to all corners.
         let corners = self.corners();
         let half = (0.5 * width).cos();
         let along = |lat: f64| from_radians(self.lon.centre(), lat);

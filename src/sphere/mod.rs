@@ -1,7 +1,7 @@
-//! Geometry on the sky: unit vectors, regions with their encoding, HTM and HEALPix pixels. Pure mathematics; angles are
-//! radians unless said otherwise.
+//! Geometry on the sphere: unit vectors, regions and their encoding, HTM and HEALPix pixels. Angles are in radians
+//! unless documented otherwise.
 //!
-//! Decisions agree with the library `sphgeom` that the Butler uses, those about polygons and points exactly.
+//! Results agree with the library `sphgeom`, which the Butler uses; relations of polygons and points agree exactly.
 
 pub mod circle;
 pub mod ellipse;
@@ -20,15 +20,15 @@ use std::f64::consts::{FRAC_PI_2, TAU};
 
 use robust::{Coord3D, orient3d};
 
-/// A point on the unit sphere.
+/// A vector; for points, a unit vector.
 pub type Vector = [f64; 3];
 
-/// The unit vector along a direction, rounded as `sphgeom` rounds it: the largest component is divided out first.
+/// Normalizes a vector with the rounding of `sphgeom`: it is first divided by its largest component.
 pub fn unit(v: Vector) -> Vector {
     normalized(v).0
 }
 
-/// The unit vector along a direction, and the length of the vector given.
+/// Returns the normalized vector and the length of the original vector.
 fn normalized(v: Vector) -> (Vector, f64) {
     let [x, y, z] = [v[0].abs(), v[1].abs(), v[2].abs()];
     let (largest, i, j) = if x >= y && x >= z {
@@ -48,24 +48,24 @@ fn normalized(v: Vector) -> (Vector, f64) {
     (out, n * w)
 }
 
-/// The unit vector at a longitude and latitude, degrees.
+/// Returns the unit vector at a longitude and latitude in degrees.
 pub fn from_degrees(lon: f64, lat: f64) -> Vector {
     from_radians(lon.to_radians(), lat.to_radians())
 }
 
-/// The unit vector at a longitude and latitude.
+/// Returns the unit vector at a longitude and latitude in radians.
 pub fn from_radians(lon: f64, lat: f64) -> Vector {
     let ((sin_lon, cos_lon), (sin_lat, cos_lat)) = (lon.sin_cos(), lat.sin_cos());
     [cos_lon * cos_lat, sin_lon * cos_lat, sin_lat]
 }
 
-/// The longitude of a direction, in [0, 2π); 0 at the poles.
+/// Returns the longitude of a direction in [0, 2π); 0 at the poles.
 pub fn longitude(v: Vector) -> f64 {
     let lon = if v[0] * v[0] + v[1] * v[1] == 0.0 { 0.0 } else { v[1].atan2(v[0]) };
     if lon < 0.0 { lon + TAU } else { lon }
 }
 
-/// The latitude of a direction.
+/// Returns the latitude of a direction, radians.
 pub fn latitude(v: Vector) -> f64 {
     if v[2] == 0.0 { 0.0 } else { v[2].atan2((v[0] * v[0] + v[1] * v[1]).sqrt()).clamp(-FRAC_PI_2, FRAC_PI_2) }
 }
@@ -80,7 +80,7 @@ fn cross(a: Vector, b: Vector) -> Vector {
     [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
 }
 
-/// Twice the cross product, exact for points that are near each other.
+/// Returns twice the cross product, with high accuracy for points that are close together.
 fn robust_cross(a: Vector, b: Vector) -> Vector {
     cross(sum(b, a), difference(b, a))
 }
@@ -104,20 +104,20 @@ fn negative(v: Vector) -> Vector {
     [-v[0], -v[1], -v[2]]
 }
 
-/// The square of the straight distance between two points.
+/// Returns the squared chord length between two points.
 #[inline]
 fn distance2(a: Vector, b: Vector) -> f64 {
     let d = difference(a, b);
     dot(d, d)
 }
 
-/// The angle between two directions.
+/// Returns the angle between two directions, radians.
 pub fn angle(a: Vector, b: Vector) -> f64 {
     let (sine, cosine) = (norm(cross(a, b)), dot(a, b));
     if sine == 0.0 && cosine == 0.0 { 0.0 } else { sine.atan2(cosine) }
 }
 
-/// A unit vector at right angles to two others.
+/// Returns a unit vector perpendicular to two others.
 fn orthogonal(a: Vector, b: Vector) -> Vector {
     match robust_cross(a, b) {
         [0.0, 0.0, 0.0] if a[0].abs() > a[1].abs() => unit([-a[2], 0.0, a[0]]),
@@ -126,10 +126,10 @@ fn orthogonal(a: Vector, b: Vector) -> Vector {
     }
 }
 
-/// The sign of the determinant of three unit vectors, exact: 1 when they turn counter-clockwise seen from outside.
+/// Returns the exact sign of the determinant of three unit vectors: 1 if they are counter-clockwise seen from outside.
 #[inline]
 pub fn orientation(a: Vector, b: Vector, c: Vector) -> i8 {
-    /// More than all rounding in the plain formula.
+    /// An upper limit of the rounding error of the simple formula.
     const DOUBT: f64 = 1e-14;
     let plain = dot(a, cross(b, c));
     if plain.abs() > DOUBT {
@@ -185,7 +185,7 @@ mod tests {
     }
 }
 
-/// Vectors made by the real libraries, for tests: they lie beside the project, and without them nothing is compared.
+/// Test vectors of the original libraries, stored outside the project; tests without them compare nothing.
 #[cfg(test)]
 pub mod vectors {
     use serde_json::Value;
@@ -196,7 +196,7 @@ pub mod vectors {
         format!("{}/../shared/reference/skymap/{file}", env!("CARGO_MANIFEST_DIR"))
     }
 
-    /// The text of a file, unpacked if its name says so; nothing without it.
+    /// Reads a file and decompresses it according to its name; `None` if it does not exist.
     pub fn text(file: &str) -> String {
         let path = path(file);
         let found = if file.ends_with(".gz") {
@@ -214,27 +214,27 @@ pub mod vectors {
         })
     }
 
-    /// The lines of a file of JSON lines.
+    /// Parses the lines of a JSON Lines file.
     pub fn cases(file: &str) -> Vec<Value> {
         text(file).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The bytes of hexadecimal digits.
+    /// Decodes hexadecimal digits to bytes.
     pub fn bytes(hex: &str) -> Vec<u8> {
         (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
     }
 
-    /// The doubles of hexadecimal digits.
+    /// Decodes hexadecimal digits to doubles.
     pub fn numbers(hex: &str) -> Vec<f64> {
         bytes(hex).as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
     }
 
-    /// The bytes that a value tells in hexadecimal digits.
+    /// Decodes a JSON string of hexadecimal digits to bytes.
     pub fn hex_bytes(hex: &Value) -> Vec<u8> {
         bytes(hex.as_str().unwrap())
     }
 
-    /// The vector that a value tells in hexadecimal digits.
+    /// Decodes a JSON value of hexadecimal digits to a vector.
     pub fn vector(hex: &Value) -> Vector {
         numbers(hex.as_str().unwrap()).try_into().unwrap()
     }

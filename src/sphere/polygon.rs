@@ -1,4 +1,4 @@
-//! Convex polygons.
+//! Convex polygons on the sphere.
 
 use std::f64::consts::FRAC_PI_2;
 
@@ -10,41 +10,41 @@ use super::{
     Vector, distance2, dot, from_radians, latitude, longitude, negative, normalized, orientation, robust_cross, unit,
 };
 
-/// A convex polygon; its vertices turn counter-clockwise seen from outside the sphere.
+/// A convex polygon; its vertices are counter-clockwise seen from outside the sphere.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Polygon(Vec<Vector>);
 
 impl Polygon {
-    /// Of these vertices, which must turn counter-clockwise.
+    /// Creates a polygon from vertices, which must be counter-clockwise and convex.
     pub fn new(vertices: Vec<Vector>) -> Self {
         Self(vertices)
     }
 
-    /// In `sphgeom`'s encoding: the letter `p`, then three little-endian doubles a vertex.
+    /// Encodes the polygon as `sphgeom` does: the letter `p`, then three little-endian doubles per vertex.
     pub fn encode(&self) -> Vec<u8> {
         let numbers = self.0.iter().flatten().flat_map(|n| n.to_le_bytes());
         std::iter::once(b'p').chain(numbers).collect()
     }
 
-    /// Its vertices.
+    /// Returns the vertices.
     pub fn vertices(&self) -> &[Vector] {
         &self.0
     }
 
-    /// Whether a point is inside or on its edge.
+    /// Returns true if a point is inside or on the boundary.
     pub fn contains(&self, v: Vector) -> bool {
         contains(&self.0, v)
     }
 
-    /// Whether a box lies within this polygon.
+    /// Returns true if the polygon contains a box.
     ///
-    /// The polygon is where all planes through its edges and the centre of the sphere have it on their left. Along a
-    /// parallel, the distance from such a plane is a cosine of the longitude, so that its least value is known.
+    /// The interior is on the left of all planes through an edge and the centre of the sphere. Along a parallel, the
+    /// distance from such a plane is a cosine of the longitude, so that its minimum is known.
     pub fn contains_box(&self, b: LonLatBox) -> bool {
         b.is_empty()
             || edges(&self.0).all(|(from, to)| {
                 let n = robust_cross(from, to);
-                // The longitude where the distance from the plane is least.
+                // The longitude with the minimum distance from the plane.
                 let least = (-n[1]).atan2(-n[0]);
                 let worst = if b.lon.contains(normalized_angle(least)) {
                     [b.lon.a, b.lon.b, least]
@@ -55,7 +55,7 @@ impl Polygon {
             })
     }
 
-    /// How another polygon lies to this one.
+    /// Returns the relation to another polygon.
     pub fn relation(&self, other: &Self) -> Relation {
         let inside = |a: &Self, b: &Self| {
             let inside = a.0.iter().map(|v| b.contains(*v));
@@ -69,7 +69,8 @@ impl Polygon {
         certain(!(any_ours || any_theirs || edges_cross(&self.0, &other.0)), Relation::DISJOINT)
     }
 
-    /// Whether some points lie within this polygon, or apart from it; quicker than [`relation`](Self::relation).
+    /// Returns whether the polygon of these vertices is within this polygon or disjoint from it; faster than
+    /// [`relation`](Self::relation).
     pub(super) fn relation_of(&self, other: &[Vector]) -> Relation {
         let (mut all_in, mut any_in) = (true, false);
         for vertex in other {
@@ -83,19 +84,19 @@ impl Polygon {
         if any_in || self.0.iter().any(|vertex| contains(other, *vertex)) {
             return Relation::UNKNOWN;
         }
-        // Most are parted by an edge of one of them.
+        // In most cases an edge of one polygon separates them.
         if has_outside(&self.0, other) || has_outside(other, &self.0) || !edges_cross(other, &self.0) {
             return Relation::DISJOINT;
         }
         Relation::UNKNOWN
     }
 
-    /// How a circle lies to it.
+    /// Returns the relation to a circle.
     pub fn relation_to_circle(&self, c: &Circle) -> Relation {
         relation_to_circle(&self.0, c)
     }
 
-    /// The direction of its centre of mass.
+    /// Returns the direction of the centre of mass.
     pub fn centroid(&self) -> Vector {
         let mut sum = [0.0; 3];
         for (a, b) in edges(&self.0) {
@@ -107,7 +108,7 @@ impl Polygon {
         unit(sum)
     }
 
-    /// Its area, steradian: the spherical excess of the triangles from its first vertex.
+    /// Returns the area (steradian): the spherical excess of the triangles from the first vertex.
     pub fn area(&self) -> f64 {
         let first = self.0[0];
         let excess = |(b, c): (Vector, Vector)| {
@@ -117,14 +118,14 @@ impl Polygon {
         self.0[1..].windows(2).map(|pair| excess((pair[0], pair[1]))).sum()
     }
 
-    /// A circle around it.
+    /// Returns a bounding circle.
     pub fn bounding_circle(&self) -> Circle {
         let centre = self.centroid();
         let farthest = self.0.iter().map(|v| distance2(*v, centre)).fold(0.0, f64::max);
         Circle::from_chord(centre, farthest + 2.0 * MAX_CHORD_ERROR)
     }
 
-    /// A box around it.
+    /// Returns a bounding box.
     pub fn bounding_box(&self) -> LonLatBox {
         bounding_box(&self.0)
     }
@@ -135,12 +136,12 @@ pub(super) fn edges(vertices: &[Vector]) -> impl Iterator<Item = (Vector, Vector
     before.zip(vertices).map(|(a, b)| (*a, *b))
 }
 
-/// Whether a point lies in a polygon or on its edge.
+/// Returns true if a point is inside a polygon or on its boundary.
 fn contains(vertices: &[Vector], point: Vector) -> bool {
     edges(vertices).all(|(from, to)| orientation(point, from, to) >= 0)
 }
 
-/// Whether an edge of a polygon has all vertices of another one on its outer side.
+/// Returns true if all other vertices are on the outer side of an edge of a polygon.
 fn has_outside(vertices: &[Vector], others: &[Vector]) -> bool {
     edges(vertices).any(|(from, to)| others.iter().all(|v| orientation(*v, from, to) < 0))
 }
@@ -149,13 +150,13 @@ fn edges_cross(a: &[Vector], b: &[Vector]) -> bool {
     edges(a).any(|(from, to)| edges(b).any(|(c, d)| cross(from, to, c, d)))
 }
 
-/// Whether two edges cross at a point inside both.
+/// Returns true if two edges cross at an interior point of both.
 fn cross(a: Vector, b: Vector, c: Vector, d: Vector) -> bool {
     let turn = orientation(a, c, d);
     turn != 0 && orientation(b, d, c) == turn && orientation(c, b, a) == turn && orientation(d, a, b) == turn
 }
 
-/// How a circle lies to the polygon of these vertices.
+/// Returns the relation of the polygon of these vertices to a circle.
 pub(super) fn relation_to_circle(vertices: &[Vector], c: &Circle) -> Relation {
     let special = Relation::of_empty(false, c.is_empty()).or_else(|| Relation::of_full(false, c.is_full()));
     if let Some(relation) = special {
@@ -173,9 +174,9 @@ pub(super) fn relation_to_circle(vertices: &[Vector], c: &Circle) -> Relation {
     circle::verdict(crosses, inside, || contains(vertices, centre))
 }
 
-/// A box around the polygon of these vertices.
+/// Returns a bounding box of the polygon of these vertices.
 pub(super) fn bounding_box(vertices: &[Vector]) -> LonLatBox {
-    /// About 0.1 milliarcseconds: more than all rounding.
+    /// About 0.1 milliarcseconds, above all rounding errors.
     const MARGIN: f64 = 5.0e-10;
     let pole = [0.0, 0.0, 1.0];
     let mut found = LonLatBox::EMPTY;
@@ -185,7 +186,7 @@ pub(super) fn bounding_box(vertices: &[Vector]) -> LonLatBox {
         let turn = orientation(pole, a, b);
         all_left &= turn >= 0;
         all_right &= turn <= 0;
-        // An edge may reach a higher latitude than its ends: where its great circle does.
+        // An edge that contains the extreme latitude of its great circle exceeds the latitudes of its ends.
         let n = robust_cross(a, b);
         let top = [-n[0] * n[2], -n[1] * n[2], n[0] * n[0] + n[1] * n[1]];
         let beside = |v: Vector| v[1] * n[0] - v[0] * n[1];
@@ -199,7 +200,7 @@ pub(super) fn bounding_box(vertices: &[Vector]) -> LonLatBox {
             found = LonLatBox::new(found.lon, found.lat.expanded(Latitudes { a: lat, b: lat }));
         }
     }
-    // A polygon around a pole has all longitudes.
+    // A polygon around a pole contains all longitudes.
     let around = |lat: f64| LonLatBox::new(Longitudes::FULL, Latitudes { a: lat, b: lat });
     match (all_left, all_right) {
         (true, _) => found.expanded(around(FRAC_PI_2)),

@@ -1,4 +1,4 @@
-//! Regions of every shape, and their encoding in the registry.
+//! Regions of all shapes, and their encoding in the registry.
 
 use std::ops::Range;
 
@@ -16,23 +16,24 @@ use super::relation::Relation;
 pub enum Region {
     /// A convex polygon.
     Polygon(Polygon),
-    /// A box of longitudes and latitudes.
+    /// A box of longitude and latitude.
     Box(LonLatBox),
     /// A circle.
     Circle(Circle),
     /// An ellipse.
     Ellipse(Ellipse),
-    /// All points of any of the regions.
+    /// The union of regions.
     Union(Vec<Region>),
-    /// All points that the regions have in common.
+    /// The intersection of regions.
     Intersection(Vec<Region>),
 }
 
-/// How deep unions and intersections are read.
+/// The maximum nesting depth of unions and intersections.
 const DEPTH: usize = 16;
 
 impl Region {
-    /// From `sphgeom`'s encoding: a letter for the shape, then little-endian doubles. Nothing for bytes that are none.
+    /// Decodes a region in the encoding of `sphgeom`: a letter for the shape, then little-endian doubles. `None` if the
+    /// bytes are invalid.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         Self::decode_below(bytes, DEPTH)
     }
@@ -47,7 +48,7 @@ impl Region {
             }
             b'b' => {
                 let [west, east, south, north] = numbers(rest)?[..] else { return None };
-                // An eastern end before the western one goes through 0, which angles beyond 2π cannot.
+                // A box with west > east contains longitude 0; this requires normalized angles.
                 let normal = |angle: f64| (0.0..=std::f64::consts::TAU).contains(&angle);
                 if west > east && !(normal(west) && normal(east)) {
                     return None;
@@ -68,19 +69,19 @@ impl Region {
         })
     }
 
-    /// The union of regions; unions among them are opened.
+    /// Returns the union of regions; nested unions are flattened.
     pub fn union(regions: Vec<Self>) -> Self {
         let open = |region| if let Self::Union(inner) = region { inner } else { vec![region] };
         Self::Union(regions.into_iter().flat_map(open).collect())
     }
 
-    /// The intersection of regions; intersections among them are opened.
+    /// Returns the intersection of regions; nested intersections are flattened.
     pub fn intersection(regions: Vec<Self>) -> Self {
         let open = |region| if let Self::Intersection(inner) = region { inner } else { vec![region] };
         Self::Intersection(regions.into_iter().flat_map(open).collect())
     }
 
-    /// In `sphgeom`'s encoding.
+    /// Encodes the region as `sphgeom` does.
     pub fn encode(&self) -> Vec<u8> {
         let (letter, numbers): (u8, Vec<f64>) = match self {
             Self::Polygon(p) => return p.encode(),
@@ -100,7 +101,7 @@ impl Region {
         std::iter::once(letter).chain(numbers.into_iter().flat_map(f64::to_le_bytes)).collect()
     }
 
-    /// Whether a point is inside or on the edge.
+    /// Returns true if a point is inside or on the boundary.
     pub fn contains(&self, v: Vector) -> bool {
         match self {
             Self::Polygon(p) => p.contains(v),
@@ -112,8 +113,8 @@ impl Region {
         }
     }
 
-    /// Whether `sphgeom` calls it empty: all polygons are for it, which no result here rests on but that of
-    /// [`overlaps`](Self::overlaps) with an intersection of nothing.
+    /// Returns true if `sphgeom` regards the region as empty. It regards all polygons as empty; this affects only
+    /// [`overlaps`](Self::overlaps) with an intersection without operands.
     fn is_empty(&self) -> bool {
         match self {
             Self::Polygon(_) => true,
@@ -128,7 +129,7 @@ impl Region {
         }
     }
 
-    /// How another region lies to this one.
+    /// Returns the relation to another region.
     pub fn relation(&self, other: &Self) -> Relation {
         const EDGES: Relation = Relation::DISJOINT;
         match (self, other) {
@@ -160,7 +161,7 @@ impl Region {
         }
     }
 
-    /// Whether the regions have points in common; nothing if that cannot be said, which the Butler takes for yes.
+    /// Returns true if the regions have points in common; `None` if this is uncertain, which the Butler treats as true.
     pub fn overlaps(&self, other: &Self) -> Option<bool> {
         match (self, other) {
             (Self::Union(all), _) => {
@@ -173,7 +174,7 @@ impl Region {
             (Self::Intersection(all), _) if all.is_empty() => Some(!other.is_empty()),
             (Self::Intersection(all), _) => all.iter().any(|r| r.overlaps(other) == Some(false)).then_some(false),
             (_, Self::Union(_) | Self::Intersection(_)) => other.overlaps(self),
-            // Of these the relation is exact: what is not disjoint overlaps.
+            // For these shapes the relation is exact: regions that are not disjoint overlap.
             (Self::Box(a), Self::Box(b)) => Some(!a.is_disjoint(*b)),
             (Self::Polygon(_) | Self::Circle(_) | Self::Box(_), Self::Circle(_))
             | (Self::Circle(_), Self::Polygon(_) | Self::Box(_))
@@ -182,7 +183,7 @@ impl Region {
         }
     }
 
-    /// A circle around it.
+    /// Returns a bounding circle.
     pub fn bounding_circle(&self) -> Circle {
         match self {
             Self::Polygon(p) => p.bounding_circle(),
@@ -196,7 +197,7 @@ impl Region {
         }
     }
 
-    /// A box around it.
+    /// Returns a bounding box.
     pub fn bounding_box(&self) -> LonLatBox {
         match self {
             Self::Polygon(p) => p.bounding_box(),
@@ -211,7 +212,7 @@ impl Region {
         }
     }
 
-    /// The HTM pixels of a level that touch it, as ascending ranges that do not touch each other.
+    /// Returns the HTM pixels of a level that touch the region, as ascending ranges that do not touch each other.
     pub fn envelope(&self, level: u32) -> Vec<Range<i64>> {
         match self {
             Self::Union(all) => htm::merged(all.iter().flat_map(|r| r.envelope(level)).collect()),
@@ -223,7 +224,7 @@ impl Region {
         }
     }
 
-    /// The direction of its middle; nothing for unions and intersections.
+    /// Returns the centre of the region; `None` for unions and intersections.
     pub fn centroid(&self) -> Option<Vector> {
         Some(match self {
             Self::Polygon(p) => p.centroid(),
@@ -234,7 +235,7 @@ impl Region {
         })
     }
 
-    /// Its area, steradian; nothing for shapes whose area has no simple formula.
+    /// Returns the area (steradian); `None` for ellipses, unions and intersections.
     pub fn area(&self) -> Option<f64> {
         match self {
             Self::Polygon(p) => Some(p.area()),
@@ -251,12 +252,12 @@ impl From<Polygon> for Region {
     }
 }
 
-/// What is certain of all.
+/// Returns `what` if it holds for all relations.
 fn every(each: &[Relation], what: Relation) -> Relation {
     if each.iter().all(|r| r.is(what)) { what } else { Relation::UNKNOWN }
 }
 
-/// What is certain of one at least.
+/// Returns `what` if it holds for at least one relation.
 fn some(each: &[Relation], what: Relation) -> Relation {
     if each.iter().any(|r| r.is(what)) { what } else { Relation::UNKNOWN }
 }
@@ -266,7 +267,7 @@ fn numbers(bytes: &[u8]) -> Option<Vec<f64>> {
     rest.is_empty().then(|| chunks.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect())
 }
 
-/// The regions of a union or intersection: the length of each, then itself.
+/// Decodes the operands of a union or intersection; each is preceded by its length.
 fn operands(mut bytes: &[u8], depth: usize) -> Option<Vec<Region>> {
     let depth = depth.checked_sub(1)?;
     let mut all = Vec::new();
@@ -291,7 +292,7 @@ mod tests {
         Region::decode(&hex_bytes(hex)).unwrap_or_else(|| panic!("{hex}"))
     }
 
-    /// Whether two encodings are the same but for the last bits.
+    /// Returns true if two encodings are equal except for the last bits.
     fn near(a: &[u8], b: &[u8]) -> bool {
         let (x, y) = (numbers(&a[1..]).unwrap(), numbers(&b[1..]).unwrap());
         a[0] == b[0]

@@ -1,42 +1,42 @@
-//! How two regions lie to each other.
+//! Spatial relations of two regions.
 
 use std::ops::{BitAnd, BitOr};
 
-/// What is certain of two regions: any of [`DISJOINT`](Self::DISJOINT), [`CONTAINS`](Self::CONTAINS) and
-/// [`WITHIN`](Self::WITHIN); what is not set is not known.
+/// A set of relations that are certain: [`DISJOINT`](Self::DISJOINT), [`CONTAINS`](Self::CONTAINS) and
+/// [`WITHIN`](Self::WITHIN); a relation that is not set is unknown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Relation(u8);
 
 impl Relation {
-    /// Nothing is certain: they may have points in common.
+    /// No relation is certain; the regions may have points in common.
     pub const UNKNOWN: Self = Self(0);
-    /// They have no point in common.
+    /// The regions have no point in common.
     pub const DISJOINT: Self = Self(1);
-    /// The second lies in the first.
+    /// The first region contains the second.
     pub const CONTAINS: Self = Self(2);
-    /// The first lies in the second.
+    /// The first region is within the second.
     pub const WITHIN: Self = Self(4);
-    /// Both are the same.
+    /// The regions are equal.
     pub const EQUAL: Self = Self(6);
 
-    /// Whether all of this is certain.
+    /// Returns true if all relations of `other` are certain.
     pub fn is(self, other: Self) -> bool {
         self & other == other
     }
 
-    /// With the two regions exchanged.
+    /// Returns the relation with the regions exchanged.
     #[must_use]
     pub fn inverse(self) -> Self {
         (self & Self::DISJOINT) | Self((self & Self::CONTAINS).0 << 1) | Self((self & Self::WITHIN).0 >> 1)
     }
 
-    /// Without one kind of certainty.
+    /// Removes the relations of `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether the regions have points in common, if that is certain.
+    /// Returns whether the regions have points in common; `None` if this is uncertain.
     pub fn overlap(self) -> Option<bool> {
         match self {
             r if r.is(Self::DISJOINT) => Some(false),
@@ -45,12 +45,12 @@ impl Relation {
         }
     }
 
-    /// The bits of `sphgeom`: 1, 2 and 4.
+    /// Returns the bits of `sphgeom`: 1 disjoint, 2 contains, 4 within.
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// For sets of which one or both may be empty; nothing when neither is.
+    /// Returns the relation if one or both regions are empty; `None` if neither is.
     pub(super) fn of_empty(first: bool, second: bool) -> Option<Self> {
         match (first, second) {
             (true, true) => Some(Self(7)),
@@ -60,7 +60,7 @@ impl Relation {
         }
     }
 
-    /// For sets of which one or both may be the whole sphere; nothing when neither is.
+    /// Returns the relation if one or both regions are the full sphere; `None` if neither is.
     pub(super) fn of_full(first: bool, second: bool) -> Option<Self> {
         match (first, second) {
             (true, true) => Some(Self::EQUAL),

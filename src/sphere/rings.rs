@@ -1,7 +1,7 @@
-//! Rings sky maps: tracts along circles of declination in tangent-plane projection, each cut into patches.
+//! Rings sky maps: tracts along circles of declination in tangent-plane projection, each divided into patches.
 //!
-//! Every number is computed in the order in which the Rubin sky map package and its coordinate library compute it, so
-//! that regions agree to the last bits; the formulas and their checks are in the domain reference.
+//! The order of all computations is that of the Rubin sky map package and its coordinate library, so that regions agree
+//! to the last bits. The formulas and their tests are in the domain reference.
 
 use std::f64::consts::PI;
 
@@ -13,21 +13,21 @@ const ASEC: f64 = PI / 180.0 / 3600.0;
 const D2R: f64 = 0.017_453_292_519_943_295;
 const R2D: f64 = 57.295_779_513_082_32;
 
-/// How a tract is cut into patches.
+/// How a tract is divided into patches.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Builder {
-    /// Patches of cells; outer patches reach beyond the tract.
+    /// Patches that consist of cells; outer patches extend beyond the tract.
     Cells {
         /// Width and height of a cell, pixels.
         inner: i32,
         /// Overlap of cells, pixels.
         border: i32,
-        /// Cells along a side of a patch.
+        /// Number of cells along a side of a patch.
         per_patch: i32,
-        /// Cells that a patch overlaps its neighbours by.
+        /// Number of cells by which a patch overlaps its neighbours.
         in_border: i32,
     },
-    /// Patches of pixels; outer patches end with the tract.
+    /// Patches that consist of pixels; outer patches are clipped to the tract.
     Legacy {
         /// Width and height of a patch, pixels.
         inner: [i32; 2],
@@ -39,19 +39,19 @@ pub enum Builder {
 /// A rings sky map in gnomonic (TAN) projection without rotation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rings {
-    /// Rings between the two polar caps.
+    /// Number of rings between the two polar caps.
     pub num_rings: i32,
-    /// Right ascension at which every ring begins, degrees.
+    /// Right ascension of the first tract of each ring, degrees.
     pub ra_start: f64,
-    /// Least overlap of tracts, degrees.
+    /// Minimum overlap of tracts, degrees.
     pub tract_overlap: f64,
-    /// Arcseconds per pixel.
+    /// Pixel scale, arcseconds per pixel.
     pub pixel_scale: f64,
-    /// How tracts are cut.
+    /// How tracts are divided into patches.
     pub builder: Builder,
 }
 
-/// A tract: its place on the sky and its grid of patches, pixels counted from its lower left.
+/// A tract: its position on the sky and its grid of patches; pixels are counted from the lower left.
 #[derive(Debug, Clone)]
 pub struct Tract {
     matrix: [[f64; 3]; 3],
@@ -61,17 +61,17 @@ pub struct Tract {
     inner: [i32; 2],
     border: i32,
     clipped: bool,
-    /// Patches along x and y.
+    /// Number of patches along x and y.
     pub patches: [i32; 2],
 }
 
 impl Rings {
-    /// Height of a ring, radians.
+    /// Returns the height of a ring, radians.
     fn height(&self) -> f64 {
         PI / f64::from(self.num_rings + 1)
     }
 
-    /// How many tracts a ring has.
+    /// Returns the number of tracts of a ring.
     fn tracts_of(&self, ring: i32) -> i64 {
         let size = self.height();
         let start = size * (f64::from(ring) + 0.5) - 0.5 * PI;
@@ -80,12 +80,12 @@ impl Rings {
         (2.0 * PI * nearest.cos() / size) as i64 + 1
     }
 
-    /// How many tracts there are; their ids begin with 0.
+    /// Returns the number of tracts; their ids start at 0.
     pub fn count(&self) -> i64 {
         (0..self.num_rings).map(|ring| self.tracts_of(ring)).sum::<i64>() + 2
     }
 
-    /// All tracts in the order of their ids: the south cap, the rings from south to north, the north cap.
+    /// Iterates over the tracts in the order of their ids: south cap, rings from south to north, north cap.
     pub fn tracts(&self) -> impl Iterator<Item = Tract> + '_ {
         let size = self.height();
         let rings = (0..self.num_rings).flat_map(move |ring| {
@@ -97,12 +97,12 @@ impl Rings {
         centres.map(|(ra, dec)| self.tract(ra, dec))
     }
 
-    /// The largest grid of patches: all tracts have the same.
+    /// Returns the numbers of patches along x and y, which are the same for all tracts.
     pub fn grid(&self) -> [i32; 2] {
         self.frame().0
     }
 
-    /// Whether tracts are smaller than the sky, and patches not too many to be counted.
+    /// Returns true if tracts are smaller than the sky and the number of patches is below a limit.
     pub fn is_sane(&self) -> bool {
         let radius = 0.5 * self.height() + self.tract_overlap * DEG;
         let extent = radius.tan() / (self.pixel_scale * ASEC);
@@ -113,7 +113,7 @@ impl Rings {
         self.count() * i64::from(nx) * i64::from(ny) < 50_000_000
     }
 
-    /// Patches along each axis, the sky reference point in pixels, and the inner size of a patch.
+    /// Returns the number of patches along each axis, the sky reference point in pixels, and the inner size of a patch.
     fn frame(&self) -> ([i32; 2], [i32; 2], [i32; 2]) {
         let inner = match self.builder {
             Builder::Cells { inner, per_patch, .. } => [inner * per_patch; 2],
@@ -154,13 +154,13 @@ impl Rings {
 }
 
 impl Tract {
-    /// The region of the tract.
+    /// Returns the region of the tract.
     pub fn polygon(&self) -> Polygon {
         let [nx, ny] = self.patches;
         self.rectangle(0, 0, self.inner[0] * nx, self.inner[1] * ny)
     }
 
-    /// The region of the patch in a column and row, with its border.
+    /// Returns the region of the patch in a column and row, including its border.
     pub fn patch(&self, x: i32, y: i32) -> Polygon {
         let [nx, ny] = self.patches;
         let mut low = [self.inner[0] * x - self.border, self.inner[1] * y - self.border];
@@ -172,15 +172,15 @@ impl Tract {
         self.rectangle(low[0], low[1], high[0] - low[0], high[1] - low[1])
     }
 
-    /// A rectangle of pixels as a polygon: lower right, lower left, upper left, upper right, as the hull of its corners
-    /// comes out (x grows to the west).
+    /// Returns the polygon of a pixel rectangle: lower right, lower left, upper left, upper right, which is the order
+    /// of the hull of the corners (x increases to the west).
     fn rectangle(&self, x: i32, y: i32, width: i32, height: i32) -> Polygon {
         let (left, bottom) = (f64::from(x) - 0.5, f64::from(y) - 0.5);
         let (right, top) = (f64::from(x + width) - 0.5, f64::from(y + height) - 0.5);
         Polygon::new([(right, bottom), (left, bottom), (left, top), (right, top)].map(|(x, y)| self.sky(x, y)).to_vec())
     }
 
-    /// Where a pixel lies on the sky.
+    /// Returns the position of a pixel on the sky.
     fn sky(&self, px: f64, py: f64) -> Vector {
         let (x, y) = (R2D * (self.shift[0] - self.scale * px), R2D * (-self.shift[1] + self.scale * py));
         let r = (x * x + y * y).sqrt();
@@ -199,7 +199,7 @@ impl Tract {
     }
 }
 
-/// An angle in [0, 2π).
+/// Normalizes an angle to [0, 2π).
 fn wrap(angle: f64) -> f64 {
     let turn = 2.0 * PI;
     let mut wrapped = angle % turn;
@@ -219,7 +219,7 @@ fn atan2d(a: f64, b: f64) -> f64 {
     }
 }
 
-/// A rotation matrix turned further about a unit axis; what is negligible beside its row and column becomes zero.
+/// Rotates a rotation matrix about a unit axis; elements that are negligible in their row and column become zero.
 fn rotated(matrix: [[f64; 3]; 3], [ax, ay, az]: Vector, angle: f64) -> [[f64; 3]; 3] {
     let (c, s) = (angle.cos(), angle.sin());
     if c == 1.0 {
@@ -288,7 +288,7 @@ mod tests {
         };
         let (tracts, patches): (Vec<_>, Vec<_>) = (tracts.lines().skip(1).collect(), patches.lines().collect());
         assert_eq!((tracts.len(), patches.len()), (18_938, 18_938));
-        // Some of all heights: computing all of them takes minutes.
+        // A sample of all heights, because computing all of them takes minutes.
         for (number, tract) in CELLS.tracts().enumerate().step_by(97) {
             assert_eq!(format!("{number},{}", pixels(tract.polygon())), tracts[number]);
             let ours: Vec<String> = (0..100).map(|patch| pixels(tract.patch(patch % 10, patch / 10))).collect();

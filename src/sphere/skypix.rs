@@ -1,12 +1,12 @@
-//! Pixels of the sky by the names of their dimensions, such as `htm7` and `healpix9`.
+//! Names of skypix dimensions, such as `htm7` and `healpix9`, and their pixels.
 
-/// The system and the level that a name tells; nothing if it is no such name.
+/// Splits the name of a skypix dimension into its system and level; `None` if the name does not end in a number.
 pub fn split(dimension: &str) -> Option<(&str, u32)> {
     let system = dimension.trim_end_matches(|c: char| c.is_ascii_digit());
     Some((system, dimension[system.len()..].parse().ok()?))
 }
 
-/// Whether an index is a pixel of a skypix dimension; any is of other dimensions.
+/// Returns true if an index is a valid pixel of an HTM or HEALPix dimension; always true for other dimensions.
 pub fn is_pixel(dimension: &str, index: i64) -> bool {
     match split(dimension).map(|(system, level)| (system, 4_i64.checked_pow(level))) {
         Some(("htm", Some(pixels))) => (8 * pixels..16 * pixels).contains(&index),

@@ -1,7 +1,7 @@
-//! The dimension universe: what a dimension is, what it requires and implies, in which order all come.
+//! The dimension universe: dimensions, the dimensions they require and imply, and the order of all elements.
 //!
-//! The universe of a repository is read from the repository itself (`config:dimensions.json`); the copy beside
-//! this file only serves to create new ones.
+//! The universe of a repository is read from the repository (`config:dimensions.json`); the copy in this folder is
+//! only used to create new repositories.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,23 +9,23 @@ use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 
-/// The universe of new repositories: `daf_butler` version 7, which every Butler since w_2024 reads.
+/// The universe of new repositories: `daf_butler` version 7, which is supported by all Butlers since w_2024.
 pub const DEFAULT: &str = include_str!("daf_butler-v7.json");
 
 /// The type of a key or metadata field of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldType {
-    /// Text with its declared length.
+    /// Text, with its declared length.
     Text(u32),
     /// 64-bit integer.
     Int,
     /// 64-bit float.
     Float,
-    /// Truth value.
+    /// Boolean.
     Bool,
-    /// Bytes of a digest.
+    /// Bytes of a hash.
     Hash,
-    /// TAI nanoseconds.
+    /// Time in TAI nanoseconds.
     Time,
 }
 
@@ -34,47 +34,47 @@ pub enum FieldType {
 pub struct Field {
     /// Name of the column.
     pub name: String,
-    /// Its type.
+    /// Type of the column.
     pub kind: FieldType,
 }
 
-/// A dimension or a relation between dimensions.
+/// A dimension element: a dimension, or a relation between dimensions.
 #[derive(Debug, Clone)]
 pub struct Element {
-    /// Name, also of its table.
+    /// Name of the element and of its table.
     pub name: String,
-    /// Own key (none for a relation); its name is that of the column in the element's own table.
+    /// The element's own key column in its table; `None` for a relation.
     pub key: Option<Field>,
-    /// Other fields that identify a row.
+    /// Alternate keys, which also identify a row.
     pub alternate_keys: Vec<Field>,
-    /// Fields that only describe.
+    /// Metadata fields.
     pub metadata: Vec<Field>,
-    /// Required dimensions in universe order, itself included when it is a dimension.
+    /// Required dimensions in universe order, including the element itself if it is a dimension.
     pub required: Vec<String>,
     /// Implied dimensions in universe order.
     pub implied: Vec<String>,
-    /// Whether it is a governor (`instrument`, `skymap`).
+    /// Whether the element is a governor dimension (`instrument`, `skymap`).
     pub governor: bool,
-    /// Whether rows exist: skypix dimensions and unions such as `band` have no table.
+    /// Whether the element has a table; skypix dimensions and unions such as `band` do not.
     pub has_table: bool,
-    /// For a union such as `band`: the element whose rows supply its values.
+    /// For a union such as `band`: the element whose rows contain its values.
     pub union_of: Option<String>,
-    /// Whether it has a region on the sky.
+    /// Whether the element has a region on the sky.
     pub spatial: bool,
-    /// Whether it has a timespan.
+    /// Whether the element has a timespan.
     pub temporal: bool,
-    /// Whether it joins every query that has all its dimensions.
+    /// Whether the element is joined to every query that has all its dimensions.
     pub always_join: bool,
 }
 
-/// All dimensions and elements of one version.
+/// The dimension elements of one version of the universe.
 #[derive(Debug, Clone)]
 pub struct Universe {
-    /// Version of the document.
+    /// Version of the universe.
     pub version: i64,
-    /// Namespace of the document, normally `daf_butler`.
+    /// Namespace of the universe, normally `daf_butler`.
     pub namespace: String,
-    /// The skypix dimension in which overlaps are kept, normally `htm7`.
+    /// The skypix dimension of the overlap tables, normally `htm7`.
     pub common_skypix: String,
     elements: Vec<Element>,
     index: HashMap<String, usize>,
@@ -148,14 +148,14 @@ struct FieldSpec {
 }
 
 impl Element {
-    /// Whether its values are pixels of the sky, which need no records.
+    /// Returns true if the values of the element are sky pixels, which have no records.
     pub fn is_skypix(&self) -> bool {
         !self.has_table && self.union_of.is_none()
     }
 }
 
 impl Spec {
-    /// The element whose rows hold the values of this one (old documents say it in a storage block).
+    /// Returns the element whose rows contain the values of this one; old documents name it in a `storage` block.
     fn union_of(&self) -> Option<String> {
         let nested = self.storage.pointer("/nested/view_of").and_then(|v| v.as_str());
         self.implied_union_target.clone().or_else(|| nested.map(str::to_owned))
@@ -163,10 +163,10 @@ impl Spec {
 }
 
 impl Universe {
-    /// From the text of `config:dimensions.json`.
+    /// Parses the text of `config:dimensions.json`.
     ///
     /// # Errors
-    /// Text that is no such document, names an unknown element, or goes round in a circle.
+    /// Text that is not such a document, refers to an unknown element, or contains a cycle.
     pub fn parse(text: &str) -> Result<Self> {
         let document: Document = serde_json::from_str(text)
             .map_err(|e| Error::invalid(format!("the dimension universe cannot be read: {e}")).with_source(e))?;
@@ -189,38 +189,38 @@ impl Universe {
         Ok(Self { version, namespace, common_skypix, elements, index, families: spatial })
     }
 
-    /// All elements in universe order, skypix dimensions included.
+    /// Returns all elements in universe order, including skypix dimensions.
     pub fn elements(&self) -> &[Element] {
         &self.elements
     }
 
-    /// The elements that have a table, in universe order.
+    /// Iterates over the elements that have a table, in universe order.
     pub fn tables(&self) -> impl Iterator<Item = &Element> {
         self.elements.iter().filter(|e| e.has_table)
     }
 
-    /// The element of this name.
+    /// Returns the element with this name.
     ///
     /// # Errors
-    /// None has the name.
+    /// A name that does not exist.
     pub fn element(&self, name: &str) -> Result<&Element> {
         self.find(name).ok_or_else(|| Error::not_found("dimension", name, self.index.keys().map(String::as_str)))
     }
 
-    /// The element of this name, if there is one.
+    /// Returns the element with this name, if it exists.
     pub fn find(&self, name: &str) -> Option<&Element> {
         self.index.get(name).map(|i| &self.elements[*i])
     }
 
-    /// The spatial family of an element (elements of one family are never joined by overlap).
+    /// Returns the spatial family of an element; elements of the same family are not joined by overlap.
     pub fn spatial_family(&self, name: &str) -> Option<&str> {
         self.families.get(name).map(String::as_str)
     }
 
-    /// The dimension group these names expand to.
+    /// Returns the dimension group that these dimensions expand to.
     ///
     /// # Errors
-    /// A name that is no dimension.
+    /// A name that is not a dimension.
     pub fn group(&self, names: &[String]) -> Result<Group> {
         let mut todo: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut members = BTreeSet::new();
@@ -242,16 +242,16 @@ impl Universe {
     }
 }
 
-/// A set of dimensions with all they require and imply, in universe order.
+/// A set of dimensions with all dimensions they require and imply, in universe order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
-    /// The dimensions whose values identify a row.
+    /// Dimensions whose values identify a row.
     pub required: Vec<String>,
-    /// Those whose values follow.
+    /// Dimensions whose values follow from the required ones.
     pub implied: Vec<String>,
 }
 
-/// The order of all names: rounds of those that wait for no other, each round sorted.
+/// Returns all names in topological order; names without mutual dependency are sorted alphabetically.
 fn order(document: &Document) -> Result<Vec<String>> {
     let mut waiting: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for system in document.skypix.keys().filter(|s| *s != "common") {

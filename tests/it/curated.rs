@@ -99,7 +99,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         (sensor, "C01 320.025", "C01 x", "line 45"),
         (sensor, "C01 320.025", "C02 320.025", "the amplifiers do not have the same wavelengths"),
         (sensor, "unit: nm", "unit: um", "column 'wavelength' has the unit 'um', not 'nm' or 'Angstrom'"),
-        (crosstalk, "NAMP: 16", "NAMP: 0", "NAMP is 0, which no detector has"),
+        (crosstalk, "NAMP: 16", "NAMP: 0", "NAMP is 0, which is not a valid number"),
         (defects, "name: width", "name: size", "the column names are"),
         (defects, " 2000\n", " \n", "column 'height' has a cell without a number"),
     ] {

@@ -31,19 +31,19 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         let Some(home) = Home::new(db) else { continue };
         home.with_camera();
         for (from, to, message) in [
-            ("version: 1.0.2", "version: 2.0.0", "line 2: export files of version 1.0 are understood, not '2.0.0'"),
+            ("version: 1.0.2", "version: 2.0.0", "line 2: only export files of version 1.0 are supported, not '2.0.0'"),
             (
                 "- type: dataset\n",
                 "- type: datset\n",
                 "line 20: no kind of block named 'datset'; did you mean 'dataset'?",
             ),
-            ("!uuid 'a83d", "!uuid 'x83d", "there should be a dataset id tagged !uuid"),
+            ("!uuid 'a83d", "!uuid 'x83d", "expected a dataset id tagged !uuid"),
             (
                 "detector: 0}",
                 "detecto: 0}",
                 "the data ID of dataset a83d850a-0094-417c-ac9c-64d0f7b98048 has no 'detector'",
             ),
-            ("detector: 0}", "detector: x}", "there should be a whole number, not 'x'"),
+            ("detector: 0}", "detector: x}", "expected an integer, not 'x'"),
             (
                 "[instrument, detector]",
                 "[instrument, detectr]",
@@ -57,16 +57,16 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
             (
                 "      begin: null\n",
                 "      begin: never\n",
-                "there should be a time tagged !butler_time/tai/iso, not 'never'",
+                "expected a time with the tag !butler_time/tai/iso, not 'never'",
             ),
             ("  collection: c\n", "  collection: r\n", "collection 'r' is RUN, not CALIBRATION"),
             (
                 "is_calibration: true",
                 "is_calibration: perhaps",
-                "line 19: there should be true or false, not 'perhaps'",
+                "line 19: expected a boolean (true or false), not 'perhaps'",
             ),
-            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 occurs twice"),
-            ("data:\n", "data: 3\n", "line 5: 'data' should be a list of blocks"),
+            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 is there twice"),
+            ("data:\n", "data: 3\n", "line 5: 'data' must be a list of blocks"),
             ("records:\n", "records: [\n", "not YAML"),
         ] {
             assert!(EXPORT.contains(from), "{from}");

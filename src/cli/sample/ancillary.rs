@@ -1,6 +1,6 @@
-//! What a campaign takes beside its raws: exported calibrations, models and tables, and reference catalogues.
+//! The inputs of a campaign other than raws: exported calibrations, models and tables, and reference catalogues.
 //!
-//! Archives, collections and files have the names of the real ones; the files hold a line of text.
+//! Archives, collections and files have the names of the real campaign; each file holds one line of text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::sphere::from_degrees;
 use crate::sphere::polygon::Polygon;
 use crate::sphere::region::Region;
 
-/// The calibration collections of the campaign, with the archives they come from.
+/// The calibration collections of the campaign, with the archives that contain them.
 const CALIBRATIONS: &str = include_str!("calibrations.csv");
 
-/// Storage classes of the dataset types whose dimensions are instrument and detector, or these and the filter.
+/// Dataset types of calibrations: name, storage class, and whether they depend on the filter as well as the detector.
 const TYPES: [(&str, &str, bool); 9] = [
     ("bias", "ExposureF", false),
     ("dark", "ExposureF", false),
@@ -38,23 +38,23 @@ const TYPES: [(&str, &str, bool); 9] = [
     ("illuminationCorrection", "ExposureF", true),
 ];
 
-/// The sky map of the campaign, and one of few tracts with the same builder, for trying.
+/// The sky map of the campaign and a small one for the demo: file, name, number of rings, pixel scale (arcsec).
 const SKYMAPS: [(&str, &str, u32, &str); 2] =
     [("lsst_cells_v1.skymap.config", "lsst_cells_v1", 120, "0.2"), ("demo.skymap.config", "demo_cells", 9, "8.0")];
 
-/// Reference catalogues: the dataset type, and how far from each field its shards reach, degrees.
+/// Reference catalogues: dataset type, and half the width (degrees) of the area around each field that they cover.
 const CATALOGUES: [(&str, f64); 2] = [("the_monster_20240904", 0.5), ("the_monster_20250219", 0.8)];
 
-/// One calibration collection: `collection` of `ticket`, with datasets of `dataset_type`.
+/// A calibration collection of a ticket, with the dataset type of its datasets.
 struct Calibration<'a> {
     ticket: &'a str,
     collection: &'a str,
     dataset_type: DatasetType,
-    /// Bands of its datasets, when they depend on the filter.
+    /// The bands of its datasets; empty if they do not depend on the filter.
     bands: Vec<&'a str>,
 }
 
-/// Writes everything below the folder of a sample.
+/// Writes all ancillary files below the folder of a sample.
 pub(super) fn write(dir: &Path, camera: &Instrument, fields: &[(f64, f64)], good_visits: &str) -> Result<()> {
     let mut archives: BTreeMap<&str, Vec<Calibration<'_>>> = BTreeMap::new();
     for line in CALIBRATIONS.lines().skip(1) {
@@ -99,7 +99,7 @@ fn calibration<'a>(ticket: &'a str, collection: &'a str) -> Result<Calibration<'
     Ok(Calibration { ticket, collection, dataset_type, bands })
 }
 
-/// The filters of the campaign, by band.
+/// The band and the name of each filter of the campaign.
 const FILTERS: [(&str, &str); 6] =
     [("u", "u_02"), ("g", "g_01"), ("r", "r_03"), ("i", "i_06"), ("z", "z_03"), ("y", "y_04")];
 
@@ -190,7 +190,7 @@ fn write_camera(writer: &mut Writer<Vec<u8>>, camera: &Instrument, parts: bool) 
     Ok(())
 }
 
-/// An export of one dataset.
+/// An export file with one dataset.
 struct Single {
     dataset_type: &'static str,
     storage_class: &'static str,
@@ -240,10 +240,10 @@ fn write_single(dir: &Path, file: &str, single: &Single, camera: &Instrument) ->
     put(&dir.join(file), &writer.finish()?)
 }
 
-/// The dataset type and the run of solar system objects near each detector of each visit.
+/// The dataset type and the RUN collection of the solar system objects near each detector of each visit.
 const EPHEMERIDES: (&str, &str) = ("preloaded_DRP_SsObjects", "u/jkurla/dp1_ephem_2/20250409T120000Z");
 
-/// Predicted positions of solar system objects, which are as good as anywhere for a sample.
+/// Writes the export of predicted positions of solar system objects; all datasets hold the same sample positions.
 fn write_ephemerides(dir: &Path, camera: &Instrument, good_visits: &str) -> Result<()> {
     let (name, run) = EPHEMERIDES;
     let file = ephemerides()?;
@@ -273,7 +273,7 @@ fn write_ephemerides(dir: &Path, camera: &Instrument, good_visits: &str) -> Resu
     put(&dir.join("DM-49977-export.yaml"), &writer.finish()?)
 }
 
-/// A Parquet file of two objects: designation, right ascension and declination (ICRS degrees).
+/// Returns a Parquet file with two objects: designation, right ascension and declination (ICRS, degrees).
 fn ephemerides() -> Result<Vec<u8>> {
     let rows = RecordBatch::try_from_iter([
         ("ObjID", Arc::new(StringArray::from(vec!["SAMPLE 1", "SAMPLE 2"])) as ArrayRef),
@@ -287,7 +287,7 @@ fn ephemerides() -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The shards of a reference catalogue around the fields, and the table that lists them, as ECSV and as FITS.
+/// Writes the shards of a reference catalogue around the fields, and the table of the shards as ECSV and as FITS.
 fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -> Result<()> {
     let mut pixels = Vec::new();
     for (ra, dec) in fields {
@@ -314,7 +314,7 @@ fn write_catalogue(dir: &Path, name: &str, radius: f64, fields: &[(f64, f64)]) -
     put(&dir.join(format!("{name}.fits")), &file)
 }
 
-/// An id that is the same for the same path and looks random, as those of the real exports.
+/// Returns a dataset id that is determined by the path but has the form of a random UUID, as in the real exports.
 fn id(path: &str) -> Uuid {
     Builder::from_random_bytes(*Uuid::new_v5(&Uuid::NAMESPACE_URL, path.as_bytes()).as_bytes()).into_uuid()
 }

@@ -1,4 +1,4 @@
-//! Calibration data in the layout of `obs_lsst_data`, with numbers of our own, and a stand-in for the camera.
+//! Curated calibrations in the layout of `obs_lsst_data`, with synthetic values, and a placeholder for the camera.
 
 use std::path::Path;
 
@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::format::fits::{Column, Header};
 use crate::instrument::Instrument;
 
-/// From when on everything is valid.
+/// The start of validity of all calibrations (UTC), as in file names and in headers.
 const BEGIN: (&str, &str) = ("19700101T000000", "1970-01-01T00:00:00");
-/// Amplifiers of a detector.
+/// The number of amplifiers of a detector.
 const AMPLIFIERS: usize = 16;
 
-/// Writes the folder of one instrument.
+/// Writes the calibration folder of one instrument.
 pub(super) fn write(folder: &Path, camera: &Instrument) -> Result<()> {
     let name = camera.curated_folder.as_deref().unwrap_or(&camera.name);
     let folder = folder.join(name);
@@ -47,7 +47,7 @@ pub(super) fn write(folder: &Path, camera: &Instrument) -> Result<()> {
     file("transmission_optics", "", transmission("optics", name, "MODE: DETECTOR", |nm| 60.0 - nm / 100.0))
 }
 
-/// An ECSV file of these columns, meta lines and rows.
+/// Formats an ECSV file from columns, metadata lines and rows.
 fn table(columns: &[(&str, &str)], meta: &str, rows: &str) -> String {
     let columns_told: String = columns.iter().map(|(name, form)| format!("# - {{name: {name}, {form}}}\n")).collect();
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
@@ -57,7 +57,7 @@ fn table(columns: &[(&str, &str)], meta: &str, rows: &str) -> String {
     )
 }
 
-/// Meta lines that all files have.
+/// Returns the metadata lines that all files have.
 fn meta(kind: &str, folder: &str, class: &str) -> String {
     format!("#   OBSTYPE: {kind}\n#   INSTRUME: {folder}\n#   CALIBDATE: '{}'\n#   CALIBCLS: {class}\n", BEGIN.1)
 }
@@ -100,14 +100,14 @@ fn crosstalk(folder: &str, full_name: &str, who: &str) -> String {
 
 fn defects(folder: &str, id: i64, who: &str) -> String {
     let boxes: String = (0..id % 3).map(|at| format!("{} 0 {} 2000\n", 500 * (at + 1) + id, 1 + at)).collect();
-    // Without rows the columns are of floating point, as `astropy` writes them.
+    // Without rows the columns are float64, as `astropy` writes them.
     let form = if boxes.is_empty() { "datatype: float64" } else { "datatype: int64" };
     let columns = ["x0", "y0", "width", "height"].map(|name| (name, form));
     let meta = meta("manual_defects", folder, "lsst.ip.isr.defects.Defects");
     table(&columns, &(meta + who + "#   defects_SCHEMA: ''\n#   defects_VERSION: 2.0\n"), &boxes)
 }
 
-/// The throughput of the amplifiers of a detector.
+/// Formats the transmission curves of the amplifiers of a detector.
 fn sensor(folder: &str, id: i64) -> String {
     let columns = [
         ("amp_name", "datatype: string"),
@@ -136,7 +136,7 @@ fn transmission(kind: &str, folder: &str, own: &str, curve: impl Fn(f64) -> f64)
     table(&columns, &meta, &rows)
 }
 
-/// A table of the detectors: it stands for the camera, which only the pipelines' own code can write.
+/// Returns a FITS table of the detectors. It replaces the camera dataset, which only the science pipelines can write.
 fn detectors(camera: &Instrument) -> Vec<u8> {
     let columns = [("id", "1K"), ("full_name", "16A")];
     let columns = columns.map(|(name, form)| Column { name, form: form.to_owned(), more: Vec::new() });

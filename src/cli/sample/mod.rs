@@ -1,4 +1,4 @@
-//! `butlersql sample`: a synthetic LSSTComCam campaign in the layout of the real one, the same for the same arguments.
+//! `butlersql sample`: a synthetic LSSTComCam campaign in the layout of the real one, reproducible from its arguments.
 
 mod ancillary;
 mod curated;
@@ -15,39 +15,39 @@ use crate::format::fits::header_only;
 use crate::instrument::Instrument;
 use crate::model::time;
 
-/// What to write.
+/// The arguments of `butlersql sample`.
 #[derive(Debug, Clone, Args)]
 pub struct Sample {
     /// The folder to write into.
     pub dir: PathBuf,
-    /// How many exposures.
+    /// Number of exposures.
     #[arg(long, default_value_t = 200)]
     pub exposures: usize,
-    /// Over how many nights.
+    /// Number of nights.
     #[arg(long, default_value_t = 3)]
     pub nights: usize,
-    /// Where the random numbers begin.
+    /// Seed of the random numbers.
     #[arg(long, default_value_t = 103)]
     pub seed: u64,
-    /// What the index files hold.
+    /// Content of the index files.
     #[arg(long, value_enum, default_value_t = Content::Translated)]
     pub content: Content,
 }
 
-/// What index files hold.
+/// The content of index files (`__CONTENT__`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Content {
-    /// Properties with one meaning for all instruments.
+    /// Translated properties, with the same meaning for all instruments.
     Translated,
-    /// Header keys as the camera writes them.
+    /// Raw header keys, as the camera writes them.
     Metadata,
 }
 
-/// The seed configuration of the sample: SQLite, files below the repository.
+/// The seed configuration of the sample: a SQLite registry and a datastore below the repository root.
 const SEED: &str =
     "datastore:\n  name: ccms1\n  root: <butlerRoot>\nregistry:\n  db: sqlite:///<butlerRoot>/gen3.sqlite3\n";
 
-/// Fields of Data Preview 1: name, right ascension, declination (ICRS degrees), published exposures in ugrizy.
+/// Fields of Data Preview 1: name, right ascension and declination (ICRS, degrees), published exposures in ugrizy.
 const FIELDS: [(&str, f64, f64, [u32; 6]); 7] = [
     ("47_Tuc", 6.128, -72.090, [6, 10, 32, 19, 0, 5]),
     ("ECDFS", 53.160, -28.100, [43, 230, 237, 162, 153, 30]),
@@ -59,8 +59,8 @@ const FIELDS: [(&str, f64, f64, [u32; 6]); 7] = [
 ];
 const FILTERS: [&str; 6] = ["u_02", "g_01", "r_03", "i_06", "z_03", "y_04"];
 
-/// A kind of exposure: IMGTYPE, share of the campaign in percent, exposures taken together, exposure time (s),
-/// whether on the sky.
+/// A kind of exposure: IMGTYPE, share of the campaign (percent), maximum number of exposures of a group, exposure
+/// time (s), whether the sky is observed.
 type Plan = (&'static str, usize, usize, f64, bool);
 const PLANS: [Plan; 9] = [
     ("BIAS", 17, 10, 0.0, false),
@@ -73,14 +73,14 @@ const PLANS: [Plan; 9] = [
     ("ENGTEST", 8, 1, 5.0, true),
     ("OBJECT", 12, 1, 30.0, true),
 ];
-/// Site, degrees east and north.
+/// Longitude (east) and latitude (north) of the site, degrees.
 const SITE: (f64, f64) = (-70.749_417, -30.244_639);
-/// The first observing day.
+/// The first observing day, YYYYMMDD.
 const FIRST_DAY: i64 = 20_241_024;
 const MS: i64 = 1_000_000;
 const SECOND: i64 = 1_000 * MS;
 
-/// SplitMix64: small, and the same everywhere for ever.
+/// The random number generator SplitMix64, which gives the same numbers on all platforms.
 struct Random(u64);
 
 impl Random {
@@ -92,7 +92,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// In [0, 1).
+    /// Returns a uniform number in [0, 1).
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
@@ -101,7 +101,7 @@ impl Random {
         low + (high - low) * self.unit()
     }
 
-    /// An index, as likely as its weight.
+    /// Returns a random index with the probability of its weight.
     fn pick(&mut self, weights: impl Iterator<Item = u32> + Clone) -> usize {
         let total: u32 = weights.clone().sum();
         let mut at = self.unit() * f64::from(total);
@@ -115,7 +115,7 @@ impl Random {
     }
 }
 
-/// One exposure of the sample. Times are TAI nanoseconds, whole milliseconds.
+/// One exposure of the sample. Times are TAI nanoseconds, rounded to milliseconds.
 struct Shot {
     plan: Plan,
     day_obs: i64,
@@ -133,10 +133,10 @@ struct Shot {
 }
 
 impl Sample {
-    /// Writes the sample and tells what it holds.
+    /// Writes the sample and prints a summary.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file that cannot be written, or `--nights 0`.
     pub fn run(&self) -> Result<(), Failure> {
         let written = self.write()?;
         println!("{}: {} exposures, {} files, {} good visits", self.dir.display(), written.0, written.1, written.2);
@@ -146,7 +146,7 @@ impl Sample {
     /// Writes the sample; returns the numbers of exposures, files and good visits.
     ///
     /// # Errors
-    /// What the file system says.
+    /// A file that cannot be written, or `--nights 0`.
     pub fn write(&self) -> Result<(usize, usize, usize)> {
         if self.nights == 0 {
             return Err(Error::invalid("--nights must be at least 1"));
@@ -182,7 +182,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).map_err(named)
 }
 
-/// The exposures of a night: calibrations in the afternoon, then the sky.
+/// Plans the exposures of a night: calibrations in the afternoon, then the sky.
 fn plan_night(random: &mut Random, day_obs: i64, count: usize) -> Vec<Shot> {
     let mut groups: Vec<(Plan, usize)> = Vec::new();
     let mut left = count;
@@ -242,7 +242,7 @@ fn target(random: &mut Random) -> (usize, usize) {
     (field, random.pick(FIELDS[field].3.iter().copied()))
 }
 
-/// A time with milliseconds, as headers write it.
+/// Formats a time (TAI nanoseconds) with milliseconds, as in headers.
 fn iso(clock: i64) -> String {
     let text = time::format(clock);
     if text.contains('.') { format!("{text:0<23}") } else { format!("{text}.000") }
@@ -253,12 +253,12 @@ fn mjd(clock: i64) -> f64 {
     (day + 40_587) as f64 + rest as f64 / time::DAY as f64
 }
 
-/// A two-part Julian Date: a whole number, and a rest within half a day.
+/// Returns a two-part Julian Date from MJD day and fraction: an integer, and a fraction within half a day.
 fn jd_pair(day: f64, rest: f64) -> Value {
     if rest >= 0.0 { json!([day + 2_400_001.0, rest - 0.5]) } else { json!([day + 2_400_000.0, rest + 0.5]) }
 }
 
-/// Azimuth and altitude in degrees; good to some arc minutes, as samples need.
+/// Returns azimuth and altitude in degrees, accurate to some arc minutes.
 fn altaz((ra, dec): (f64, f64), clock: i64) -> (f64, f64) {
     let sidereal = 280.460_618_37 + 360.985_647_366_29 * (mjd(clock) - 51_544.5);
     let hour = (sidereal + SITE.0 - ra).to_radians().rem_euclid(TAU);
@@ -278,7 +278,7 @@ impl Shot {
         format!("CC_O_{}_{:06}", self.day_obs, self.seq)
     }
 
-    /// Writes the nine files (now and then one is missing) and their index; returns how many files.
+    /// Writes the nine files (one of them is missing at times) and their index; returns the number of files.
     fn write(&self, dir: &Path, camera: &Instrument, content: Content, random: &mut Random) -> Result<usize> {
         let folder = dir.join("raw/LSSTComCam").join(self.day_obs.to_string()).join(self.obs_id());
         let missing = (random.unit() < 0.03).then(|| (random.next() % 9) as i64);
@@ -312,7 +312,7 @@ impl Shot {
         Ok(files)
     }
 
-    /// The header keys that all files of the exposure share.
+    /// Returns the header keys that all files of the exposure share.
     fn header(&self) -> Map<String, Value> {
         let mut keys = json!({
             "OBSID": self.obs_id(), "INSTRUME": "ComCam", "TELESCOP": "Simonyi Survey Telescope", "TIMESYS": "TAI",
@@ -334,7 +334,7 @@ impl Shot {
         keys.as_object().cloned().unwrap_or_default()
     }
 
-    /// The translated properties that all files of the exposure share: what the header rules make of the header.
+    /// Returns the translated properties that all files of the exposure share; they agree with the header rules.
     fn properties(&self) -> Map<String, Value> {
         let kind = if self.plan.0 == "OBJECT" { "science".to_owned() } else { self.plan.0.to_lowercase() };
         let begin = mjd(self.begin);
