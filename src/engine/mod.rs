@@ -1,4 +1,4 @@
-//! The SQL face: a DataFusion session over a repository. The only rooms that know DataFusion are this and `cli`.
+//! The SQL engine: a DataFusion session over a repository. Only this room and `cli` use DataFusion.
 
 mod aggregate;
 mod analyzer;

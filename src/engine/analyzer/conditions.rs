@@ -1,5 +1,5 @@
-//! Rewrites conditions that DataFusion 55 evaluates wrongly or plans slowly: IN lists with computed items, and CASE with
-//! many branches.
+//! Rewrites conditions that DataFusion 55 evaluates wrongly or plans slowly: IN lists with computed items, and CASE
+//! with many branches.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -120,8 +120,8 @@ fn equal(case: &Case, value: &ScalarValue, is_equal: bool) -> Option<Case> {
     })
 }
 
-/// Rewrites a CASE of boolean constants to AND and OR; conditions of consecutive branches with the same result are joined
-/// by OR.
+/// Rewrites a CASE of boolean constants to AND and OR; conditions of consecutive branches with the same result are
+/// joined by OR.
 fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
     let mut runs: Vec<(bool, Vec<Expr>)> = Vec::new();
     for (when, then) in &case.when_then_expr {

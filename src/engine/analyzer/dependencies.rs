@@ -1,5 +1,5 @@
-//! Corrects functional dependencies of joins with grouped rows. DataFusion 55 keeps the group key of one side as a key of
-//! the joined rows, and then removes columns from ORDER BY and GROUP BY. During planning, a node without functional
+//! Corrects functional dependencies of joins with grouped rows. DataFusion 55 keeps the group key of one side as a key
+//! of the joined rows, and then removes columns from ORDER BY and GROUP BY. During planning, a node without functional
 //! dependencies separates the join from the grouping above it.
 
 use std::cmp::Ordering;

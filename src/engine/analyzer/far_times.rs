@@ -1,5 +1,5 @@
-//! Comparisons with times outside the years 1677 to 2262, such as 9999-12-31 for "no end". A column of nanoseconds cannot
-//! store them, so they are later or earlier than all its values.
+//! Comparisons with times outside the years 1677 to 2262, such as 9999-12-31 for "no end". A column of nanoseconds
+//! cannot store them, so they are later or earlier than all its values.
 
 use datafusion::arrow::compute::kernels::cast_utils::{string_to_datetime, string_to_timestamp_nanos};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};

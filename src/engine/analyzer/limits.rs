@@ -1,5 +1,5 @@
-//! Limits the depth of expressions: chains of AND, OR and `||` become balanced trees, and deeper expressions are refused,
-//! because planning is recursive and could overflow the stack.
+//! Limits the depth of expressions: chains of AND, OR and `||` become balanced trees, and deeper expressions are
+//! refused, because planning is recursive and could overflow the stack.
 
 use std::ops::ControlFlow;
 

@@ -1,6 +1,6 @@
 //! Subqueries in conditions and values, with SQL's three-valued logic. DataFusion 55 executes some wrongly (NOT IN with
-//! NULL, EXISTS over an aggregate, LIMIT and windows in correlated subqueries) and does not support IN and EXISTS outside
-//! WHERE. Subqueries that it executes correctly are left to it; all others are rewritten to joins.
+//! NULL, EXISTS over an aggregate, LIMIT and windows in correlated subqueries) and does not support IN and EXISTS
+//! outside WHERE. Subqueries that it executes correctly are left to it; all others are rewritten to joins.
 
 mod domain;
 mod existence;

@@ -1,4 +1,4 @@
-//! COPY to files.
+//! COPY … TO: options, delimited text, and staged files.
 
 pub mod copy_options;
 pub mod delimited;

@@ -25,7 +25,8 @@ pub async fn renamed(store: &dyn ObjectStore, files: &[&ObjectMeta], delimiter: 
     let Ok(names) = names.headers().cloned() else { return Ok(None) };
     let Some(different) = different(names.iter()) else { return Ok(None) };
     if files.len() > 1 {
-        let message = format!("'{}' has two columns of the same name; such a file can only be read on its own", first.location);
+        let message =
+            format!("'{}' has two columns of the same name; such a file can only be read on its own", first.location);
         return Err(Error::new(Kind::Unsupported, message));
     }
     let bytes = store.get(&first.location).await?.bytes().await?;

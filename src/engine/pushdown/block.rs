@@ -227,7 +227,8 @@ impl BlockBuilder<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Translated<SelectBlock> {
-        let table = (self.tables)(scan).ok_or_else(|| format!("not pushed down: {} is not a table of the registry", scan.table_name))?;
+        let table = (self.tables)(scan)
+            .ok_or_else(|| format!("not pushed down: {} is not a table of the registry", scan.table_name))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
         let cell = |column: &ReadColumn| SqlExpr {

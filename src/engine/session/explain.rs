@@ -46,8 +46,7 @@ impl Session {
             let rows = match input {
                 // The dry run executes the input, which would run the inner procedure.
                 Some(input) if !procedure::procedure_calls(&input)?.is_empty() => {
-                    let message =
-                        format!("{} with rows of another procedure cannot be explained", call.function);
+                    let message = format!("{} with rows of another procedure cannot be explained", call.function);
                     return Err(Error::new(Kind::Unsupported, message));
                 }
                 Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),

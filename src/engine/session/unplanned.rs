@@ -41,7 +41,9 @@ fn has_subquery(plan: &LogicalPlan) -> bool {
 /// The error for an unknown scalar function: a table function, a window function, or a typing error.
 pub fn unknown_function(name: &str, state: &SessionState) -> Error {
     if functions::find(name).is_some() {
-        return Error::invalid(format!("{name} yields rows, not a value: use CALL {name}(…) or SELECT … FROM {name}(…)"));
+        return Error::invalid(format!(
+            "{name} yields rows, not a value: use CALL {name}(…) or SELECT … FROM {name}(…)"
+        ));
     }
     let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
     if state.window_functions().contains_key(name) {

@@ -218,7 +218,9 @@ impl Sky {
                     let sizes: Option<Vec<f64>> = sizes.iter().map(|size| size.get(row)).collect();
                     let (Some(at), Some(sizes)) = (at.get(row)?, sizes) else { return Ok(None) };
                     if let Some(size) = sizes.iter().find(|size| !(0.0..=360.0).contains(*size)) {
-                        return Err(Error::invalid(format!("{size} is not a size in degrees: it must be between 0 and 360")));
+                        return Err(Error::invalid(format!(
+                            "{size} is not a size in degrees: it must be between 0 and 360"
+                        )));
                     }
                     Ok(Some(shape(at, &sizes).encode()))
                 };
@@ -288,7 +290,8 @@ impl Sky {
                 let indices = Ints::of(&args[0], rows)?;
                 let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
                     let Some(index) = indices.get(row) else { return Ok(None) };
-                    let pixel = htm::pixel(index).ok_or_else(|| Error::invalid(format!("{index} is not an HTM pixel")))?;
+                    let pixel =
+                        htm::pixel(index).ok_or_else(|| Error::invalid(format!("{index} is not an HTM pixel")))?;
                     Ok(Some(pixel.encode()))
                 };
                 binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
@@ -397,8 +400,7 @@ fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<Ar
         let share = region.bounding_circle().area() / (4.0 * std::f64::consts::PI);
         most += share * roots * 4.0_f64.powi(level as i32);
         if most > MOST_PIXELS {
-            let message =
-                format!("regions touch more than {MOST_PIXELS} pixels of level {level} in one batch");
+            let message = format!("regions touch more than {MOST_PIXELS} pixels of level {level} in one batch");
             return Err(Error::invalid(message).into());
         }
         lists.values().append_slice(&pixels(&region, level));

@@ -1,6 +1,6 @@
-//! Decorrelates subqueries (T. Neumann and A. Kemper, "Unnesting Arbitrary Queries", BTW 2015). The distinct values that a
-//! subquery reads from the outer query are its domain. Each node of the subquery is computed for all rows of the domain at
-//! once: the columns of the domain become group keys of aggregates, and partition keys of windows and limits.
+//! Decorrelates subqueries (T. Neumann and A. Kemper, "Unnesting Arbitrary Queries", BTW 2015). The distinct values
+//! that a subquery reads from the outer query are its domain. Each node of the subquery is computed for all rows of the
+//! domain at once: the columns of the domain become group keys of aggregates, and partition keys of windows and limits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -255,7 +255,8 @@ impl Dependent {
         self.project(of.schema().columns().into_iter().map(Expr::Column).collect())
     }
 
-    /// Gives the keys the table name of the plan's columns: a mark join names its mark after the only table of its side.
+    /// Gives the keys the table name of the plan's columns: a mark join names its mark after the only table of its
+    /// side.
     fn of_one_table(self, of: &LogicalPlan) -> Result<Self> {
         let Some(table) = of.schema().columns().into_iter().find_map(|column| column.relation) else { return Ok(self) };
         let names: Vec<_> = self.keys.iter().map(|_| fresh("key")).collect();

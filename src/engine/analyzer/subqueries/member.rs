@@ -63,8 +63,9 @@ impl Member {
         self.exists(Some(self.equal()), false)
     }
 
-    /// The conditions, which must all be true, that the subquery neither has the value nor could have it (NULL). NULL is
-    /// tested separately, so that the join on equal values can use a hash table; a correlated subquery needs one test.
+    /// The conditions, which must all be true, that the subquery neither has the value nor could have it (NULL). NULL
+    /// is tested separately, so that the join on equal values can use a hash table; a correlated subquery needs one
+    /// test.
     pub fn is_not_listed(&self) -> Result<Vec<Expr>> {
         if self.is_correlated {
             return Ok(vec![self.exists(Some(self.equal().is_not_false()), true)?]);

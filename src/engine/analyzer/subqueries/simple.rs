@@ -1,5 +1,5 @@
-//! Recognizes correlated subqueries that DataFusion 55 executes correctly: only conditions in WHERE read the outer query,
-//! and no node above them depends on the number or the order of rows.
+//! Recognizes correlated subqueries that DataFusion 55 executes correctly: only conditions in WHERE read the outer
+//! query, and no node above them depends on the number or the order of rows.
 
 use std::collections::BTreeSet;
 

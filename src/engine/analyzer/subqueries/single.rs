@@ -10,8 +10,8 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr
 
 use crate::error::{Error, Kind};
 
-/// The value of the only row of a group. A second row is an error, as in PostgreSQL, but also if a CASE does not use the
-/// value.
+/// The value of the only row of a group. A second row is an error, as in PostgreSQL, but also if a CASE does not use
+/// the value.
 pub fn single(value: Expr) -> Expr {
     AggregateUDF::from(Single { signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
 }
