@@ -27,7 +27,7 @@ pub struct RepositoryCatalog {
     /// The handle that opens the repository.
     pub handle: Arc<RepositoryHandle>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
-    /// The error if there is no snapshot.
+    /// The error of the last refresh, if the repository does not exist.
     missing: RwLock<Option<Error>>,
     state: RwLock<Option<State>>,
 }
@@ -107,7 +107,7 @@ impl RepositoryCatalog {
         if schema == "public" && is_file_name(name) {
             let folders = name.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(['*', '?', '[']));
             let why = if folders { "; only the last part of a name may be a pattern" } else { "" };
-            return Error::new(Kind::NotFound, format!("there is no file '{name}'{why}"));
+            return Error::new(Kind::NotFound, format!("no file named '{name}'{why}"));
         }
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();

@@ -309,7 +309,7 @@ impl Session {
         if let Ok(known) = self.repository.snapshot() {
             identifier_case::check_names(&assertion.condition, &known)?;
         }
-        // The condition is executed as a filter, because EXISTS is supported there.
+        // The condition is executed as a filter, where EXISTS is supported.
         let holds = self.rows_of(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?;
         if holds.iter().any(|batch| batch.num_rows() > 0) {
             let schema = Arc::new(Schema::empty());

@@ -19,7 +19,7 @@ impl Default for Settings {
     }
 }
 
-/// The default value of a setting; `None` if there is no such setting.
+/// The default value of a setting; `None` for an unknown setting.
 pub fn default(name: &str) -> Option<String> {
     Settings::default().entries().into_iter().find(|entry| entry.key == name)?.value
 }

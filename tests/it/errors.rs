@@ -235,8 +235,8 @@ fn slips_of_the_pen() {
             "a RIGHT or FULL JOIN is supported with ON only",
             "1:1",
         ),
-        ("SELECT * FROM 'nope.csv'", "there is no file 'nope.csv'", "1:15"),
-        ("SELECT * FROM 'nope*.parquet'", "there is no file 'nope*.parquet'", "1:15"),
+        ("SELECT * FROM 'nope.csv'", "no file named 'nope.csv'", "1:15"),
+        ("SELECT * FROM 'nope*.parquet'", "no file named 'nope*.parquet'", "1:15"),
         ("SELECT * FROM 'nope.fits'", "nope.fits' does not exist", "1:15"),
         (
             "SELECT * FROM './Cargo.lock'",

@@ -236,7 +236,7 @@ impl<'a> Attached<'a> {
         }
     }
 
-    /// Replaces the subqueries of an expression by columns of joins, except those that DataFusion supports.
+    /// Replaces the subqueries of an expression by columns of joins, unless DataFusion supports them.
     fn placed(&mut self, expr: Expr) -> Result<Expr> {
         let placed = expr.transform_down(|expr| {
             let placed = match expr {
