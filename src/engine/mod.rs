@@ -1,5 +1,4 @@
-//! SQL over a repository: a DataFusion session with our tables, functions and procedures. Only this room and `cli` use
-//! DataFusion.
+//! The SQL engine: a DataFusion session over a repository. Only this room and `cli` use DataFusion.
 
 mod analyzer;
 mod catalog;

@@ -1,4 +1,4 @@
-//! Expressions as text for a database.
+//! Translates expressions to the SQL of a database.
 
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::common::Column;
@@ -10,21 +10,21 @@ use crate::registry::db::dialect::Dialect;
 use crate::registry::db::rows::Value;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
-/// What is said, or why it cannot be.
+/// A translation, or the reason why an expression is not pushed down.
 pub type Translated<T> = Result<T, String>;
 
-/// A value of each row: how the database writes it, and what it is.
+/// An SQL expression and its type.
 #[derive(Debug, Clone)]
 pub struct SqlExpr {
-    /// The expression.
+    /// The SQL text.
     pub text: String,
-    /// What comes out.
+    /// The type of the value.
     pub kind: ColumnType,
-    /// Whether it is a column, not something computed.
+    /// Whether it is a column, not a computed value.
     pub plain: bool,
 }
 
-/// The predicate on columns of one table as the database writes it, or why it cannot be said exactly.
+/// Translates a predicate on the columns of one table; an error is the reason why it is not pushed down.
 pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Translated<String> {
     let find = |column: &Column| {
         let column = columns.iter().find(|c| c.name == column.name)?;
@@ -33,24 +33,24 @@ pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Trans
     SqlExprWriter { dialect, find: &find }.predicate(expr)
 }
 
-/// Writes expressions over some columns.
+/// Translates expressions over a set of columns.
 pub struct SqlExprWriter<'a> {
-    /// The database.
+    /// The SQL dialect of the database.
     pub dialect: Dialect,
-    /// Finds a column.
+    /// Resolves a column to its SQL expression.
     pub find: &'a dyn Fn(&Column) -> Option<SqlExpr>,
 }
 
-/// What is not known to mean the same in the database.
+/// The reason for an expression that may have other semantics in the database.
 fn not_pushable(expr: &Expr) -> String {
-    format!("{expr} is computed here")
+    format!("not pushed down: {expr}")
 }
 
 impl SqlExprWriter<'_> {
-    /// A value.
+    /// Translates an expression that yields a value.
     pub fn value(&self, expr: &Expr) -> Translated<SqlExpr> {
         match expr {
-            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("{column} is computed here")),
+            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("not pushed down: {column}")),
             Expr::Alias(Alias { expr, .. }) => self.value(expr),
             Expr::Literal(value, _) => self.constant(value).ok_or_else(|| not_pushable(expr)),
             Expr::Cast(Cast { expr: inner, field }) => {
@@ -70,7 +70,7 @@ impl SqlExprWriter<'_> {
         }
     }
 
-    /// A constant on its own, with its type.
+    /// Translates a constant, with a cast to its type.
     fn constant(&self, value: &ScalarValue) -> Option<SqlExpr> {
         let (kind, name) = match value {
             ScalarValue::Utf8(_) => (ColumnType::Text(None), "TEXT"),
@@ -88,7 +88,7 @@ impl SqlExprWriter<'_> {
         let mut result = |then: &Expr| {
             let cell = self.value(then)?;
             let same = kind.is_none_or(|kind| class(kind) == class(cell.kind));
-            // What is stored otherwise than it is shown is not mixed with constants.
+            // Types whose stored form differs from the displayed form are not mixed with constants.
             let mixed =
                 matches!(cell.kind, ColumnType::Uuid | ColumnType::Bytes | ColumnType::UtcTime | ColumnType::Bool);
             kind = Some(cell.kind);
@@ -108,7 +108,7 @@ impl SqlExprWriter<'_> {
         Ok(SqlExpr { text: format!("{text} END"), kind: kind.ok_or_else(|| not_pushable(expr))?, plain: false })
     }
 
-    /// A condition.
+    /// Translates a condition.
     pub fn predicate(&self, expr: &Expr) -> Translated<String> {
         match expr {
             Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
@@ -117,7 +117,7 @@ impl SqlExprWriter<'_> {
                 Ok(joined(&operands, *op))
             }
             Expr::BinaryExpr(BinaryExpr { left, op, right }) => self.comparison(left, *op, right),
-            // What is left of a predicate that the planner could decide.
+            // A predicate that the planner simplified to a constant.
             Expr::Literal(ScalarValue::Boolean(Some(value)), _) => {
                 Ok(if *value { "(1 = 1)" } else { "(1 = 0)" }.to_owned())
             }
@@ -148,7 +148,7 @@ impl SqlExprWriter<'_> {
     }
 
     fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Translated<String> {
-        let whole = || format!("{left} {op} {right} is computed here");
+        let whole = || format!("not pushed down: {left} {op} {right}");
         let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
         let (left, op, right) = match (is_literal(left), is_literal(right)) {
             (true, false) => (right, op.swap().ok_or_else(whole)?, left),
@@ -178,15 +178,15 @@ impl SqlExprWriter<'_> {
         Ok(format!("({text} {op} {other})"))
     }
 
-    /// A value whose order is the same in both worlds: texts compare byte by byte, ids not at all.
+    /// Translates a value whose order is the same in the database and in DataFusion; strings compare by bytes.
     fn ordered(&self, expr: &Expr) -> Translated<(ColumnType, String)> {
         let cell = self.value(expr)?;
         match cell.kind {
             ColumnType::Uuid | ColumnType::Bytes | ColumnType::Bool | ColumnType::UtcTime => {
-                Err(format!("{expr} is ordered here"))
+                Err(format!("not pushed down: order of {expr}"))
             }
             kind @ ColumnType::Text(_) => Ok((kind, self.dialect.binary_collation(&cell.text))),
-            // NaN is the largest float in PostgreSQL and in DataFusion, and cannot be in SQLite.
+            // NaN is the largest float in PostgreSQL and in DataFusion; SQLite cannot store it.
             kind => Ok((kind, cell.text)),
         }
     }
@@ -208,7 +208,7 @@ impl SqlExprWriter<'_> {
         self.literal(kind, value)
     }
 
-    /// A constant that a value of some kind is compared with.
+    /// Translates a constant that is compared with a value of type `kind`.
     fn literal(&self, kind: ColumnType, value: &ScalarValue) -> Option<String> {
         let value = match value {
             ScalarValue::Utf8(Some(text)) | ScalarValue::Utf8View(Some(text)) | ScalarValue::LargeUtf8(Some(text)) => {
@@ -220,7 +220,7 @@ impl SqlExprWriter<'_> {
             _ => return None,
         };
         let fits = match (kind, value) {
-            // A text that is not an id in its usual form never equals one.
+            // A string that is not a canonical UUID never equals an id.
             (ColumnType::Uuid, Value::Text(text)) => uuid::Uuid::try_parse(text).is_ok_and(|id| id.to_string() == text),
             (ColumnType::Text(_), Value::Text(text)) => !text.contains('\0'),
             (ColumnType::Int | ColumnType::Small | ColumnType::Time, Value::Int(_)) => true,
@@ -231,12 +231,12 @@ impl SqlExprWriter<'_> {
         if fits { self.dialect.literal(kind, value) } else { None }
     }
 
-    /// A sort key.
+    /// Translates a sort key.
     pub fn sort(&self, sort: &SortExpr) -> Translated<String> {
         let cell = self.value(&sort.expr)?;
         let text = match cell.kind {
-            // As base64 text and as bytes they have other orders.
-            ColumnType::Bytes | ColumnType::UtcTime => return Err(format!("{} is ordered here", sort.expr)),
+            // Base64 text and bytes sort differently.
+            ColumnType::Bytes | ColumnType::UtcTime => return Err(format!("not pushed down: order of {}", sort.expr)),
             ColumnType::Text(_) => self.dialect.binary_collation(&cell.text),
             _ => cell.text,
         };
@@ -245,7 +245,7 @@ impl SqlExprWriter<'_> {
         Ok(format!("{text} {direction} NULLS {nulls}"))
     }
 
-    /// An aggregate.
+    /// Translates an aggregate.
     pub fn aggregate(&self, expr: &Expr) -> Translated<SqlExpr> {
         if let Expr::Alias(Alias { expr, .. }) = expr {
             return self.aggregate(expr);
@@ -273,7 +273,7 @@ impl SqlExprWriter<'_> {
         }
         let cell = self.value(argument)?;
         let text = match (func.name(), cell.kind) {
-            // PostgreSQL adds whole numbers up as decimals.
+            // PostgreSQL returns the sum of integers as NUMERIC.
             ("sum", ColumnType::Int | ColumnType::Small) => {
                 format!("CAST(sum({distinct}{}){filter} AS BIGINT)", cell.text)
             }
@@ -290,7 +290,7 @@ impl SqlExprWriter<'_> {
     }
 }
 
-/// The operands of an operator, however it is nested; without going down a level for each.
+/// The operands of a chain of the operator `wanted`, in order; iterative, because chains can be long.
 fn chain(expr: &Expr, wanted: Operator) -> Vec<&Expr> {
     let (mut waiting, mut operands) = (vec![expr], Vec::new());
     while let Some(expr) = waiting.pop() {
@@ -304,7 +304,7 @@ fn chain(expr: &Expr, wanted: Operator) -> Vec<&Expr> {
     operands
 }
 
-/// Operands with the operator between them, in parentheses of little depth: SQLite takes a thousand levels.
+/// Joins operands with an operator as a balanced tree: SQLite limits the depth of expressions to 1000.
 fn joined(operands: &[String], op: Operator) -> String {
     match operands {
         [] => String::new(),
@@ -316,26 +316,26 @@ fn joined(operands: &[String], op: Operator) -> String {
     }
 }
 
-/// So many conditions are still joined as people would write them.
+/// Up to this number, conditions are joined by AND without parentheses.
 const FEW: usize = 100;
 
-/// Conditions that must all hold.
+/// The conjunction of conditions.
 pub fn all(conditions: &[String]) -> String {
     if conditions.len() > FEW { joined(conditions, Operator::And) } else { conditions.join(" AND ") }
 }
 
-/// That two values are equal.
+/// The condition that two values are equal.
 pub fn equal(one: &SqlExpr, other: &SqlExpr) -> Translated<String> {
     if class(one.kind) != class(other.kind) || one.kind == ColumnType::UtcTime {
-        return Err("values of two types are compared here".to_owned());
+        return Err("not pushed down: comparison of two types".to_owned());
     }
     Ok(format!("({} = {})", one.text, other.text))
 }
 
-/// Kinds that compare with each other.
+/// The comparison class of a type; only types of the same class are compared.
 fn class(kind: ColumnType) -> DataType {
     match kind {
-        // An id and a text look the same here, but not in the database.
+        // Ids and strings have the same Arrow type, but not the same type in the database.
         ColumnType::Uuid => DataType::FixedSizeBinary(16),
         ColumnType::UtcTime => DataType::Timestamp(TimeUnit::Microsecond, None),
         kind => arrow_type(kind),

@@ -80,7 +80,7 @@ fn never_when_only_planned() {
     home.create();
     let refused = home.sql("CREATE VIEW v AS SELECT * FROM register_collection('x')");
     assert_eq!(refused.code, 1);
-    assert!(refused.err.contains("a view cannot be made over register_collection"), "{}", refused.err);
+    assert!(refused.err.contains("cannot create a view over register_collection"), "{}", refused.err);
     assert!(home.rows("SELECT name FROM collections").is_empty());
 }
 

@@ -1,6 +1,6 @@
-//! Comparisons that DataFusion 55 answers otherwise than people mean, or refuses without a name: of numbers with what is
-//! none (dates become days since 1970), of regions with text, of TAI with times of a zone. UNION and functions of several
-//! values are not looked at.
+//! Refuses comparisons that DataFusion 55 coerces in an unexpected way, or refuses with an unclear message: numbers
+//! with other types (dates become days since 1970), regions with strings, and TAI times with times in a time zone.
+//! UNION and functions with several arguments are not checked.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, SourceLocation};
 
-/// Refuses them; before DataFusion's own rules, which give both sides one type.
+/// The analyzer rule; it runs before DataFusion's type coercion.
 #[derive(Debug)]
 pub struct CheckComparisonTypes;
 
@@ -67,7 +67,7 @@ fn is_comparison(op: Operator) -> bool {
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
 
-/// Whether a value may be compared with those of a subquery.
+/// Checks the comparison of a value with the column of a subquery.
 fn check_rows(expr: &Expr, subquery: &Subquery, schema: &DFSchema) -> Result<()> {
     let rows = subquery.subquery.schema();
     let Some(first) = rows.iter().next() else {
@@ -76,7 +76,7 @@ fn check_rows(expr: &Expr, subquery: &Subquery, schema: &DFSchema) -> Result<()>
     check((expr, schema), (&Expr::Column(Column::from(first)), rows.as_ref()))
 }
 
-/// What a side is.
+/// The class of types of an operand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum TypeClass {
     Number,
@@ -87,7 +87,7 @@ enum TypeClass {
     Text,
 }
 
-/// Whether two sides may be compared, where their types are known.
+/// Checks the comparison of two operands; unknown types are accepted.
 fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Result<()> {
     let (Some(left_is), Some(right_is)) = (kind(left), kind(right)) else { return Ok(()) };
     for (one, other) in [(left, right), (right, left)] {
@@ -117,7 +117,7 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
         .into())
 }
 
-/// Whether a column of times without a time zone may be compared with a constant; one with a zone would become UTC.
+/// Refuses the comparison of a column without time zone with a constant that has one, which would be converted to UTC.
 fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
     let is_plain = matches!(time.get_type(schema), Ok(DataType::Timestamp(_, None)));
     match (time, text(constant)) {
@@ -133,14 +133,14 @@ fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Resu
     }
 }
 
-/// Whether an id of the registry is written as it is shown; as text, another way to write it is another id. Columns of
-/// files may hold NULL, and ids in other ways.
+/// Refuses dataset ids in another notation than the canonical one, because ids are compared as strings. Nullable
+/// columns, for example of files, may have other notations.
 fn check_id((id, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<()> {
     match (id, text(constant)) {
         (Expr::Column(column), Some(text)) if column.name == "dataset_id" && !id.nullable(schema)? => {
             match Uuid::parse_str(text) {
                 Ok(uuid) if uuid.to_string() != text => {
-                    let described = format!("a dataset_id is written in small letters, with dashes: '{uuid}'");
+                    let described = format!("write a dataset_id in lower case with dashes: '{uuid}'");
                     Err(Error::invalid(described).with_location(location(&[id])).into())
                 }
                 _ => Ok(()),
@@ -150,13 +150,13 @@ fn check_id((id, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Result<(
     }
 }
 
-/// Where the first of some expressions stands, of which that is known.
+/// The location of the first operand that has one.
 fn location(sides: &[&Expr]) -> Option<SourceLocation> {
     let start = sides.iter().find_map(|side| side.spans()?.first())?.start;
     Some(SourceLocation { line: start.line, column: start.column })
 }
 
-/// A side, and what it is.
+/// Describes an operand and its type class.
 fn shown(expr: &Expr, is: TypeClass) -> String {
     let shown = match text(expr) {
         Some(text) if is == TypeClass::Text => format!("'{text}'"),
@@ -168,7 +168,7 @@ fn shown(expr: &Expr, is: TypeClass) -> String {
         TypeClass::Number => format!("{shown} is a number"),
         TypeClass::Truth => format!("{shown} is true or false"),
         TypeClass::Time => format!("{shown} is a date or time"),
-        TypeClass::Length => format!("{shown} is a length of time"),
+        TypeClass::Length => format!("{shown} is a duration"),
         TypeClass::Bytes => format!("{shown} is bytes"),
         TypeClass::Text => format!("{shown} is text"),
     }
@@ -186,7 +186,7 @@ fn kind((expr, schema): (&Expr, &dyn ExprSchema)) -> Option<TypeClass> {
     }
 }
 
-/// The text of a constant, whatever it is taken for.
+/// The string of a constant, also inside casts.
 fn text(expr: &Expr) -> Option<&str> {
     match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
@@ -199,7 +199,7 @@ fn is_no_number(text: &str) -> bool {
     text.trim().parse::<f64>().is_err()
 }
 
-/// Whether a time is written with an offset, Z or the name of a zone.
+/// Whether a timestamp string has an offset, `Z` or the name of a time zone.
 fn has_zone(text: &str) -> bool {
     let time = text.get(10..).unwrap_or_default();
     time.trim_start_matches(['T', 't']).contains(|c: char| c.is_ascii_alphabetic() || "+-".contains(c))

@@ -1,5 +1,5 @@
-//! Conditions that DataFusion 55 evaluates wrongly, or takes minutes to plan: lists that hold more than constants, and CASE
-//! of many branches.
+//! Rewrites conditions that DataFusion 55 evaluates wrongly or plans slowly: IN lists with computed items, and CASE
+//! with many branches.
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
@@ -13,12 +13,12 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::{balanced, rewrite};
 
-/// From how many branches on a CASE is taken apart here: DataFusion's work grows with their square.
+/// A CASE with more branches is rewritten; DataFusion's planning time is quadratic in their number.
 const MANY: usize = 8;
-/// Up to how often a CASE may change between true and false to be taken apart.
+/// A CASE is rewritten if its results change between true and false at most this often.
 const TURNS: usize = 8;
 
-/// Says lists with computed items as comparisons, and CASE of many branches as AND and OR.
+/// Rewrites IN lists with computed items to comparisons, and CASE with many branches to AND and OR.
 #[derive(Debug)]
 pub struct Conditions;
 
@@ -60,8 +60,7 @@ fn said_plainly(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     })
 }
 
-/// A list that holds more than constants, as comparisons: DataFusion evaluates it once, without rows, where that seems to
-/// work.
+/// Rewrites an IN list with computed items to comparisons; DataFusion may evaluate such a list once, without rows.
 fn compared(listed: &InList) -> Option<Expr> {
     if listed.list.iter().all(is_constant) || listed.expr.is_volatile() {
         return None;
@@ -82,7 +81,8 @@ fn is_constant(expr: &Expr) -> bool {
     }
 }
 
-/// A CASE of which a branch may fail that others before it guard, in a form that DataFusion does not turn into AND and OR.
+/// Protects a CASE whose later branches may fail: `CASE true WHEN …` is a form that DataFusion does not rewrite to AND
+/// and OR, which would evaluate guarded branches.
 fn in_order(case: &Case, schema: &DFSchema) -> Option<Expr> {
     let outputs = || case.when_then_expr.iter().map(|(_, then)| then).chain(&case.else_expr);
     let is_turned = outputs().all(|output| is_constant(output))
@@ -94,7 +94,7 @@ fn in_order(case: &Case, schema: &DFSchema) -> Option<Expr> {
     Some(Expr::Case(Case { expr: Some(Box::new(lit(true))), ..case.clone() }))
 }
 
-/// A comparison of a CASE of constants with a constant, as a CASE of truth values.
+/// Rewrites a comparison of a CASE of constants with a constant to a CASE of boolean constants.
 fn equal(case: &Case, value: &ScalarValue, is_equal: bool) -> Option<Case> {
     let compare = |then: &Expr| match then {
         Expr::Literal(then, _) if !then.is_null() && !value.is_null() && then.data_type() == value.data_type() => {
@@ -102,7 +102,7 @@ fn equal(case: &Case, value: &ScalarValue, is_equal: bool) -> Option<Case> {
         }
         _ => None,
     };
-    // Floats are equal otherwise than as constants.
+    // Equality of float constants differs from SQL equality of floats.
     if value.data_type().is_floating() {
         return None;
     }
@@ -120,7 +120,8 @@ fn equal(case: &Case, value: &ScalarValue, is_equal: bool) -> Option<Case> {
     })
 }
 
-/// A CASE of truth values that are constants: what branches with the same value ask is joined by OR.
+/// Rewrites a CASE of boolean constants to AND and OR; conditions of consecutive branches with the same result are
+/// joined by OR.
 fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
     let mut runs: Vec<(bool, Vec<Expr>)> = Vec::new();
     for (when, then) in &case.when_then_expr {
@@ -153,7 +154,7 @@ fn branches(case: &Case, schema: &DFSchema) -> Result<Option<Expr>> {
     Ok(Some(otherwise))
 }
 
-/// Whether a condition may fail where a branch before it holds: AND and OR do not keep it from those rows.
+/// Whether the evaluation of a condition may fail; AND and OR do not prevent its evaluation for any row.
 fn may_fail(condition: &Expr) -> Result<bool> {
     condition.exists(|expr| {
         Ok(match expr {

@@ -1,6 +1,6 @@
-//! Parts of a length of time: days, hours of a day, minutes of an hour, whole seconds of a minute, and all as seconds
-//! (`epoch`). DataFusion 55 counts those of a Duration (a difference of two times) in 32 bits, and so loses the
-//! fractions of seconds from 2.2 s on, and those of seconds of an Interval altogether.
+//! `date_part` and `extract` of durations: days, hours of the day, minutes of the hour, whole seconds of the minute,
+//! and the total in seconds (`epoch`). DataFusion 55 computes parts of a Duration (the difference of two times) in 32
+//! bits, and so loses fractions of seconds from 2.2 s on; it loses all fractions of seconds of an Interval.
 
 use datafusion::arrow::compute::kernels::cast_utils::IntervalUnit;
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind};
 
 const SECOND: i64 = 1_000_000_000;
 
-/// Has `date_part` and `extract` of lengths of time be right, or refused.
+/// Rewrites `date_part` and `extract` of durations, or refuses unsupported parts.
 #[derive(Debug)]
 pub struct DatePartUnits;
 
@@ -60,6 +60,6 @@ impl FunctionRewrite for DatePartUnits {
 }
 
 fn unsupported(part: &str) -> datafusion::error::DataFusionError {
-    let message = format!("'{part}' of a length of time is not understood; epoch is its seconds");
+    let message = format!("'{part}' of a duration is not supported; epoch returns its seconds");
     Error::new(Kind::Unsupported, message).into()
 }

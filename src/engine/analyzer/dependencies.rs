@@ -1,6 +1,6 @@
-//! Groups of rows that are joined with groups. DataFusion 55 takes a key of one side of a join, on which rows were grouped,
-//! for a key of what is grouped after the join: it then leaves out columns of ORDER BY and of GROUP BY. A node without
-//! knowledge of keys stands between the join and what comes after it while plans are made.
+//! Corrects functional dependencies of joins with grouped rows. DataFusion 55 keeps the group key of one side as a key
+//! of the joined rows, and then removes columns from ORDER BY and GROUP BY. During planning, a node without functional
+//! dependencies separates the join from the grouping above it.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::logical_expr::{Aggregate, Distinct, Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::AnalyzerRule;
 
-/// Puts a [`NoKeys`] below what groups rows of a join with groups.
+/// Inserts a [`NoKeys`] below an aggregate or DISTINCT over a join with grouped rows.
 #[derive(Debug)]
 pub struct Keys;
 
@@ -32,7 +32,7 @@ impl AnalyzerRule for Keys {
             }
             other => Ok(Transformed::no(other)),
         })?;
-        // What comes after knows keys from its input.
+        // The schemas of the nodes above are derived again from their inputs.
         match has_no_keys.transformed {
             true => has_no_keys
                 .data
@@ -47,7 +47,7 @@ impl AnalyzerRule for Keys {
     }
 }
 
-/// Whether a plan joins rows that were grouped. Subqueries that read an outer query are left to DataFusion.
+/// Whether a plan joins grouped rows. Correlated subqueries are left to DataFusion.
 fn joins_groups(plan: &LogicalPlan) -> Result<bool> {
     let is_grouped = |plan: &LogicalPlan| {
         plan.exists(|node| Ok(matches!(node, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_))))
@@ -60,10 +60,10 @@ fn no_keys(input: Arc<LogicalPlan>) -> LogicalPlan {
     LogicalPlan::Extension(Extension { node: Arc::new(NoKeys::of(Arc::unwrap_or_clone(input))) })
 }
 
-/// A plan without the nodes that the rule put into it.
+/// Removes the [`NoKeys`] nodes from a plan.
 ///
 /// # Errors
-/// A node that does not take its input.
+/// Errors of DataFusion when a node gets its new input.
 pub fn without_no_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     let with_keys = plan.transform_down_with_subqueries(|plan| {
         let mut plan = plan;
@@ -79,7 +79,7 @@ pub fn without_no_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     with_keys.data()
 }
 
-/// The rows of its input, of which no column is a key.
+/// Passes on the rows of its input, with a schema without functional dependencies.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct NoKeys {
     input: LogicalPlan,

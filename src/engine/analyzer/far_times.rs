@@ -1,5 +1,5 @@
-//! Times beyond the years 1677 to 2262, which nanoseconds cannot hold: people write 9999-12-31 for "no end". Compared with
-//! a column of nanoseconds they are later or earlier than every value.
+//! Comparisons with times outside the years 1677 to 2262, such as 9999-12-31 for "no end". A column of nanoseconds
+//! cannot store them, so they are later or earlier than all its values.
 
 use datafusion::arrow::compute::kernels::cast_utils::{string_to_datetime, string_to_timestamp_nanos};
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
@@ -27,7 +27,7 @@ impl AnalyzerRule for FarTimes {
     }
 }
 
-/// Where a constant lies beyond the times that nanoseconds can hold.
+/// The side on which a constant is outside the range of nanosecond timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Far {
     Past,
@@ -60,7 +60,7 @@ fn compared(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     }
 }
 
-/// What a comparison of a column of nanoseconds with such a time is.
+/// Rewrites a comparison of a nanosecond column with a time outside its range; `None` for other comparisons.
 fn compare(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option<Expr> {
     let (time, op, far) = match (far(left), far(right)) {
         (None, Some(far)) => (left, op, far),
@@ -82,7 +82,7 @@ fn compare(left: &Expr, op: Operator, right: &Expr, schema: &DFSchema) -> Option
     }
 }
 
-/// A condition that is true or false for every time, and unknown for none.
+/// A condition that is `holds` for all times, and NULL for NULL.
 fn known(time: &Expr, holds: bool) -> Expr {
     let (one, other) = (time.clone(), time.clone());
     if holds { one.eq(other) } else { one.not_eq(other) }
@@ -92,7 +92,7 @@ fn is_nanoseconds(time: &Expr, schema: &DFSchema) -> bool {
     matches!(time.get_type(schema), Ok(DataType::Timestamp(TimeUnit::Nanosecond, _)))
 }
 
-/// Where a constant lies, if beyond the times that nanoseconds can hold.
+/// The side on which a constant is out of range; `None` for other expressions.
 fn far(expr: &Expr) -> Option<Far> {
     let seconds = match expr {
         Expr::Literal(ScalarValue::Utf8(Some(text)), _) => seconds(text)?,
@@ -115,7 +115,7 @@ fn far(expr: &Expr) -> Option<Far> {
     }
 }
 
-/// The seconds since 1970 of a text that is a time, but not one that nanoseconds can hold.
+/// The seconds since 1970 of a string with a time that is out of range for nanoseconds.
 fn seconds(text: &str) -> Option<i64> {
     if string_to_timestamp_nanos(text).is_ok() {
         return None;

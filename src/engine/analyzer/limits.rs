@@ -1,5 +1,5 @@
-//! Long statements: chains of AND, OR and `||` become trees of little depth, and what stays deep is refused, before it
-//! meets code that calls itself once a level.
+//! Limits the depth of expressions: chains of AND, OR and `||` become balanced trees, and deeper expressions are
+//! refused, because planning is recursive and could overflow the stack.
 
 use std::ops::ControlFlow;
 
@@ -7,19 +7,18 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Value, Visit, VisitM
 
 use crate::error::{Error, Kind, Result};
 
-/// How many operators may follow each other that cannot be taken in another order, as in `a - b - c`: each takes a part of
-/// the stack of those who compute.
+/// The maximum length of a chain of operators that are not associative, as in `a - b - c`; each level uses stack.
 const DEPTH: usize = 500;
 
-/// Balances chains of operators that can be taken in any order.
+/// Balances chains of associative operators.
 ///
 /// # Errors
-/// A longer chain of other operators than can be planned.
+/// `Kind::Unsupported` for a chain of other operators that is longer than the limit.
 pub fn check_depth(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     match VisitMut::visit(what, &mut Balance) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => {
-            let message = format!("more than {DEPTH} operators follow each other; split the expression");
+            let message = format!("more than {DEPTH} operators in a row are not supported; split the expression");
             Err(Error::new(Kind::Unsupported, message))
         }
     }
@@ -41,7 +40,7 @@ impl VisitorMut for Balance {
         let op = op.clone();
         let mut operands = Vec::new();
         let mut rest = std::mem::replace(expr, Expr::Value(Value::Null.into()));
-        // The chain hangs on the left.
+        // The parser nests chains on the left.
         while let Expr::BinaryOp { left, op: inner, right } = rest {
             if inner != op {
                 rest = Expr::BinaryOp { left, op: inner, right };
@@ -61,7 +60,7 @@ fn is_associative(op: &BinaryOperator) -> bool {
     matches!(op, BinaryOperator::And | BinaryOperator::Or | BinaryOperator::StringConcat)
 }
 
-/// How many operators hang on the left of each other.
+/// The number of operators nested on the left side.
 fn depth(expr: &Expr) -> usize {
     let (mut depth, mut rest) = (0, expr);
     while let Expr::BinaryOp { left, .. } = rest {
@@ -70,7 +69,7 @@ fn depth(expr: &Expr) -> usize {
     depth
 }
 
-/// The operands in their order, as a tree.
+/// Joins operands, in order, as a balanced tree.
 fn tree(mut operands: Vec<Expr>, op: &BinaryOperator) -> Expr {
     while operands.len() > 1 {
         let mut pairs = operands.into_iter();

@@ -1,4 +1,4 @@
-//! Rules over logical plans for what DataFusion 55 would answer wrongly: it is rewritten, or refused.
+//! Analyzer rules that rewrite or refuse logical plans that DataFusion 55 would execute wrongly.
 
 pub mod comparison_types;
 mod conditions;
@@ -27,17 +27,17 @@ pub use self::limits::check_depth;
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
-/// The rules that come before DataFusion's own, which give both sides of an operator one type.
+/// The rules that run before DataFusion's rules, and thus before type coercion.
 pub fn before_types() -> Vec<Rule> {
     vec![Arc::new(subqueries::Subqueries), Arc::new(far_times::FarTimes)]
 }
 
-/// The rules that come after DataFusion's own.
+/// The rules that run after DataFusion's rules.
 pub fn after_types() -> Vec<Rule> {
     vec![Arc::new(overflow::CheckedArithmetic), Arc::new(conditions::Conditions), Arc::new(dependencies::Keys)]
 }
 
-/// Rewrites the expressions of all nodes of a plan, and of its subqueries; columns keep their names.
+/// Rewrites the expressions of a plan and its subqueries; columns keep their names.
 fn rewrite(
     plan: LogicalPlan,
     expression: &mut dyn FnMut(Expr, &DFSchema) -> Result<Transformed<Expr>>,
@@ -56,7 +56,7 @@ fn rewrite(
     Ok(rewritten?.data)
 }
 
-/// Conditions joined by an operator as a tree of little depth, however many there are.
+/// Joins conditions as a balanced tree; `None` if there are none.
 fn balanced(mut conditions: Vec<Expr>, join: &dyn Fn(Expr, Expr) -> Expr) -> Option<Expr> {
     while conditions.len() > 1 {
         let mut pairs = conditions.into_iter();

@@ -1,6 +1,6 @@
-//! Joins that match NULL with NULL. A join of DataFusion 55 matches NULLs for all its keys or for none, and its rules add
-//! keys to a join and merge joins without a look at which. So a join is planned with keys that do not match NULLs, and
-//! becomes one that does when all rules have run.
+//! Joins that treat NULLs as equal. A join of DataFusion 55 treats NULLs as equal for all keys or for none, and its
+//! rules add keys and merge joins without regard to this. Therefore joins are optimized with keys that do not match
+//! NULLs, and conditions with `IS NOT DISTINCT FROM` become keys after all rules have run.
 
 use datafusion::common::NullEquality;
 use datafusion::common::tree_node::{Transformed, TransformedResult};
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Join, LogicalPla
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
-/// DataFusion's rule that finds keys in the condition of a join, for keys that do not match NULLs.
+/// DataFusion's rule that extracts join keys from conditions, restricted to keys that do not match NULLs.
 #[derive(Debug, Default)]
 pub struct ExtractKeys(ExtractEquijoinPredicate);
 
@@ -36,10 +36,10 @@ impl OptimizerRule for ExtractKeys {
     }
 }
 
-/// Gives joins that have no other keys those of `IS NOT DISTINCT FROM`.
+/// Uses `IS NOT DISTINCT FROM` conditions as keys of joins that have no other keys.
 ///
 /// # Errors
-/// A column that the sides of a join do not have.
+/// A column that neither side of a join has.
 pub fn with_null_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Join(join) if join.on.is_empty() && join.filter.is_some() => keyed(join),
@@ -64,7 +64,7 @@ fn keyed(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Join(join)))
 }
 
-/// The left and the right key that a condition compares.
+/// The left and the right key of an `IS NOT DISTINCT FROM` condition; `None` for other conditions.
 fn keys(condition: &Expr, join: &Join) -> Result<Option<(Expr, Expr)>> {
     let Expr::BinaryExpr(BinaryExpr { left, op: Operator::IsNotDistinctFrom, right }) = condition else {
         return Ok(None);

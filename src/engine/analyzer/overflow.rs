@@ -1,5 +1,4 @@
-//! Arithmetic of whole numbers and times that says when a result has no room, as databases do. DataFusion 55 takes the
-//! lower 64 bits.
+//! Checked arithmetic of integers and times: an overflow is an error, as in databases. DataFusion 55 wraps around.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use super::rewrite;
 
-/// Has `+`, `-` and `*` of whole numbers and times fail where a result has no room.
+/// Replaces `+`, `-` and `*` of integers and times by functions that fail on overflow.
 #[derive(Debug)]
 pub struct CheckedArithmetic;
 
@@ -61,7 +60,7 @@ fn checked(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     Ok(Transformed::yes(function.call(vec![left, right])))
 }
 
-/// One of the three operators, with the type of its result.
+/// The checked function of an operator, with its result type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Checked {
     op: Operator,
@@ -82,7 +81,7 @@ impl ScalarUDFImpl for Checked {
         self.schema_name(args)
     }
 
-    /// As the operator is written.
+    /// The text of the operator expression.
     fn schema_name(&self, args: &[Expr]) -> Result<String> {
         let named: Vec<_> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
         Ok(named.join(&format!(" {} ", self.op)))
@@ -97,7 +96,7 @@ impl ScalarUDFImpl for Checked {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        // As for the operator: plans around it hold its type.
+        // The field has the type of the operator, which the plan already uses.
         let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
         Ok(Arc::new(Field::new(self.name(), self.result.clone(), nullable)))
     }

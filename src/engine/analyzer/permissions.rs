@@ -1,4 +1,4 @@
-//! What a statement may not do to the repository, which only verbs change.
+//! Checks that only procedures change the repository.
 
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::listing::ListingTable;
@@ -13,11 +13,10 @@ use crate::engine::procedure;
 use crate::engine::session::copy_target;
 use crate::error::{Error, Result};
 
-/// Refuses views that hold verbs, which would run whenever the view is read; changes of what the repository shows as
-/// tables; and files that COPY must not write.
+/// Refuses views that call procedures, DROP and INSERT on tables of the repository, and COPY into the repository.
 ///
 /// # Errors
-/// What is refused.
+/// `Kind::Invalid` for refused statements; see also [`target::check`].
 pub async fn check(
     plan: &LogicalPlan,
     repository: &RepositoryCatalog,
@@ -26,17 +25,17 @@ pub async fn check(
 ) -> Result<()> {
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
-            // DataFusion keeps it with its types made equal.
+            // DataFusion stores the plan of the view after type coercion.
             CheckComparisonTypes.analyze(view.input.as_ref().clone(), options)?;
             let Some((call, _)) = procedure::procedure_calls(&view.input)?.into_iter().next() else { return Ok(()) };
             let message =
-                format!("a view cannot be made over {}: it would run whenever the view is read", call.function);
+                format!("cannot create a view over {}: it would run whenever the view is read", call.function);
             Err(Error::invalid(message))
         }
         LogicalPlan::Ddl(
             DdlStatement::DropTable(DropTable { name, .. }) | DdlStatement::DropView(DropView { name, .. }),
         ) if catalog.is_repository_table(name) => {
-            Err(Error::invalid(format!("'{name}' is of the repository and cannot be dropped")))
+            Err(Error::invalid(format!("cannot drop '{name}': it belongs to the repository")))
         }
         LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), table_name, .. })
             if catalog.is_repository_table(table_name) =>
@@ -45,13 +44,13 @@ pub async fn check(
             let is_element =
                 repository.snapshot().is_ok_and(|known| known.repo.registry.universe.element(name).is_ok());
             let procedure = match is_element && table_name.schema() != Some("registry") {
-                true => format!("CALL insert_dimension_records('{name}', (SELECT …)) does"),
-                false => "verbs do (\\df lists them)".to_owned(),
+                true => format!("CALL insert_dimension_records('{name}', (SELECT …))"),
+                false => "a procedure (\\df lists them)".to_owned(),
             };
-            Err(Error::invalid(format!("INSERT does not change '{table_name}'; {procedure}")))
+            Err(Error::invalid(format!("cannot INSERT into '{table_name}'; use {procedure}")))
         }
         LogicalPlan::Dml(DmlStatement { op: WriteOp::Insert(_), target, .. }) => {
-            // A table over files writes files.
+            // INSERT into a table of files writes files.
             let table = source_as_provider(target)?;
             for path in table.downcast_ref::<ListingTable>().iter().flat_map(|files| files.table_paths()) {
                 copy_target::check_outside(path.as_str(), &repository.handle).await?;

@@ -1,6 +1,6 @@
-//! Subqueries in conditions and values, with the three truth values of SQL. DataFusion 55 answers some of them wrongly
-//! (NOT IN with NULL, EXISTS over an aggregate, limits and windows in correlated subqueries) and does not know IN and
-//! EXISTS outside WHERE. What it answers rightly is left to it; all others become joins here.
+//! Subqueries in conditions and values, with SQL's three-valued logic. DataFusion 55 executes some wrongly (NOT IN with
+//! NULL, EXISTS over an aggregate, LIMIT and windows in correlated subqueries) and does not support IN and EXISTS
+//! outside WHERE. Subqueries that it executes correctly are left to it; all others are rewritten to joins.
 
 mod domain;
 mod existence;
@@ -42,12 +42,12 @@ impl AnalyzerRule for Subqueries {
     }
 }
 
-/// What to say of a subquery that is not understood.
+/// The error for a subquery that is not supported.
 fn unsupported(why: &str) -> datafusion::error::DataFusionError {
     Error::new(Kind::Unsupported, format!("{why}; write it as a JOIN")).into()
 }
 
-/// A name that no column or table has.
+/// A unique name for a column or table.
 fn fresh(what: &str) -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("__{what}_{}", NEXT.fetch_add(1, Ordering::Relaxed))
@@ -65,14 +65,14 @@ fn node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::Projection(_) | LogicalPlan::Aggregate(_) => values(plan).map(Transformed::yes),
         LogicalPlan::Sort(_) | LogicalPlan::Window(_) => {
             let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-            // Without the columns that the subqueries brought.
+            // Removes the columns that the subqueries added.
             Ok(Transformed::yes(LogicalPlanBuilder::from(values(plan)?).project(columns)?.build()?))
         }
         plan => Ok(Transformed::no(plan)),
     }
 }
 
-/// The subquery that an expression is, with its own expressions left aside.
+/// The subquery of an expression node, without looking at its children.
 fn subquery(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery) => Some(subquery),
@@ -92,12 +92,12 @@ fn has_subquery(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// A subquery that knows which columns of outer queries it reads.
+/// A subquery with the list of outer columns that it reads.
 fn correlated(plan: Arc<LogicalPlan>, spans: Spans) -> Subquery {
     Subquery { outer_ref_columns: plan.all_out_ref_exprs(), subquery: plan, spans }
 }
 
-/// A join with a subquery in FROM that reads columns of what stands before it.
+/// Rewrites a LATERAL join: a subquery in FROM that reads columns of the tables before it.
 fn lateral(join: Join) -> Result<Transformed<LogicalPlan>> {
     let is_lateral = join.right.exists(|node| Ok(matches!(node, LogicalPlan::Subquery(_))))?;
     if is_lateral && matches!(join.join_type, JoinType::Inner | JoinType::Left) && !has_subquery_in_on(&join)? {
@@ -119,7 +119,7 @@ fn lateral(join: Join) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::no(LogicalPlan::Join(join)))
 }
 
-/// Whether the condition of a join has a subquery that is not a value of its own.
+/// Whether the condition of a join has a subquery other than an uncorrelated scalar subquery.
 fn has_subquery_in_on(join: &Join) -> Result<bool> {
     let on = join.on.iter().flat_map(|(left, right)| [left, right]).chain(&join.filter);
     let mut found = false;
@@ -132,7 +132,7 @@ fn has_subquery_in_on(join: &Join) -> Result<bool> {
     Ok(found)
 }
 
-/// WHERE and HAVING, where unknown is as good as false.
+/// Rewrites WHERE and HAVING, where NULL is equivalent to false.
 fn conditions(filter: Filter) -> Result<LogicalPlan> {
     let columns: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
     let mut attached = Attached::to(&filter.input, true, true);
@@ -150,7 +150,7 @@ fn conditions(filter: Filter) -> Result<LogicalPlan> {
     if is_wider { LogicalPlanBuilder::from(plan).project(columns)?.build() } else { Ok(plan) }
 }
 
-/// Subqueries where values are computed.
+/// Rewrites subqueries in the expressions of other nodes.
 fn values(plan: LogicalPlan) -> Result<LogicalPlan> {
     let inputs = plan.inputs();
     let [input] = inputs.as_slice() else { return Ok(plan) };
@@ -165,11 +165,11 @@ fn values(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.with_new_exprs(expressions, vec![input])
 }
 
-/// The input of a node, to which subqueries of the node's expressions are joined.
+/// The input of a node, with the subqueries of its expressions joined to it.
 struct Attached<'a> {
     input: &'a LogicalPlan,
     joined: LogicalPlan,
-    /// Whether DataFusion takes EXISTS here, and correlated values.
+    /// Whether DataFusion supports EXISTS, and correlated scalar subqueries, in this node.
     takes_exists: bool,
     takes_values: bool,
 }
@@ -183,7 +183,7 @@ impl<'a> Attached<'a> {
         self.input.schema()
     }
 
-    /// What a condition asks for, all of which must hold.
+    /// Splits a condition into conditions that must all be true.
     fn condition(&mut self, condition: Expr) -> Result<Vec<Expr>> {
         let condition = match condition {
             Expr::Not(inner) => match *inner {
@@ -207,23 +207,23 @@ impl<'a> Attached<'a> {
         if found.negated { member.is_not_listed() } else { Ok(vec![member.is_listed()?]) }
     }
 
-    /// Whether DataFusion answers IN rightly, as a condition.
+    /// Whether DataFusion executes IN correctly as a condition.
     fn is_left_to_datafusion(&self, found: &InSubquery) -> Result<bool> {
         let listed = &found.subquery.subquery;
         if has_subquery_within(&found.expr)? || found.expr.contains_outer() {
             return Ok(false);
         }
         if !is_correlated(listed)? {
-            // It knows NULL where a column is looked for.
+            // DataFusion handles NULL correctly if the value is a column.
             return Ok(!found.negated || matches!(*found.expr, Expr::Column(_)));
         }
-        // The names of the value's columns would be taken for those of the subquery.
+        // Columns of the value would be resolved to columns of the same name in the subquery.
         let is_hidden =
             listed.exists(|node| Ok(found.expr.column_refs().iter().any(|column| node.schema().has_column(column))))?;
         Ok(!found.negated && !is_hidden && has_plain_rows(listed, self.schema())?)
     }
 
-    /// A condition that is left for WHERE.
+    /// The condition that remains in WHERE; `None` if a join replaces it.
     fn filter(&mut self, condition: Expr) -> Result<Option<Expr>> {
         match condition {
             Expr::InSubquery(found) => Ok(Some(Expr::InSubquery(found))),
@@ -236,7 +236,7 @@ impl<'a> Attached<'a> {
         }
     }
 
-    /// An expression whose subqueries are columns of the join, unless DataFusion takes them where they stand.
+    /// Replaces the subqueries of an expression by columns of joins, unless DataFusion supports them.
     fn placed(&mut self, expr: Expr) -> Result<Expr> {
         let placed = expr.transform_down(|expr| {
             let placed = match expr {
@@ -268,7 +268,7 @@ impl<'a> Attached<'a> {
         Ok(is_taken || !is_correlated(&value.subquery)?)
     }
 
-    /// Whether a value is among those of a subquery: true, false or unknown.
+    /// The value of IN with a subquery: true, false or NULL.
     fn membership(&mut self, found: InSubquery) -> Result<Expr> {
         let found = self.with_own_value(found)?;
         let member = Member::of(&found, self.joined.schema())?;
@@ -287,7 +287,7 @@ impl<'a> Attached<'a> {
         self.placed(if found.negated { Expr::Not(Box::new(is_in)) } else { is_in })
     }
 
-    /// IN for a value without subqueries: they become columns, for the value moves into the subquery.
+    /// Replaces the subqueries in the value of IN by columns, because the value moves into the subquery.
     fn with_own_value(&mut self, found: InSubquery) -> Result<InSubquery> {
         let takes = (self.takes_exists, self.takes_values);
         (self.takes_exists, self.takes_values) = (false, false);
@@ -296,7 +296,7 @@ impl<'a> Attached<'a> {
         Ok(InSubquery { expr: Box::new(value?), ..found })
     }
 
-    /// The plan that has the columns which a subquery reads: the input, or the join so far.
+    /// The plan with the columns that a subquery reads: the input, or the current join.
     fn read_by(&self, subquery: &Subquery) -> Result<LogicalPlan> {
         let mut is_of_input = true;
         outer_references(&subquery.subquery, &mut |column| {
@@ -305,17 +305,17 @@ impl<'a> Attached<'a> {
         Ok(if is_of_input { self.input.clone() } else { self.joined.clone() })
     }
 
-    /// Joins the rows of a subquery: the ones that have some, have none, or a mark for each.
+    /// Joins the rows of a subquery as a semi, anti or mark join; returns the mark column.
     fn join_rows(&mut self, subquery: &Subquery, join_type: JoinType) -> Result<Column> {
         let outer = self.read_by(subquery)?;
         let domain = Domain::of(&outer, &subquery.subquery)?;
         let alias = fresh("subquery");
         let rows = domain.each(&subquery.subquery)?;
         let keys = rows.keys.iter().enumerate().map(|(at, key)| Expr::Column(key.clone()).alias(format!("tie{at}")));
-        // A join needs a column.
+        // A join needs at least one column.
         let columns = keys.chain([lit(true).alias("has_row")]).collect::<Vec<_>>();
         let right = LogicalPlanBuilder::from(rows.plan).project(columns)?.alias(alias.clone())?;
-        // Of rows that are the same for all, one tells.
+        // Without keys, one row decides for all rows of the outer query.
         let right = if rows.keys.is_empty() { right.limit(0, Some(1))? } else { right }.build()?;
         let named = |at| Column::new(Some(alias.clone()), format!("tie{at}"));
         let keys: Vec<_> = (0..rows.keys.len()).map(named).collect();
@@ -324,7 +324,7 @@ impl<'a> Attached<'a> {
         Ok(Column::new(Some(alias), "mark"))
     }
 
-    /// Joins the value of a subquery.
+    /// Joins the value of a scalar subquery; returns its column.
     fn join_value(&mut self, value: &Subquery) -> Result<Column> {
         let outer = self.read_by(value)?;
         let domain = Domain::of(&outer, &value.subquery)?;
@@ -345,8 +345,7 @@ impl<'a> Attached<'a> {
     }
 }
 
-/// A value that may be NULL where its subquery may have no row. DataFusion takes it to be NULL only where the column of
-/// the optimized subquery is.
+/// Makes a scalar subquery nullable if it may have no row; DataFusion derives nullability only from the column.
 fn value_or_null(value: Subquery) -> Result<Subquery> {
     let plan = &value.subquery;
     if is_correlated(plan)? || has_single_row(plan) {

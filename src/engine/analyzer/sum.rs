@@ -1,5 +1,5 @@
-//! `sum` that says when the sum of whole numbers or lengths of time has no room, as databases do. DataFusion 55 takes the
-//! lower 64 bits. It adds up as DataFusion's own does, but decimals of 38 digits.
+//! A `sum` of integers and durations that fails on overflow, as in databases; DataFusion 55 wraps around. It uses
+//! DataFusion's accumulators with DECIMAL(38, 0).
 
 use std::sync::Arc;
 
@@ -17,10 +17,10 @@ use datafusion::logical_expr::{
 
 use crate::error::{Error, Kind};
 
-/// What is added up in the place of 64 bits.
+/// The type of the intermediate sums.
 const WIDE: DataType = DataType::Decimal128(38, 0);
 
-/// The function, for a session in the place of DataFusion's own.
+/// The aggregate function that replaces DataFusion's `sum`.
 pub fn sum() -> AggregateUDF {
     AggregateUDF::from(CheckedSum { plain: sum_udaf() })
 }
@@ -30,12 +30,12 @@ struct CheckedSum {
     plain: Arc<AggregateUDF>,
 }
 
-/// Whether a sum of this type could lose its upper bits.
+/// Whether a sum of this type may overflow.
 fn wraps(kind: &DataType) -> bool {
     matches!(kind, DataType::Int64 | DataType::UInt64 | DataType::Duration(_))
 }
 
-/// The arguments for an accumulator of wide numbers.
+/// The arguments for an accumulator of the wide type.
 fn wide(args: AccumulatorArgs<'_>) -> AccumulatorArgs<'_> {
     AccumulatorArgs { return_field: Arc::new(Field::new(args.name, WIDE, true)), ..args }
 }
@@ -106,7 +106,7 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// Values as wide numbers.
+/// Converts values to the wide type.
 fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
     let widen = |values: &ArrayRef| {
         let whole = match values.data_type() {
@@ -121,14 +121,14 @@ fn widened(values: &[ArrayRef]) -> Result<Vec<ArrayRef>> {
 fn no_room(value: i128) -> Error {
     Error::new(
         Kind::Failed,
-        format!("the sum {value} is out of range for 64 bits; cast what is added to DECIMAL(38, 0)"),
+        format!("the sum {value} is out of range for 64 bits; cast the argument to DECIMAL(38, 0)"),
     )
 }
 
-/// A sum of wide numbers as one of its type.
+/// Converts sums to the result type.
 ///
 /// # Errors
-/// It has no room there.
+/// `Kind::Failed` for a sum that is out of range.
 fn narrowed(sum: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     let sums = sum.as_primitive::<Decimal128Type>();
     let narrow = |value: Option<i128>| value.map(|v| i64::try_from(v).map_err(|_| no_room(v))).transpose();
@@ -141,7 +141,7 @@ fn narrowed(sum: &ArrayRef, kind: &DataType) -> Result<ArrayRef> {
     Ok(cast(&(Arc::new(sums) as ArrayRef), kind)?)
 }
 
-/// A sum of wide numbers whose result is narrow.
+/// An accumulator of the wide type with a result of type `kind`.
 #[derive(Debug)]
 struct Narrowed {
     wide: Box<dyn Accumulator>,
@@ -179,7 +179,7 @@ impl Accumulator for Narrowed {
     }
 }
 
-/// The same of many groups.
+/// A groups accumulator of the wide type with results of type `kind`.
 struct NarrowedGroups {
     wide: Box<dyn GroupsAccumulator>,
     kind: DataType,

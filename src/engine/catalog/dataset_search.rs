@@ -1,4 +1,4 @@
-//! The searching table functions: `find_first`, `members`, `collection_tree`, `check_files`.
+//! Table providers of the functions `find_first`, `members`, `collection_tree` and `check_files`.
 
 use std::sync::Arc;
 
@@ -31,10 +31,10 @@ use crate::repo::RepositoryHandle;
 use crate::repo::check_files::{self, CheckFilesOptions};
 use crate::repo::search::{collections, ranks};
 
-/// The table a searching function stands for; the search itself happens when it is scanned.
+/// The table of a search function; the registry is read when the table is scanned.
 ///
 /// # Errors
-/// An unknown function or dataset type.
+/// `Kind::NotFound` for an unknown dataset type.
 pub fn table(
     name: &str,
     args: &Args,
@@ -61,7 +61,7 @@ pub fn table(
     Ok(Arc::new(DatasetSearch { handle: Arc::clone(handle), record: record.clone(), names, first, schema }))
 }
 
-/// A search for datasets.
+/// A search for datasets of one type in collections (`find_first` and `members`).
 #[derive(Debug)]
 pub struct DatasetSearch {
     handle: Arc<RepositoryHandle>,
@@ -72,10 +72,11 @@ pub struct DatasetSearch {
 }
 
 impl DatasetSearch {
-    /// The query that finds the datasets, where one does.
+    /// The search as one query of the registry; `None` for `find_first` of a calibration type, which needs validity
+    /// ranges.
     ///
     /// # Errors
-    /// A collection that does not exist, or what the database says.
+    /// `Kind::NotFound` for a collection that does not exist, and database errors.
     pub async fn as_table(&self) -> Result<Option<RegistryTable>> {
         if self.first && self.record.dataset_type.is_calibration {
             return Ok(None);
@@ -117,7 +118,7 @@ impl TableProvider for DatasetSearch {
     }
 }
 
-/// The parts of validity ranges in which a dataset is found first: what earlier collections cover is cut out.
+/// Subtracts from each validity range the ranges of the same data ID in collections that are searched before.
 fn resolve_validity(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
     let at = |name: &str| rows.schema_ref().index_of(name);
     let begins = timestamp_values(rows, at("timespan_begin")?);
@@ -156,12 +157,12 @@ fn resolve_validity(record: &TypeRecord, rows: &RecordBatch, schema: &SchemaRef)
     Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
 }
 
-/// What is left of a range outside the others.
+/// The parts of `own` that no range in `others` covers.
 fn subtract(own: Timespan, others: &[Timespan]) -> Vec<Timespan> {
     others.iter().fold(vec![own], |left, other| left.into_iter().flat_map(|t| t.without(*other)).collect())
 }
 
-/// The files of collections, checked while they are asked for.
+/// The files of collections, checked while the rows are read.
 #[derive(Debug)]
 struct CheckFiles {
     handle: Arc<RepositoryHandle>,
@@ -180,6 +181,7 @@ impl PartitionStream for CheckFiles {
     }
 }
 
+/// The collections as a tree of chains, or flattened in search order.
 #[derive(Debug)]
 struct CollectionTree {
     handle: Arc<RepositoryHandle>,

@@ -1,4 +1,4 @@
-//! Files as tables (`FROM 'x.csv'`): how a file is read is told by the end of its name.
+//! Files as tables (`FROM 'x.csv'`); the file name extension determines the format.
 
 mod arrow;
 mod csv;
@@ -28,7 +28,7 @@ use crate::engine::functions::table_function::READERS;
 use crate::engine::session::copy_target::HIVE_NULL;
 use crate::error::{Error, Kind};
 
-/// Ends of names, and the format by DataFusion's word.
+/// File name extensions, and DataFusion's name of the format.
 pub const FORMATS: [(&str, &str); 7] = [
     ("csv", "csv"),
     ("tsv", "csv"),
@@ -39,11 +39,11 @@ pub const FORMATS: [(&str, &str); 7] = [
     ("arrow", "arrow"),
 ];
 
-/// Makes tables of files.
+/// Creates tables from file names and URLs.
 #[derive(Debug)]
 struct Files(Arc<RepositoryCatalog>);
 
-/// Catalogs in which the name of a file is a table too.
+/// Extends catalogs so that file names resolve to tables.
 pub fn with_files(
     catalogs: Arc<dyn CatalogProviderList>,
     repository: &Arc<RepositoryCatalog>,
@@ -51,12 +51,12 @@ pub fn with_files(
     Arc::new(DynamicFileCatalog::new(catalogs, Arc::new(Files(Arc::clone(repository)))))
 }
 
-/// Whether a name can be meant for a file.
+/// Whether a name may be a file name: it has a `/`, a `*` or a known extension.
 pub fn is_file_name(name: &str) -> bool {
     name.contains(['/', '*']) || FORMATS.iter().chain(&READERS).any(|known| known.0 == extension(name))
 }
 
-/// The end of a file's name, after the last point, in small letters.
+/// The file name extension in lower case; empty if there is none.
 pub fn extension(name: &str) -> String {
     name.rsplit_once('.').map_or_else(String::new, |(_, end)| end.to_lowercase())
 }
@@ -68,7 +68,7 @@ fn end_of(file: &ObjectMeta) -> String {
 #[async_trait]
 impl UrlTableFactory for Files {
     async fn try_new(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        // Functions of our own read the others.
+        // Formats of `READERS` are planned as function calls.
         if READERS.iter().any(|reader| reader.0 == extension(name)) || !is_file_name(name) {
             return Ok(None);
         }
@@ -79,7 +79,7 @@ impl UrlTableFactory for Files {
             None if url.is_collection() => store.list(Some(url.prefix())).try_collect().await?,
             _ => url.list_all_files(&state, &store, "").await?.try_collect().await?,
         };
-        // `RepositoryCatalog::unknown_table` tells of a file that is not there; the name may be one that is being made.
+        // `RepositoryCatalog::unknown_table` reports a missing file; the name may also be that of a new table.
         if all.is_empty() {
             return Ok(None);
         }
@@ -87,13 +87,13 @@ impl UrlTableFactory for Files {
         let first = all.iter().filter(|file| !is_hidden(&url, file)).find_map(|file| Some((file, format(file)?)));
         let Some((first, (end, format))) = first else {
             let known = FORMATS.map(|format| format.0).join(", ");
-            let message = format!("no table is known in '{name}': names of table files end in {known}");
+            let message = format!("'{name}' has no table file; supported file name extensions are {known}");
             return Err(Error::new(Kind::Unsupported, message).into());
         };
         let found = first.location.as_ref();
         let mut options = HashMap::new();
         if ["csv", "json"].contains(format) {
-            // A column is what all its values are, not the first: else later ones become NULL without a word.
+            // Types are inferred from all rows: otherwise later values of another type silently become NULL.
             options.insert("format.schema_infer_max_rec".to_owned(), usize::MAX.to_string());
         }
         if *end == "tsv" {
@@ -143,10 +143,10 @@ impl UrlTableFactory for Files {
     }
 }
 
-/// The folders `name=value` that files of one table lie in.
+/// The Hive partitions of a table: files in folders `name=value`.
 struct HivePartitions {
     url: ListingTableUrl,
-    /// The end of the names of files that are read.
+    /// The suffix of the names of files that are read.
     end: String,
     names: Vec<String>,
 }
@@ -157,26 +157,25 @@ impl HivePartitions {
         Self { url, end: options.file_extension.clone(), names }
     }
 
-    /// The values of the folders of a file, if it is one that is read.
+    /// The partition values of a file; `None` if the file is not read.
     fn values(&self, file: &ObjectMeta) -> Option<Vec<String>> {
         let is_read = file.location.as_ref().ends_with(&self.end) && self.url.contains(&file.location, true);
         let values = parse_partitions_for_path(&self.url, &file.location, self.names.iter().map(String::as_str))?;
         (is_read && values.len() == self.names.len()).then(|| values.into_iter().map(String::from).collect())
     }
 
-    /// What is wrong with a file: one that would not be read, though meant to be, or would, though not meant to be.
+    /// Why a file does not fit the table: it is hidden but would be read, or a table file that would not be read.
     fn mismatch(&self, file: &ObjectMeta) -> Option<&'static str> {
         let end = extension(file.location.as_ref());
         let is_table = FORMATS.iter().chain(&READERS).any(|format| format.0 == end);
         match (self.values(file).is_some(), is_hidden(&self.url, file)) {
             (true, true) => Some("is hidden, but would be read with"),
-            (false, false) if is_table => Some("differs in place or format, and would not be read with"),
+            (false, false) if is_table => Some("differs in folder or format, and would not be read with"),
             _ => None,
         }
     }
 
-    /// The files, with the values of each folder as what all of them are, and without that of NULL's folder; UUIDs as
-    /// texts.
+    /// A view of the files with typed partition columns, NULL for [`HIVE_NULL`], and UUIDs as strings.
     fn typed(
         &self,
         name: &str,
@@ -203,14 +202,14 @@ impl HivePartitions {
     }
 }
 
-/// Whether a file, or a folder of those below the one that is read, has a name that begins with a point or an underscore.
+/// Whether the name of a file, or of a folder below the table's folder, begins with `.` or `_`.
 fn is_hidden(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
-    // Names of columns may begin with an underscore.
+    // The name of a partition column may begin with an underscore.
     let hidden = |name: &str| name.starts_with('.') || name.starts_with('_') && !name.contains('=');
     url.is_collection() && url.strip_prefix(&file.location).is_some_and(|mut names| names.any(hidden))
 }
 
-/// The first type that says all values as they are written. What has no digit is no number, though NaN could be.
+/// The first type in which all values keep their text. Values without a digit, such as NaN, are not numbers.
 fn type_of(values: &BTreeSet<&str>) -> Result<DataType> {
     let texts: ArrayRef = Arc::new(StringArray::from_iter_values(values));
     let time = DataType::Timestamp(TimeUnit::Nanosecond, None);

@@ -32,7 +32,7 @@ use crate::repo::RepositoryHandle;
 use crate::repo::search::collections;
 use crate::universe::{Element, FieldType};
 
-/// The word for a type of the universe.
+/// The name of a field type of the dimension universe.
 pub fn type_word(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Text(_) => "text",
@@ -44,14 +44,14 @@ pub fn type_word(kind: FieldType) -> &'static str {
     }
 }
 
-/// The schemas of a session.
+/// The catalog `butler` of a session.
 #[derive(Debug)]
 pub struct Catalog {
     schemas: BTreeMap<&'static str, Arc<ButlerSchemaProvider>>,
 }
 
 impl Catalog {
-    /// Over a world.
+    /// Creates the catalog of a repository.
     pub fn new(repository: &Arc<RepositoryCatalog>) -> Self {
         let schema = |which| {
             Arc::new(ButlerSchemaProvider {
@@ -69,7 +69,7 @@ impl Catalog {
         Self { schemas }
     }
 
-    /// Whether a name is of a table that the repository shows, not of one that the session made.
+    /// Whether a name is a table of the repository, not one that the session created.
     pub fn is_repository_table(&self, name: &TableReference) -> bool {
         let Some(tables) = self.schemas.get(name.schema().unwrap_or("public")) else { return false };
         let is_own = read(&tables.session_tables).contains_key(name.table());
@@ -89,13 +89,13 @@ impl CatalogProvider for Catalog {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SchemaKind {
-    /// What people query.
+    /// Views, dimension elements, dataset types, system tables, and tables of the session.
     Public,
-    /// The physical tables.
+    /// The physical tables of the registry.
     Registry,
-    /// Dataset types by name, where another table has the name.
+    /// Dataset types, for names that another table has in `public`.
     Dataset,
-    /// Collections by name, for INSERT.
+    /// Collections, for INSERT.
     Collection,
 }
 
@@ -103,7 +103,7 @@ enum SchemaKind {
 struct ButlerSchemaProvider {
     repository: Arc<RepositoryCatalog>,
     which: SchemaKind,
-    /// Tables the session made for itself.
+    /// Tables that the session created.
     session_tables: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
 }
 
@@ -144,7 +144,7 @@ impl SchemaProvider for ButlerSchemaProvider {
         {
             return self.small(small).map(Some);
         }
-        // Without a repository there are no tables; `RepositoryCatalog::unknown_table` tells why.
+        // Without a repository there are no tables; `RepositoryCatalog::unknown_table` reports the reason.
         let Ok(known) = self.repository.snapshot() else { return Ok(None) };
         match self.which {
             SchemaKind::Public => self.public(name, &known).await,
@@ -156,7 +156,7 @@ impl SchemaProvider for ButlerSchemaProvider {
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
         if self.which != SchemaKind::Public {
-            return Err(Error::invalid("tables of the session's own can only be made in schema public").into());
+            return Err(Error::invalid("session tables can only be created in schema public").into());
         }
         Ok(self.session_tables.write().unwrap_or_else(PoisonError::into_inner).insert(name, table))
     }
@@ -164,7 +164,7 @@ impl SchemaProvider for ButlerSchemaProvider {
     fn deregister_table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let dropped = self.session_tables.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         if dropped.is_none() && self.table_exist(name) {
-            let message = format!("'{name}' is a table of the repository, not of this session: it cannot be dropped");
+            let message = format!("cannot drop '{name}': it belongs to the repository");
             return Err(Error::new(Kind::Unsupported, message).into());
         }
         Ok(dropped)
@@ -175,7 +175,7 @@ impl SchemaProvider for ButlerSchemaProvider {
     }
 }
 
-/// The elements that have rows.
+/// The dimension elements that have rows.
 fn shown(repo: &Repo) -> impl Iterator<Item = &Element> {
     repo.registry.universe.elements().iter().filter(|e| e.has_table || e.union_of.is_some())
 }
@@ -186,7 +186,7 @@ impl ButlerSchemaProvider {
             (Ok(known), _) => {
                 (small.rows)(SystemTableContext { universe: &known.repo.registry.universe, types: &known.types })?
             }
-            // Functions are known before there is a repository.
+            // The table `functions` does not need a repository.
             (Err(_), "functions") => {
                 let universe = crate::universe::Universe::parse(crate::universe::DEFAULT)?;
                 (small.rows)(SystemTableContext { universe: &universe, types: &[] })?
@@ -198,7 +198,7 @@ impl ButlerSchemaProvider {
 
     async fn public(&self, name: &str, known: &Snapshot) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some((_, sql)) = VIEWS.iter().find(|v| v.0 == name) {
-            // A datastore may call its records otherwise.
+            // The table of file records may have another name.
             let records = quoted(&known.repo.registry.file_records.name);
             return Ok(Some(self.repository.view(&sql.replace("file_datastore_records", &records)).await?));
         }
@@ -223,6 +223,7 @@ impl ButlerSchemaProvider {
     }
 }
 
+/// A physical table of the registry.
 fn physical(name: &str, known: &Snapshot) -> crate::error::Result<Option<Arc<dyn TableProvider>>> {
     let registry = &known.repo.registry;
     let Some(table) = registry.tables(&known.types).into_iter().find(|t| t.name == name) else { return Ok(None) };
@@ -236,7 +237,7 @@ fn physical(name: &str, known: &Snapshot) -> crate::error::Result<Option<Arc<dyn
     Ok(Some(Arc::new(RegistryTable::new(registry.conn.clone(), &table))))
 }
 
-/// One row for each dataset of a type.
+/// The table of a dataset type, with one row for each dataset.
 fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>> {
     let registry = &known.repo.registry;
     let record = known.types.iter().find(|t| t.dataset_type.name == name)?;
@@ -245,7 +246,7 @@ fn dataset_table(name: &str, known: &Snapshot) -> Option<Arc<dyn TableProvider>>
     Some(Arc::new(table.slim_source("ingest_date", without).row_count_table(&record.tags.name)))
 }
 
-/// An element as people see it: its own key has the name of the dimension.
+/// The SELECT of a dimension element; its own key column has the name of the dimension.
 fn element_view(known: &Snapshot, element: &Element) -> String {
     if let Some(source) = &element.union_of {
         return format!("SELECT DISTINCT {0} FROM registry.{source} WHERE {0} IS NOT NULL", quoted(&element.name));
@@ -268,7 +269,7 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A collection as a table: its members, and with INSERT more of them.
+/// A collection as a table of its members; INSERT associates datasets with a TAGGED collection.
 #[derive(Debug)]
 struct CollectionTable {
     name: String,
@@ -306,7 +307,7 @@ impl TableProvider for CollectionTable {
         insert_op: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         if insert_op != InsertOp::Append {
-            return Err(Error::new(Kind::Unsupported, "a collection takes INSERT INTO only").into());
+            return Err(Error::new(Kind::Unsupported, "a collection supports only INSERT INTO").into());
         }
         if self.kind != CollectionType::Tagged {
             let message =

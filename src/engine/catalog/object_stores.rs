@@ -1,4 +1,4 @@
-//! Object stores for DataFusion: those of doors are made when a URL asks for them.
+//! Object stores for DataFusion; WebDAV stores are created on demand from the URL.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use url::Url;
 use crate::store::WEBDAV_SCHEMES;
 use crate::store::webdav::{Client, WebDavStore};
 
-/// The stores that DataFusion knows, and WebDAV doors.
+/// DataFusion's object stores, and WebDAV servers.
 #[derive(Debug, Default)]
 pub struct ButlerObjectStoreRegistry(DefaultObjectStoreRegistry);
 

@@ -1,4 +1,4 @@
-//! Tables of a registry as DataFusion tables: one provider and one scan for all.
+//! The table provider and the physical scan of registry tables and queries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,28 +29,28 @@ use crate::engine::unparse::{all, predicate};
 use crate::registry::db::conn::Conn;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 
-/// A table of a registry, or a query that stands for one.
+/// A table of a registry, or a query that is used as a table.
 #[derive(Debug, Clone)]
 pub struct RegistryTable {
-    /// The registry's database.
+    /// The connection to the registry database.
     pub conn: Conn,
-    /// What it yields.
+    /// The columns of the table.
     pub columns: Vec<ReadColumn>,
-    /// Columns that only one row has the values of.
+    /// The unique keys.
     pub keys: Vec<Vec<String>>,
-    /// A table's name, or a subquery in parentheses.
+    /// The table name, or a subquery in parentheses.
     from: String,
-    /// The table that has about as many rows.
+    /// The physical table that provides the row estimate.
     pub row_count_table: Option<String>,
-    /// Whether it is a choice of the rows that its tables have.
+    /// Whether it has only a part of the rows of its physical tables.
     pub is_filtered_subset: bool,
-    /// A column, and what stands for the table where that is not wanted.
+    /// An expensive column, and the source that replaces `from` in queries that do not use it.
     slim_source: Option<(&'static str, String)>,
     schema: SchemaRef,
 }
 
 impl RegistryTable {
-    /// A table as the Butler defines it.
+    /// A physical table of the registry.
     pub fn new(conn: Conn, table: &TableDef) -> Self {
         let from = conn.table(&table.name);
         let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
@@ -58,41 +58,41 @@ impl RegistryTable {
         Self { keys: keys.cloned().collect(), ..Self::query(conn, from, columns).row_count_table(&table.name) }
     }
 
-    /// What a subquery in parentheses yields.
+    /// A query as a table; `from` is a subquery in parentheses or a table name.
     pub fn query(conn: Conn, from: String, columns: Vec<ReadColumn>) -> Self {
         let schema = arrow_schema(&columns);
         let (keys, row_count_table, is_filtered_subset, slim_source) = Default::default();
         Self { conn, columns, keys, from, row_count_table, is_filtered_subset, slim_source, schema }
     }
 
-    /// The table that has about as many rows.
+    /// Sets the physical table that provides the row estimate.
     #[must_use]
     pub fn row_count_table(mut self, table: &str) -> Self {
         self.row_count_table = Some(self.conn.table(table));
         self
     }
 
-    /// A choice of the rows that its tables have.
+    /// Marks the table as a part of the rows of its physical tables.
     #[must_use]
     pub fn filtered_subset(mut self) -> Self {
         self.is_filtered_subset = true;
         self
     }
 
-    /// What stands for the table where a column is not wanted.
+    /// Sets the source for queries that do not use `column`.
     #[must_use]
     pub fn slim_source(mut self, column: &'static str, from: String) -> Self {
         self.slim_source = Some((column, from));
         self
     }
 
-    /// A filter as the database takes it, if it does.
+    /// The SQL of a filter; `None` if it cannot be pushed down.
     fn pushable_sql(&self, filter: &Expr) -> Option<String> {
         let dialect = self.conn.dialect();
         predicate(dialect, &self.columns, filter).ok().filter(|text| dialect.beyond(text, 1).is_none())
     }
 
-    /// The table's name, or a subquery in parentheses, that has the wanted columns and those of filters.
+    /// The table name or subquery that has the projected columns and the columns of the filters.
     pub fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
         let Some((column, slim_source)) = &self.slim_source else { return &self.from };
         let projected = projection.is_none_or(|all| all.iter().any(|i| self.columns[*i].name == *column));
@@ -132,7 +132,7 @@ impl TableProvider for RegistryTable {
         let dialect = self.conn.dialect();
         let translated: Vec<(&Expr, Option<String>)> =
             filters.iter().map(|filter| (filter, self.pushable_sql(filter))).collect();
-        // Filters may have changed since they were accepted: what the database does not take is done here.
+        // Filters may have changed after they were reported as Exact: a FilterExec applies the ones without SQL.
         let not_pushable: Vec<Expr> =
             translated.iter().filter(|(_, text)| text.is_none()).map(|(f, _)| (*f).clone()).collect();
         if let Some(filter) = conjunction(not_pushable) {
@@ -164,7 +164,7 @@ impl TableProvider for RegistryTable {
     }
 }
 
-/// A filter whose columns have no table before their names.
+/// Removes table qualifiers from the columns of a filter.
 fn normalized(filter: Expr) -> Result<Expr> {
     let plain = |expr| match expr {
         Expr::Column(column) => Transformed::yes(Expr::Column(Column::new_unqualified(column.name))),
@@ -173,16 +173,16 @@ fn normalized(filter: Expr) -> Result<Expr> {
     Ok(filter.transform(|expr| Ok(plain(expr)))?.data)
 }
 
-/// About how many rows come.
+/// An estimate of the number of rows.
 #[derive(Debug, Clone, Default)]
 pub struct Estimate {
-    /// Not many more or less than a table has.
+    /// The table with a similar number of rows, until the database is queried for it.
     pub table: Option<String>,
-    /// No more than this.
+    /// The estimated number of rows, or an upper limit.
     pub rows: Option<usize>,
 }
 
-/// One query of a registry, as a leaf of a plan.
+/// The physical node of one query of a registry database.
 #[derive(Debug, Clone)]
 pub struct RegistryScan {
     conn: Conn,
@@ -194,35 +194,35 @@ pub struct RegistryScan {
 }
 
 impl RegistryScan {
-    /// Where it is sent.
+    /// The connection that executes the query.
     pub fn conn(&self) -> &Conn {
         &self.conn
     }
 
-    /// The text that is sent.
+    /// The SQL text.
     pub fn sql(&self) -> &str {
         &self.sql
     }
 
-    /// A query whose columns come as these.
+    /// A scan of the query `sql`, which returns `columns`.
     pub fn new(conn: Conn, sql: String, columns: Vec<ReadColumn>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
         Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
 
-    /// The same, with the database asked for the number of rows; a plan goes without it if there is no answer.
+    /// Completes the row estimate with statistics of the database; errors leave it unknown.
     pub async fn with_row_estimate(mut self) -> Self {
         if let Some(table) = self.estimate.table.take() {
             match self.conn.estimated_rows(&table).await {
                 Ok(rows) => self.estimate.rows = self.estimate.rows.into_iter().chain(rows).min(),
-                Err(error) => tracing::debug!("how many rows {table} has is not known: {error}"),
+                Err(error) => tracing::debug!("no row estimate for {table}: {error}"),
             }
         }
         self
     }
 }
 
-/// The properties of a plan that yields one bounded stream.
+/// The properties of a plan with one bounded partition.
 pub fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
@@ -270,7 +270,7 @@ impl ExecutionPlan for RegistryScan {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    /// The number of rows is what DataFusion builds the smaller side of a join by.
+    /// Provides the number of rows, from which DataFusion chooses the build side of a hash join.
     fn statistics_from_inputs(
         &self,
         _input_stats: &[Arc<Statistics>],
@@ -294,7 +294,7 @@ impl ExecutionPlan for RegistryScan {
             let batches = self.conn.query(self.sql.clone(), self.columns.clone()).inspect(row_count_table);
             return Ok(Box::pin(RecordBatchStreamAdapter::new(schema, batches.map(|b| b.map_err(Into::into)))));
         }
-        // Only the number of rows is wanted.
+        // The query uses no column, only the number of rows.
         let batches =
             self.conn.query(self.sql.clone(), vec![ReadColumn::plain("one", ColumnType::Int)]).inspect(row_count_table);
         let empty = Arc::clone(&schema);

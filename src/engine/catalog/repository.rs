@@ -1,4 +1,4 @@
-//! What a session knows of its repository.
+//! The repository of a session, as seen by the planner.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,28 +12,28 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
 
-/// What is known of the repository while a statement is planned.
+/// The state of the repository while a statement is planned.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// The repository.
+    /// The open repository.
     pub repo: Arc<Repo>,
-    /// Its dataset types.
+    /// All dataset types of the repository.
     pub types: Vec<TypeRecord>,
-    /// Whether the table of file records is there; the first writer makes it.
+    /// Whether the table of file records exists; the first write of files creates it.
     pub has_files: bool,
 }
 
-/// The repository of a session, looked at anew for each statement.
+/// The repository of a session; its snapshot is refreshed before each statement.
 pub struct RepositoryCatalog {
-    /// The repository.
+    /// The handle that opens the repository.
     pub handle: Arc<RepositoryHandle>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
-    /// Why there is no snapshot.
+    /// The error of the last refresh, if the repository does not exist.
     missing: RwLock<Option<Error>>,
     state: RwLock<Option<State>>,
 }
 
-/// Gives the state of the session, while it lives.
+/// Returns the state of the session, or `None` after the session has ended.
 type State = Arc<dyn Fn() -> Option<SessionState> + Send + Sync>;
 
 impl std::fmt::Debug for RepositoryCatalog {
@@ -51,21 +51,21 @@ fn write<T>(lock: &RwLock<T>, value: T) {
 }
 
 impl RepositoryCatalog {
-    /// The world of a repository, not looked at yet.
+    /// The catalog of a repository, without a snapshot.
     pub fn new(handle: Arc<RepositoryHandle>) -> Self {
         let (snapshot, missing, state) = Default::default();
         Self { handle, snapshot, missing, state }
     }
 
-    /// Lets views be planned by this session.
+    /// Sets the session that plans views.
     pub fn set_session_state(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
         write(&self.state, Some(Arc::new(state)));
     }
 
-    /// Looks at the repository; one that does not exist yet is no error before a table of it is wanted.
+    /// Refreshes the snapshot. A repository that does not exist is not an error until a table is resolved.
     ///
     /// # Errors
-    /// A repository that exists and cannot be opened.
+    /// A repository that exists but cannot be opened, and database errors.
     pub async fn refresh(&self) -> Result<()> {
         let looked = async {
             let repo = self.handle.repo().await?;
@@ -84,19 +84,19 @@ impl RepositoryCatalog {
         Ok(())
     }
 
-    /// What is known of the repository.
+    /// The current snapshot.
     ///
     /// # Errors
-    /// It does not exist.
+    /// `Kind::NotFound` if the repository does not exist.
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let missing = || {
             let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
-            missing.as_ref().map_or_else(|| Error::bug("the repository was not looked at"), Error::clone_without_source)
+            missing.as_ref().map_or_else(|| Error::bug("the repository has no snapshot"), Error::clone_without_source)
         };
         read(&self.snapshot).ok_or_else(missing)
     }
 
-    /// The error for a table that DataFusion did not find, by the name it gave.
+    /// The error for a table that DataFusion did not resolve, with its full name.
     pub fn unknown_table(&self, catalog: &dyn CatalogProvider, full_name: &str) -> Error {
         let (schema, name) = full_name.trim_start_matches("butler.").split_once('.').unwrap_or(("public", full_name));
         if let Err(missing) = self.snapshot() {
@@ -108,11 +108,11 @@ impl RepositoryCatalog {
         if schema == "public" && is_file_name(name) {
             let folders = name.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(['*', '?', '[']));
             let why = if folders { "; only the last part of a name may be a pattern" } else { "" };
-            return Error::new(Kind::NotFound, format!("there is no file '{name}'{why}"));
+            return Error::new(Kind::NotFound, format!("no file named '{name}'{why}"));
         }
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();
-        // Without quotes, capitals are read as small letters.
+        // Unquoted names are folded to lower case.
         let capitals = |known: &&String| *known != name && known.eq_ignore_ascii_case(name);
         if let Some(same) = names.iter().filter(|known| known.contains(char::is_uppercase)).find(capitals) {
             return Error::new(Kind::NotFound, format!("no {what} named '{name}'; \"{same}\" needs its double quotes"));
@@ -123,12 +123,12 @@ impl RepositoryCatalog {
     /// The state of the session.
     ///
     /// # Errors
-    /// A session that has ended.
+    /// `Kind::Bug` after the session has ended.
     pub fn state(&self) -> Result<SessionState> {
-        read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session is gone"))
+        read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session has ended"))
     }
 
-    /// A table that stands for a query.
+    /// Plans a query as a view.
     ///
     /// # Errors
     /// A query that cannot be planned.

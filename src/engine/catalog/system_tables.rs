@@ -1,6 +1,6 @@
-//! The tables people query: views written in SQL, and small tables made from what the session knows.
+//! Views written in SQL, and system tables computed by the session.
 //!
-//! Tables whose shape is data (one for each dimension element, one for each dataset type) are made in `catalog`.
+//! The tables of dimension elements and of dataset types are created in `catalog`.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::engine::functions::definition::FunctionDef;
 use crate::registry::dataset_types::TypeRecord;
 use crate::universe::{Element, Universe};
 
-/// The views, in SQL over the schema `registry`: name and text. The head of each text is its documentation.
+/// The views over the schema `registry`: name and SQL. The leading comments of the SQL are the documentation.
 pub const VIEWS: [(&str, &str); 6] = [
     ("collections", include_str!("../../../sql/views/collections.sql")),
     ("collection_chains", include_str!("../../../sql/views/collection_chains.sql")),
@@ -22,42 +22,42 @@ pub const VIEWS: [(&str, &str); 6] = [
     ("visits", include_str!("../../../sql/views/visits.sql")),
 ];
 
-/// A name, a sentence, columns with what they mean.
+/// A table name, a description, and the descriptions of its columns.
 pub type DerivedTable = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
-/// Tables whose text is made for each repository: name, sentence, what columns mean.
+/// Tables whose SQL depends on the repository, with their documentation.
 pub const DERIVED_TABLES: [DerivedTable; 1] = [(
     "memberships",
-    "Every dataset in every collection that holds it, RUN, TAGGED or CALIBRATION; with the range it is certified for.",
+    "Every dataset in every RUN, TAGGED or CALIBRATION collection that contains it, with its validity range.",
     &[("dataset_type", "name of the dataset type")],
 )];
 
-/// What columns mean, in every table that has them.
+/// The descriptions of columns, which are the same in all tables.
 pub const COLUMNS: &str = include_str!("../../../sql/columns.csv");
 
-/// What a session knows of its repository.
+/// The input of system tables.
 #[derive(Debug, Clone, Copy)]
 pub struct SystemTableContext<'a> {
-    /// The dimensions.
+    /// The dimension universe.
     pub universe: &'a Universe,
-    /// The dataset types.
+    /// The dataset types of the repository.
     pub types: &'a [TypeRecord],
 }
 
-/// A small table made from what the session knows.
+/// A table that the session computes.
 #[derive(Debug)]
 pub struct SystemTable {
-    /// Its name.
+    /// The name of the table.
     pub name: &'static str,
-    /// One sentence.
+    /// A description in one sentence.
     pub description: &'static str,
-    /// Its columns, with what they mean.
+    /// The columns and their descriptions.
     pub columns: &'static [(&'static str, &'static str)],
-    /// Makes its rows.
+    /// Computes the rows.
     pub rows: fn(SystemTableContext<'_>) -> Result<RecordBatch>,
 }
 
-/// The small tables.
+/// The system tables.
 pub const SYSTEM_TABLES: [SystemTable; 3] = [
     SystemTable {
         name: "dataset_types",
@@ -72,12 +72,12 @@ pub const SYSTEM_TABLES: [SystemTable; 3] = [
     },
     SystemTable {
         name: "dimensions",
-        description: "The dimensions of the repository, in the order of the universe; skypix dimensions are left out.",
+        description: "The dimensions of the repository in the order of the universe, without skypix dimensions.",
         columns: &[
             ("name", "name of the dimension or of a relation between dimensions"),
-            ("position", "place in the order"),
-            ("required", "the dimensions that identify a record, itself included"),
-            ("implied", "the dimensions whose values follow"),
+            ("position", "position in the order"),
+            ("required", "the required dimensions, itself included"),
+            ("implied", "the implied dimensions, whose values depend on the record"),
             ("key", "the type of its own key; NULL for a relation"),
             ("has_region", "whether records have a region on the sky"),
             ("has_timespan", "whether records have a timespan"),
@@ -86,10 +86,10 @@ pub const SYSTEM_TABLES: [SystemTable; 3] = [
     },
     SystemTable {
         name: "functions",
-        description: "The functions that build and search repositories.",
+        description: "The procedures and functions of this program.",
         columns: &[
             ("name", "name of the function"),
-            ("arguments", "its arguments in order; those in brackets may be left out"),
+            ("arguments", "its arguments in order; arguments in brackets are optional"),
             ("description", "what it does"),
             ("example", "a statement that uses it"),
         ],

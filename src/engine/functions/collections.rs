@@ -1,4 +1,4 @@
-//! Collections, and chains that search others.
+//! Procedures for collections and chains.
 
 use std::sync::Arc;
 
@@ -11,23 +11,23 @@ use crate::repo::RemoveCollection;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::procedure("register_collection", "Makes a collection.", |args| {
+        FunctionDef::procedure("register_collection", "Registers a collection.", |args| {
             Ok(Arc::new(RegisterCollection {
                 name: args.required("collection")?,
                 kind: CollectionType::from_name(args.text("type").as_deref().unwrap_or("TAGGED"))?,
                 doc: args.text("doc"),
             }))
         })
-        .arg("collection", ArgType::Text, "its name")
+        .arg("collection", ArgType::Text, "the name of the collection")
         .option("type", ArgType::Text, "RUN, TAGGED, CHAINED or CALIBRATION; default TAGGED")
-        .option("doc", ArgType::Text, "what it is for")
+        .option("doc", ArgType::Text, "documentation of the collection")
         .example("CALL register_collection('u/me/picked', 'TAGGED')"),
-        FunctionDef::procedure("remove_collection", "Removes collections that are no RUN; datasets stay.", |args| {
+        FunctionDef::procedure("remove_collection", "Removes collections other than RUN; datasets remain.", |args| {
             Ok(Arc::new(RemoveCollection { name: args.required("collection")? }))
         })
-        .arg("collection", ArgType::Text, "a name or a glob; a RUN matched by a glob is passed over")
+        .arg("collection", ArgType::Text, "a name or a glob; RUN collections matched by a glob are skipped")
         .example("CALL remove_collection('u/me/picked')"),
-        FunctionDef::procedure("chain", "Makes a CHAINED collection search these children, in this order.", |args| {
+        FunctionDef::procedure("chain", "Sets or edits the children of a CHAINED collection.", |args| {
             if args.has_rows() && args.list("children").is_some() {
                 return Err(Error::invalid("chain takes its children as a list or as rows, not both"));
             }
@@ -39,11 +39,11 @@ pub fn functions() -> Vec<FunctionDef> {
                 flatten: args.bool("flatten", false),
             }))
         })
-        .arg("parent", ArgType::Text, "the chain; made when absent")
-        .option("children", ArgType::TextList, "collections, first searched first; for mode pop, positions from 0")
+        .arg("parent", ArgType::Text, "the chain; created if it does not exist")
+        .option("children", ArgType::TextList, "collections in search order; for mode pop, positions from 0")
         .option("mode", ArgType::Text, "redefine, prepend, extend, remove or pop; default redefine")
-        .option("doc", ArgType::Text, "what it is for, when it is made")
-        .option("flatten", ArgType::Bool, "put what chains search in their place; default false")
+        .option("doc", ArgType::Text, "documentation of the chain, if it is created")
+        .option("flatten", ArgType::Bool, "replace child chains by their children; default false")
         .option("rows", ArgType::Query("name"), "the children as a subquery, instead of a list")
         .example("CALL chain('refcats', ['refcats/DM-46370/the_monster_20240904'])"),
     ]

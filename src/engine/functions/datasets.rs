@@ -1,4 +1,4 @@
-//! Picking datasets.
+//! Procedures for datasets: tags, certifications and export.
 
 use std::sync::Arc;
 
@@ -14,33 +14,33 @@ use crate::store::transfer::TransferMode;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::procedure("associate", "Puts datasets into a TAGGED collection.", |args| {
+        FunctionDef::procedure("associate", "Adds datasets to a TAGGED collection.", |args| {
             Ok(Arc::new(Associate { collection: args.required("collection")? }))
         })
         .arg("collection", ArgType::Text, "the collection; it must exist")
         .arg("rows", ArgType::Query("dataset_id"), "the ids of the datasets")
-        .notes("Also as an aggregate, `SELECT associate('X', dataset_id) FROM raw …`, and as `INSERT INTO collection.\"X\" SELECT dataset_id …`.")
+        .notes("Other forms are the aggregate `SELECT associate('X', dataset_id) FROM raw …` and `INSERT INTO collection.\"X\" SELECT dataset_id …`.")
         .example("CALL associate('u/me/picked', (SELECT dataset_id FROM raw WHERE detector = 4))"),
-        FunctionDef::procedure("disassociate", "Takes datasets out of a TAGGED collection.", |args| {
+        FunctionDef::procedure("disassociate", "Removes datasets from a TAGGED collection.", |args| {
             Ok(Arc::new(Disassociate { collection: args.required("collection")? }))
         })
         .arg("collection", ArgType::Text, "the collection; it must exist")
-        .arg("rows", ArgType::Query("dataset_id"), "the ids of the datasets; those not in it are passed over")
-        .notes("Also as an aggregate, `SELECT disassociate('X', dataset_id) FROM raw …`.")
+        .arg("rows", ArgType::Query("dataset_id"), "the ids of the datasets; datasets that are not in the collection are skipped")
+        .notes("Another form is the aggregate `SELECT disassociate('X', dataset_id) FROM raw …`.")
         .example("CALL disassociate('u/me/picked', (SELECT dataset_id FROM raw WHERE detector = 4))"),
-        FunctionDef::procedure("certify", "Makes calibrations valid for some time in a CALIBRATION collection.", |args| {
+        FunctionDef::procedure("certify", "Certifies calibrations in a CALIBRATION collection for a validity range.", |args| {
             Ok(Arc::new(Certify { collection: args.required("collection")?, timespan: timespan(args)? }))
         })
-        .arg("collection", ArgType::Text, "the collection; made when absent")
+        .arg("collection", ArgType::Text, "the collection; created if it does not exist")
         .arg("rows", ArgType::Query("dataset_id, and timespan_begin and timespan_end if they differ"), "the datasets")
-        .option("begin_date", ArgType::Text, "begin of their validity, TAI; default unbounded")
-        .option("end_date", ArgType::Text, "end of their validity, TAI, not included; default unbounded")
+        .option("begin_date", ArgType::Text, "begin of the validity range, TAI; default unbounded")
+        .option("end_date", ArgType::Text, "end of the validity range, TAI, exclusive; default unbounded")
         .notes(
-            "A dataset that is certified so already is left. Another dataset of the type with the same data ID whose \
-             validity overlaps is an error.",
+            "A dataset that is already certified for the same range is unchanged. An overlapping validity range of another \
+             dataset with the same dataset type and data ID is an error.",
         )
         .example("CALL certify('LSSTComCam/calib/DM-1', (SELECT dataset_id FROM bias), begin_date => '2024-10-01')"),
-        FunctionDef::procedure("decertify", "Takes a time out of the validity of calibrations.", |args| {
+        FunctionDef::procedure("decertify", "Removes a timespan from the validity ranges of calibrations.", |args| {
             Ok(Arc::new(Decertify {
                 collection: args.required("collection")?,
                 dataset_type: args.required("dataset_type")?,
@@ -50,36 +50,36 @@ pub fn functions() -> Vec<FunctionDef> {
         .arg("collection", ArgType::Text, "the CALIBRATION collection")
         .arg("dataset_type", ArgType::Text, "the dataset type")
         .option("rows", ArgType::Query("the dimensions of the dataset type"), "the data IDs; default all")
-        .option("begin_date", ArgType::Text, "begin of the time, TAI; default unbounded")
-        .option("end_date", ArgType::Text, "end of the time, TAI, not included; default unbounded")
-        .notes("What is left of a validity range before and after the time stays.")
+        .option("begin_date", ArgType::Text, "begin of the timespan, TAI; default unbounded")
+        .option("end_date", ArgType::Text, "end of the timespan, TAI, exclusive; default unbounded")
+        .notes("The parts of a validity range before and after the timespan are kept.")
         .example("CALL decertify('LSSTComCam/calib/DM-1', 'bias', begin_date => '2024-11-01', end_date => '2024-11-15')"),
-        FunctionDef::procedure("export", "Exports datasets with all that another repository needs to import them.", |args| {
+        FunctionDef::procedure("export", "Exports datasets to a YAML file that `import` reads, with their dimension records and collections.", |args| {
             let transfer = args.text("transfer").map(|mode| TransferMode::from_name(&mode)).transpose()?;
             if transfer == Some(TransferMode::Move) {
-                return Err(Error::invalid("files are not moved out of a datastore by export"));
+                return Err(Error::invalid("export does not support transfer mode move"));
             }
             let collections = args.list("collections").unwrap_or_default();
             if collections.is_empty() && !args.has_rows() {
-                return Err(Error::invalid("export needs rows, the ids of datasets, or collections"));
+                return Err(Error::invalid("export needs rows (dataset ids) or collections"));
             }
             let export_file = args.text("export_file").unwrap_or_else(|| "export.yaml".to_owned());
             Ok(Arc::new(Export { directory: args.required("directory")?, export_file, collections, transfer }))
         })
-        .arg("directory", ArgType::Text, "the folder of the export file; made when absent")
+        .arg("directory", ArgType::Text, "the folder of the export file; created if it does not exist")
         .option("rows", ArgType::Query("dataset_id"), "the datasets")
-        .option("collections", ArgType::TextList, "collections to export whole: datasets, chains, tags and validity ranges")
-        .option("export_file", ArgType::Text, "the name of the file; default export.yaml")
-        .option("transfer", ArgType::Text, "how files get into the folder, or direct: the file holds their URIs; default not at all")
+        .option("collections", ArgType::TextList, "collections to export with all their datasets, chains, tags and validity ranges")
+        .option("export_file", ArgType::Text, "the name of the export file; default export.yaml")
+        .option("transfer", ArgType::Text, "transfer mode of the files to the folder; direct writes their URIs; default no transfer")
         .notes(
-            "Without `transfer` the paths are those in the datastore: import with its root as the directory. A file of \
-             that name is replaced.",
+            "Without `transfer`, the paths in the export file are relative to the datastore root: import with the root as \
+             `directory`. An existing export file is replaced.",
         )
         .example("CALL export('DATA/exported', (SELECT dataset_id FROM raw WHERE detector = 4), transfer => 'copy')"),
     ]
 }
 
-/// The time between `begin_date` and `end_date`.
+/// The timespan (TAI) from `begin_date` to `end_date`, unbounded where one is missing.
 fn timespan(args: &Args) -> Result<Timespan> {
     let end = |name: &str| match args.text(name) {
         None => Ok(None),

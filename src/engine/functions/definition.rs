@@ -1,5 +1,5 @@
-//! Functions as values: name, arguments, sentences, an example. Planning, completion, `\df` and the generated
-//! reference all read these.
+//! Definitions of procedures and functions: name, arguments, descriptions, an example. Planning, completion, `\df` and
+//! the generated reference use them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,29 +13,29 @@ use crate::error::{Error, Result};
 use crate::repo::Operation;
 use crate::universe::Universe;
 
-/// What an argument takes.
+/// The type of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArgType {
-    /// A text.
+    /// A string.
     Text,
-    /// A list of texts; a single text is a list of one.
+    /// A list of strings; a single string is a list of one.
     TextList,
-    /// A truth value.
+    /// A boolean.
     Bool,
-    /// A whole number.
+    /// An integer.
     Int,
-    /// A number, of each row.
+    /// A number for each row.
     Number,
-    /// A region in `sphgeom`'s encoding, of each row.
+    /// A region in the encoding of `sphgeom`, for each row.
     Region,
-    /// A time without zone, of each row.
+    /// A timestamp without time zone in nanoseconds, for each row.
     Time,
-    /// A subquery, with what its columns are.
+    /// A subquery; the text describes its columns.
     Query(&'static str),
 }
 
 impl ArgType {
-    /// Its word in reference and messages.
+    /// The name of the type in the reference and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -53,45 +53,45 @@ impl ArgType {
 /// One argument of a function.
 #[derive(Debug, Clone)]
 pub struct ArgDef {
-    /// Its name.
+    /// The name of the argument.
     pub name: &'static str,
-    /// What it takes.
+    /// The type of the argument.
     pub arg_type: ArgType,
-    /// One sentence.
+    /// A description of the argument, in one line.
     pub description: &'static str,
-    /// Whether it must be given.
+    /// Whether a call must set the argument.
     pub required: bool,
 }
 
-/// Where a function that reads finds its rows.
+/// The implementation of a function that reads a table outside the repository.
 #[async_trait]
 pub trait TableReader: Send + Sync {
-    /// The rows as a table.
+    /// Reads the rows as a table.
     ///
     /// # Errors
-    /// What is asked for is not there, or is no table.
+    /// `Kind::NotFound` for a missing file or folder, `Kind::Invalid` for a file of another format, and read errors.
     async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>>;
 }
 
-/// What a function does once its arguments are known.
+/// The kind of a function, with its implementation.
 #[derive(Clone)]
 pub enum FunctionKind {
-    /// Changes the repository.
+    /// A procedure: creates an operation that changes the repository.
     Operation(fn(&Args) -> Result<Arc<dyn Operation>>),
-    /// Searches the repository; planned by the engine's search.
+    /// A table function that searches the repository; see `engine::search`.
     Search,
-    /// Stands for a query over the tables of a universe.
+    /// A table function that expands to a query over the tables of a universe.
     Query(fn(&Args, &Universe) -> Result<String>),
-    /// Yields the rows of something outside the repository.
+    /// A table function that reads files or folders.
     Read(Arc<dyn TableReader>),
-    /// Computes a value for each row.
+    /// A scalar function.
     Scalar(ScalarUDF),
 }
 
 impl std::fmt::Debug for FunctionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Operation(_) => "Verb",
+            Self::Operation(_) => "Operation",
             Self::Search => "Search",
             Self::Query(_) => "Query",
             Self::Read(_) => "Read",
@@ -100,25 +100,25 @@ impl std::fmt::Debug for FunctionKind {
     }
 }
 
-/// A function of the SQL face.
+/// The definition of a procedure or function.
 #[derive(Debug, Clone)]
 pub struct FunctionDef {
-    /// Its name.
+    /// The name of the function.
     pub name: &'static str,
-    /// One sentence.
+    /// A description in one sentence.
     pub description: &'static str,
-    /// More about it, or nothing.
+    /// Further notes; may be empty.
     pub notes: &'static str,
-    /// Its arguments, in positional order.
+    /// The arguments, in positional order.
     pub arguments: Vec<ArgDef>,
-    /// A statement that uses it.
+    /// An example statement.
     pub example: &'static str,
-    /// What it does.
+    /// The kind and implementation of the function.
     pub kind: FunctionKind,
 }
 
 impl FunctionDef {
-    /// A function that changes the repository.
+    /// Defines a procedure.
     pub fn procedure(
         name: &'static str,
         description: &'static str,
@@ -127,58 +127,58 @@ impl FunctionDef {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Operation(make) }
     }
 
-    /// A function that searches the repository.
+    /// Defines a table function that searches the repository.
     pub fn search(name: &'static str, description: &'static str) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search }
     }
 
-    /// A function that stands for a query.
+    /// Defines a table function that expands to a query.
     pub fn query(name: &'static str, description: &'static str, text: fn(&Args, &Universe) -> Result<String>) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Query(text) }
     }
 
-    /// A function that reads something outside the repository.
+    /// Defines a table function that reads files or folders.
     pub fn read(name: &'static str, description: &'static str, reader: Arc<dyn TableReader>) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Read(reader) }
     }
 
-    /// A function of each row.
+    /// Defines a scalar function.
     pub fn scalar(name: &'static str, description: &'static str, udf: ScalarUDF) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Scalar(udf) }
     }
 
-    /// With an argument that must be given.
+    /// Adds a required argument.
     #[must_use]
     pub fn arg(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
         self.arguments.push(ArgDef { name, arg_type, description, required: true });
         self
     }
 
-    /// With an argument that may be left out.
+    /// Adds an optional argument.
     #[must_use]
     pub fn option(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
         self.arguments.push(ArgDef { name, arg_type, description, required: false });
         self
     }
 
-    /// With more about it.
+    /// Sets the notes.
     #[must_use]
     pub fn notes(mut self, notes: &'static str) -> Self {
         self.notes = notes;
         self
     }
 
-    /// With an example.
+    /// Sets the example.
     #[must_use]
     pub fn example(mut self, example: &'static str) -> Self {
         self.example = example;
         self
     }
 
-    /// The argument at a position or of a name.
+    /// The argument with a name, or at a position (from 0).
     ///
     /// # Errors
-    /// Too many, or an unknown name with the nearest one.
+    /// `Kind::NotFound` for an unknown name, `Kind::Invalid` for too many arguments.
     pub fn argument(&self, position: usize, name: Option<&str>) -> Result<&ArgDef> {
         match name {
             Some(name) => self.arguments.iter().find(|a| a.name == name).ok_or_else(|| {
@@ -191,19 +191,19 @@ impl FunctionDef {
         }
     }
 
-    /// `name(first, second, option => …)`.
+    /// The signature, such as `name(first, second, [option])`.
     pub fn signature(&self) -> String {
         let show = |a: &ArgDef| if a.required { a.name.to_owned() } else { format!("[{}]", a.name) };
         format!("{}({})", self.name, self.arguments.iter().map(show).collect::<Vec<_>>().join(", "))
     }
 
-    /// Its argument that takes rows, if any.
+    /// The argument that takes a subquery, if any.
     pub fn rows(&self) -> Option<&ArgDef> {
         self.arguments.iter().find(|a| matches!(a.arg_type, ArgType::Query(_)))
     }
 }
 
-/// A value given for an argument.
+/// The value of an argument.
 #[derive(Debug, Clone, PartialEq)]
 enum Value {
     Texts(Vec<String>),
@@ -211,7 +211,7 @@ enum Value {
     Int(i64),
 }
 
-/// The values given to a function, checked against its arguments.
+/// The argument values of a call, checked against the definition.
 #[derive(Debug, Clone, Default)]
 pub struct Args {
     values: BTreeMap<&'static str, Value>,
@@ -219,10 +219,10 @@ pub struct Args {
 }
 
 impl Args {
-    /// Takes a constant for an argument; NULL counts as left out.
+    /// Sets an argument to a constant; NULL is ignored.
     ///
     /// # Errors
-    /// A value of another type, or an argument given twice.
+    /// `Kind::Invalid` for a value of another type, and for an argument that is already set.
     pub fn set(&mut self, function: &FunctionDef, argument: &ArgDef, value: &ScalarValue) -> Result<()> {
         if value.is_null() {
             return Ok(());
@@ -249,10 +249,10 @@ impl Args {
         Ok(())
     }
 
-    /// Notes that the rows argument was given.
+    /// Marks the rows argument as set.
     ///
     /// # Errors
-    /// It was given twice.
+    /// `Kind::Invalid` if it is already set.
     pub fn set_rows(&mut self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
         self.check_unset(function, argument)?;
         self.rows = true;
@@ -268,10 +268,10 @@ impl Args {
         Ok(())
     }
 
-    /// Checks that all arguments that must be given are.
+    /// Checks that all required arguments are set.
     ///
     /// # Errors
-    /// The first that is not.
+    /// `Kind::Invalid` for the first missing argument.
     pub fn check_complete(&self, function: &FunctionDef) -> Result<()> {
         let args = |a: &ArgDef| match a.arg_type {
             ArgType::Query(_) => self.rows,
@@ -286,25 +286,25 @@ impl Args {
         }
     }
 
-    /// Whether the rows argument was given.
+    /// Whether the rows argument is set.
     pub fn has_rows(&self) -> bool {
         self.rows
     }
 
-    /// A text that was given.
+    /// The value of a string argument; `None` if it is not set.
     pub fn text(&self, name: &str) -> Option<String> {
         self.list(name)?.into_iter().next()
     }
 
-    /// A text that must have been given.
+    /// The value of a required string argument.
     ///
     /// # Errors
-    /// It was not: a broken invariant, as arguments are checked before.
+    /// `Kind::Bug` if it is not set; [`Self::check_complete`] runs before.
     pub fn required(&self, name: &str) -> Result<String> {
         self.text(name).ok_or_else(|| Error::bug(format!("argument '{name}' was not checked")))
     }
 
-    /// A list that was given.
+    /// The value of a list argument; `None` if it is not set.
     pub fn list(&self, name: &str) -> Option<Vec<String>> {
         match self.values.get(name)? {
             Value::Texts(texts) => Some(texts.clone()),
@@ -312,7 +312,7 @@ impl Args {
         }
     }
 
-    /// A truth value, or its default.
+    /// The value of a boolean argument, or `default`.
     pub fn bool(&self, name: &str, default: bool) -> bool {
         match self.values.get(name) {
             Some(Value::Bool(value)) => *value,
@@ -320,7 +320,7 @@ impl Args {
         }
     }
 
-    /// A whole number, or its default.
+    /// The value of an integer argument, or `default`.
     pub fn int(&self, name: &str, default: i64) -> i64 {
         match self.values.get(name) {
             Some(Value::Int(value)) => *value,

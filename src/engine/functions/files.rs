@@ -1,4 +1,4 @@
-//! Tables in files that DataFusion does not read by itself.
+//! Table functions that read files and folders.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,60 +20,60 @@ use crate::repo::calibration_exports::{ExportSummary, find};
 use crate::store::Location;
 use crate::store::webdav::Entry;
 
-/// The most bytes a table file is read with.
+/// The maximum size of a table file in bytes.
 const LIMIT: u64 = 1 << 30;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::read(
             "read_ecsv",
-            "The rows of an ECSV table, as astropy writes it.",
+            "Reads an ECSV table as written by astropy.",
             Arc::new(File(|_, bytes| parse_ecsv(bytes))),
         )
-        .arg("file", ArgType::Text, "the file")
+        .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
         FunctionDef::read(
             "read_fits",
-            "The rows of the first binary table of a FITS file.",
+            "Reads the first binary table of a FITS file.",
             Arc::new(File(|_, bytes| parse_fits_table(bytes))),
         )
-        .arg("file", ArgType::Text, "the file")
-        .notes("Cells of several numbers are lists; bits, complex numbers and arrays of varying length are not read.")
+        .arg("file", ArgType::Text, "the path or URL of the file")
+        .notes("Array columns are lists; bit, complex and variable-length array columns are not supported.")
         .example("SELECT * FROM read_fits('DATA/the_monster_20240904.fits')"),
-        FunctionDef::read("read_csv", "The rows of a CSV file.", Arc::new(File(csv)))
-            .arg("file", ArgType::Text, "the file")
+        FunctionDef::read("read_csv", "Reads a CSV file.", Arc::new(File(csv)))
+            .arg("file", ArgType::Text, "the path or URL of the file")
             .option(
                 "header",
                 ArgType::Bool,
-                "whether the first line holds the names; default true, else column_1, column_2, …",
+                "whether the first line has the column names; default true; otherwise column_1, column_2, …",
             )
-            .option("delimiter", ArgType::Text, "the character between columns; default a comma")
-            .notes("Files that end in `.csv`, `.ecsv`, `.fits`, `.parquet` or `.json` are tables by themselves: `FROM 'x.csv'`.")
+            .option("delimiter", ArgType::Text, "the delimiter, one character; default a comma")
+            .notes("Files with the extension `.csv`, `.ecsv`, `.fits`, `.parquet` or `.json` can be used directly: `FROM 'x.csv'`.")
             .example("SELECT * FROM read_csv('DATA/dp1_good_visits.txt', header => false)"),
         FunctionDef::read(
             "read_text",
-            "The lines of a text file that are not empty, as column `line`.",
+            "Reads the non-empty lines of a text file as column `line`.",
             Arc::new(File(|_, bytes| parse_lines(bytes))),
         )
-        .arg("file", ArgType::Text, "the file")
+        .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
-        FunctionDef::read("list", "The files and folders in a folder, local or on a door.", Arc::new(List))
-            .arg("uri", ArgType::Text, "the folder")
-            .option("checksums", ArgType::Bool, "ask a dCache door for checksums, which it looks up one by one; default false")
+        FunctionDef::read("list", "Lists the files and folders in a local folder or on a WebDAV server.", Arc::new(List))
+            .arg("uri", ArgType::Text, "the path or URL of the folder")
+            .option("checksums", ArgType::Bool, "request checksums from a dCache door, which is slower; default false")
             .notes("Columns: `name`, `size` (bytes), `modified` (UTC), `is_directory`, `checksum`.")
             .example("SELECT name, size FROM list('DATA/raw/LSSTComCam') WHERE NOT is_directory"),
         FunctionDef::read(
             "calibration_exports",
-            "The export files below a folder: what each holds of which ticket.",
+            "Lists the export files of calibrations below a folder, with their tickets and contents.",
             Arc::new(Exports),
         )
-        .arg("folder", ArgType::Text, "the folder, searched with all below it for `export.yaml`")
-        .notes("A row for each file and ticket: `file`, `ticket`, `collections`, `dataset_types`, `datasets`.")
+        .arg("folder", ArgType::Text, "the folder, searched recursively for `export.yaml`")
+        .notes("One row for each file and ticket; columns: `file`, `ticket`, `collections`, `dataset_types`, `datasets`.")
         .example("SELECT file FROM calibration_exports('DATA/calibs') WHERE ticket = 'DM-48520'"),
     ]
 }
 
-/// What is in a folder.
+/// Reads the entries of a folder.
 struct List;
 
 #[async_trait]
@@ -96,7 +96,7 @@ impl TableReader for List {
     }
 }
 
-/// The export files of calibrations below a folder.
+/// Reads summaries of the export files below a folder.
 struct Exports;
 
 #[async_trait]
@@ -121,7 +121,7 @@ impl TableReader for Exports {
     }
 }
 
-/// Reads a whole file by a parser.
+/// Reads a file of up to [`LIMIT`] bytes with a parser.
 struct File(fn(&Args, &[u8]) -> Result<RecordBatch>);
 
 #[async_trait]

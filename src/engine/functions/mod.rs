@@ -1,4 +1,4 @@
-//! Every function of the SQL face, one file a family. This list is the only place a family is named.
+//! The definitions of all procedures and functions, one file for each family.
 
 mod collections;
 mod datasets;
@@ -16,7 +16,7 @@ use std::sync::LazyLock;
 
 use crate::engine::functions::definition::FunctionDef;
 
-/// All functions, by family.
+/// All procedures and functions, by family.
 static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
     let families = [
         repository::functions(),
@@ -31,12 +31,12 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
     families.into_iter().flatten().collect()
 });
 
-/// All functions.
+/// All procedures and functions, in the order of the reference.
 pub fn all() -> &'static [FunctionDef] {
     &FUNCTIONS
 }
 
-/// The function of this name.
+/// The procedure or function named `name`.
 pub fn find(name: &str) -> Option<&'static FunctionDef> {
     FUNCTIONS.iter().find(|f| f.name == name)
 }

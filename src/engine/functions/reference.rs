@@ -1,4 +1,4 @@
-//! The reference page, printed from the lists that the session itself uses.
+//! Renders `sql/REFERENCE.md` from the function and table definitions that the session uses.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,7 +7,7 @@ use crate::engine::catalog::system_tables::{COLUMNS, DERIVED_TABLES, SYSTEM_TABL
 use crate::engine::functions;
 use crate::engine::functions::definition::{FunctionDef, FunctionKind};
 
-/// What every column means, by name.
+/// The descriptions of all shared columns, by column name.
 pub fn columns() -> BTreeMap<&'static str, String> {
     COLUMNS
         .lines()
@@ -17,7 +17,7 @@ pub fn columns() -> BTreeMap<&'static str, String> {
         .collect()
 }
 
-/// The head of a view's text: its sentence, and what columns of its own mean.
+/// Parses the leading comments of a view: its description, and the descriptions of columns that only it has.
 pub fn head(sql: &str) -> (String, BTreeMap<String, String>) {
     let comments = sql.lines().map_while(|line| line.strip_prefix("-- "));
     let mut description = Vec::new();
@@ -33,21 +33,21 @@ pub fn head(sql: &str) -> (String, BTreeMap<String, String>) {
     (description.join(" "), own)
 }
 
-/// The page of all functions and tables, in Markdown.
+/// The reference page of all functions and tables, in Markdown.
 pub fn render() -> String {
     let mut page = String::from(
-        "# SQL reference\n\nPrinted from the program's own lists; a test keeps it true.\n\n## Functions\n\n\
-         Verbs change the repository and answer with rows of *thing, outcome, detail, count*. They are called with\n\
-         `CALL verb(…)` or used in `FROM`; arguments are positional or `name => value`. `EXPLAIN` shows what a verb\n\
-         would do and does nothing.\n",
+        "# SQL reference\n\nGenerated from the definitions in the program; a test compares both.\n\n## Functions\n\n\
+         Procedures change the repository and return rows of *thing, outcome, detail, count*. They are called with\n\
+         `CALL procedure(…)` or used in `FROM`; arguments are positional or `name => value`. `EXPLAIN` shows the\n\
+         changes that a procedure would make, without making them.\n",
     );
-    for (title, wanted) in [("Verbs", 0), ("Searches", 1), ("Files", 2), ("Values", 3)] {
+    for (title, wanted) in [("Procedures", 0), ("Table functions", 1), ("File functions", 2), ("Scalar functions", 3)] {
         let _ = writeln!(page, "\n### {title}");
         for function in functions::all().iter().filter(|f| kind(f) == wanted) {
             render_function(&mut page, function);
         }
     }
-    page.push_str("\n## Tables\n\nBeside these there is one table for each dimension element (`exposure`, `detector`, …), one for\n\
+    page.push_str("\n## Tables\n\nIn addition, there is one table for each dimension element (`exposure`, `detector`, …), one for\n\
          each dataset type (`raw`, `bias`, …), and the schema `registry` with all physical tables.\n");
     for (name, sql) in VIEWS {
         let (description, own) = head(sql);
@@ -60,7 +60,7 @@ pub fn render() -> String {
         render_table(&mut page, small.name, small.description, small.columns.iter().copied());
     }
     page.push_str(
-        "\n## Columns\n\nA column means the same in every table that has it.\n\n| column | meaning |\n|---|---|\n",
+        "\n## Columns\n\nA column has the same meaning in all tables that have it.\n\n| column | meaning |\n|---|---|\n",
     );
     for (name, description) in columns() {
         let _ = writeln!(page, "| `{name}` | {description} |");
@@ -83,7 +83,7 @@ fn render_function(page: &mut String, function: &FunctionDef) {
         let _ = writeln!(page, "{}\n", function.notes);
     }
     if !function.arguments.is_empty() {
-        page.push_str("| argument | takes | |\n|---|---|---|\n");
+        page.push_str("| argument | type | description |\n|---|---|---|\n");
         for a in &function.arguments {
             let _ = writeln!(page, "| `{}` | {} | {} |", a.name, a.arg_type.name(), a.description);
         }
@@ -104,7 +104,7 @@ fn render_table<'a>(
     }
 }
 
-/// The columns that tables tell about themselves: table and column.
+/// The columns that are documented with their table instead of the shared list, as (table, column).
 pub fn own_columns() -> Vec<(String, String)> {
     let views = VIEWS.iter().flat_map(|(name, sql)| head(sql).1.into_keys().map(move |c| ((*name).to_owned(), c)));
     let small = SYSTEM_TABLES.iter().flat_map(|t| t.columns.iter().map(|c| (t.name.to_owned(), c.0.to_owned())));

@@ -1,4 +1,4 @@
-//! Making a repository and describing its world: instruments, dataset types, dimension records.
+//! Procedures that create a repository and register instruments, dataset types and dimension records.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::repo::WriteCurated;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::procedure("create_repository", "Makes an empty repository where the session looks for one.", |args| {
+        FunctionDef::procedure("create_repository", "Creates an empty repository at the location of the session.", |args| {
             Ok(Arc::new(CreateRepository {
                 seed_config: args.text("seed_config"),
                 dimension_config: args.text("dimension_config"),
@@ -22,10 +22,10 @@ pub fn functions() -> Vec<FunctionDef> {
         })
         .option("seed_config", ArgType::Text, "a configuration file to start from")
         .option("dimension_config", ArgType::Text, "a file with another dimension universe; default daf_butler 7")
-        .option("override", ArgType::Bool, "keep the root and the SQLite file of the seed; default false")
+        .option("override", ArgType::Bool, "keep the root and the SQLite file of the seed configuration; default false")
         .notes(
-            "A repository of the same configuration is left as it is. Of `butler create`, `--standalone` is not \
-             offered: it writes out the Python package's own defaults.",
+            "An existing repository with the same configuration is unchanged. The option `--standalone` of `butler create` \
+             is not supported: it writes the defaults of the Python package.",
         )
         .example("CALL create_repository()"),
         FunctionDef::procedure("register_instrument", "Registers an instrument with its detectors and filters.", |args| {
@@ -35,22 +35,22 @@ pub fn functions() -> Vec<FunctionDef> {
             }))
         })
         .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
-        .option("update", ArgType::Bool, "overwrite records that differ; default false: they are an error")
+        .option("update", ArgType::Bool, "update records that differ; default false: a difference is an error")
         .example("CALL register_instrument('lsst.obs.lsst.LsstComCam')"),
         FunctionDef::procedure("register_skymap", "Registers a sky map with its tracts and patches.", |args| {
             let (config_file, config) = (args.text("config_file"), args.list("config").unwrap_or_default());
             Ok(Arc::new(RegisterSkymap { config_file, config }))
         })
         .option("config_file", ArgType::Text, "a pex_config file: assignments to `config.name`, `config.skyMap` …")
-        .option("config", ArgType::TextList, "assignments after those of the file, such as 'name=lsst_cells_v1'")
+        .option("config", ArgType::TextList, "assignments that are applied after the file, such as 'name=lsst_cells_v1'")
         .notes(
-            "Rings sky maps in TAN projection are made, with tract builders `cells` and `legacy`. A sky map of the same \
-             name and geometry is left as it is.",
+            "Supported are rings sky maps in TAN projection with the tract builders `cells` and `legacy`. An existing sky \
+             map with the same name and geometry is unchanged.",
         )
         .example("CALL register_skymap('DATA/demo.skymap.config')"),
         FunctionDef::procedure(
             "write_curated_calibrations",
-            "Stores and certifies the calibrations that are kept as files beside the code of an instrument.",
+            "Stores and certifies the curated calibrations of an instrument.",
             |args| {
                 Ok(Arc::new(WriteCurated {
                     instrument: Instrument::find(&args.required("instrument")?)?,
@@ -63,21 +63,21 @@ pub fn functions() -> Vec<FunctionDef> {
             },
         )
         .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
-        .option("label", ArgType::TextList, "words in the names of the collections, such as a ticket")
-        .arg("data", ArgType::Text, "the folder of calibration data, as package `obs_lsst_data` has it")
+        .option("label", ArgType::TextList, "labels in the names of the collections, such as a ticket")
+        .arg("data", ArgType::Text, "the folder of calibration data, in the layout of package `obs_lsst_data`")
         .option(
             "camera",
             ArgType::Text,
-            "the FITS file of the camera, as the pipelines write it; default `camera.fits` in the folder of the instrument, \
-             which `obs_lsst_data` does not have",
+            "the FITS file of the camera, as written by the pipelines; default `camera.fits` in the folder of the instrument, \
+             which `obs_lsst_data` does not contain",
         )
         .option("collection", ArgType::Text, "the CALIBRATION collection; default `INSTRUMENT/calib/LABEL`")
-        .option("prefix", ArgType::Text, "what collection names begin with; default the name of the instrument")
+        .option("prefix", ArgType::Text, "prefix of collection names; default the name of the instrument")
         .notes(
-            "Crosstalk, defects and transmission curves are read from ECSV files and stored as FITS files; the names of \
-             the files are the UTC times from when on they are valid. The camera is stored as it is. What is there \
-             already is left as it is, if it has not changed. QE curves, linearizers, brighter-fatter kernels and files \
-             in YAML or JSON are not understood yet.",
+            "Crosstalk, defects and transmission curves are read from ECSV files and stored as FITS files; each file name is \
+             the begin of the validity range, in UTC. The camera file is stored unchanged. Existing calibrations \
+             with the same content are unchanged. QE curves, linearizers, brighter-fatter kernels, and files in YAML or \
+             JSON, are not supported.",
         )
         .example("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DATA/curated')"),
         FunctionDef::procedure("register_dataset_type", "Registers a dataset type.", |args| {
@@ -88,10 +88,10 @@ pub fn functions() -> Vec<FunctionDef> {
                 is_calibration: args.bool("is_calibration", false),
             }))
         })
-        .arg("dataset_type", ArgType::Text, "its name")
-        .arg("storage_class", ArgType::Text, "its storage class")
-        .option("dimensions", ArgType::TextList, "its dimensions, in any order; default none")
-        .option("is_calibration", ArgType::Bool, "whether its datasets can be certified; default false")
+        .arg("dataset_type", ArgType::Text, "the name of the dataset type")
+        .arg("storage_class", ArgType::Text, "the name of the storage class")
+        .option("dimensions", ArgType::TextList, "the dimensions, in any order; default none")
+        .option("is_calibration", ArgType::Bool, "whether datasets can be certified; default false")
         .example("CALL register_dataset_type('the_monster_20240904', 'SimpleCatalog', ['htm7'])"),
         FunctionDef::procedure("insert_dimension_records", "Inserts records of a dimension element.", |args| {
             Ok(Arc::new(InsertRecords {
@@ -101,9 +101,9 @@ pub fn functions() -> Vec<FunctionDef> {
             }))
         })
         .arg("element", ArgType::Text, "the dimension element")
-        .arg("rows", ArgType::Query("columns of the element"), "the records; columns as in the element's table")
-        .option("skip_existing", ArgType::Bool, "leave records whose key is there, whatever their values; default false")
-        .option("replace", ArgType::Bool, "replace records whose key is there; default false: other values are an error")
+        .arg("rows", ArgType::Query("columns of the element"), "the records, with the columns of the element's table")
+        .option("skip_existing", ArgType::Bool, "skip records whose key exists, without comparing values; default false")
+        .option("replace", ArgType::Bool, "replace records whose key exists; default false: other values are an error")
         .example(
             "CALL insert_dimension_records('visit_system', \
              (SELECT 'LSSTComCam' AS instrument, 0 AS visit_system, 'one-to-one' AS name))",

@@ -1,4 +1,4 @@
-//! Searching collections as the Butler does.
+//! Table functions that search collections with the semantics of the Butler.
 
 use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
@@ -7,29 +7,29 @@ use crate::universe::{Element, Universe};
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::search("find_first", "For every data ID, the dataset the collections find first.")
+        FunctionDef::search("find_first", "Returns, for each data ID, the first dataset in the search order of the collections.")
             .arg("dataset_type", ArgType::Text, "the dataset type")
-            .arg("collections", ArgType::TextList, "collections, chains and globs, first searched first")
+            .arg("collections", ArgType::TextList, "collections, chains and globs, in search order")
             .notes(
-                "Calibration collections are searched by validity range: the answer of a calibration type has \
-                 `timespan_begin` and `timespan_end` (TAI), and at every instant the first collection with a valid \
-                 dataset wins.",
+                "Calibration collections are searched by validity range: for a calibration type the result has \
+                 `timespan_begin` and `timespan_end` (TAI), and at each time the first collection with a valid \
+                 dataset is used.",
             )
             .example("SELECT * FROM find_first('raw', 'LSSTComCam/raw/all')"),
-        FunctionDef::search("members", "Every dataset of a type in every one of the collections.")
+        FunctionDef::search("members", "Returns the datasets of a type in each of the collections.")
             .arg("dataset_type", ArgType::Text, "the dataset type")
             .arg("collections", ArgType::TextList, "collections, chains and globs")
             .example("SELECT collection, count(*) FROM members('raw', '*') GROUP BY collection"),
-        FunctionDef::search("collection_tree", "The tree of a chain, as `query-collections --chains=tree` draws it.")
-            .arg("collections", ArgType::TextList, "collections and globs; each match is the top of a tree")
-            .option("flatten", ArgType::Bool, "each collection once, in the order of a search, without chains")
+        FunctionDef::search("collection_tree", "Returns the tree of chains, in the format of `query-collections --chains=tree`.")
+            .arg("collections", ArgType::TextList, "collections and globs; each match is the root of a tree")
+            .option("flatten", ArgType::Bool, "list each collection once, in search order, without chains; default false")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
         FunctionDef::search(
             "check_files",
-            "The files of collections as the registry names them, against those that are there.",
+            "Compares the file records of collections with the existing files.",
         )
         .arg("collections", ArgType::TextList, "collections, chains and globs")
-        .option("read", ArgType::Bool, "read the first byte of every file; default false: folders are listed only")
+        .option("read", ArgType::Bool, "read the first byte of each file; default false: only folders are listed")
         .notes(
             "Columns: `state` (`ok`, `missing`, `other size`, `unreadable`; `orphan` for a file in a folder of the \
                  datastore that no record names), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
@@ -38,20 +38,20 @@ pub fn functions() -> Vec<FunctionDef> {
         .example("SELECT state, count(*) FROM check_files('LSSTComCam/raw/all') GROUP BY state"),
         FunctionDef::query(
             "overlapping",
-            "The pairs of records of two dimension elements whose regions overlap.",
+            "Returns the pairs of records of two dimension elements whose regions overlap.",
             overlapping,
         )
         .arg("a", ArgType::Text, "an element with regions, such as `visit` or `visit_detector_region`")
-        .arg("b", ArgType::Text, "another one, such as `patch`, or pixels, such as `htm7` or `healpix9`")
+        .arg("b", ArgType::Text, "another element, such as `patch`, or a pixelization, such as `htm7` or `healpix9`")
         .notes(
-            "The columns are the dimensions of both. Records are compared where they touch the same HTM pixel, then \
-             exactly, as the Butler joins them; pixels are those of `htm_envelope` and `healpix_envelope`.",
+            "The columns are the dimensions of both elements. Records that share an HTM pixel are compared exactly, as in \
+             the Butler; pixels are computed by `htm_envelope` and `healpix_envelope`.",
         )
         .example("SELECT DISTINCT tract FROM overlapping('visit', 'patch') WHERE visit = 2024102400017"),
     ]
 }
 
-/// The query behind `overlapping`.
+/// The query of `overlapping`.
 fn overlapping(args: &Args, universe: &Universe) -> Result<String> {
     let (a, b) = (args.required("a")?, args.required("b")?);
     let first = spatial(universe, &a)?;
@@ -68,7 +68,8 @@ fn overlapping(args: &Args, universe: &Universe) -> Result<String> {
             Some(("htm", level)) => ("htm_envelope", level),
             Some(("healpix", level)) => ("healpix_envelope", level),
             _ => {
-                let message = format!("overlaps with '{b}' are not known, only those with pixels of HTM and HEALPix");
+                let message =
+                    format!("overlaps with '{b}' are not supported, only overlaps with HTM and HEALPix pixels");
                 return Err(Error::invalid(message));
             }
         };
@@ -76,7 +77,7 @@ fn overlapping(args: &Args, universe: &Universe) -> Result<String> {
     }
     let second = spatial(universe, &b)?;
     if universe.spatial_family(&a) == universe.spatial_family(&b) {
-        let message = format!("'{a}' and '{b}' are regions of one kind: they are joined by their dimensions");
+        let message = format!("'{a}' and '{b}' have regions of the same family: join them by their dimensions");
         return Err(Error::invalid(message));
     }
     let (shared, own): (Vec<_>, Vec<_>) = second.required.iter().cloned().partition(|d| first.required.contains(d));
@@ -97,7 +98,7 @@ fn overlapping(args: &Args, universe: &Universe) -> Result<String> {
     ))
 }
 
-/// An element whose records have regions.
+/// The element `name`, if its records have regions.
 fn spatial<'a>(universe: &'a Universe, name: &str) -> Result<&'a Element> {
     let element = universe.element(name)?;
     if element.has_table && universe.spatial_family(name).is_some() {

@@ -1,4 +1,4 @@
-//! What may stand in `FROM`: our functions with positional and named arguments, and files DataFusion does not read.
+//! Plans relations in FROM: calls of procedures and table functions, and files that DataFusion does not read.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::engine::procedure::{OutputMode, bind_procedure, fold_constant, proced
 use crate::engine::sql::statement::{location, location_of, simple_name};
 use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
 
-/// Plans our functions in `FROM`, with positional and named arguments and subqueries as rows.
+/// Plans procedures and table functions in FROM, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
 pub struct TableFunctionPlanner(pub Arc<RepositoryCatalog>);
 
@@ -48,7 +48,7 @@ impl RelationPlanner for TableFunctionPlanner {
     }
 }
 
-/// What a planner must know now, though it takes reading; planning itself cannot wait.
+/// Runs an asynchronous computation to its end on a separate thread, because planning is synchronous.
 fn block_on<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
     std::thread::scope(|scope| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -56,10 +56,10 @@ fn block_on<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResu
     })
 }
 
-/// Ends of names of table files that DataFusion does not read, and the functions that do.
+/// File name extensions that DataFusion does not read, and the functions that read them.
 pub const READERS: [(&str, &str); 2] = [("ecsv", "read_ecsv"), ("fits", "read_fits")];
 
-/// The function that reads a table file, where DataFusion does not, with its argument and alias.
+/// Converts a file name in FROM to a call of its reader function: name, arguments and alias.
 fn reader_call(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
     let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
     let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
@@ -72,7 +72,7 @@ fn reader_call(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, 
     Some((ObjectName::from(vec![Ident::with_span(*span, reader)]), args, alias.clone()))
 }
 
-/// A function that is not ours, if DataFusion has it.
+/// Leaves table functions of DataFusion to it; other names are an error.
 fn builtin_table_function(
     name: ObjectName,
     args: Vec<FunctionArg>,
@@ -88,9 +88,7 @@ fn builtin_table_function(
     }
     let ours = functions::all().iter().filter(|f| !matches!(f.kind, FunctionKind::Scalar(_))).map(|f| f.name);
     let near = hint(&called, ours.chain(known));
-    Err(Error::new(Kind::NotFound, format!("no function named '{called}' yields rows{near}"))
-        .with_location(location)
-        .into())
+    Err(Error::new(Kind::NotFound, format!("no table function named '{called}'{near}")).with_location(location).into())
 }
 
 impl TableFunctionPlanner {
@@ -101,7 +99,7 @@ impl TableFunctionPlanner {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
         if matches!(function.kind, FunctionKind::Scalar(_)) {
-            let message = format!("{0} computes a value, it yields no rows: SELECT {0}(…)", function.name);
+            let message = format!("{0} is a scalar function, not a table function: use SELECT {0}(…)", function.name);
             return Err(Error::invalid(message).into());
         }
         let mut bound = Args::default();
@@ -117,16 +115,16 @@ impl TableFunctionPlanner {
             let (name, expr) = match arg {
                 FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => (Some(name.value), arg),
-                FunctionArg::ExprNamed { name, .. } => return Err(plan_datafusion_err!("{name} is no argument name")),
+                FunctionArg::ExprNamed { name, .. } => return Err(plan_datafusion_err!("{name} is not an argument")),
                 FunctionArg::Unnamed(arg) => (None, arg),
             };
             if named && name.is_none() {
-                let message = format!("in {}, arguments without a name come first", function.name);
+                let message = format!("in {}, positional arguments must come before named arguments", function.name);
                 return Err(Error::invalid(message).into());
             }
             named |= name.is_some();
             let FunctionArgExpr::Expr(expr) = expr else {
-                return Err(Error::invalid(format!("{} takes no *", function.name)).into());
+                return Err(Error::invalid(format!("{} does not take *", function.name)).into());
             };
             let start = named_at.or_else(|| location_of(&expr));
             let argument =
@@ -171,11 +169,11 @@ impl TableFunctionPlanner {
                 let table = block_on(reader.table(&bound))?;
                 LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
             }
-            FunctionKind::Scalar(_) => Err(Error::bug("a function of values yields rows").into()),
+            FunctionKind::Scalar(_) => Err(Error::bug("a scalar function in FROM").into()),
         }
     }
 
-    /// The argument meant; a subquery without a name goes to the rows, wherever they are.
+    /// The argument of a value; a positional subquery is bound to the rows argument at any position.
     fn argument<'a>(
         &self,
         function: &'a FunctionDef,

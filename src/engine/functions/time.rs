@@ -1,4 +1,4 @@
-//! Time scales: the registry's TAI and the clock's UTC.
+//! Scalar functions that convert between TAI, the time scale of the registry, and UTC.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,22 +18,22 @@ pub fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::scalar(
             "utc",
-            "The UTC clock reading at a TAI time.",
+            "Converts a TAI time to UTC.",
             scale("utc", |tai| if is_end(tai) { tai } else { tai_to_utc(tai) }),
         )
-        .arg("time", ArgType::Time, "a TAI time, as every time of the registry is")
+        .arg("time", ArgType::Time, "a TAI time; all times of the registry are TAI")
         .notes(
-            "The leap seconds are those known when this program was made; the variable `BUTLERSQL_LEAP_SECONDS` may \
-                 name a newer `leap-seconds.list` of the IERS.",
+            "The program has a table of leap seconds; the environment variable `BUTLERSQL_LEAP_SECONDS` selects a newer \
+                 `leap-seconds.list` of the IERS.",
         )
         .example("SELECT utc(timespan_begin) FROM exposure"),
-        FunctionDef::scalar("tai", "The TAI time of a UTC clock reading.", scale("tai", utc_to_tai))
-            .arg("time", ArgType::Time, "a UTC clock reading")
+        FunctionDef::scalar("tai", "Converts a UTC time to TAI.", scale("tai", utc_to_tai))
+            .arg("time", ArgType::Time, "a UTC time")
             .example("SELECT tai('2024-11-21T03:10:00')"),
     ]
 }
 
-/// The times that are converted: before, UTC ran at other rates; after, there are no nanoseconds of 64 bits.
+/// The range of converted times, in nanoseconds since 1970: before it, UTC had other rates; after it, 64 bits overflow.
 const KNOWN: RangeInclusive<i64> = -699 * DAY..=i64::MAX - DAY;
 
 fn scale(name: &'static str, convert: fn(i64) -> i64) -> ScalarUDF {
@@ -41,7 +41,7 @@ fn scale(name: &'static str, convert: fn(i64) -> i64) -> ScalarUDF {
     ScalarUDF::new_from_impl(Scale { name, signature, convert })
 }
 
-/// Whether a time stands for no begin or no end, which is the same in all scales.
+/// Whether a time is the marker of an unbounded begin or end, which is the same in all scales.
 fn is_end(tai: i64) -> bool {
     tai == Timespan::ALL.begin || tai == Timespan::ALL.end
 }
@@ -50,7 +50,7 @@ fn time() -> DataType {
     DataType::Timestamp(TimeUnit::Nanosecond, None)
 }
 
-/// One conversion, a nanosecond count to another.
+/// A conversion of nanoseconds from one time scale to another.
 #[derive(Debug)]
 struct Scale {
     name: &'static str,

@@ -1,4 +1,4 @@
-//! The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` is rewritten to the verb.
+//! The aggregate form of procedures that take rows, such as `SELECT associate('X', dataset_id) FROM …`.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::engine::procedure::{OutputMode, ProcedureCall, bind_procedure, fold_c
 use crate::error::Error;
 use crate::repo::RepositoryHandle;
 
-/// The aggregate face of verbs that take rows: `SELECT associate('X', dataset_id) FROM …` without GROUP BY.
+/// Rewrites `SELECT associate('X', dataset_id) FROM …` without GROUP BY to a call of the procedure.
 #[derive(Debug)]
 pub struct AggregateCallRewrite(pub Arc<RepositoryHandle>);
 
@@ -35,7 +35,7 @@ impl AnalyzerRule for AggregateCallRewrite {
     }
 
     fn name(&self) -> &str {
-        "aggregate_face_of_verbs"
+        "aggregate_call_rewrite"
     }
 }
 
@@ -46,14 +46,14 @@ impl AggregateCallRewrite {
             return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
         };
         if !aggregate.group_expr.is_empty() || aggregate.aggr_expr.len() > 1 {
-            let message = format!("{} stands alone in a SELECT, without GROUP BY or other aggregates", function.name);
+            let message = format!("{} must be the only aggregate of a SELECT without GROUP BY", function.name);
             return Err(Error::invalid(message).into());
         }
         let (call, input) = self.bind_procedure(function, call, &aggregate)?;
         Ok(Transformed::yes(new_node(call, Some(input), Arc::clone(&aggregate.schema))))
     }
 
-    /// Constants before the rows' columns are arguments, the rest are columns of the rows.
+    /// Binds the leading arguments as constants, and the remaining ones as columns of the rows.
     fn bind_procedure(
         &self,
         function: &'static FunctionDef,
@@ -70,9 +70,9 @@ impl AggregateCallRewrite {
                 None => columns.push(expr.clone()),
             }
         }
-        let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} takes no rows", function.name))?;
+        let rows = function.rows().ok_or_else(|| plan_datafusion_err!("{} does not take rows", function.name))?;
         if columns.is_empty() {
-            let message = format!("{} needs a column of its rows after its other arguments", function.name);
+            let message = format!("{} needs a column of rows after its other arguments", function.name);
             return Err(Error::invalid(message).into());
         }
         args.set_rows(function, rows)?;
@@ -100,14 +100,14 @@ fn procedure_call(expr: &Expr) -> Option<(&'static FunctionDef, &AggregateFuncti
     }
 }
 
-/// Stands for a verb among the aggregates until [`AggregateCallRewrite`] replaces it.
+/// A placeholder aggregate with the name of a procedure, which [`AggregateCallRewrite`] replaces.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct PlaceholderUdaf {
     name: &'static str,
     signature: Signature,
 }
 
-/// The aggregates that stand for verbs.
+/// The placeholder aggregates of all procedures that take rows.
 pub fn markers() -> Vec<AggregateUDF> {
     let verbs = crate::engine::functions::all().iter().filter(|f| f.rows().is_some());
     verbs
@@ -132,7 +132,7 @@ impl AggregateUDFImpl for PlaceholderUdaf {
     }
 
     fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        let message = format!("{} cannot be used here: it stands alone in a SELECT", self.name);
+        let message = format!("{} must be the only aggregate of a SELECT without GROUP BY", self.name);
         Err(DataFusionError::from(Error::invalid(message)))
     }
 }

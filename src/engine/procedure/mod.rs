@@ -1,7 +1,7 @@
-//! Verbs in plans: one logical node, one physical node that runs once, and the three faces that make it.
+//! Procedures in plans: one logical node, and one physical node that runs the operation once.
 //!
-//! `CALL operation(…)` and `FROM operation(…)` come through the planner of `relation`; the aggregate face is
-//! rewritten by `aggregate`; `INSERT INTO collection."X"` makes the physical node itself.
+//! `CALL procedure(…)` and `FROM procedure(…)` are planned by `relation`, and the aggregate form by `aggregate`;
+//! `INSERT INTO collection."X"` creates the physical node directly.
 
 pub mod aggregate_call;
 
@@ -39,43 +39,43 @@ use crate::repo::RepositoryHandle;
 use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::change::{ReportRow, Status};
 
-/// What the rows of an answer look like.
+/// The output columns of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum OutputMode {
-    /// A report: thing, outcome, detail, count.
+    /// The report, one row for each kind, status and name; see [`report_schema`].
     Report,
-    /// One number: how many things changed (`count` of an INSERT, or the value of the aggregate).
+    /// The number of changed items, as the `count` of an INSERT or the value of the aggregate.
     Count,
 }
 
-/// What a session's configuration carries to its plans: whom to tell of progress, and the deeds that run.
+/// The state that a session shares with its plans: the progress display, and the procedures that run.
 pub struct ProcedureContext {
-    /// Is told how far deeds have come.
+    /// Receives the progress of procedures.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
-    /// How often the deeds that ran were stopped.
+    /// The number of calls of [`Self::cancel`].
     cancel_generation: AtomicU64,
     failures: AtomicU64,
 }
 
 impl ProcedureContext {
-    /// A link that tells this display.
+    /// A context that reports progress to `progress`.
     pub fn new(progress: Arc<dyn Progress>) -> Self {
         Self { progress, running: Mutex::default(), cancel_generation: AtomicU64::new(0), failures: AtomicU64::new(0) }
     }
 
-    /// Stops the deeds that run or are about to; what they have applied stays, the open chunk is rolled back.
+    /// Cancels all running and pending procedures. Committed changes stay; the open transaction is rolled back.
     pub fn cancel(&self) {
         self.cancel_generation.fetch_add(1, Atomic::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 
-    /// How many things deeds could not do since this was last asked.
+    /// Returns the number of items that failed since the last call, and resets it.
     pub fn take_failures(&self) -> u64 {
         self.failures.swap(0, Atomic::Relaxed)
     }
 
-    /// A deed runs, whose statement began after so many stops.
+    /// Registers a running task; aborts it if [`Self::cancel`] was called after its statement started.
     fn started(&self, task: AbortHandle, cancel_generation: u64) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.retain(|task| !task.is_finished());
@@ -86,20 +86,20 @@ impl ProcedureContext {
     }
 }
 
-/// A deed as it stands in a plan.
+/// A call of a procedure in a plan.
 #[derive(Debug, Clone)]
 pub struct ProcedureCall {
-    /// The function.
+    /// The name of the procedure.
     pub function: &'static str,
-    /// What it was asked to do.
+    /// The operation, with its arguments.
     pub operation: Arc<dyn Operation>,
-    /// Where.
+    /// The repository that it changes.
     pub handle: Arc<RepositoryHandle>,
-    /// What its answer looks like.
+    /// The output columns.
     pub mode: OutputMode,
 }
 
-/// The logical node of a deed. Two nodes are equal only if they are copies of one.
+/// The logical node of a procedure. Two nodes are equal only if they are copies of the same call.
 #[derive(Debug, Clone)]
 pub struct ProcedureNode {
     pub(in crate::engine) id: u64,
@@ -118,7 +118,7 @@ pub fn report_schema() -> SchemaRef {
     ]))
 }
 
-/// A report as rows.
+/// Converts a report to a record batch.
 pub fn report(lines: &[ReportRow]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(
         report_schema(),
@@ -131,19 +131,20 @@ pub fn report(lines: &[ReportRow]) -> Result<RecordBatch> {
     )?)
 }
 
-/// The node of a deed that answers with a report.
+/// Creates the logical node of a procedure that returns its report.
 pub fn procedure_plan(call: ProcedureCall, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
     let schema = Arc::new(DFSchema::try_from_qualified_schema(call.function, &report_schema())?);
     Ok(new_node(call, input, schema))
 }
 
+/// Creates a logical node with a unique identifier.
 pub fn new_node(call: ProcedureCall, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Atomic::Relaxed);
     LogicalPlan::Extension(Extension { node: Arc::new(ProcedureNode { id, call, input, schema }) })
 }
 
-/// The deeds in a plan, subqueries included, each once, with their inputs.
+/// The procedure calls of a plan and its subqueries, each once, with their inputs.
 pub fn procedure_calls(plan: &LogicalPlan) -> Result<Vec<(ProcedureCall, Option<LogicalPlan>)>> {
     let mut found: Vec<(u64, ProcedureCall, Option<LogicalPlan>)> = Vec::new();
     plan.apply_with_subqueries(|part| {
@@ -201,15 +202,15 @@ impl UserDefinedLogicalNodeCore for ProcedureNode {
     }
 
     fn necessary_children_exprs(&self, _output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        // A verb reads all columns of its rows, whatever is wanted of its report.
+        // A procedure reads all columns of its input, even if the query selects none of its report.
         Some(self.input.iter().map(|input| (0..input.schema().fields().len()).collect()).collect())
     }
 }
 
-/// What a deed has done, for every copy of it in a plan.
+/// The result of a procedure, shared by all copies of its node in a plan.
 pub(in crate::engine) type ResultCell = Arc<OnceCell<std::result::Result<Vec<ReportRow>, Error>>>;
 
-/// The physical node of a deed: runs it when first asked, whoever asks.
+/// The physical node of a procedure: the first execution runs it, and all others share the result.
 #[derive(Debug)]
 pub struct ProcedureExec {
     call: ProcedureCall,
@@ -228,7 +229,7 @@ impl ProcedureExec {
         Self { call, input, cell, properties: single_partition(schema) }
     }
 
-    /// The plan of an INSERT: answers with the count DataFusion expects.
+    /// The plan of an INSERT, which returns one `count` row as DataFusion expects.
     pub fn insert(call: ProcedureCall, input: Arc<dyn ExecutionPlan>) -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
         Self::new(call, Some(input), schema, ResultCell::default())
@@ -254,7 +255,7 @@ impl ExecutionPlan for ProcedureExec {
         vec![Distribution::SinglePartition; self.children().len()]
     }
 
-    /// The order of the rows means something: the children of a chain, say.
+    /// The order of the input rows is significant, for example for the children of a chain.
     fn maintains_input_order(&self) -> Vec<bool> {
         vec![true; self.children().len()]
     }
@@ -306,7 +307,7 @@ impl ExecutionPlan for ProcedureExec {
                 let progress = procedures
                     .as_ref()
                     .map_or_else(|| Arc::new(Silent) as Arc<dyn Progress>, |l| Arc::clone(&l.progress));
-                // A task of its own: LIMIT or a dropped stream must not stop it half-way.
+                // A separate task: a LIMIT or a dropped stream must not stop the procedure before its end.
                 let task = tokio::spawn(async move { run_procedure(&call, rows, false, progress).await });
                 if let Some(procedures) = &procedures {
                     procedures.started(task.abort_handle(), cancel_generation);
@@ -332,7 +333,10 @@ impl ExecutionPlan for ProcedureExec {
     }
 }
 
-/// Does a deed, or in a dry run only finds out what it would do.
+/// Runs a procedure and returns its report; a dry run collects the changes without applying them.
+///
+/// # Errors
+/// A read-only session or repository, and errors of the operation.
 pub async fn run_procedure(
     call: &ProcedureCall,
     rows: Option<SendableRecordBatchStream>,
@@ -341,7 +345,7 @@ pub async fn run_procedure(
 ) -> std::result::Result<Vec<ReportRow>, Error> {
     if !dry {
         call.handle.check_writable()?;
-        // A repository that is to be made is not there yet.
+        // `create_repository` runs before the repository exists.
         if let Ok(repo) = call.handle.repo().await {
             repo.registry.check_writable()?;
         }
@@ -366,7 +370,10 @@ fn to_batch(mode: OutputMode, lines: &[ReportRow], schema: SchemaRef) -> Result<
     Ok(RecordBatch::try_new(schema, vec![column])?)
 }
 
-/// The constant an argument stands for.
+/// Evaluates a constant expression.
+///
+/// # Errors
+/// `Kind::Invalid` if the expression is not a constant.
 pub fn fold_constant(expr: Expr) -> Result<ScalarValue> {
     let shown = expr.to_string();
     let simplifier = ExprSimplifier::new(SimplifyContext::default());
@@ -382,7 +389,7 @@ pub fn fold_constant(expr: Expr) -> Result<ScalarValue> {
     }
 }
 
-/// The deed of a function that changes the repository.
+/// Binds the arguments of a procedure to an operation.
 pub fn bind_procedure(
     function: &'static FunctionDef,
     args: &Args,
@@ -393,6 +400,6 @@ pub fn bind_procedure(
         FunctionKind::Operation(make) => {
             Ok(ProcedureCall { function: function.name, operation: make(args)?, handle: Arc::clone(handle), mode })
         }
-        _ => Err(Error::bug(format!("{} changes nothing", function.name)).into()),
+        _ => Err(Error::bug(format!("{} is not a procedure", function.name)).into()),
     }
 }

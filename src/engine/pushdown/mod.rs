@@ -1,9 +1,10 @@
-//! Which parts of a query the database of a registry answers.
+//! Pushes parts of a query down to the database of the registry.
 //!
-//! After all of DataFusion's own rules, the largest parts of a plan whose tables lie in one registry become one SELECT
-//! each, but for joins of whole tables, whose rows are less to send one by one. Strict: only what is known to mean the same in the database is said there; the rest stays above. The texts are
-//! written here, not by DataFusion's unparser, because they depend on how a registry stores things (ids, regions and
-//! times have other forms there) and on what databases mean (collations, sums of whole numbers).
+//! After DataFusion's optimizer rules, the largest parts of a plan whose tables are in one registry become one SELECT
+//! each. Joins of complete tables are not pushed down, because the joined rows are more data than the tables. Only
+//! expressions with the same semantics in the database are pushed down. The SQL is not written by DataFusion's
+//! unparser, because it depends on the storage format of the registry (ids, regions and times are encoded) and on the
+//! semantics of the database (collations, sums of integers).
 
 mod select_block;
 
@@ -23,27 +24,27 @@ use self::select_block::BlockBuilder;
 use crate::engine::catalog::dataset_search::DatasetSearch;
 use crate::engine::catalog::registry_table::{RegistryScan, RegistryTable};
 
-/// A part of a plan that a database answers.
+/// A part of a plan that a database executes.
 #[derive(Debug, Clone)]
 pub struct RemoteQuery {
-    /// The query.
+    /// The SELECT and its columns.
     pub scan: RegistryScan,
     schema: DFSchemaRef,
 }
 
-/// A plan with parts that are left to databases, and why others are not.
+/// A plan with the pushed-down parts, and the reasons why other parts were not pushed down.
 #[derive(Debug)]
 pub struct PushdownResult {
-    /// The plan.
+    /// The plan, with [`RemoteQuery`] nodes.
     pub plan: LogicalPlan,
-    /// Why parts above them are done here.
+    /// Why the other parts are not pushed down, each reason once.
     pub reasons: Vec<String>,
 }
 
-/// Leaves the largest parts of an optimised plan to their databases.
+/// Replaces the largest possible parts of an optimized plan by [`RemoteQuery`] nodes.
 ///
 /// # Errors
-/// What a search for collections says.
+/// Errors of the collection search of `find_first` and `members`, and database errors.
 pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
     let found = searches(&plan).await?;
     let tables = |scan: &TableScan| {
@@ -56,7 +57,7 @@ pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
     let mut reasons: Vec<String> = Vec::new();
     let mut named = 0;
     let plan = plan.transform_down_with_subqueries(|node| {
-        // A single table is read as it is, which tells its statistics.
+        // A single table stays a scan, which provides statistics.
         if matches!(node, LogicalPlan::TableScan(_) | LogicalPlan::SubqueryAlias(_)) && !is_joined(&node) {
             return Ok(Transformed::no(node));
         }
@@ -80,6 +81,7 @@ pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
     Ok(PushdownResult { plan: plan.data, reasons })
 }
 
+/// Whether a plan is more than one table, possibly with an alias.
 fn is_joined(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => is_joined(&alias.input),
@@ -87,7 +89,7 @@ fn is_joined(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// The searches of a plan whose answer is a query of the registry.
+/// The dataset searches of a plan that are one registry query, by the address of their scan.
 async fn searches(plan: &LogicalPlan) -> Result<HashMap<usize, Arc<RegistryTable>>> {
     let mut scans = Vec::new();
     plan.apply_with_subqueries(|node| {
@@ -110,7 +112,7 @@ async fn searches(plan: &LogicalPlan) -> Result<HashMap<usize, Arc<RegistryTable
     Ok(found)
 }
 
-/// Tells the table of one scan from that of another.
+/// Identifies a scan by the address of its table source.
 fn address(scan: &TableScan) -> usize {
     Arc::as_ptr(&scan.source).cast::<()>() as usize
 }

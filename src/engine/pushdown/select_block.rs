@@ -1,4 +1,4 @@
-//! A query block: what one SELECT of a database says, built up from the nodes of a plan.
+//! A query block: one SELECT, built from the nodes of a plan.
 
 mod joins;
 
@@ -17,14 +17,14 @@ use crate::registry::schema::{ReadColumn, arrow_type};
 /// Finds the registry table behind a scan.
 pub type TableLookup<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
 
-/// One SELECT in the making.
+/// One SELECT under construction.
 pub struct SelectBlock {
     conn: Conn,
-    /// What it yields, in the order of the plan's schema.
+    /// The output expressions, in the order of the plan's schema.
     exprs: Vec<SqlExpr>,
-    /// A table, and those joined to it, each with its JOIN.
+    /// The first table, and the JOIN clauses of the others.
     from: Vec<String>,
-    /// Columns of its tables that only one row has the values of.
+    /// Unique keys of the tables, as column expressions.
     keys: Vec<Vec<String>>,
     filters: Vec<String>,
     group: Option<Vec<String>>,
@@ -32,19 +32,19 @@ pub struct SelectBlock {
     order: Vec<String>,
     skip: u64,
     fetch: Option<u64>,
-    /// Whether a table or subquery of it is not all rows of its tables.
+    /// Whether a table or subquery in FROM is a filtered subset of a table.
     is_filtered: bool,
-    /// How many rows it has before some are cut off.
+    /// The estimated number of rows before OFFSET and LIMIT.
     estimate: Estimate,
 }
 
-/// Makes blocks of plans.
+/// Builds query blocks from plans.
 pub struct BlockBuilder<'a> {
-    /// Finds tables.
+    /// Finds the registry table of a scan.
     pub tables: &'a TableLookup<'a>,
-    /// So many tables have a name.
+    /// The number of table aliases in use.
     pub named: usize,
-    /// Whether only some rows of what comes are wanted.
+    /// Whether a LIMIT applies to the current node.
     pub limited: bool,
 }
 
@@ -71,41 +71,41 @@ impl SelectBlock {
         self.conn.dialect()
     }
 
-    /// Whether rows come from its tables one by one, all of them.
+    /// Whether the block has neither aggregation nor OFFSET or LIMIT.
     fn is_simple(&self) -> bool {
         self.group.is_none() && self.is_whole()
     }
 
-    /// Whether it is an aggregate of all rows.
+    /// Whether it is an aggregate without GROUP BY, which returns one row.
     fn is_one_row(&self) -> bool {
         self.group.as_ref().is_some_and(Vec::is_empty)
     }
 
-    /// Whether no row is cut off.
+    /// Whether the block has neither OFFSET nor LIMIT.
     fn is_whole(&self) -> bool {
         self.skip == 0 && self.fetch.is_none()
     }
 
-    /// Whether it is not just all rows of its tables.
+    /// Whether the block is more than all rows of its tables in no order.
     fn is_reduced(&self) -> bool {
         !(self.is_simple() && self.filters.is_empty() && self.order.is_empty()) || self.is_filtered
     }
 
-    /// Whether at most one row has these values.
+    /// Whether the columns `values` contain a unique key.
     fn is_unique_on(&self, values: &[String]) -> bool {
         self.keys.iter().any(|key| key.iter().all(|column| values.contains(column)))
     }
 
-    /// The query.
+    /// Completes the block to a scan; an error is the reason why it is not pushed down.
     pub fn finish(self, schema: &DFSchema) -> Translated<RegistryScan> {
         if self.from.len() > 1 && !self.is_reduced() {
-            // The joined rows would be more to send than those of the tables, mostly.
+            // The joined rows are usually more data than the tables.
             return Err(WHOLE.to_owned());
         }
         let mut columns = Vec::with_capacity(self.exprs.len());
         for (cell, field) in self.exprs.iter().zip(schema.fields()) {
             if arrow_type(cell.kind) != *field.data_type() {
-                return Err(format!("{} has another type in the database", field.name()));
+                return Err(format!("not pushed down: {} has another type in the database", field.name()));
             }
             columns.push(ReadColumn { nullable: field.is_nullable(), ..ReadColumn::plain(field.name(), cell.kind) });
         }
@@ -117,7 +117,7 @@ impl SelectBlock {
         Ok(RegistryScan::new(self.conn, sql, columns, estimate))
     }
 
-    /// About how many rows it yields.
+    /// The estimated number of rows.
     fn estimate(&self) -> Estimate {
         if self.is_one_row() {
             return Estimate { table: None, rows: Some(1) };
@@ -126,6 +126,7 @@ impl SelectBlock {
         Estimate { rows: self.estimate.rows.into_iter().chain(fetch).min(), ..self.estimate.clone() }
     }
 
+    /// The SQL text, with `names` as the names of the output columns.
     fn select(&self, names: &[String]) -> String {
         let quote = |name: &String| self.dialect().quote(name);
         let named: Vec<_> =
@@ -145,28 +146,29 @@ impl SelectBlock {
     }
 }
 
-/// Why a join of all rows is not left to the database.
-const WHOLE: &str = "whole tables are joined here";
+/// The reason why a join of complete tables is not pushed down.
+const WHOLE: &str = "not pushed down: join of complete tables";
 
-/// The items of a SELECT; there is always one.
+/// The SELECT list; `1` if there is no column.
 fn listed(items: &[String]) -> String {
     if items.is_empty() { "1".to_owned() } else { items.join(", ") }
 }
 
 impl BlockBuilder<'_> {
+    /// A new table alias.
     fn name(&mut self) -> String {
         self.named += 1;
         format!("t{}", self.named)
     }
 
-    /// A block that says what a plan does.
+    /// Translates a plan to a block; an error is the reason why it is not pushed down.
     pub fn block(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),
             LogicalPlan::Projection(projection) => {
                 let mut block = self.block(&projection.input)?;
-                // Without an aggregate in it a SELECT without GROUP BY would be of every row.
+                // Without GROUP BY and without an aggregate in its list, the SELECT would return every row.
                 let keeps = !projection.expr.is_empty() && projection.expr.iter().all(is_column);
                 if block.is_one_row() && !keeps {
                     block = self.as_subquery(block);
@@ -199,7 +201,7 @@ impl BlockBuilder<'_> {
                     block = self.as_subquery(block);
                 }
                 if block.is_simple() && sort.fetch.is_none() && !block.dialect().has_statistics() {
-                    return Err("all rows are sorted here".to_owned());
+                    return Err("not pushed down: sort of all rows".to_owned());
                 }
                 let schema = sort.input.schema();
                 block.order = sort
@@ -212,11 +214,11 @@ impl BlockBuilder<'_> {
             }
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Join(join) => self.join(join),
-            other => Err(format!("{} is done here", other.display())),
+            other => Err(format!("not pushed down: {}", other.display())),
         }
     }
 
-    /// A block all of whose rows are wanted.
+    /// Translates a plan without the LIMIT of the nodes above it.
     fn unlimited(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
         let limited = std::mem::replace(&mut self.limited, false);
         let block = self.block(plan);
@@ -225,7 +227,8 @@ impl BlockBuilder<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Translated<SelectBlock> {
-        let table = (self.tables)(scan).ok_or_else(|| format!("{} is no table of the registry", scan.table_name))?;
+        let table = (self.tables)(scan)
+            .ok_or_else(|| format!("not pushed down: {} is not a table of the registry", scan.table_name))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
         let cell = |column: &ReadColumn| SqlExpr {
@@ -255,7 +258,7 @@ impl BlockBuilder<'_> {
         })
     }
 
-    /// The block as a table of another.
+    /// Wraps a block as a subquery in FROM of a new block.
     fn as_subquery(&mut self, block: SelectBlock) -> SelectBlock {
         let alias = self.name();
         let names: Vec<_> = (1..=block.exprs.len()).map(|i| format!("c{i}")).collect();
@@ -280,7 +283,7 @@ impl BlockBuilder<'_> {
         let mut keys = Vec::new();
         for expr in &aggregate.group_expr {
             if matches!(expr, Expr::GroupingSet(_) | Expr::Literal(..)) {
-                return Err(format!("{expr} is grouped here"));
+                return Err(format!("not pushed down: GROUP BY {expr}"));
             }
             keys.push(writing(&block, schema, |writer| writer.value(expr))?);
         }
@@ -298,7 +301,7 @@ impl BlockBuilder<'_> {
         let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
             None => Ok(None),
             Some(Expr::Literal(ScalarValue::Int64(Some(n)), _)) => Ok(u64::try_from(*n).ok()),
-            Some(other) => Err(format!("LIMIT {other} is computed here")),
+            Some(other) => Err(format!("not pushed down: LIMIT {other}")),
         };
         let (skip, fetch) = (number(&limit.skip)?.unwrap_or(0), number(&limit.fetch)?);
         let limited = std::mem::replace(&mut self.limited, fetch.is_some());
@@ -312,7 +315,7 @@ impl BlockBuilder<'_> {
     }
 }
 
-/// Whether it is a column, perhaps under another name.
+/// Whether an expression is a column, possibly with an alias.
 fn is_column(expr: &Expr) -> bool {
     match expr {
         Expr::Alias(alias) => is_column(&alias.expr),
@@ -320,7 +323,7 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
-/// Writes something over the columns of a block, which are those of a schema.
+/// Calls `write` with a writer that resolves columns of `schema` to the expressions of `block`.
 fn writing<T>(
     block: &SelectBlock,
     schema: &DFSchema,

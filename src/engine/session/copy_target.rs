@@ -1,5 +1,4 @@
-//! Where COPY writes: never into the repository, which only verbs change, and never half a file in the place of a whole
-//! one.
+//! The target of COPY: outside the repository, and replaced atomically when all rows are written.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -26,13 +25,14 @@ use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
 use crate::store::{Location, local_path, temporary};
 
-/// The value of the folder for rows without one, as in Hive and DuckDB.
+/// The partition value for NULL, as in Hive and DuckDB.
 pub const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
-/// Looks at each COPY of a plan.
+/// Checks each COPY of a plan.
 ///
 /// # Errors
-/// One that writes into the repository, or what is no file, or columns that a file holds once.
+/// `Kind::Invalid` for a target inside the repository, a target that cannot be replaced, and duplicate column names;
+/// `Kind::Unsupported` for unsupported options.
 pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &ConfigOptions) -> Result<()> {
     let mut copies = Vec::new();
     plan.apply(|node| {
@@ -48,13 +48,15 @@ pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &Conf
         let url = &copy.output_url;
         let keeps = || copy.options.get("execution.keep_partition_by_columns").is_some_and(|value| value != "false");
         if !copy.partition_by.is_empty() && (options.execution.keep_partition_by_columns || keeps()) {
-            return Err(Error::new(Kind::Unsupported, "keep_partition_by_columns is not understood"));
+            return Err(Error::new(Kind::Unsupported, "keep_partition_by_columns is not supported"));
         }
         if copy.partition_by.len() == copy.input.schema().fields().len() {
-            return Err(Error::invalid("one column at least must be in the files, not in PARTITIONED BY"));
+            return Err(Error::invalid("at least one column must not be in PARTITIONED BY"));
         }
         if url.contains(['*', '?', '[']) {
-            return Err(Error::invalid(format!("'{url}' is a pattern; the name of what is written has no *, ? or [")));
+            return Err(Error::invalid(format!(
+                "'{url}' is a pattern; the name of a target must not contain *, ? or ["
+            )));
         }
         check_outside(url, handle).await?;
         if let Some(folder) = local(url)?.as_deref().and_then(Path::parent) {
@@ -67,9 +69,7 @@ pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &Conf
                 Ok(None) => continue,
                 Ok(Some(first)) => {
                     let first = first.file_name().display().to_string();
-                    format!(
-                        "folder '{url}' holds '{first}'; COPY would add to what is there: remove it, or name another"
-                    )
+                    format!("folder '{url}' is not empty: it contains '{first}'; remove it or choose another folder")
                 }
             };
             return Err(Error::invalid(message));
@@ -78,30 +78,30 @@ pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &Conf
     Ok(())
 }
 
-/// Whether an entry of a folder was left by a process that has ended; COPY removes it.
+/// Whether a folder entry is a staged file of a process that has ended; COPY removes it.
 fn is_left(entry: &std::fs::DirEntry) -> bool {
     let changed = || entry.metadata().and_then(|found| found.modified()).ok();
     entry.file_name().to_str().is_some_and(|name| temporary::is_left(name, changed))
 }
 
-/// Refuses to write into the repository.
+/// Refuses a target inside the repository.
 ///
 /// # Errors
-/// A URL within it.
+/// `Kind::Invalid` for a URL inside the repository.
 pub async fn check_outside(url: &str, handle: &RepositoryHandle) -> Result<()> {
     let target = ListingTableUrl::parse(url)?;
     match handle.repo().await {
         Ok(repo) if is_inside(&repo, target.as_str()) => {
-            Err(Error::invalid(format!("'{url}' lies in the repository, which verbs change")))
+            Err(Error::invalid(format!("cannot write to '{url}': it is inside the repository")))
         }
         _ => Ok(()),
     }
 }
 
-/// Refuses columns of one name, where a file has room for one of them.
+/// Refuses duplicate column names, for formats that require unique names.
 ///
 /// # Errors
-/// The name that comes twice.
+/// `Kind::Invalid` for the first duplicate name.
 pub fn check_names(schema: &Schema) -> Result<()> {
     let mut seen = HashSet::new();
     match schema.fields().iter().find(|field| !seen.insert(field.name())) {
@@ -110,27 +110,28 @@ pub fn check_names(schema: &Schema) -> Result<()> {
     }
 }
 
-/// What a COPY writes: a local file or folder takes its place when it is whole.
+/// The target of a COPY; a local file or folder is replaced when all rows are written.
 pub struct CopyTarget {
     url: String,
     beside: Option<StagedOutput>,
 }
 
-/// What is written beside its place, or in the empty folder that is its place.
+/// The staged output of a COPY, in a hidden folder next to the target, or inside it if the target is an empty folder.
 struct StagedOutput {
+    /// The path of the target.
     place: PathBuf,
-    /// Where it is written.
+    /// The path that DataFusion writes.
     whole: PathBuf,
-    /// The folder around it, for its writers may leave more.
+    /// The hidden folder of `whole`; writers may create further files in it.
     partial: PathBuf,
 }
 
-/// Folders that are written in, each with those that were made for it, innermost first.
+/// The hidden folders of running COPY statements, each with the parent folders created for it, innermost first.
 static STAGED: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
 
-/// Removes all that is not whole, before the program ends: a COPY that was interrupted may still compute.
+/// Removes all staged output before the program exits; an interrupted COPY may still run.
 pub fn remove_staged() {
-    // None other ends the program meanwhile.
+    // The lock is held: only one thread exits the program.
     let mut staged = staged();
     staged.drain(..).for_each(remove);
 }
@@ -140,23 +141,23 @@ fn staged() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
 }
 
 fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
-    // A writer that still computes finds a file in its place, in which it can make none.
+    // A file with the name of the folder prevents a running writer from creating further files.
     let gone = partial.with_extension("gone.tmp");
     if std::fs::rename(&partial, &gone).is_ok() {
         let _ = File::create_new(&partial);
         let _ = std::fs::remove_dir_all(gone);
         let _ = std::fs::remove_file(partial);
     }
-    // If all went well, they are not empty.
+    // Folders that are not empty, as after success, remain.
     made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
 }
 
 impl CopyTarget {
-    /// The target of a plan that copies, which is changed to write beside its place. Folders that are not there are
-    /// made.
+    /// The target of a COPY plan, which is changed to write staged output. Missing parent folders are created. `None`
+    /// for other plans.
     ///
     /// # Errors
-    /// A place where nothing can be made.
+    /// A target that cannot be created.
     pub fn of(plan: &mut LogicalPlan) -> Result<Option<Self>> {
         let copy = match plan {
             LogicalPlan::Copy(copy) => copy,
@@ -169,12 +170,12 @@ impl CopyTarget {
         let Some(place) = local(&target.url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
         let is_file = copy.partition_by.is_empty() && !target.url.ends_with('/') && !place.is_dir();
         if place.is_symlink() {
-            return Err(Error::invalid(format!("'{}' is a link to what is not there", target.url)));
+            return Err(Error::invalid(format!("'{}' is a symbolic link to a missing file", target.url)));
         }
         if !is_file && place.is_file() {
             return Err(target.io_error(&ErrorKind::NotADirectory.into()));
         }
-        // Of an empty folder that is there nothing is known of the folder around it.
+        // The parent of an existing empty folder may not be writable.
         let Some(folder) = (if place.is_dir() { Some(place.as_path()) } else { place.parent() }) else {
             return Ok(Some(target));
         };
@@ -184,24 +185,26 @@ impl CopyTarget {
         let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
         temporary::sweep(folder);
         let partial = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
-        // DataFusion would not tell why it cannot.
+        // DataFusion's error would not have the reason.
         let partial = partial.map_err(|e| target.io_error(&e))?.keep();
         staged().push((partial.clone(), made));
-        // To a name without an end DataFusion would write a folder.
+        // Without a file name extension, DataFusion would write a folder.
         let whole = partial.join("copy.whole");
         let made = if is_file { File::create_new(&whole).map(drop) } else { std::fs::create_dir(&whole) };
         target.beside = Some(StagedOutput { place, whole: whole.clone(), partial });
         made.map_err(|e| target.io_error(&e))?;
         let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
-            let message =
-                format!("'{}' cannot be written: a folder around it has *, ? or [ in its name, or no text", target.url);
+            let message = format!(
+                "'{}' cannot be written: a parent directory's name contains *, ? or [, or is not UTF-8",
+                target.url
+            );
             return Err(Error::invalid(message));
         };
         copy.output_url = if is_file { url.to_owned() } else { format!("{url}/") };
         Ok(Some(target))
     }
 
-    /// The rows that COPY answers with, of which the first comes when all is written.
+    /// Wraps the result stream of COPY: the target is replaced before the first batch is returned.
     pub fn commit_after(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = rows.schema();
         let once = async move {
@@ -215,24 +218,25 @@ impl CopyTarget {
         Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
 
-    /// DataFusion tells neither what could not be written nor why.
+    /// Adds the target to an error that has neither the file name nor the reason.
     fn named(&self, error: DataFusionError) -> DataFusionError {
         match error.find_root() {
             DataFusionError::Internal(message) if message.starts_with("Error encountered while finalizing writes") => {
-                let message = format!("'{}' could not be written to its end", self.url);
+                let message = format!("incomplete write to '{}'", self.url);
                 Error::new(Kind::Failed, message).with_source(error).into()
             }
             _ => error,
         }
     }
 
-    /// Without the names of hidden files.
+    /// Converts an I/O error to an error with the target instead of the staged file.
     fn io_error(&self, error: &std::io::Error) -> Error {
         Error::from(std::io::Error::from(error.kind())).context(format_args!("'{}' cannot be written", self.url))
     }
 }
 
 impl StagedOutput {
+    /// Moves the staged output to the target.
     fn commit(&self) -> std::io::Result<()> {
         if !self.place.is_dir() {
             let permissions = self.whole.metadata()?.permissions();
@@ -242,7 +246,7 @@ impl StagedOutput {
             }
             return std::fs::rename(&self.whole, &self.place);
         }
-        // Another may have written there meanwhile.
+        // Another process may have written to the folder.
         let others = std::fs::read_dir(&self.place)?.flatten().any(|entry| entry.path() != self.partial);
         if others || !self.partial.starts_with(&self.place) {
             return Err(ErrorKind::DirectoryNotEmpty.into());
@@ -258,13 +262,13 @@ impl StagedOutput {
 impl Drop for CopyTarget {
     fn drop(&mut self) {
         let Some(StagedOutput { partial, .. }) = &self.beside else { return };
-        // Held to the end, for `remove_staged` waits.
+        // The lock is held until the end: `remove_staged` waits for it.
         let mut staged = staged();
         staged.extract_if(.., |staged| staged.0 == *partial).for_each(remove);
     }
 }
 
-/// Gives NULL a folder of its own, by the name that Hive and DuckDB know; DataFusion would take it for 0, false or ''.
+/// Writes rows with a NULL partition value to the folder [`HIVE_NULL`]; DataFusion would use 0, false or ''.
 fn name_nulls(copy: &mut CopyTo) -> Result<()> {
     if copy.partition_by.is_empty() {
         return Ok(());
@@ -280,12 +284,12 @@ fn name_nulls(copy: &mut CopyTo) -> Result<()> {
     Ok(())
 }
 
-/// The path that DataFusion takes a target for, if it is local.
+/// The local path of a target; `None` for remote targets.
 fn local(url: &str) -> Result<Option<PathBuf>> {
     Ok(local_path(ListingTableUrl::parse(url)?.as_str()))
 }
 
-/// Whether a URL is of a file of the repository: below its root or its datastore, or its database.
+/// Whether a URL is inside the repository: below its root or its datastore root, or its database file.
 fn is_inside(repo: &Repo, url: &str) -> bool {
     let roots = [repo.root.clone(), repo.datastore_root()];
     if let Some(path) = local_path(url) {
@@ -299,13 +303,13 @@ fn is_inside(repo: &Repo, url: &str) -> bool {
     folders.any(|folder| target == folder || target.strip_prefix(&folder).is_some())
 }
 
-/// A path without symbolic links, as far as it exists.
+/// The absolute path, with symbolic links of its existing part resolved.
 fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let real = path.ancestors().find_map(|known| {
         let rest = path.strip_prefix(known).ok()?;
         let known = known.canonicalize().ok()?;
-        // Nothing joined would be a slash at its end.
+        // Joining an empty path would append a slash.
         Some(if rest.as_os_str().is_empty() { known } else { known.join(rest) })
     });
     real.unwrap_or(path)

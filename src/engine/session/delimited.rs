@@ -1,6 +1,7 @@
-//! Delimited text (CSV) as psql and DuckDB write it: nothing is NULL, `""` is the empty text.
+//! Delimited text (CSV) in the format of psql and DuckDB: an empty field is NULL, `""` is the empty string.
 //!
-//! The writer below us gives both no quotes. So texts are quoted here, and it quotes nothing.
+//! DataFusion's writer does not distinguish the two. Therefore this module quotes strings, and the writer does not
+//! quote.
 
 use std::sync::Arc;
 
@@ -16,13 +17,13 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
-/// What separates values: none of them is found in a number or a time.
+/// Delimiters that do not occur in numbers and times.
 const DELIMITERS: [&str; 4] = [",", ";", "\t", "|"];
 
-/// Options of who wants other quotes.
+/// Options that select other quotes.
 const QUOTES: [&str; 4] = ["quote", "escape", "double_quote", "quote_style"];
 
-/// A text as it stands in a file where this text stands for NULL.
+/// Quotes a string if necessary; `null` is the text of NULL.
 fn quoted(text: &str, delimiter: char, null: &str) -> String {
     let special = |c: char| c == delimiter || matches!(c, '"' | '\n' | '\r');
     if text == null || text.is_empty() || text.contains(special) {
@@ -31,10 +32,10 @@ fn quoted(text: &str, delimiter: char, null: &str) -> String {
     text.to_owned()
 }
 
-/// Texts, bytes as hexadecimal digits, and lists as text, each as it stands in a file; other columns as they are.
+/// Formats a column: strings and lists are quoted, bytes become hexadecimal digits, other types are not changed.
 ///
 /// # Errors
-/// Values that have no text.
+/// Values that cannot be formatted as text.
 fn column(values: &ArrayRef, delimiter: char, null: &str) -> Result<ArrayRef, ArrowError> {
     let quote = |text: &str| quoted(text, delimiter, null);
     Ok(match values.data_type() {
@@ -57,16 +58,16 @@ fn column(values: &ArrayRef, delimiter: char, null: &str) -> Result<ArrayRef, Ar
     })
 }
 
-/// A batch as it stands in a file without quotes: see [`schema`].
+/// Formats a batch for a writer that does not quote; `schema` is from [`schema`].
 ///
 /// # Errors
-/// Values that have no text.
+/// Values that cannot be formatted as text.
 pub fn batch(batch: &RecordBatch, schema: &SchemaRef, delimiter: char) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().map(|values| column(values, delimiter, ""));
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, _>>()?)
 }
 
-/// The schema of the batches, with its names as they stand in a file.
+/// The schema of formatted batches, with quoted column names.
 pub fn schema(schema: &Schema, delimiter: char) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let kind = if is_text(field.data_type()) { DataType::Utf8 } else { field.data_type().clone() };
@@ -75,7 +76,7 @@ pub fn schema(schema: &Schema, delimiter: char) -> SchemaRef {
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Whether values of a type become texts.
+/// Whether values of a type are formatted as strings.
 fn is_text(kind: &DataType) -> bool {
     use DataType as T;
     let texts = matches!(kind, T::Utf8 | T::LargeUtf8 | T::Utf8View | T::Dictionary(..));
@@ -83,10 +84,10 @@ fn is_text(kind: &DataType) -> bool {
     texts || bytes || kind.is_nested()
 }
 
-/// Changes a COPY to a file of delimited text to quote its texts, unless its options speak of quotes.
+/// Adds the quoting of strings to a COPY with format csv, unless its options configure quotes.
 ///
 /// # Errors
-/// None but faults of the engine.
+/// Internal errors of DataFusion.
 pub fn quote(copy: &mut CopyTo) -> Result<()> {
     let option = |name: &str| copy.options.iter().find(|(key, _)| key.trim_start_matches("format.") == name);
     let delimiter = option("delimiter").map_or(",", |(_, value)| value.as_str());
@@ -115,7 +116,7 @@ pub fn quote(copy: &mut CopyTo) -> Result<()> {
     Ok(())
 }
 
-/// Values as they stand in a file.
+/// The function that formats a column.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Quoted {
     delimiter: char,
@@ -137,7 +138,7 @@ impl ScalarUDFImpl for Quoted {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [values] = args.args.as_slice() else { return exec_err!("a value is quoted alone") };
+        let [values] = args.args.as_slice() else { return exec_err!("quoted takes one argument") };
         let values = values.to_array(args.number_rows)?;
         Ok(ColumnarValue::Array(column(&values, self.delimiter, &self.null)?))
     }

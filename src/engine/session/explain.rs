@@ -1,4 +1,4 @@
-//! EXPLAIN: what a statement would do, and how.
+//! EXPLAIN: the changes that a statement would make, and its plan.
 
 use std::sync::Arc;
 
@@ -19,7 +19,8 @@ use crate::repo::Associate;
 use crate::repo::changeset::change::{ReportRow, Status};
 
 impl Session {
-    /// What a statement would do: the changes of its verbs, found without making them, and the plan.
+    /// Explains a statement: the changes of its procedures from a dry run, the plans, and the reasons why parts are not
+    /// pushed down.
     pub(super) async fn explain(&self, statement: Statement) -> Result<Answer> {
         let plan = self.plan(statement).await?;
         self.check_allowed(&plan).await?;
@@ -43,10 +44,9 @@ impl Session {
         let plain = procedure_calls.is_empty();
         for (call, input) in procedure_calls {
             let rows = match input {
-                // Its input would really run.
+                // The dry run executes the input, which would run the inner procedure.
                 Some(input) if !procedure::procedure_calls(&input)?.is_empty() => {
-                    let message =
-                        format!("{} takes the rows of another verb here, which cannot be explained", call.function);
+                    let message = format!("{} with rows of another procedure cannot be explained", call.function);
                     return Err(Error::new(Kind::Unsupported, message));
                 }
                 Some(input) => Some(self.context.execute_logical_plan(input).await?.execute_stream().await?),
@@ -93,7 +93,7 @@ fn would(function: &str, line: &ReportRow) -> String {
         Status::Updated => "would be updated",
         Status::Exported => "would be exported",
         Status::Removed => "would be removed",
-        Status::Unchanged => "there already",
+        Status::Unchanged => "unchanged",
         Status::Failed => "would fail",
     };
     let name = if line.name.is_empty() { String::new() } else { format!(" ({})", line.name) };

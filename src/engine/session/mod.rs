@@ -1,4 +1,4 @@
-//! A session: statements in, Arrow batches out. It knows nothing of a terminal.
+//! A session: executes statements and returns Arrow record batches.
 
 pub mod copy_target;
 pub mod delimited;
@@ -56,13 +56,15 @@ use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::RepositoryHandle;
 
-/// Rows that are gathered before a part of a Parquet file is written.
+/// Maximum number of rows of a Parquet row group that COPY writes.
 const ROW_GROUP: usize = 128 * 1024;
 
-/// Rows of the smaller side of a join that is not parted among threads.
+/// Maximum number of build-side rows of a hash join that is not partitioned among threads.
 const SMALLER: usize = 1 << 20;
 
 /// A SQL session over one repository.
+///
+/// Timestamps of the registry are TAI in nanoseconds.
 pub struct Session {
     context: SessionContext,
     repository: Arc<RepositoryCatalog>,
@@ -76,11 +78,11 @@ impl std::fmt::Debug for Session {
     }
 }
 
-/// The answer to a statement.
+/// The result of a statement.
 pub struct Answer {
-    /// The columns.
+    /// The columns of the result.
     pub schema: SchemaRef,
-    /// The rows, as they come.
+    /// The rows, as a stream of record batches.
     pub rows: SendableRecordBatchStream,
 }
 
@@ -91,18 +93,19 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Session {
-    /// A session over the repository a user names, for reading.
+    /// Opens a read-only session over a repository: a path, a URL or an alias. The repository is opened by the first
+    /// statement.
     ///
     /// # Errors
-    /// The engine cannot be set up.
+    /// `Kind::Invalid` for a bad leap second table, and errors of DataFusion's setup.
     pub fn open(repository: &str) -> Result<Self> {
         Self::with(repository, false, Arc::new(Silent))
     }
 
-    /// A session that may write, and tells how far long operations have come.
+    /// Opens a session that may write, if `write` is set, and that reports the progress of procedures.
     ///
     /// # Errors
-    /// The engine cannot be set up.
+    /// As for [`Self::open`].
     pub fn with(repository: &str, write: bool, progress: Arc<dyn Progress>) -> Result<Self> {
         leap_seconds::check()?;
         let repository = Arc::new(RepositoryCatalog::new(Arc::new(RepositoryHandle::new(repository, write))));
@@ -115,11 +118,12 @@ impl Session {
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
         config.options_mut().sql_parser.collect_spans = true;
-        // Logical plans know more often than physical ones that a CASE is not NULL; nothing else differs.
+        // Logical plans may infer that a CASE is not NULL where physical plans do not; the schemas do not differ
+        // otherwise.
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
-        // Parting both sides of a join costs more than one thread that makes the table of the smaller.
+        // For small tables, partitioning both sides of a join costs more than building the hash table on one thread.
         config.options_mut().optimizer.hash_join_single_partition_threshold_rows = SMALLER;
-        // The order of a verb's rows means something.
+        // The order of a procedure's rows is significant.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
@@ -162,46 +166,46 @@ impl Session {
         Ok(Self { context, repository, procedures, catalog })
     }
 
-    /// The repository.
+    /// The handle of the repository.
     pub fn handle(&self) -> &RepositoryHandle {
         &self.repository.handle
     }
 
-    /// Stops the verbs that run; what they have applied stays.
+    /// Cancels the running procedures. Committed changes stay.
     pub fn cancel(&self) {
         self.procedures.cancel();
     }
 
-    /// Stops the verbs that run and waits until what they had not committed is rolled back; the session cannot write any
-    /// more. A program that ends without this may leave a transaction that only another writer can roll back.
+    /// Cancels the running procedures and waits until their open transactions are rolled back; the session cannot write
+    /// afterwards. If a program exits without this call, the next writer may have to roll back its transaction.
     pub async fn end(&self) {
         self.cancel();
         self.repository.handle.end_writing().await;
     }
 
-    /// How many things verbs could not do (rows with outcome `failed`) since this was last asked.
+    /// Returns the number of items that failed in procedures since the last call, and resets it.
     pub fn take_failures(&self) -> u64 {
         self.procedures.take_failures()
     }
 
-    /// The DataFusion session behind it.
+    /// The DataFusion session context.
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
 
-    /// Runs one statement to its end.
+    /// Executes one statement and collects its rows.
     ///
     /// # Errors
-    /// What is wrong with the statement, or went wrong running it.
+    /// Errors of parsing, planning and execution.
     pub async fn sql(&self, text: &str) -> Result<Vec<RecordBatch>> {
         let answer = self.run(tokenize(text)?).await?;
         Ok(answer.rows.try_collect().await?)
     }
 
-    /// Starts a statement; its rows come as they are asked for.
+    /// Plans a statement and starts its execution; its rows are computed as the stream is read.
     ///
     /// # Errors
-    /// What is wrong with the statement.
+    /// Errors of parsing and planning, with the location in the statement.
     pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
         let location = tokens
             .iter()
@@ -216,7 +220,7 @@ impl Session {
             Parsed::Assert(assertion) => self.assert(*assertion).await,
         }
         .map_err(|e| {
-            // Names of files have no place once they are parsed.
+            // The syntax tree has no locations of file names; they are taken from the tokens.
             let file = literals
                 .iter()
                 .find(|(text, _)| ["'", "/"].iter().any(|c| e.message().contains(&format!("{c}{text}'"))));
@@ -231,7 +235,7 @@ impl Session {
         let state = self.context.state();
         let mut tried = statement.clone();
         let mut first = None;
-        // As often as there are queries in it whose names need mending.
+        // Each iteration resolves the names of one query of the statement.
         let error = loop {
             let (meant, error) = match state.statement_to_plan(tried.clone()).await {
                 Ok(plan) => match names::meant_in_plan(&tried, &plan)? {
@@ -242,7 +246,7 @@ impl Session {
             };
             match meant.filter(|meant| *meant != tried) {
                 Some(meant) => tried = meant,
-                None => break first.or(error.map(Error::from)).unwrap_or_else(|| Error::bug("names are not mended")),
+                None => break first.or(error.map(Error::from)).unwrap_or_else(|| Error::bug("names are not resolved")),
             }
             first = first.or(error.map(Error::from));
         };
@@ -266,7 +270,7 @@ impl Session {
         Err(locate(error, &statement))
     }
 
-    /// The view that has a column which an element in the statement has not: `exposures` of `exposure`.
+    /// The view with a column that a dimension element of the statement lacks, such as `exposures` for `exposure`.
     async fn view_with(&self, column: &str, statement: &Statement) -> Option<&'static str> {
         let Statement::Statement(ast) = statement else { return None };
         let mut elements = Vec::new();
@@ -300,7 +304,7 @@ impl Session {
             Some(target) => target.commit_after(rows),
             None => rows,
         };
-        // Types are those of the rows: the plan was not yet told which one a UNION or a CASE has.
+        // Types are taken from the stream: the plan is not yet coerced, for example for UNION and CASE.
         let made = rows.schema();
         if made.fields().len() != schema.fields().len() {
             return Ok(Answer { schema, rows });
@@ -315,7 +319,7 @@ impl Session {
         if let Ok(known) = self.repository.snapshot() {
             identifier_case::check_names(&assertion.condition, &known)?;
         }
-        // As a filter, for that is where EXISTS may stand.
+        // The condition is executed as a filter, where EXISTS is supported.
         let holds = self.rows_of(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?;
         if holds.iter().any(|batch| batch.num_rows() > 0) {
             let schema = Arc::new(Schema::empty());
@@ -334,17 +338,17 @@ impl Session {
         Err(Error::new(Kind::Assertion, message).with_location(location))
     }
 
-    /// The answer to a query that is not the user's own text: places in it say nothing.
+    /// The rows of an internal query; locations in it are removed from errors.
     async fn rows_of(&self, query: &str) -> Result<Vec<RecordBatch>> {
         let elsewhere = |error: Error| Error::new(error.kind(), error.message());
         let Parsed::Query(statement) = parse(tokenize(query)?)? else {
-            return Err(Error::bug(format!("'{query}' is no query")));
+            return Err(Error::bug(format!("'{query}' is not a query")));
         };
         let answer = self.query(statement).await.map_err(elsewhere)?;
         answer.rows.try_collect().await.map_err(|e| elsewhere(e.into()))
     }
 
-    /// The single value of an expression.
+    /// Evaluates an expression to a single value.
     async fn value(&self, expr: &Expr) -> Result<ScalarValue> {
         let rows = self.rows_of(&format!("SELECT {expr}")).await?;
         match rows.iter().find(|b| b.num_rows() > 0) {
@@ -354,7 +358,7 @@ impl Session {
     }
 }
 
-/// The names of files and where they stand.
+/// The file names in string literals, with their locations.
 fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, SourceLocation)> {
     let text = |t: &TokenWithSpan| match &t.token {
         Token::SingleQuotedString(text) if is_file_name(text) => {
@@ -365,14 +369,14 @@ fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, SourceLocation)> {
     tokens.iter().filter_map(text).collect()
 }
 
-/// An answer of one batch.
+/// An answer with one record batch.
 fn one(batch: RecordBatch) -> Answer {
     let schema = batch.schema();
     let stream = futures::stream::iter([Ok(batch)]);
     Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
 }
 
-/// Gives an error about a table the place of that table in the statement.
+/// Adds the location of the table that an error names.
 fn locate(error: Error, statement: &Statement) -> Error {
     let Statement::Statement(ast) = statement else { return error };
     let mut location = None;

@@ -1,4 +1,4 @@
-//! From what a statement says to how it is done: parts that databases answer, deeds, and the rest by DataFusion.
+//! The physical planner: pushdown to databases, procedures, and DataFusion's planner for all other nodes.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use crate::engine::procedure::{ProcedureExec, ProcedureNode, ResultCell};
 use crate::engine::pushdown::{RemoteQuery, push_down};
 use crate::engine::session::settings::Settings;
 
-/// Leaves parts of a plan to databases, and gives each deed one cell, so that every copy of it shares one run.
+/// Pushes parts of a plan down to databases, and gives all copies of a procedure node one shared result.
 #[derive(Debug)]
 pub struct Planner;
 

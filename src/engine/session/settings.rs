@@ -1,4 +1,4 @@
-//! What `SET butler.…` changes.
+//! The settings `butler.…`.
 
 use std::any::Any;
 
@@ -6,10 +6,10 @@ use datafusion::common::plan_err;
 use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::error::{DataFusionError, Result};
 
-/// Settings of this engine: `SET butler.pushdown = false`, `SHOW butler.pushdown`.
+/// The settings of the engine, for example `SET butler.pushdown = false`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Whether joins, aggregates, sorts and limits are left to the database.
+    /// Whether joins, aggregates, sorts and limits are pushed down to the database.
     pub pushdown: bool,
 }
 
@@ -19,7 +19,7 @@ impl Default for Settings {
     }
 }
 
-/// The default of a setting of this engine.
+/// The default value of a setting; `None` for an unknown setting.
 pub fn default(name: &str) -> Option<String> {
     Settings::default().entries().into_iter().find(|entry| entry.key == name)?.value
 }
@@ -28,7 +28,7 @@ impl ConfigExtension for Settings {
     const PREFIX: &'static str = "butler";
 }
 
-/// Not by DataFusion's macro, which names entries without their prefix, so that SHOW does not find them.
+/// Implemented without DataFusion's macro, which omits the prefix from entries, so that SHOW does not find them.
 impl ExtensionOptions for Settings {
     fn as_any(&self) -> &dyn Any {
         self
@@ -50,7 +50,7 @@ impl ExtensionOptions for Settings {
                     .map_err(|_| DataFusionError::Plan(format!("butler.pushdown is true or false, not '{value}'")))?;
                 Ok(())
             }
-            other => plan_err!("there is no setting 'butler.{other}', only 'butler.pushdown'"),
+            other => plan_err!("no setting named 'butler.{other}'; there is butler.pushdown"),
         }
     }
 
@@ -58,7 +58,7 @@ impl ExtensionOptions for Settings {
         vec![ConfigEntry {
             key: "butler.pushdown".to_owned(),
             value: Some(self.pushdown.to_string()),
-            description: "Whether joins, aggregates, sorts and limits are left to the database.",
+            description: "Whether joins, aggregates, sorts and limits are pushed down to the database.",
         }]
     }
 }

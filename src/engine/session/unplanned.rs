@@ -1,4 +1,4 @@
-//! Why a statement has no plan, in the words of those who ask.
+//! Error messages for statements that DataFusion cannot plan.
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
@@ -9,8 +9,8 @@ use datafusion::prelude::SessionContext;
 use crate::engine::functions;
 use crate::error::{Error, Kind, NO_SUBQUERY};
 
-/// Why a plan cannot be carried out. Where it is sound and DataFusion's rules for subqueries cannot take it apart, what
-/// they say is of columns that nobody wrote.
+/// Converts an error of the optimizer or the physical planner. If the plan passes the analyzer and has a subquery, the
+/// subquery is not supported: the original message would name internal columns.
 pub fn unplanned(error: DataFusionError, plan: LogicalPlan, context: &SessionContext) -> Error {
     let is_of_planning = matches!(
         error.find_root(),
@@ -26,7 +26,7 @@ pub fn unplanned(error: DataFusionError, plan: LogicalPlan, context: &SessionCon
     }
 }
 
-/// Whether expressions of a plan have subqueries.
+/// Whether an expression of a plan has a subquery.
 fn has_subquery(plan: &LogicalPlan) -> bool {
     let mut found = false;
     let looked = plan.apply_with_subqueries(|node| {
@@ -38,14 +38,16 @@ fn has_subquery(plan: &LogicalPlan) -> bool {
     found && looked.is_ok()
 }
 
-/// The error for a function that stands where a value should.
+/// The error for an unknown scalar function: a table function, a window function, or a typing error.
 pub fn unknown_function(name: &str, state: &SessionState) -> Error {
     if functions::find(name).is_some() {
-        return Error::invalid(format!("{name} yields rows, not a value: CALL {name}(…), or SELECT … FROM {name}(…)"));
+        return Error::invalid(format!(
+            "{name} yields rows, not a value: use CALL {name}(…) or SELECT … FROM {name}(…)"
+        ));
     }
     let names = state.scalar_functions().keys().chain(state.aggregate_functions().keys());
     if state.window_functions().contains_key(name) {
-        return Error::invalid(format!("{name} counts over rows in an order: {name}(…) OVER (ORDER BY …)"));
+        return Error::invalid(format!("{name} is a window function: use {name}(…) OVER (ORDER BY …)"));
     }
     Error::not_found("function", name, names.chain(state.window_functions().keys()).map(String::as_str))
 }

@@ -1,4 +1,4 @@
-//! What queries on the sky write otherwise than SQL does.
+//! Spatial syntax that is not standard SQL: points as pairs, and ADQL comparisons of a predicate with 1 or 0.
 
 use std::ops::ControlFlow;
 
@@ -10,7 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, FunctionArg, FunctionArgExpr, FunctionArguments, VisitorMut,
 };
 
-/// `polygon((1, 2), (3, 4), …)` as the Butler's expressions write it: the pairs become arguments of their own.
+/// Flattens the points of `polygon((1, 2), (3, 4), …)`, the syntax of Butler expressions, to separate arguments.
 pub struct PairsAsArguments;
 
 impl VisitorMut for PairsAsArguments {
@@ -33,7 +33,7 @@ impl VisitorMut for PairsAsArguments {
     }
 }
 
-/// `CONTAINS(…) = 1` as ADQL writes it: what is true is 1.
+/// Plans `CONTAINS(…) = 1` and `= 0`, the syntax of ADQL, as the predicate or its negation.
 #[derive(Debug)]
 pub struct OneIsTrue;
 

@@ -1,4 +1,4 @@
-//! How COPY is written: its formats and options, as psql and DuckDB write them too.
+//! The syntax of COPY: formats and options, including the forms of psql and DuckDB.
 
 use datafusion::common::config::{ConfigFileType, TableOptions};
 use datafusion::sql::parser::CopyToStatement;
@@ -9,7 +9,7 @@ use crate::engine::catalog::file_tables::{FORMATS, extension};
 use crate::engine::sql::statement::{is_blank, location, tokenize};
 use crate::error::{Error, Kind, Result};
 
-/// Options of COPY in other databases, and in DataFusion.
+/// Option names of other databases, and the names in DataFusion.
 const OPTIONS: [(&str, &str); 6] = [
     ("header", "has_header"),
     ("delim", "delimiter"),
@@ -19,14 +19,14 @@ const OPTIONS: [(&str, &str); 6] = [
     ("codec", "compression"),
 ];
 
-/// Ends of names of compressed files.
+/// File name extensions of compressed files.
 const COMPRESSED_SUFFIXES: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 
-/// A COPY with its options in parentheses, `TO 'file' (FORMAT csv, HEADER false)`, in DataFusion's words:
-/// `TO 'file' STORED AS csv OPTIONS (header 'false')`. Other statements stay as they are.
+/// Rewrites a COPY with options in parentheses, `TO 'file' (FORMAT csv, HEADER false)`, to DataFusion's syntax:
+/// `TO 'file' STORED AS csv OPTIONS (header 'false')`. Other statements are not changed.
 ///
 /// # Errors
-/// A COPY to the terminal, and options that are not names and values in parentheses.
+/// `Kind::Invalid` for COPY TO STDOUT, and for options that are not names and values in parentheses.
 pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let message: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |i: Option<&usize>, wanted: &str| i.and_then(|i| word(&tokens[*i].token)).as_deref() == Some(wanted);
@@ -35,7 +35,7 @@ pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpa
         depth += nesting(&tokens[**i].token);
         depth == 0
     });
-    // What is explained may be said in words before it.
+    // EXPLAIN may have keywords before COPY.
     let copies =
         is(message.first(), "copy") || is(message.first(), "explain") && outside.any(|(_, i)| is(Some(i), "copy"));
     if !copies {
@@ -44,7 +44,7 @@ pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpa
     let Some((to, _)) = outside.find(|(_, i)| is(Some(i), "to")) else { return Ok(tokens) };
     let [target, after @ ..] = &message[to + 1..] else { return Ok(tokens) };
     if is(Some(target), "stdout") {
-        let message = "COPY writes files; rows of text are an answer with --format csv";
+        let message = "COPY TO STDOUT is not supported; run the query with --format csv";
         return Err(Error::invalid(message).with_location(Some(location(tokens[*target].span.start))));
     }
     if let [joined, more, ..] = after
@@ -90,11 +90,11 @@ pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpa
 }
 
 fn no_option(span: Span) -> Error {
-    Error::invalid("an option of COPY is a name and a value: (FORMAT csv, HEADER false)")
+    Error::invalid("COPY takes options as names and values: (FORMAT csv, HEADER false)")
         .with_location(Some(location(span.start)))
 }
 
-/// The name and value of an option; alone, a name means that it is on, and several values are in parentheses.
+/// Parses the name and value of an option. A name without a value means true; a list of values is in parentheses.
 fn option(written: &[TokenWithSpan]) -> Option<(String, String)> {
     let parts: Vec<_> = written.iter().map(|t| &t.token).filter(|token| !is_blank(token)).collect();
     let (name, value) = parts.split_first()?;
@@ -114,10 +114,10 @@ fn word(token: &Token) -> Option<String> {
     }
 }
 
-/// A value without its quotes; on and off are true and false.
+/// A value without quotes; `on` and `off` become `true` and `false`.
 fn bare(token: &Token) -> String {
     match token {
-        // A backslash and a t, as DuckDB writes a tab.
+        // DuckDB's notation of a tab.
         Token::SingleQuotedString(text) if text == "\\t" => "\t".to_owned(),
         Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => text.clone(),
         other => match word(other).as_deref() {
@@ -136,10 +136,11 @@ fn nesting(token: &Token) -> i32 {
     }
 }
 
-/// Gives a COPY its format, from the end of the file's name where it has none, and its options DataFusion's names.
+/// Sets the format of a COPY, if necessary from the file name extension, and converts option names to DataFusion's.
 ///
 /// # Errors
-/// A format that is not known.
+/// `Kind::NotFound` for an unknown format or option, `Kind::Invalid` if the format cannot be inferred, and
+/// `Kind::Unsupported` for compressed files.
 pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
     let words = || FORMATS.map(|format| format.0);
     let wanted = match &copy.stored_as {
@@ -150,7 +151,7 @@ pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
         return Err(match &copy.stored_as {
             Some(_) => Error::not_found("format", &wanted, words()),
             None => Error::invalid(format!(
-                "the end of '{}' tells no format: {} do, or (FORMAT csv)",
+                "cannot infer a format from '{}'; use one of {} or (FORMAT csv)",
                 copy.target,
                 words().map(|word| format!(".{word}")).join(", ")
             )),
@@ -158,7 +159,8 @@ pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
     };
     copy.stored_as = Some((*format).to_owned());
     if let Some(packed) = COMPRESSED_SUFFIXES.into_iter().find(|packed| copy.target.to_lowercase().ends_with(packed)) {
-        let message = format!("'{}' would not be compressed: names that end in {packed} are not written", copy.target);
+        let message =
+            format!("'{}' would not be compressed: COPY does not write files with extension {packed}", copy.target);
         return Err(Error::new(Kind::Unsupported, message));
     }
     let known = known_options(format);
@@ -180,13 +182,13 @@ pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
         };
     }
     if *word == "tsv" {
-        // Of two the last counts.
+        // If an option occurs twice, the last one applies.
         copy.options.insert(0, ("format.delimiter".to_owned(), Value::SingleQuotedString("\t".to_owned())));
     }
     Ok(())
 }
 
-/// The options that DataFusion has for a format.
+/// DataFusion's options of a format.
 fn known_options(format: &str) -> Vec<String> {
     let mut options = TableOptions::new();
     options.set_config_format(match format {

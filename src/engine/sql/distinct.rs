@@ -1,5 +1,5 @@
-//! `IS [NOT] DISTINCT FROM`, after which the parser below us takes all that comes, AND and OR too, for the right side.
-//! So it reads an operator of a name that nobody has, which binds as IS does: comparisons before, NOT, AND and OR after it.
+//! Works around sqlparser's precedence of `IS [NOT] DISTINCT FROM`, whose right side would include AND and OR. A custom
+//! operator replaces its tokens, and binds as IS does: weaker than comparisons, stronger than NOT, AND and OR.
 
 use std::ops::ControlFlow;
 
@@ -9,11 +9,12 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::engine::sql::statement::is_blank;
 
-/// The operators that stand for IS DISTINCT FROM and IS NOT DISTINCT FROM.
+/// The custom operator for IS DISTINCT FROM.
 const DISTINCT: &str = "IS DISTINCT FROM";
+/// The custom operator for IS NOT DISTINCT FROM.
 const SAME: &str = "IS NOT DISTINCT FROM";
 
-/// The tokens with these operators.
+/// Replaces IS [NOT] DISTINCT FROM by the custom operators.
 pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     use Keyword as K;
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
@@ -38,7 +39,7 @@ pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     tokens
 }
 
-/// Puts IS DISTINCT FROM in the place of these operators.
+/// Replaces the custom operators in the syntax tree by IS [NOT] DISTINCT FROM.
 #[derive(Debug)]
 pub struct AsWritten;
 

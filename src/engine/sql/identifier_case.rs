@@ -1,4 +1,4 @@
-//! Names without quotes are read in small letters, so that dataset type `skyMap` would be dimension `skymap`: refused.
+//! Refuses unquoted names of dataset types that, folded to lower case, are a dimension: `skyMap` and `skymap`.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -10,10 +10,10 @@ use crate::engine::catalog::repository::Snapshot;
 use crate::engine::sql::statement::location;
 use crate::error::{Error, Result};
 
-/// Looks at the tables that a statement reads.
+/// Checks the tables that a statement reads.
 ///
 /// # Errors
-/// A dataset type without its quotes.
+/// `Kind::Invalid` for such a name.
 pub fn check(statement: &Statement, known: &Snapshot) -> Result<()> {
     match statement {
         Statement::Statement(ast) => match ast.as_ref() {
@@ -28,10 +28,10 @@ pub fn check(statement: &Statement, known: &Snapshot) -> Result<()> {
     }
 }
 
-/// Looks at the tables that a part of a statement reads.
+/// Checks the tables that a part of a statement reads.
 ///
 /// # Errors
-/// A dataset type without its quotes.
+/// `Kind::Invalid` for such a name.
 pub fn check_names(part: &impl Visit, known: &Snapshot) -> Result<()> {
     match part.visit(&mut Names { known, own: HashSet::new() }) {
         ControlFlow::Break(error) => Err(error),
@@ -41,7 +41,7 @@ pub fn check_names(part: &impl Visit, known: &Snapshot) -> Result<()> {
 
 struct Names<'a> {
     known: &'a Snapshot,
-    /// Names that WITH gives.
+    /// Names that WITH defines.
     own: HashSet<String>,
 }
 

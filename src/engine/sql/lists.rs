@@ -1,11 +1,12 @@
-//! `x IN ((SELECT …), y)`: the parser below us takes a subquery at the beginning of a list for the whole list.
+//! Works around sqlparser: in `x IN ((SELECT …), y)`, the parser takes the leading subquery for the complete list.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use crate::engine::sql::statement::is_blank;
 
-/// The tokens, with such a subquery as a value: `x IN (coalesce((SELECT …)), y)`.
+/// Wraps a subquery at the start of an IN list in `coalesce`, so that it parses as a value:
+/// `x IN (coalesce((SELECT …)), y)`.
 pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let token = |at: usize| significant.get(at).map(|i| &tokens[*i].token);

@@ -1,5 +1,5 @@
-//! Names that DataFusion does not find as they are written, though there is no doubt what is meant: columns that differ from
-//! theirs in capitals, and tables of the query around a subquery that has a column of their name.
+//! Resolves names that DataFusion does not find although they are unambiguous: columns that differ only in case, and
+//! tables of an outer query whose name is also a column of the subquery.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -15,7 +15,7 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, VisitMut, VisitorMut,
 };
 
-/// The statement with the names meant, if that may mend an error.
+/// Rewrites the names of a statement if that may resolve `error`; otherwise `None`.
 pub fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
     let root = error.find_root();
     if let DataFusionError::SchemaError(inner, _) = root
@@ -23,18 +23,18 @@ pub fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement
     {
         return with_capitals(statement, field, valid_fields);
     }
-    // What the parser of names says of `visit.visit` where `visit` is a column.
+    // DataFusion's error for `visit.visit` if `visit` is a column.
     if root.message().starts_with("Cannot access field at argument 1: type ") {
         return with_aliases(statement);
     }
     None
 }
 
-/// The statement with the names meant, if a plan of it takes fields of what has none: in a subquery DataFusion 55 looks at
-/// that late.
+/// Rewrites the names of a statement if its plan accesses a field of a value that is not a struct; in a subquery,
+/// DataFusion 55 checks this only later.
 ///
 /// # Errors
-/// None but faults of the engine.
+/// Internal errors of DataFusion.
 pub fn meant_in_plan(statement: &Statement, plan: &LogicalPlan) -> Result<Option<Statement>, DataFusionError> {
     let mut takes_field = false;
     plan.apply_with_subqueries(|node| {
@@ -54,7 +54,7 @@ pub fn meant_in_plan(statement: &Statement, plan: &LogicalPlan) -> Result<Option
     Ok(takes_field.then(|| with_aliases(statement)).flatten())
 }
 
-/// Visits what may hold names.
+/// Visits the parts of a statement that contain names.
 fn visit(statement: &mut Statement, visitor: &mut impl VisitorMut<Break = ()>) {
     let _ = match statement {
         Statement::Statement(ast) => VisitMut::visit(ast.as_mut(), visitor),
@@ -70,8 +70,7 @@ fn visit(statement: &mut Statement, visitor: &mut impl VisitorMut<Break = ()>) {
     };
 }
 
-/// Gives names without quotes that equal one column but for capitals the quotes and capitals of that column, in the query
-/// where one was not found.
+/// Quotes unquoted names that differ from exactly one column only in case, in the query that has the missing column.
 fn with_capitals(statement: &Statement, missing: &Column, valid: &[Column]) -> Option<Statement> {
     let mut columns: HashMap<String, Option<&str>> = HashMap::new();
     for column in valid {
@@ -84,7 +83,7 @@ fn with_capitals(statement: &Statement, missing: &Column, valid: &[Column]) -> O
     let place = missing.spans.first().map(|span| (span.start.line, span.start.column));
     let mut capitals =
         Capitals { columns, missing: &missing.name, place, query: None, open: Vec::new(), queries: 0, changed: false };
-    // Twice: the query is known when the name has been seen.
+    // Two passes: the first finds the query, the second changes its names.
     for changes in [false, true] {
         (capitals.open, capitals.queries) = (Vec::new(), 0);
         if changes && capitals.query.is_none() {
@@ -102,11 +101,11 @@ fn with_capitals(statement: &Statement, missing: &Column, valid: &[Column]) -> O
 }
 
 struct Capitals<'a> {
-    /// The column that a name in small letters stands for; none if there are several.
+    /// The column of each lower-case name; `None` if several columns match.
     columns: HashMap<String, Option<&'a str>>,
     missing: &'a str,
     place: Option<(u64, u64)>,
-    /// The number of the query where the name is missing.
+    /// The number of the query that contains the missing name.
     query: Option<usize>,
     open: Vec<usize>,
     queries: usize,
@@ -115,7 +114,7 @@ struct Capitals<'a> {
 
 struct Pass<'p, 'a> {
     capitals: &'p mut Capitals<'a>,
-    /// The query whose names are changed; without one it is looked for.
+    /// The query whose names are changed; `None` in the pass that finds it.
     only: Option<usize>,
 }
 
@@ -172,7 +171,7 @@ impl VisitorMut for Pass<'_, '_> {
     }
 }
 
-/// Gives tables that subqueries name from around another name, which no column has.
+/// Renames outer tables that subqueries refer to, so that their name is not also a column.
 fn with_aliases(statement: &Statement) -> Option<Statement> {
     let mut meant = statement.clone();
     let mut around = Around::default();
@@ -185,14 +184,14 @@ fn with_aliases(statement: &Statement) -> Option<Statement> {
     Some(meant)
 }
 
-/// The end of these names.
+/// The suffix of the new names.
 const AROUND: &str = " around";
 
 #[derive(Default)]
 struct Around {
-    /// The tables of each query that is open, outermost first.
+    /// The tables of the enclosing queries, outermost first.
     open: Vec<HashSet<String>>,
-    /// Tables that a subquery names and has not itself.
+    /// Outer tables that a subquery refers to.
     named: HashSet<String>,
     changes: bool,
 }
@@ -209,7 +208,7 @@ fn lower(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_lowercase() }
 }
 
-/// The names by which the tables of a query are known.
+/// Collects the names or aliases of the tables of a query.
 fn tables(body: &SetExpr, names: &mut HashSet<String>) {
     match body {
         SetExpr::Select(select) => {

@@ -1,4 +1,4 @@
-//! What people write and DataFusion 55 does not understand, in words that it does.
+//! Rewrites of the syntax tree for SQL that DataFusion 55 does not plan, or plans wrongly.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -19,10 +19,10 @@ use crate::engine::sql::statement::{DIALECT, simple_name};
 use crate::engine::sql::unsupported;
 use crate::error::{Error, Result};
 
-/// Says what DataFusion does not understand in words that it does, and refuses what it would answer wrongly.
+/// Rewrites a statement for DataFusion, and refuses syntax that DataFusion would answer wrongly.
 ///
 /// # Errors
-/// What is refused.
+/// `Kind::Unsupported` for refused syntax and for expressions that are too deep.
 pub fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     check_depth(what)?;
     let _ = VisitMut::visit(what, &mut AsWritten);
@@ -33,10 +33,11 @@ pub fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     unsupported::check(what)
 }
 
-/// `FROM t` alone asks for all columns, `FETCH FIRST n ROWS ONLY` is LIMIT; of the outermost query.
+/// Rewrites the outermost query: `FROM t` without SELECT becomes `SELECT * FROM t`, and `FETCH FIRST n ROWS ONLY`
+/// becomes LIMIT.
 ///
 /// # Errors
-/// FETCH beside LIMIT.
+/// `Kind::Invalid` if the query has both LIMIT and FETCH.
 pub fn desugar_query(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_mut()
         && select.flavor == SelectFlavor::FromFirstNoSelect
@@ -46,7 +47,7 @@ pub fn desugar_query(query: &mut Query) -> Result<()> {
     }
     if let Some(Fetch { with_ties: false, percent: false, quantity }) = &query.fetch {
         if !matches!(&query.limit_clause, None | Some(LimitClause::LimitOffset { limit: None, .. })) {
-            return Err(Error::invalid("LIMIT and FETCH say the same: only one can stand"));
+            return Err(Error::invalid("LIMIT and FETCH cannot be combined"));
         }
         let limit = quantity.clone().unwrap_or_else(|| Expr::Value(Value::Number("1".to_owned(), false).into()));
         let offset = match query.limit_clause.take() {
@@ -59,8 +60,9 @@ pub fn desugar_query(query: &mut Query) -> Result<()> {
     Ok(())
 }
 
-/// Names columns as they are written, as DuckDB does: `sum(seq_num)`, not `sum(exposure.seq_num)`; 1, not `Int64(1)`.
-/// Where rows are made distinct, ORDER BY takes these names for what it repeats, which DataFusion 55 does not find.
+/// Names result columns by their text, as DuckDB does: `sum(seq_num)`, not `sum(exposure.seq_num)`; 1, not `Int64(1)`.
+/// In queries with DISTINCT or set operations, ORDER BY expressions that repeat a column are replaced by its name,
+/// because DataFusion 55 does not match them.
 struct AliasProjections;
 
 impl VisitorMut for AliasProjections {
@@ -77,7 +79,7 @@ impl VisitorMut for AliasProjections {
             }
         }
         if is_distinct && let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = &mut query.order_by {
-            // A name alone is that of a column of the answer, a number its place.
+            // ORDER BY takes a plain name as a result column, and a number as its position.
             for ordered in order.iter_mut().filter(|o| !is_column(&o.expr) && !matches!(o.expr, Expr::Value(_))) {
                 let same = select.projection.iter().find_map(|item| match item {
                     SelectItem::ExprWithAlias { expr, alias } if *expr == ordered.expr => Some(alias.clone()),
@@ -96,7 +98,7 @@ fn is_column(expr: &Expr) -> bool {
     matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
 }
 
-/// The SELECT that names the columns; whether rows are made distinct, or of several queries.
+/// The SELECT that names the result columns, and whether the query has DISTINCT or a set operation.
 fn first(body: &mut SetExpr) -> Option<(&mut Select, bool)> {
     match body {
         SetExpr::SetOperation { left, .. } => Some((first(left)?.0, true)),
@@ -108,8 +110,8 @@ fn first(body: &mut SetExpr) -> Option<(&mut Select, bool)> {
     }
 }
 
-/// Qualifies the columns of `USING` where a SELECT names them alone. DataFusion 55 takes them for ambiguous in WHERE, and in
-/// a subquery for columns of the outer query.
+/// Qualifies unqualified columns of `USING`. DataFusion 55 reports them as ambiguous in WHERE, and in a subquery it
+/// resolves them to the outer query.
 struct QualifyUsingColumns;
 
 impl VisitorMut for QualifyUsingColumns {
@@ -148,7 +150,7 @@ impl VisitorMut for QualifyUsingColumns {
     }
 }
 
-/// Reads the table file that a function is given for its rows: DataFusion looks for files in FROM only.
+/// Replaces a file name that is given for a rows argument by a subquery; DataFusion resolves files only in FROM.
 struct RowsFromFiles;
 
 impl VisitorMut for RowsFromFiles {
@@ -164,7 +166,7 @@ impl VisitorMut for RowsFromFiles {
     }
 }
 
-/// Makes a subquery of the name of a table file, where a function of ours takes rows.
+/// Replaces a string literal for a rows argument of `function` by `(SELECT * FROM 'file')`.
 pub fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
     let Some(function) = simple_name(function).and_then(|name| functions::find(&name)) else { return };
     for (position, arg) in args.iter_mut().enumerate() {
@@ -186,7 +188,7 @@ pub fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
     }
 }
 
-/// `SELECT * FROM` a table.
+/// The query `SELECT * FROM table`.
 fn all_of(table: Ident) -> Option<Query> {
     let mut query = Parser::new(&DIALECT).try_with_sql("SELECT * FROM x").ok()?.parse_query().ok()?;
     if let SetExpr::Select(select) = query.body.as_mut()
@@ -197,7 +199,7 @@ fn all_of(table: Ident) -> Option<Query> {
     Some(*query)
 }
 
-/// By what name a relation's columns are qualified.
+/// The name that qualifies the columns of a relation: its alias or its table name.
 fn relation_name(relation: &TableFactor) -> Option<Ident> {
     match relation {
         TableFactor::Table { alias: Some(alias), .. }
@@ -208,7 +210,7 @@ fn relation_name(relation: &TableFactor) -> Option<Ident> {
     }
 }
 
-/// Writes the owner before each column of `USING` in a condition; subqueries have names of their own.
+/// Qualifies the columns of `owners` in an expression, except inside subqueries, which have their own scope.
 fn qualify(expr: &mut Expr, owners: &HashMap<String, Ident>) {
     struct Qualifier<'a>(&'a HashMap<String, Ident>, usize);
     impl VisitorMut for Qualifier<'_> {

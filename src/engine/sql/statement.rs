@@ -1,4 +1,4 @@
-//! Statements from tokens: what DataFusion plans itself, and what is ours: `CALL`, `ASSERT`, `EXPLAIN` of verbs.
+//! Parses statements: SQL that DataFusion plans, and the extensions `CALL`, `ASSERT` and `EXPLAIN` of procedures.
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder, ResetStatement, Statement};
@@ -18,13 +18,13 @@ use crate::engine::sql::lists;
 use crate::engine::sql::rewrite::{desugar_query, normalize, rows_from_file};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
-/// The dialect all SQL is read in.
+/// The SQL dialect of the tokenizer and the parser.
 pub const DIALECT: GenericDialect = GenericDialect {};
 
-/// The tokens of a text, with their places.
+/// Splits SQL text into tokens with their locations.
 ///
 /// # Errors
-/// Text that is no SQL: an unclosed quote, most often.
+/// `Kind::Invalid` for text that is not SQL, such as an unclosed quote.
 pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
         let location = SourceLocation { line: e.location.line, column: e.location.column };
@@ -32,32 +32,32 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     })
 }
 
-/// A statement, sorted by who handles it.
+/// A parsed statement, by how the session executes it.
 #[derive(Debug)]
 pub enum Parsed {
-    /// DataFusion plans and runs it.
+    /// A statement that DataFusion plans and executes.
     Query(Statement),
-    /// What a statement would do.
+    /// EXPLAIN of a statement.
     Explain(Statement),
-    /// A condition that must hold: the condition, its two sides when it is a comparison, and what to say.
+    /// ASSERT of a condition.
     Assert(Box<Assertion>),
 }
 
-/// A condition that must hold.
+/// The condition and message of an ASSERT statement.
 #[derive(Debug)]
 pub struct Assertion {
     /// The condition.
     pub condition: Expr,
-    /// The two sides of a comparison.
+    /// The operands, if the condition is a comparison.
     pub sides: Option<(Expr, Expr)>,
-    /// What to say when it does not hold.
+    /// The message if the condition is false.
     pub message: Option<Expr>,
 }
 
 /// Parses one statement.
 ///
 /// # Errors
-/// Text that is no statement, or one that is refused, at its place.
+/// `Kind::Invalid` for syntax errors, `Kind::Unsupported` for refused statements; with the location.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let start = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| location(t.span.start));
     let mut parser =
@@ -77,13 +77,13 @@ pub(in crate::engine) fn location(at: Location) -> SourceLocation {
     SourceLocation { line: at.line, column: at.column }
 }
 
-/// Where something stands, when that is known.
+/// The location of a syntax node, if the parser recorded it.
 pub(in crate::engine) fn location_of(what: &impl Spanned) -> Option<SourceLocation> {
     let start = what.span().start;
     (start.line > 0).then(|| location(start))
 }
 
-/// Whether a token says nothing.
+/// Whether a token is whitespace, a comment or the end of the input.
 pub fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
@@ -122,32 +122,32 @@ fn classify(mut statement: Statement) -> Result<Parsed> {
             }
             Ast::StartTransaction { .. } | Ast::Commit { .. } | Ast::Rollback { .. } => Err(Error::new(
                 Kind::Unsupported,
-                "there are no transactions over several statements: each verb applies its work by itself",
+                "transactions over several statements are not supported: each procedure commits its own changes",
             )),
             other => Ok(Parsed::Query(Statement::Statement(Box::new(other)))),
         },
         Statement::Explain(explain) if !explain.options.analyze => match classify(*explain.statement)? {
             Parsed::Query(inner) => Ok(Parsed::Explain(inner)),
-            _ => Err(Error::invalid("only queries and verbs can be explained")),
+            _ => Err(Error::invalid("only queries and procedures can be explained")),
         },
         Statement::Explain(mut explain) => match classify(*explain.statement)? {
             Parsed::Query(inner) => {
                 explain.statement = Box::new(inner);
                 Ok(Parsed::Query(Statement::Explain(explain)))
             }
-            _ => Err(Error::invalid("only queries and verbs can be explained")),
+            _ => Err(Error::invalid("only queries and procedures can be explained")),
         },
         Statement::Reset(ResetStatement::Variable(name)) => Ok(Parsed::Query(reset(name)?)),
         other => Ok(Parsed::Query(other)),
     }
 }
 
-/// `RESET butler.…` as SET to the default, for DataFusion resets its own settings only.
+/// Rewrites `RESET butler.…` to SET with the default; DataFusion resets only its own settings.
 fn reset(name: ObjectName) -> Result<Statement> {
     let written = name.to_string().to_lowercase();
     let Some(default) = settings::default(&written) else {
         if written.starts_with("butler.") {
-            return Err(Error::invalid(format!("there is no setting '{written}', only 'butler.pushdown'")));
+            return Err(Error::invalid(format!("no setting named '{written}'; there is butler.pushdown")));
         }
         return Ok(Statement::Reset(ResetStatement::Variable(name)));
     };
@@ -168,10 +168,10 @@ fn refuse(statement: &Ast) -> Error {
         Ast::Truncate(_) => ("TRUNCATE", "remove_collection"),
         _ => ("MERGE", "insert_dimension_records, associate"),
     };
-    Error::new(Kind::Unsupported, format!("{word} is not possible here; verbs change a repository: {instead}"))
+    Error::new(Kind::Unsupported, format!("{word} is not supported; procedures change a repository: {instead}"))
 }
 
-/// `CALL f(…)` as `SELECT * FROM f(…)`.
+/// Rewrites `CALL f(…)` to `SELECT * FROM f(…)`.
 fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statement> {
     let args = match call.args {
         FunctionArguments::List(list) => list.args,
@@ -190,7 +190,7 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
     }
     let mut statements = DFParserBuilder::new("SELECT * FROM x").with_dialect(&DIALECT).build()?.parse_statements()?;
     let template = statements.pop_front().ok_or_else(|| Error::bug("the template of CALL did not parse"))?;
-    let Statement::Statement(mut ast) = template else { return Err(Error::bug("the template of CALL is no query")) };
+    let Statement::Statement(mut ast) = template else { return Err(Error::bug("the template of CALL is not a query")) };
     if let Ast::Query(query) = ast.as_mut()
         && let SetExpr::Select(select) = query.body.as_mut()
     {
@@ -200,6 +200,7 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
     Ok(Statement::Statement(ast))
 }
 
+/// The name in lower case, if it has one part.
 pub(in crate::engine) fn simple_name(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
@@ -207,11 +208,11 @@ pub(in crate::engine) fn simple_name(name: &ObjectName) -> Option<String> {
     }
 }
 
-/// The words statements begin with.
+/// Keywords at the start of statements, for the hint of a syntax error.
 const STARTS: [&str; 12] =
     ["SELECT", "CALL", "WITH", "EXPLAIN", "COPY", "INSERT", "ASSERT", "DESCRIBE", "SHOW", "CREATE", "DROP", "SET"];
 
-/// The sentence and place of a syntax error.
+/// Converts a syntax error to its message and location.
 fn syntax(error: &DataFusionError) -> Error {
     let DataFusionError::SQL(inner, _) = error.find_root() else {
         return Error::invalid(error.find_root().message().into_owned());

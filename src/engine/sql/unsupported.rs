@@ -1,4 +1,4 @@
-//! What is SQL, and DataFusion 55 takes without a word but answers wrongly: refused, with what to write instead.
+//! Refuses SQL that DataFusion 55 accepts but executes wrongly; the message names an alternative.
 
 use std::ops::ControlFlow;
 
@@ -9,10 +9,10 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::error::{Error, Kind, Result};
 
-/// Looks through a statement and all its subqueries.
+/// Checks a statement and all its subqueries.
 ///
 /// # Errors
-/// The first thing that would be answered wrongly.
+/// `Kind::Unsupported` for the first refused syntax.
 pub fn check(statement: &impl Visit) -> Result<()> {
     match statement.visit(&mut Refused) {
         ControlFlow::Break(message) => Err(Error::new(Kind::Unsupported, message)),
@@ -20,8 +20,8 @@ pub fn check(statement: &impl Visit) -> Result<()> {
     }
 }
 
-const SAMPLE: &str = "a sample of a table is not understood; WHERE random() < 0.1 takes one";
-const MULTISET: &str = "INTERSECT ALL and EXCEPT ALL are not understood; INTERSECT, EXCEPT and UNION ALL are";
+const SAMPLE: &str = "TABLESAMPLE is not supported; use WHERE random() < 0.1";
+const MULTISET: &str = "INTERSECT ALL and EXCEPT ALL are not supported; INTERSECT, EXCEPT and UNION ALL are";
 
 struct Refused;
 
@@ -31,7 +31,7 @@ impl Visitor for Refused {
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<&'static str> {
         match query.fetch {
             Some(_) => ControlFlow::Break(
-                "FETCH FIRST n ROWS ONLY is understood at the end of the whole query; LIMIT is everywhere",
+                "FETCH is supported only as FETCH FIRST n ROWS ONLY of the outermost query; use LIMIT",
             ),
             None => multiset(&query.body),
         }?;
@@ -52,16 +52,16 @@ impl Visitor for Refused {
             GroupByExpr::All(modifiers) | GroupByExpr::Expressions(_, modifiers) => !modifiers.is_empty(),
         };
         if grouped {
-            return ControlFlow::Break("GROUP BY … WITH is not understood; GROUP BY ROLLUP (…) and CUBE (…) are");
+            return ControlFlow::Break("GROUP BY … WITH is not supported; use GROUP BY ROLLUP (…) or CUBE (…)");
         }
         if select.prewhere.is_some() {
-            return ControlFlow::Break("PREWHERE is not understood; WHERE is");
+            return ControlFlow::Break("PREWHERE is not supported; use WHERE");
         }
         if select.top.is_some() {
-            return ControlFlow::Break("TOP is not understood; LIMIT at the end of the query is");
+            return ControlFlow::Break("TOP is not supported; use LIMIT at the end of the query");
         }
         if !select.connect_by.is_empty() {
-            return ControlFlow::Break("CONNECT BY is not understood; WITH RECURSIVE is");
+            return ControlFlow::Break("CONNECT BY is not supported; use WITH RECURSIVE");
         }
         select.from.iter().flat_map(|from| &from.joins).try_for_each(join)
     }
@@ -73,10 +73,10 @@ impl Visitor for Refused {
             }
             TableFactor::NestedJoin { table_with_joins, .. } => table_with_joins.joins.iter().try_for_each(join),
             TableFactor::Pivot { .. } => ControlFlow::Break(
-                "PIVOT is not supported; an aggregate a column is: count(*) FILTER (WHERE band = 'r') AS r",
+                "PIVOT is not supported; use an aggregate for each column: count(*) FILTER (WHERE band = 'r') AS r",
             ),
             TableFactor::Unpivot { .. } => {
-                ControlFlow::Break("UNPIVOT is not supported; UNION ALL of a SELECT a column is")
+                ControlFlow::Break("UNPIVOT is not supported; use UNION ALL with a SELECT for each column")
             }
             TableFactor::MatchRecognize { .. } => ControlFlow::Break("MATCH_RECOGNIZE is not supported"),
             _ => ControlFlow::Continue(()),
@@ -87,25 +87,26 @@ impl Visitor for Refused {
         let rows = |right: &Expr| matches!(right, Expr::Subquery(_));
         match expr {
             Expr::AllOp { right, .. } if rows(right) => ControlFlow::Break(
-                "ALL over a subquery is not understood; compare with its min or max, or use NOT IN or NOT EXISTS",
+                "ALL over a subquery is not supported; compare with its min or max, or use NOT IN or NOT EXISTS",
             ),
             Expr::AnyOp { right, compare_op, .. } if rows(right) && *compare_op != BinaryOperator::Eq => {
                 ControlFlow::Break(
-                    "ANY over a subquery is understood with = only; compare with its min or max, or use EXISTS",
+                    "ANY over a subquery is supported with = only; compare with its min or max, or use EXISTS",
                 )
             }
             Expr::Collate { .. } => {
-                ControlFlow::Break("COLLATE is not understood; texts are compared and sorted letter by letter, by code")
+                ControlFlow::Break("COLLATE is not supported; strings are compared and sorted by Unicode code point")
             }
             Expr::SimilarTo { .. } => {
-                ControlFlow::Break("SIMILAR TO is not understood; LIKE is, and ~ with a regular expression")
+                ControlFlow::Break("SIMILAR TO is not supported; use LIKE, or ~ with a regular expression")
             }
             _ => ControlFlow::Continue(()),
         }
     }
 }
 
-/// One without a condition pairs all; the column that a RIGHT or FULL JOIN merges is that of the left side.
+/// Checks a join: without a condition it would be a cross join, and for USING in a RIGHT or FULL JOIN the merged column
+/// would be that of the left side.
 fn join(join: &ast::Join) -> ControlFlow<&'static str> {
     use JoinOperator::{
         Anti, FullOuter, Inner, Join, Left, LeftAnti, LeftOuter, LeftSemi, Right, RightAnti, RightOuter, RightSemi,
@@ -116,22 +117,22 @@ fn join(join: &ast::Join) -> ControlFlow<&'static str> {
         | LeftSemi(on) | RightSemi(on) | Anti(on) | LeftAnti(on) | RightAnti(on) | StraightJoin(on)
             if *on == JoinConstraint::None =>
         {
-            ControlFlow::Break("a JOIN needs ON or USING; CROSS JOIN, or a comma, pairs all rows with all")
+            ControlFlow::Break("a JOIN needs ON or USING; use CROSS JOIN for all pairs of rows")
         }
         JoinOperator::AsOf { .. } => ControlFlow::Break(
-            "ASOF JOIN is not supported; find_first takes validity ranges into account, and row_number() OVER (PARTITION \
-             BY … ORDER BY …) finds the last row before another",
+            "ASOF JOIN is not supported; find_first searches by validity range, and row_number() OVER (PARTITION BY … \
+             ORDER BY …) finds the last row before another",
         ),
         Right(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | RightOuter(JoinConstraint::Using(_) | JoinConstraint::Natural)
         | FullOuter(JoinConstraint::Using(_) | JoinConstraint::Natural) => ControlFlow::Break(
-            "a RIGHT or FULL JOIN is understood with ON only: a column of USING would be that of the left side",
+            "a RIGHT or FULL JOIN is supported with ON only: a column of USING would be that of the left side",
         ),
         _ => ControlFlow::Continue(()),
     }
 }
 
-/// `INTERSECT ALL` and `EXCEPT ALL` do not count how often a row comes.
+/// Refuses `INTERSECT ALL` and `EXCEPT ALL`, for which DataFusion ignores the number of duplicates.
 fn multiset(body: &SetExpr) -> ControlFlow<&'static str> {
     let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return ControlFlow::Continue(()) };
     if counts(*set_quantifier) && !matches!(op, SetOperator::Union) {

@@ -1,6 +1,6 @@
-//! Correlated subqueries as joins, whatever they hold (T. Neumann and A. Kemper, "Unnesting Arbitrary Queries", BTW 2015).
-//! The distinct values that a subquery reads of the outer query are its domain. Each node of the subquery is computed for
-//! all rows of the domain at once: an aggregate gets the domain's columns as group keys, a window and a limit as partition.
+//! Decorrelates subqueries (T. Neumann and A. Kemper, "Unnesting Arbitrary Queries", BTW 2015). The distinct values
+//! that a subquery reads from the outer query are its domain. Each node of the subquery is computed for all rows of the
+//! domain at once: the columns of the domain become group keys of aggregates, and partition keys of windows and limits.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ mod join;
 
 use super::{fresh, unsupported};
 
-/// The values of an outer query that a subquery reads.
+/// The columns of an outer query that a subquery reads.
 pub struct Domain<'a> {
     outer_query: &'a LogicalPlan,
     columns: Vec<Column>,
@@ -30,19 +30,19 @@ pub struct Domain<'a> {
 
 /// A plan computed for all rows of a domain.
 pub struct Dependent {
-    /// Has the columns of the plan that was given, and more.
+    /// The plan, with the columns of the original plan and additional ones.
     pub plan: LogicalPlan,
-    /// The columns that hold the domain's values.
+    /// The columns with the values of the domain.
     pub keys: Vec<Column>,
     /// The column that numbers the rows of each key in the order of the plan.
     rank: Option<Column>,
 }
 
 impl<'a> Domain<'a> {
-    /// The columns of an outer query that a subquery reads; there may be none.
+    /// The domain of a subquery; it may have no columns.
     ///
     /// # Errors
-    /// Two runs of the outer query may give different rows.
+    /// `Kind::Unsupported` if two executions of the outer query may return different rows.
     pub fn of(outer_query: &'a LogicalPlan, subquery: &LogicalPlan) -> Result<Self> {
         let schema = outer_query.schema();
         let mut columns = BTreeSet::new();
@@ -53,22 +53,22 @@ impl<'a> Domain<'a> {
         })?;
         if !columns.is_empty() && (!is_stable(outer_query)? || is_volatile(subquery)?) {
             return Err(unsupported(
-                "a correlated subquery of this form with random values, or over rows that LIMIT, a window or the order of \
-                 rows decides, is not supported",
+                "a correlated subquery of this form with volatile functions, or over rows that depend on LIMIT, a window or \
+                 row order, is not supported",
             ));
         }
         Ok(Self { outer_query, columns: columns.into_iter().collect() })
     }
 
-    /// That a row of the outer query has the values of a row of the domain.
+    /// The join conditions between the outer query and the rows of the domain.
     pub fn ties(&self, keys: &[Column]) -> Vec<Expr> {
         self.equal(&self.columns, keys)
     }
 
-    /// A plan, computed for each row of the domain.
+    /// Computes a plan for each row of the domain.
     ///
     /// # Errors
-    /// A node that is not known here.
+    /// `Kind::Unsupported` for nodes that cannot be decorrelated.
     pub fn each(&self, plan: &LogicalPlan) -> Result<Dependent> {
         if !self.is_read_by(plan)? {
             if self.columns.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Domain<'a> {
         Ok(is_read)
     }
 
-    /// An expression that reads the domain where it read the outer query.
+    /// Replaces outer references by columns of the domain.
     fn bound(&self, expr: Expr, keys: &[Column]) -> Result<Expr> {
         let bound = expr.transform_up(|expr| match &expr {
             Expr::OuterReferenceColumn(_, column) => Ok(match self.columns.iter().position(|outer| outer == column) {
@@ -173,7 +173,7 @@ impl<'a> Domain<'a> {
         bound.data()
     }
 
-    /// The same of a node's expressions, which keep their names.
+    /// Replaces outer references in the expressions of a node, which keep their names.
     fn all_bound(&self, node: &LogicalPlan, expressions: &[Expr], keys: &[Column]) -> Result<Vec<Expr>> {
         let names = NamePreserver::new(node);
         let bound = expressions.iter().map(|expr| {
@@ -207,7 +207,7 @@ impl<'a> Domain<'a> {
         if !aggregate.group_expr.is_empty() {
             return Ok(Dependent { plan: grouped, keys: input.keys, rank: None });
         }
-        // All rows of the domain have one, also those that nothing matches.
+        // An aggregate without GROUP BY has a row for each row of the domain, also for those without matching rows.
         let rows = self.rows()?;
         let ties = conjunction(self.equal(&rows.keys, &input.keys));
         let joined = LogicalPlanBuilder::from(rows.plan).join_on(grouped, JoinType::Left, ties)?.build()?;
@@ -221,7 +221,7 @@ impl<'a> Domain<'a> {
         Dependent { plan: joined, keys: rows.keys, rank: None }.project(values)
     }
 
-    /// A union joins columns by position, and names them as its first part does.
+    /// Computes a UNION, which matches columns by position and takes the names of the first part.
     fn union(&self, node: &LogicalPlan, union: &Union) -> Result<Dependent> {
         let mut keys = Vec::new();
         let parts = union.inputs.iter().map(|part| {
@@ -242,20 +242,21 @@ impl<'a> Domain<'a> {
 }
 
 impl Dependent {
-    /// Other columns than those of the plan that was given.
+    /// Projects to the keys, the rank and `expressions`.
     fn project(self, expressions: Vec<Expr>) -> Result<Self> {
         let own = self.keys.iter().chain(&self.rank).cloned().map(Expr::Column);
         let projection = Projection::try_new(own.chain(expressions).collect(), Arc::new(self.plan))?;
         Ok(Self { plan: LogicalPlan::Projection(projection), ..self })
     }
 
-    /// The keys and the columns of a plan alone.
+    /// Projects to the keys and the columns of a plan.
     fn narrowed(mut self, of: &LogicalPlan) -> Result<Self> {
         self.rank = None;
         self.project(of.schema().columns().into_iter().map(Expr::Column).collect())
     }
 
-    /// With keys of the table that the columns of a plan have: a mark is named after the only table of its side.
+    /// Gives the keys the table name of the plan's columns: a mark join names its mark after the only table of its
+    /// side.
     fn of_one_table(self, of: &LogicalPlan) -> Result<Self> {
         let Some(table) = of.schema().columns().into_iter().find_map(|column| column.relation) else { return Ok(self) };
         let names: Vec<_> = self.keys.iter().map(|_| fresh("key")).collect();
@@ -266,7 +267,7 @@ impl Dependent {
         Ok(Self { plan, keys, rank: None })
     }
 
-    /// The rows of each key, numbered.
+    /// Numbers the rows of each key in the given order.
     fn ranked(self, order_by: Vec<datafusion::logical_expr::SortExpr>) -> Result<Self> {
         let rank = fresh("rank");
         let params = WindowFunctionParams {
@@ -284,7 +285,7 @@ impl Dependent {
         Ok(Self { plan, keys: self.keys, rank: Some(Column::new_unqualified(rank)) })
     }
 
-    /// The first numbered rows of each key.
+    /// Applies OFFSET and LIMIT to the numbered rows of each key.
     fn limited(self, skip: usize, fetch: Option<usize>) -> Result<Self> {
         let Some(rank) = self.rank.clone().map(Expr::Column) else { return Ok(self) };
         let number = |number: usize| lit(ScalarValue::UInt64(u64::try_from(number).ok()));
@@ -296,12 +297,12 @@ impl Dependent {
     }
 }
 
-/// An expression under the full name of a column.
+/// Gives an expression the qualified name of a column.
 fn renamed(expr: Expr, column: &Column) -> Expr {
     expr.alias_qualified(column.relation.clone(), &column.name)
 }
 
-/// What an aggregate is of no rows.
+/// The value of an aggregate over no rows.
 fn of_no_rows(expr: &Expr, data_type: &datafusion::arrow::datatypes::DataType) -> Result<ScalarValue> {
     let mut expr = expr;
     while let Expr::Alias(alias) = expr {
@@ -313,7 +314,7 @@ fn of_no_rows(expr: &Expr, data_type: &datafusion::arrow::datatypes::DataType) -
     }
 }
 
-/// All columns of outer queries that a plan reads.
+/// Calls `found` for all columns of outer queries that a plan reads.
 pub fn outer_references(plan: &LogicalPlan, found: &mut dyn FnMut(&Column)) -> Result<()> {
     plan.apply(|node| {
         node.apply_expressions(|expr| {
@@ -328,7 +329,7 @@ pub fn outer_references(plan: &LogicalPlan, found: &mut dyn FnMut(&Column)) -> R
     Ok(())
 }
 
-/// Whether a plan has the same rows each time it runs.
+/// Whether a plan returns the same rows in each execution.
 fn is_stable(plan: &LogicalPlan) -> Result<bool> {
     let mut is_stable = true;
     plan.apply_with_subqueries(|node| {
@@ -357,7 +358,7 @@ fn is_volatile(plan: &LogicalPlan) -> Result<bool> {
     Ok(is_volatile)
 }
 
-/// Whether an aggregate is the same for rows that come in another order.
+/// Whether an aggregate is independent of the order of its rows.
 fn depends_on_no_order(expr: &Expr, schema: &DFSchema) -> bool {
     let call = match expr {
         Expr::Alias(alias) => return depends_on_no_order(&alias.expr, schema),
@@ -371,7 +372,7 @@ fn depends_on_no_order(expr: &Expr, schema: &DFSchema) -> bool {
     }
 }
 
-/// Whether rows that a plan may sort either way are the same.
+/// Whether a plan is sorted by all its columns, so that rows with equal sort keys are equal.
 fn is_sorted_by_all(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => is_sorted_by_all(&alias.input),

@@ -1,4 +1,4 @@
-//! EXISTS, without what does not change whether there is a row.
+//! Simplifies EXISTS: removes nodes that do not affect whether the subquery has a row.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Distinct, Expr, FetchType, LogicalPlan, Projectio
 
 use super::correlated;
 
-/// EXISTS, decided where it is known without asking.
+/// Simplifies EXISTS, to a constant if the result is known without execution.
 pub fn existence(exists: Exists) -> Result<Expr> {
     let Exists { subquery, negated } = exists;
     let mut plan = &subquery.subquery;
@@ -33,7 +33,7 @@ pub fn existence(exists: Exists) -> Result<Expr> {
     Ok(Expr::Exists(Exists { subquery: correlated(Arc::clone(plan), subquery.spans), negated }))
 }
 
-/// Whether a query has one row, whatever it reads.
+/// Whether a query always has exactly one row.
 pub fn has_single_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(Projection { input, .. }) => has_single_row(input),
@@ -46,7 +46,7 @@ pub fn has_single_row(plan: &LogicalPlan) -> bool {
     }
 }
 
-/// Whether a query cannot have two rows.
+/// Whether a query has at most one row.
 pub fn has_no_two_rows(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(Projection { input, .. }) => has_no_two_rows(input),

@@ -1,4 +1,4 @@
-//! A value that is looked for among those of a subquery.
+//! IN with a subquery as EXISTS conditions.
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ use super::existence::existence;
 use super::simple::is_correlated;
 use super::{correlated, fresh};
 
-/// A value that is looked for among those of a subquery.
+/// An IN condition with a subquery.
 pub struct Member {
-    /// The subquery, whose one column has a name of its own.
+    /// The subquery, with a unique name for its column.
     listed: Arc<LogicalPlan>,
     column: Expr,
-    /// The value, as the subquery reads it and as the outer query has it.
+    /// The value, as read by the subquery and as an expression of the outer query.
     value: Expr,
     of_outer: Expr,
     /// Whether the subquery reads columns of the outer query.
@@ -34,7 +34,7 @@ impl Member {
         let may_list_null = listed.schema().field(0).is_nullable();
         let name = fresh("listed");
         let projected = Projection::try_new(vec![Expr::Column(first).alias(&name)], Arc::clone(listed))?;
-        // What is a column here is one of the outer query there.
+        // Columns of the value become outer references in the subquery.
         let value = found.expr.as_ref().clone().transform_up(|expr| match expr {
             Expr::Column(column) => {
                 let field = schema.qualified_field_from_column(&column)?.1;
@@ -58,13 +58,14 @@ impl Member {
         self.column.clone().eq(self.value.clone())
     }
 
-    /// That a listed value is this one.
+    /// The condition that the subquery has the value.
     pub fn is_listed(&self) -> Result<Expr> {
         self.exists(Some(self.equal()), false)
     }
 
-    /// What holds where no listed value is this one, nor could be: all of it. A join finds equal values by their hash, so
-    /// it looks for NULL by itself, unless it is one for each row anyhow.
+    /// The conditions, which must all be true, that the subquery neither has the value nor could have it (NULL). NULL
+    /// is tested separately, so that the join on equal values can use a hash table; a correlated subquery needs one
+    /// test.
     pub fn is_not_listed(&self) -> Result<Vec<Expr>> {
         if self.is_correlated {
             return Ok(vec![self.exists(Some(self.equal().is_not_false()), true)?]);
@@ -79,7 +80,7 @@ impl Member {
         Ok(all)
     }
 
-    /// What makes unknown whether the value is listed, where it is not.
+    /// The condition that IN is NULL where the subquery does not have the value; `None` if it is never NULL.
     pub fn is_unknown(&self) -> Result<Option<Expr>> {
         if self.is_correlated && (self.may_list_null || self.may_be_null) {
             return self.exists(Some(self.equal().is_unknown()), false).map(Some);
@@ -94,7 +95,7 @@ impl Member {
         Ok(unknown.into_iter().reduce(Expr::or))
     }
 
-    /// That there is a listed value, of which something holds.
+    /// The condition that the subquery has a row for which `holds` is true.
     fn exists(&self, holds: Option<Expr>, negated: bool) -> Result<Expr> {
         let listed = match holds {
             None => Arc::clone(&self.listed),

@@ -1,5 +1,5 @@
-//! Correlated subqueries that DataFusion 55 answers rightly by itself: conditions that compare with columns of the outer
-//! query stand in WHERE, and nothing that depends on the number or the order of rows comes after them.
+//! Recognizes correlated subqueries that DataFusion 55 executes correctly: only conditions in WHERE read the outer
+//! query, and no node above them depends on the number or the order of rows.
 
 use std::collections::BTreeSet;
 
@@ -19,12 +19,12 @@ pub fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
     Ok(found)
 }
 
-/// Whether conditions can be taken out of a subquery of EXISTS or IN.
+/// Whether DataFusion can pull the correlated conditions out of a subquery of EXISTS or IN.
 pub fn has_plain_rows(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
     is_plain(plan, &|condition| may_be_taken_out(condition, outer))
 }
 
-/// The same of a subquery that is a value: an aggregate of all rows for which columns are equal.
+/// Whether DataFusion can do so for a scalar subquery: an aggregate without GROUP BY, with conditions of equality.
 pub fn has_plain_value(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
     match plan {
         LogicalPlan::Projection(Projection { input, expr, .. }) => {
@@ -50,7 +50,7 @@ fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<
         LogicalPlan::Filter(Filter { input, predicate, .. }) => {
             let mut conditions =
                 split_conjunction(predicate).into_iter().filter(|condition| condition.contains_outer());
-            // Out of the subquery, all columns are those of one table: tables with a column of the same name get mixed up.
+            // DataFusion resolves pulled-out conditions without table names: column names must be unique.
             let names: BTreeSet<_> = input.schema().fields().iter().map(|field| field.name()).collect();
             let is_clear = names.len() == input.schema().fields().len();
             Ok(is_clear && conditions.all(is_taken_out) && is_plain(input, is_taken_out)?)
@@ -59,7 +59,7 @@ fn is_plain(plan: &LogicalPlan, is_taken_out: &dyn Fn(&Expr) -> bool) -> Result<
     }
 }
 
-/// Whether no column is renamed to a name that a table beneath has: conditions taken out would read the renamed one.
+/// Whether no alias is the name of a column below it; pulled-out conditions would read the alias.
 fn names_are_new(exprs: &[Expr], input: &LogicalPlan) -> Result<bool> {
     let mut renamed = BTreeSet::new();
     for expr in exprs {
@@ -83,7 +83,7 @@ fn is_column(expr: &Expr) -> bool {
     }
 }
 
-/// Whether a condition reads the query and the one around it only.
+/// Whether a condition reads only the subquery and the query that directly contains it.
 fn may_be_taken_out(condition: &Expr, outer: &DFSchema) -> bool {
     let is_of_neither = condition.exists(|expr| match expr {
         Expr::OuterReferenceColumn(_, column) => Ok(!outer.has_column(column)),

@@ -1,4 +1,4 @@
-//! The value of the one row that a subquery has, as an aggregate.
+//! An aggregate that returns the value of the only row of a scalar subquery.
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use datafusion::arrow::compute::filter;
@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Expr
 
 use crate::error::{Error, Kind};
 
-/// The value of the one row of a group; a second row is an error, as in PostgreSQL, but also where a CASE does not ask for
+/// The value of the only row of a group. A second row is an error, as in PostgreSQL, but also if a CASE does not use
 /// the value.
 pub fn single(value: Expr) -> Expr {
     AggregateUDF::from(Single { signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])

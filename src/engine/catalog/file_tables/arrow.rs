@@ -1,4 +1,4 @@
-//! Arrow files looked at before they are read: the reader below us trusts each length, and a wrong one ends the program.
+//! Validates Arrow IPC files before they are read: arrow-rs trusts all lengths, and a wrong one ends the program.
 
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::{Block, CompressionType, Message, RecordBatch, reader::read_footer_length};
@@ -7,24 +7,24 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Result};
 
-/// What stands at both ends of a file that is no stream.
+/// The magic string at both ends of the file format (the stream format has none).
 const MAGIC: &[u8] = b"ARROW1";
-/// Bytes at the end of a file: the length of its footer, and [`MAGIC`].
+/// Size of the trailer in bytes: the length of the footer (4), and [`MAGIC`] (6).
 const END: u64 = 10;
-/// A byte of a compressed buffer can mean so many: Zstandard packs best.
+/// Upper limit of the compression ratio that is accepted (Zstandard has the highest).
 const PACKED: i64 = 1 << 16;
 
-/// Looks at all lengths in a file.
+/// Validates all lengths in a file.
 ///
 /// # Errors
-/// A file that is not whole.
+/// `Kind::Invalid` for a truncated or corrupt file.
 pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
     let head = store.get_range(&file.location, 0..file.size.min(8)).await?;
     let checked = match head.starts_with(MAGIC) {
         true => check_file(store, file).await,
         false => check_stream(store, file).await,
     };
-    checked.map_err(|e| Error::invalid(format!("'{}' is no whole Arrow file: {}", file.location, e.message())))
+    checked.map_err(|e| Error::invalid(format!("'{}' is not a valid Arrow file: {}", file.location, e.message())))
 }
 
 async fn check_file(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
@@ -33,7 +33,7 @@ async fn check_file(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
     let end: [u8; END as usize] = end.as_ref().try_into().map_err(|_| wrong("it is too short"))?;
     let length = read_footer_length(end).map_err(|e| wrong(&e.to_string()))? as u64;
     if length > body {
-        return Err(wrong("its footer is longer than it"));
+        return Err(wrong("its footer is longer than the file"));
     }
     let footer = store.get_range(&file.location, file.size - END - length..file.size - END).await?;
     let footer = root_as_footer(&footer).map_err(|e| wrong(&e.to_string()))?;
@@ -47,10 +47,10 @@ async fn check_file(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
         let [Some(start), Some(head), Some(body)] =
             [block.offset(), block.metaDataLength().into(), block.bodyLength()].map(place)
         else {
-            return Err(wrong("one of its blocks is not within it"));
+            return Err(wrong("one of its blocks is not within the file"));
         };
         if head < 8 || start + head + body > file.size {
-            return Err(wrong("one of its blocks is not within it"));
+            return Err(wrong("one of its blocks is not within the file"));
         }
         let bytes = store.get_range(&file.location, start..start + head).await?;
         let skipped = if bytes.starts_with(&[0xff; 4]) { 8 } else { 4 };
@@ -86,7 +86,7 @@ async fn check_stream(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> 
     Ok(())
 }
 
-/// Looks at the lengths of a message whose body, of so many bytes, begins at a place.
+/// Validates the lengths of a message whose body of `length` bytes begins at the file offset `start`.
 async fn check_message(
     store: &dyn ObjectStore,
     file: &ObjectMeta,
@@ -110,27 +110,27 @@ async fn check_message(
     }
     let known = [CompressionType::LZ4_FRAME, CompressionType::ZSTD];
     if batch.compression().is_some_and(|packed| !known.contains(&packed.codec())) {
-        return Err(wrong("its compression is not known"));
+        return Err(wrong("its compression codec is not supported"));
     }
     let ranges: Vec<_> = prefixes.iter().map(|(range, _)| range.clone()).collect();
     let read = if ranges.is_empty() { Vec::new() } else { store.get_ranges(&file.location, &ranges).await? };
     for (bytes, (_, packed)) in read.iter().zip(&prefixes) {
-        // -1 means that it is not compressed.
+        // -1 marks an uncompressed buffer.
         let unpacked = bytes.as_ref().try_into().map_or(-1, i64::from_le_bytes);
         if unpacked < -1 || unpacked > packed.saturating_mul(PACKED) {
-            return Err(wrong("the length of a compressed buffer cannot be right"));
+            return Err(wrong("the uncompressed length of one of its buffers is not plausible"));
         }
     }
     Ok(())
 }
 
-/// The rows of a batch are those of its columns, the first of which is the first node.
+/// Checks that the number of rows of a batch equals that of its first column, which is the first node.
 fn check_rows(batch: &RecordBatch<'_>) -> Result<()> {
     let nodes = batch.nodes();
     let counts = nodes.into_iter().flatten().all(|node| (0..=node.length()).contains(&node.null_count()));
     let first = nodes.filter(|nodes| !nodes.is_empty()).map(|nodes| nodes.get(0).length());
     if batch.length() < 0 || !counts || first.is_some_and(|rows| rows != batch.length()) {
-        return Err(wrong("its columns differ in their rows"));
+        return Err(wrong("its columns have different numbers of rows"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Delimited text with several columns of one name, which the reader below us loses.
+//! Delimited text with several columns of the same name, of which DataFusion's reader keeps only one.
 
 use std::sync::Arc;
 
@@ -10,22 +10,23 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Kind, Result};
 
-/// So much of a file is looked at for its names.
+/// Bytes at the start of a file that are searched for the header line.
 const HEAD: u64 = 1 << 20;
 
-/// The schema of files of which the first has two columns of one name, with names that differ: `a`, `a_1`.
+/// A schema with unique names (`a`, `a_1`) if the header of the first file has duplicate names; otherwise `None`.
 ///
 /// # Errors
-/// A file that cannot be read, and several files of which the first has equal names.
+/// A file that cannot be read, and `Kind::Unsupported` for several files if the first has duplicate names.
 pub async fn renamed(store: &dyn ObjectStore, files: &[&ObjectMeta], delimiter: u8) -> Result<Option<SchemaRef>> {
     let Some(first) = files.first().filter(|file| file.size > 0) else { return Ok(None) };
     let head = store.get_range(&first.location, 0..HEAD.min(first.size)).await?;
     let mut names = ReaderBuilder::new().delimiter(delimiter).from_reader(head.as_ref());
-    // What is no text the reader tells of.
+    // The reader reports a header that is not UTF-8.
     let Ok(names) = names.headers().cloned() else { return Ok(None) };
     let Some(different) = different(names.iter()) else { return Ok(None) };
     if files.len() > 1 {
-        let message = format!("'{}' has two columns of one name; such a file is read alone", first.location);
+        let message =
+            format!("'{}' has two columns of the same name; such a file can only be read on its own", first.location);
         return Err(Error::new(Kind::Unsupported, message));
     }
     let bytes = store.get(&first.location).await?.bytes().await?;
@@ -35,7 +36,7 @@ pub async fn renamed(store: &dyn ObjectStore, files: &[&ObjectMeta], delimiter: 
     Ok(Some(Arc::new(Schema::new(fields.collect::<Vec<_>>()))))
 }
 
-/// Names of which no two are equal, if some are.
+/// Unique names, with a number appended to duplicates; `None` if all names are unique.
 fn different<'a>(names: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
     let names: Vec<&str> = names.collect();
     let mut all: Vec<String> = Vec::new();

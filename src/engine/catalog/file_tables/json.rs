@@ -1,16 +1,16 @@
-//! Whole numbers of JSON that the reader below us would round.
+//! Validates JSON files: DataFusion's reader would round large integers, and ignores data after an array.
 
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Kind, Result};
 
-/// So much of a file is looked at to tell whether it is an array.
+/// Bytes at the start of a file that are searched for the opening bracket of an array.
 const HEAD: u64 = 1024;
-/// The digits of the smallest whole number that may be beyond 64 bits.
+/// Number of digits from which an integer may exceed 64 bits.
 const DIGITS: usize = 19;
 
-/// Whether a file is one array, not a value a line.
+/// Whether a file is one JSON array, not newline-delimited JSON.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -22,22 +22,22 @@ pub async fn is_array(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bool
     Ok(head.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'['))
 }
 
-/// Looks at the whole numbers of a file, and for more than its array.
+/// Validates the integers of a file, and that no data follows its array.
 ///
 /// # Errors
-/// A number beyond 64 bits, and what comes after an array: the reader below us leaves it out.
+/// `Kind::Unsupported` for an integer beyond 64 bits, `Kind::Invalid` for data after an array.
 pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -> Result<()> {
     let mut bytes = store.get(&file.location).await?.into_stream();
     let mut numbers = Numbers::default();
     let mut array = Array::default();
     while let Some(bytes) = bytes.try_next().await? {
         if is_array && array.has_more(&bytes) {
-            let message = format!("'{}' has more after its first array", file.location);
+            let message = format!("'{}' has data after its first array", file.location);
             return Err(Error::invalid(message));
         }
         if let Some(number) = numbers.beyond(&bytes) {
             let message = format!(
-                "'{}' holds the number {number}, which is beyond 64 bits and would be rounded: write it as a text",
+                "'{}' holds the number {number}, which is beyond 64 bits and would be rounded: write it as a string",
                 file.location
             );
             return Err(Error::new(Kind::Unsupported, message));
@@ -46,17 +46,17 @@ pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -
     Ok(())
 }
 
-/// Where in a file the looking is.
+/// The state of the scan for large integers, kept between chunks.
 #[derive(Debug, Default)]
 struct Numbers {
     in_text: bool,
     escaped: bool,
-    /// What may be a long number, as far as it has come.
+    /// The digits of the current number so far.
     number: String,
 }
 
 impl Numbers {
-    /// A whole number beyond 64 bits that ends in these bytes, which come after others.
+    /// Scans the next chunk; returns the first integer beyond 64 bits that ends in it.
     fn beyond(&mut self, bytes: &[u8]) -> Option<String> {
         for byte in bytes {
             match byte {
@@ -78,7 +78,7 @@ impl Numbers {
     }
 }
 
-/// Where in a file that is an array the looking is.
+/// The state of the scan for data after an array, kept between chunks.
 #[derive(Debug, Default)]
 struct Array {
     in_text: bool,
@@ -88,7 +88,7 @@ struct Array {
 }
 
 impl Array {
-    /// Whether these bytes, which come after others, hold something after the array.
+    /// Scans the next chunk; returns whether it contains data after the array.
     fn has_more(&mut self, bytes: &[u8]) -> bool {
         bytes.iter().any(|byte| {
             match byte {

@@ -1,4 +1,4 @@
-//! Columns of UUIDs in files of other programs: 16 bytes there, a text here, as the ids of datasets are.
+//! UUID columns of Parquet and Arrow files (16 bytes), which are read as strings, as dataset ids are.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use datafusion::parquet::basic::LogicalType;
 use object_store::{ObjectMeta, ObjectStore};
 use uuid::Uuid;
 
-/// Bytes of a UUID.
+/// Size of a UUID in bytes.
 const SIZE: i32 = 16;
 
-/// The columns of a file that are UUIDs.
+/// The names of the UUID columns of a file.
 ///
 /// # Errors
 /// A Parquet file that cannot be read.
@@ -40,7 +40,7 @@ pub async fn columns(
     Ok(columns)
 }
 
-/// The function that makes texts of them.
+/// The function that converts UUIDs to strings.
 pub fn text() -> ScalarUDF {
     ScalarUDF::from(Text { signature: Signature::exact(vec![DataType::FixedSizeBinary(SIZE)], Volatility::Immutable) })
 }
@@ -64,10 +64,10 @@ impl ScalarUDFImpl for Text {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [values] = args.args.as_slice() else { return exec_err!("one UUID makes one text") };
+        let [values] = args.args.as_slice() else { return exec_err!("uuid_text takes one argument") };
         let values = values.to_array(args.number_rows)?;
         let Some(bytes) = values.as_fixed_size_binary_opt() else {
-            return exec_err!("no UUIDs but {}", values.data_type());
+            return exec_err!("uuid_text takes UUIDs, not {}", values.data_type());
         };
         let text = |bytes: &[u8]| Uuid::from_slice(bytes).map(|uuid| uuid.to_string()).ok();
         Ok(ColumnarValue::Array(Arc::new(bytes.iter().map(|bytes| bytes.and_then(text)).collect::<StringArray>())))

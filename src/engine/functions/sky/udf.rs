@@ -1,4 +1,4 @@
-//! Functions of regions, computed for each row.
+//! Scalar functions of regions on the sky.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::sphere::region::Region;
 use crate::sphere::relation::Relation;
 use crate::sphere::{Vector, angle, healpix, htm, latitude, longitude};
 
-/// What a function of regions computes.
+/// The computation of a region function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Op {
     Point,
@@ -45,10 +45,10 @@ pub enum Op {
     HealpixRegion,
 }
 
-/// The most pixels that are listed of the regions of a batch.
+/// Upper limit of the estimated number of pixels of all envelopes of one batch.
 const MOST_PIXELS: f64 = 16_777_216.0;
 
-/// A function by its name.
+/// A scalar function that is called `name` and computes `op`.
 pub fn function(name: &'static str, op: Op) -> ScalarUDF {
     ScalarUDF::new_from_impl(Sky { name, op, signature: Signature::user_defined(Volatility::Immutable) })
 }
@@ -60,13 +60,15 @@ struct Sky {
     signature: Signature,
 }
 
-/// `N` a number, `I` a whole number, `R` a region.
+/// Argument kind: a number.
 const N: char = 'N';
+/// Argument kind: an integer.
 const I: char = 'I';
+/// Argument kind: a region.
 const R: char = 'R';
 
 impl Op {
-    /// The types of arguments it takes; those of `Polygon` are counted elsewhere.
+    /// The accepted lists of argument kinds; empty for `Polygon`, whose number of arguments varies.
     fn shapes(self) -> &'static [&'static [char]] {
         match self {
             Self::Point => &[&[N, N]],
@@ -83,7 +85,7 @@ impl Op {
         }
     }
 
-    /// Whether a coordinate frame may come before the other arguments.
+    /// Whether the first argument may be the name of a coordinate frame.
     fn takes_frame(self) -> bool {
         self == Self::Polygon || self.shapes().iter().any(|shape| shape[0] == N)
     }
@@ -114,7 +116,7 @@ fn is_text(kind: &DataType) -> bool {
     matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
-/// The word for a type that was given.
+/// The name of an argument's type in error messages.
 fn word(kind: &DataType) -> String {
     match kind {
         kind if is_text(kind) => "text".to_owned(),
@@ -128,7 +130,7 @@ fn word(kind: &DataType) -> String {
     }
 }
 
-/// The type an argument is brought to, if it can be of a kind.
+/// The type that an argument of kind `kind` is coerced to; `None` if the given type does not fit.
 fn coerced(kind: char, given: &DataType) -> Option<DataType> {
     let null = *given == DataType::Null;
     match kind {
@@ -158,7 +160,7 @@ impl ScalarUDFImpl for Sky {
         let has_frame = self.op.takes_frame() && given.first().is_some_and(is_text);
         let (frame, rest) = given.split_at(usize::from(has_frame));
         let frame = frame.iter().map(|_| DataType::Utf8);
-        // `contains` of texts is another function.
+        // `contains` of two strings is DataFusion's string function.
         let text_or_null = |kind: &DataType| is_text(kind) || *kind == DataType::Null;
         if self.op == Op::Contains && given.len() == 2 && given.iter().any(is_text) && given.iter().all(text_or_null) {
             return Ok(vec![DataType::Utf8; 2]);
@@ -213,7 +215,9 @@ impl Sky {
                     let sizes: Option<Vec<f64>> = sizes.iter().map(|size| size.get(row)).collect();
                     let (Some(at), Some(sizes)) = (at.get(row)?, sizes) else { return Ok(None) };
                     if let Some(size) = sizes.iter().find(|size| !(0.0..=360.0).contains(*size)) {
-                        return Err(Error::invalid(format!("{size} is no size on the sky, degrees")));
+                        return Err(Error::invalid(format!(
+                            "{size} is not a size in degrees: it must be between 0 and 360"
+                        )));
                     }
                     Ok(Some(shape(at, &sizes).encode()))
                 };
@@ -227,7 +231,7 @@ impl Sky {
                     let Some(points) = points else { return Ok(None) };
                     let polygon = hull(&points).ok_or_else(|| {
                         Error::invalid(
-                            "no convex polygon is around these points: they are on one line, or all over the sky",
+                            "these points have no convex polygon: they lie on one great circle or not in one hemisphere",
                         )
                     })?;
                     Ok(Some(polygon.encode()))
@@ -283,7 +287,8 @@ impl Sky {
                 let indices = Ints::of(&args[0], rows)?;
                 let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
                     let Some(index) = indices.get(row) else { return Ok(None) };
-                    let pixel = htm::pixel(index).ok_or_else(|| Error::invalid(format!("{index} is no HTM pixel")))?;
+                    let pixel =
+                        htm::pixel(index).ok_or_else(|| Error::invalid(format!("{index} is not an HTM pixel")))?;
                     Ok(Some(pixel.encode()))
                 };
                 binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
@@ -293,7 +298,7 @@ impl Sky {
                 let region = |row: usize| -> OwnResult<Option<Vec<u8>>> {
                     let (Some(index), Some(level)) = (indices.get(row), levels.get(row)) else { return Ok(None) };
                     let pixel = healpix::pixel(checked(level, healpix::FINEST)?, index);
-                    let unknown = || Error::invalid(format!("{index} is no HEALPix pixel of level {level}"));
+                    let unknown = || Error::invalid(format!("{index} is not a HEALPix pixel of level {level}"));
                     Ok(Some(pixel.ok_or_else(unknown)?.encode()))
                 };
                 binary(each.map(region).collect::<OwnResult<Vec<_>>>()?)
@@ -306,7 +311,7 @@ fn binary(values: Vec<Option<Vec<u8>>>) -> ArrayRef {
     Arc::new(values.iter().map(Option::as_deref).collect::<BinaryArray>())
 }
 
-/// A point, a circle or a box around a point, by how many sizes (degrees) are given.
+/// The region around `at` with 0, 1 or 2 sizes in degrees: a point, a circle (radius) or a box (width and height).
 fn shape(at: Vector, sizes: &[f64]) -> Region {
     match sizes {
         [] => Region::Circle(Circle::new(at, 0.0)),
@@ -318,7 +323,7 @@ fn shape(at: Vector, sizes: &[f64]) -> Region {
     }
 }
 
-/// Whether two regions have points in common, for all that can be said.
+/// Whether two regions overlap; true also when their bounds do not decide it.
 fn meet(a: &Region, b: &Region) -> bool {
     match (a, b) {
         (Region::Circle(point), other) | (other, Region::Circle(point)) if point.is_point() => {
@@ -328,7 +333,7 @@ fn meet(a: &Region, b: &Region) -> bool {
     }
 }
 
-/// Whether the first region lies within the second; nothing where only bounds are compared and they do not tell.
+/// Whether `inner` lies within `outer`; `None` when only bounds are compared and they do not decide it.
 fn within(inner: &Region, outer: &Region) -> Option<bool> {
     match (inner, outer) {
         (Region::Circle(point), _) if point.is_point() => return Some(outer.contains(point.centre)),
@@ -341,7 +346,7 @@ fn within(inner: &Region, outer: &Region) -> Option<bool> {
     match () {
         () if relation.is(Relation::WITHIN) => Some(true),
         () if relation.is(Relation::DISJOINT) || outside() => Some(false),
-        // Of a polygon in a box only their bounds are compared, but these are the box itself.
+        // A polygon and a box are compared by bounding boxes only, but the bounding box of a box is exact.
         () if exact(inner) && exact(outer) => Some(false),
         () => None,
     }
@@ -349,7 +354,7 @@ fn within(inner: &Region, outer: &Region) -> Option<bool> {
 
 fn checked(level: i64, finest: u32) -> OwnResult<u32> {
     let found = u32::try_from(level).ok().filter(|level| *level <= finest);
-    found.ok_or_else(|| Error::invalid(format!("pixels have levels from 0 to {finest}, not {level}")))
+    found.ok_or_else(|| Error::invalid(format!("pixel level {level} is out of range: levels are 0 to {finest}")))
 }
 
 fn vertices(regions: &Regions, rows: usize) -> Result<ArrayRef> {
@@ -388,12 +393,11 @@ fn envelopes(op: Op, regions: &Regions, levels: &Ints, rows: usize) -> Result<Ar
             continue;
         };
         let level = checked(level, finest)?;
-        // By the area of a circle around it, before all are looked for.
+        // The estimate from the area of the bounding circle is checked before the envelope is computed.
         let share = region.bounding_circle().area() / (4.0 * std::f64::consts::PI);
         most += share * roots * 4.0_f64.powi(level as i32);
         if most > MOST_PIXELS {
-            let message =
-                format!("regions touch more pixels of level {level} than the {MOST_PIXELS} that are listed at once");
+            let message = format!("regions touch more than {MOST_PIXELS} pixels of level {level} in one batch");
             return Err(Error::invalid(message).into());
         }
         lists.values().append_slice(&pixels(&region, level));

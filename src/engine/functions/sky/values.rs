@@ -1,4 +1,4 @@
-//! The arguments of functions of regions, read row by row.
+//! Typed access to the arguments of region functions, row by row.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use crate::error::{Error, Result as OwnResult};
 use crate::sphere::region::Region;
 use crate::sphere::{Vector, from_degrees};
 
-/// Regions of each row, or one for all.
-pub(in crate::engine) enum Regions {
+/// A region argument: one constant, or a column of encoded regions.
+pub(super) enum Regions {
     One(Option<Region>),
     Each(BinaryArray),
 }
@@ -35,26 +35,26 @@ impl Regions {
     }
 }
 
-pub(in crate::engine) fn decode(bytes: &[u8]) -> OwnResult<Region> {
-    Region::decode(bytes).ok_or_else(|| Error::invalid("these bytes are no region in the encoding of sphgeom"))
+pub(super) fn decode(bytes: &[u8]) -> OwnResult<Region> {
+    Region::decode(bytes).ok_or_else(|| Error::invalid("these bytes are not a region in the encoding of sphgeom"))
 }
 
-/// Numbers of each row.
-pub(in crate::engine) struct Numbers(Float64Array);
+/// A column of numbers.
+pub(super) struct Numbers(Float64Array);
 
 impl Numbers {
     pub(in crate::engine) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
         Ok(Self(value.to_array(rows)?.as_primitive::<Float64Type>().clone()))
     }
 
-    /// The number of a row; NaN is none.
-    pub(in crate::engine) fn get(&self, row: usize) -> Option<f64> {
+    /// The number in `row`; `None` for NULL and NaN.
+    pub(super) fn get(&self, row: usize) -> Option<f64> {
         self.0.is_valid(row).then(|| self.0.value(row)).filter(|value| !value.is_nan())
     }
 }
 
-/// Whole numbers of each row.
-pub(in crate::engine) struct Ints(Int64Array);
+/// A column of integers.
+pub(super) struct Ints(Int64Array);
 
 impl Ints {
     pub(in crate::engine) fn of(value: &ColumnarValue, rows: usize) -> Result<Self> {
@@ -66,8 +66,8 @@ impl Ints {
     }
 }
 
-/// A point of each row: from a right ascension and a declination (degrees), or the middle of a region.
-pub(in crate::engine) enum Points {
+/// A column of points: right ascension and declination in degrees, or the centroid of a region.
+pub(super) enum Points {
     Angles(Numbers, Numbers),
     Middles(Regions),
 }
@@ -77,7 +77,7 @@ impl Points {
         match self {
             Self::Angles(ra, dec) => match (ra.get(row), dec.get(row)) {
                 (Some(_), Some(dec)) if !(-90.0..=90.0).contains(&dec) => {
-                    Err(Error::invalid(format!("{dec} is no declination: they are from -90 to 90 degrees")))
+                    Err(Error::invalid(format!("{dec} is not a declination: it must be between -90 and 90 degrees")))
                 }
                 (Some(ra), Some(_)) if ra.is_infinite() => Err(Error::invalid("a right ascension is not finite")),
                 (Some(ra), Some(dec)) => Ok(Some(from_degrees(ra.rem_euclid(360.0), dec))),
@@ -88,28 +88,28 @@ impl Points {
     }
 }
 
-/// The point that arguments begin with, and the other arguments.
-pub(in crate::engine) fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
+/// Splits `args` into the leading point (two numbers or a region) and the remaining arguments.
+pub(super) fn points(args: &[ColumnarValue], rows: usize) -> Result<(Points, &[ColumnarValue])> {
     Ok(match args {
         [region, rest @ ..] if region.data_type() == DataType::Binary => {
             (Points::Middles(Regions::of(region, rows)?), rest)
         }
         [ra, dec, rest @ ..] => (Points::Angles(Numbers::of(ra, rows)?, Numbers::of(dec, rows)?), rest),
-        _ => return Err(plan_datafusion_err!("two numbers or a region should begin the arguments")),
+        _ => return Err(plan_datafusion_err!("the first arguments must be two numbers or a region")),
     })
 }
 
-/// The points of a polygon, two numbers each.
-pub(in crate::engine) fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
+/// The vertices of a polygon, each from two numbers.
+pub(super) fn corners(args: &[ColumnarValue], rows: usize) -> Result<Vec<Points>> {
     args.chunks(2).map(|pair| points(pair, rows).map(|(point, _)| point)).collect()
 }
 
-/// Refuses coordinate frames other than ICRS.
-pub(in crate::engine) fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
+/// Refuses coordinate frames other than ICRS; an empty name is accepted.
+pub(super) fn check_frame(frame: &ColumnarValue, rows: usize) -> Result<()> {
     let frames = frame.to_array(rows)?;
     let other = frames.as_string::<i32>().iter().flatten().find(|f| !(f.is_empty() || f.eq_ignore_ascii_case("ICRS")));
     match other {
-        Some(other) => Err(Error::invalid(format!("coordinates are in the frame 'ICRS', not '{other}'")).into()),
+        Some(other) => Err(Error::invalid(format!("coordinate frame '{other}' is not supported; use 'ICRS'")).into()),
         None => Ok(()),
     }
 }

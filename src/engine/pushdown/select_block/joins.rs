@@ -1,4 +1,4 @@
-//! Joins as a database does them, and which are done here.
+//! Translates joins, and decides which joins are pushed down.
 
 use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
@@ -10,17 +10,17 @@ use crate::engine::unparse::{SqlExprWriter, Translated, equal};
 impl BlockBuilder<'_> {
     pub(in crate::engine) fn join(&mut self, join: &Join) -> Translated<SelectBlock> {
         if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
-            return Err("a join on NULLs is done here".to_owned());
+            return Err("not pushed down: join treats NULLs as equal".to_owned());
         }
         let (mut left, mut right) = (self.block(&join.left)?, self.block(&join.right)?);
         if matches!(join.join_type, JoinType::Inner | JoinType::Left) {
-            // Joined rows have no order.
+            // The order of the inputs is not preserved by a join.
             for side in [&mut left, &mut right].into_iter().filter(|side| side.is_whole()) {
                 side.order.clear();
             }
         }
         if !left.conn.same_pool(&right.conn) {
-            return Err("tables of two registries are joined here".to_owned());
+            return Err("not pushed down: join of tables of two registries".to_owned());
         }
         match join.join_type {
             JoinType::Inner => {
@@ -37,13 +37,13 @@ impl BlockBuilder<'_> {
             }
             JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
             JoinType::RightSemi => self.semi(join, right, &join.right, left, &join.left, true),
-            other => Err(format!("a {other} join is done here")),
+            other => Err(format!("not pushed down: {other} join")),
         }
     }
 
-    /// Whether a join is for the database, and about how many rows it yields. SQLite joins row by row, and
-    /// without statistics it may do so by any index; that pays when one side is found by a key, and not all rows are
-    /// wanted.
+    /// Estimates the number of rows of a join that is worth pushing down; otherwise returns the reason. SQLite only has
+    /// nested loop joins, and without statistics it may choose any index; a join is worth pushing down if one side is
+    /// joined by a unique key and a filter or LIMIT applies.
     fn is_worth_pushing(&self, join: &Join, left: &SelectBlock, right: &SelectBlock) -> Translated<Estimate> {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for (one, other) in &join.on {
@@ -55,7 +55,7 @@ impl BlockBuilder<'_> {
             (true, _) => left.estimate.clone(),
             (false, true) => right.estimate.clone(),
             (false, false) if left.dialect().has_statistics() => Estimate::default(),
-            (false, false) => return Err(format!("tables without a key of {} are joined here", all(&ours))),
+            (false, false) => return Err(format!("not pushed down: join without a unique key in {}", all(&ours))),
         };
         let whole = left.filters.is_empty() && right.filters.is_empty() && !self.limited;
         if whole && !left.dialect().has_statistics() {
@@ -73,7 +73,7 @@ impl BlockBuilder<'_> {
         keys.extend(right.keys);
         filters.extend(right.filters);
         if right.from.len() > 1 {
-            // They may speak of any of its tables.
+            // The conditions may use any table of the right side.
             filters.append(&mut on);
         }
         let mut more = right.from.into_iter();
@@ -93,7 +93,7 @@ impl BlockBuilder<'_> {
         Ok(SelectBlock { keys, estimate, is_filtered, ..SelectBlock::new(left.conn, exprs, from, left.filters) })
     }
 
-    /// Rows of one side that the other has a partner for.
+    /// Semi join: the rows of `kept` that match a row of `other`, as an IN condition.
     fn semi(
         &mut self,
         join: &Join,
@@ -104,7 +104,7 @@ impl BlockBuilder<'_> {
         swapped: bool,
     ) -> Translated<SelectBlock> {
         if join.filter.is_some() || join.on.is_empty() {
-            return Err("a semi join on more than equal values is done here".to_owned());
+            return Err("not pushed down: semi join with conditions other than equality".to_owned());
         }
         let mut kept = if kept.is_simple() { kept } else { self.as_subquery(kept) };
         let mut other = if other.is_simple() { other } else { self.as_subquery(other) };
@@ -125,7 +125,7 @@ impl BlockBuilder<'_> {
     }
 }
 
-/// Whether a side is not all rows of its tables, or the join asks more than equal values.
+/// Whether a side is reduced, or the join has conditions other than equality.
 fn reduces(join: &Join, left: &SelectBlock, right: &SelectBlock) -> bool {
     join.filter.is_some() || left.is_reduced() || right.is_reduced()
 }
@@ -134,7 +134,7 @@ fn all(conditions: &[String]) -> String {
     if conditions.is_empty() { "(1 = 1)".to_owned() } else { conditions.join(" AND ") }
 }
 
-/// What a join asks of its rows.
+/// The conditions of a join as SQL.
 fn conditions(join: &Join, left: &SelectBlock, right: &SelectBlock) -> Translated<Vec<String>> {
     let (ours, theirs) = (join.left.schema(), join.right.schema());
     let mut predicates = Vec::new();

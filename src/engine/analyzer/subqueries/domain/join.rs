@@ -1,4 +1,4 @@
-//! Joins of a correlated subquery, computed for all rows of the domain.
+//! Joins within a correlated subquery, computed for all rows of the domain.
 
 use datafusion::common::{JoinType, NullEquality};
 use datafusion::error::Result;
@@ -12,7 +12,7 @@ use crate::engine::analyzer::subqueries::{fresh, unsupported};
 impl Domain<'_> {
     pub(super) fn join(&self, node: &LogicalPlan, join: &Join) -> Result<Dependent> {
         let (reads_left, reads_right) = (self.is_read_by(&join.left)?, self.is_read_by(&join.right)?);
-        // A side whose rows are kept where nothing matches has to know for which row of the domain.
+        // A side that keeps rows without a match needs the keys of the domain.
         let (has_left, has_right) = match join.join_type {
             JoinType::Inner => (reads_left || !reads_right, reads_right),
             JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => (true, reads_right),
