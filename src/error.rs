@@ -66,13 +66,15 @@ struct Inner {
     kind: Kind,
     message: String,
     location: Option<SourceLocation>,
+    violates_foreign_key: bool,
     source: Option<Source>,
 }
 
 impl Error {
     /// Creates an error with a message, which is one sentence without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), location: None, source: None }))
+        let message = message.into();
+        Self(Box::new(Inner { kind, message, location: None, violates_foreign_key: false, source: None }))
     }
 
     /// Creates an error of [`Kind::Invalid`].
@@ -132,9 +134,16 @@ impl Error {
         self.0.location
     }
 
+    /// Marks the error as a violated foreign key, or as not.
+    #[must_use]
+    pub fn with_foreign_key(mut self, is_violated: bool) -> Self {
+        self.0.violates_foreign_key = is_violated;
+        self
+    }
+
     /// Returns true if a database reports a violated foreign key: the referenced row does not exist.
     pub fn is_missing_reference(&self) -> bool {
-        self.0.message.to_lowercase().contains("foreign key")
+        self.0.violates_foreign_key
     }
 
     /// Copies the error without its source, which cannot be cloned; used when several readers share one result.
@@ -144,6 +153,7 @@ impl Error {
             kind: self.0.kind,
             message: self.0.message.clone(),
             location: self.0.location,
+            violates_foreign_key: self.0.violates_foreign_key,
             source: None,
         }))
     }

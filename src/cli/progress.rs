@@ -120,7 +120,7 @@ impl Show for Line {
         *shown_at = Instant::now();
         let seconds = self.begun.elapsed().as_secs_f64();
         let line = serde_json::json!({
-            "doing": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds as u64,
+            "operation": self.what, "folders": folders, "files": files, "bytes": bytes, "seconds": seconds as u64,
             "files_per_second": (files as f64 / seconds) as u64,
         });
         eprintln!("{line}");

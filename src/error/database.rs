@@ -35,7 +35,8 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(e) => plain(e.message()).to_owned(),
             other => other.to_string(),
         };
-        Self::new(kind, message).with_source(error)
+        let is_violated = matches!(&error, sqlx::Error::Database(e) if e.is_foreign_key_violation());
+        Self::new(kind, message).with_foreign_key(is_violated).with_source(error)
     }
 }
 

@@ -246,7 +246,7 @@ async fn judge(row: Checked, entry: Option<&Entry>, record: &Record, read: bool)
         None => Checked { size: Some(size), ..row },
     };
     if record.member.is_none() && row.expected.is_some_and(|expected| expected != size) {
-        return Checked { state: "other size", ..row };
+        return Checked { state: "size_mismatch", ..row };
     }
     if read
         && size > 0

@@ -95,7 +95,7 @@ fn a_second_run_writes_nothing_and_says_so() {
         for word in ["inserted", "updated", "removed", "failed"] {
             assert!(!twice.contains(word), "{db:?}: the second run says {word}:\n{twice}");
         }
-        assert!(twice.contains("existing"), "{twice}");
+        assert!(twice.contains("unchanged"), "{twice}");
         assert_eq!(content(&home), before);
     }
 }

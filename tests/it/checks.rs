@@ -46,14 +46,14 @@ fn files_are_what_the_registry_says_or_told() {
         fs::write(PathBuf::from(home.repo()).join("inside/other/left"), "").expect("written");
         assert_eq!(
             states("['inside']"),
-            [format!("missing,{}", 1), format!("ok,{}", all - 2), "orphan,2".to_owned(), "other size,1".to_owned()]
+            [format!("missing,{}", 1), format!("ok,{}", all - 2), "orphan,2".to_owned(), "size_mismatch,1".to_owned()]
         );
         // Files beside those that were taken as they are belong to somebody else.
         fs::remove_dir_all(path("outside", 0).parent().expect("a folder")).expect("removed");
         let outside = states("'outside'");
         assert!(outside[0].starts_with("missing,") && outside.len() == 2, "{outside:?}");
         let told =
-            home.rows("SELECT dataset_type, expected_size > size FROM check_files('*') WHERE state = 'other size'");
+            home.rows("SELECT dataset_type, expected_size > size FROM check_files('*') WHERE state = 'size_mismatch'");
         assert_eq!(told, ["raw,true"]);
         let missing = home.sql("SELECT * FROM check_files('insid')");
         assert!(missing.err.contains("no collection named 'insid'; did you mean 'inside'?"), "{}", missing.err);

@@ -65,7 +65,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
                 "is_calibration: perhaps",
                 "line 19: expected a boolean (true or false), not 'perhaps'",
             ),
-            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 is there twice"),
+            ("- type: associations\n", TWICE, "line 34: dataset a83d850a-0094-417c-ac9c-64d0f7b98048 occurs twice"),
             ("data:\n", "data: 3\n", "line 5: 'data' must be a list of blocks"),
             ("records:\n", "records: [\n", "not YAML"),
         ] {
@@ -178,7 +178,7 @@ fn files_of_a_table_are_ingested_once() {
         let table = format!("'{data}/the_monster_20240904.ecsv'");
         ingest(&table).ok();
         let again = ingest(&table.replace(".ecsv", ".fits")).ok();
-        assert!(again.contains("dataset,existing") && !again.contains("inserted"), "{again}");
+        assert!(again.contains("dataset,unchanged") && !again.contains("inserted"), "{again}");
         let count = home.rows("SELECT count(*) FROM the_monster_20240904");
         for (rows, message) in [
             ("(SELECT 'x.fits' AS f, 131072 AS htm7)", "x.fits' does not exist"),

@@ -53,10 +53,10 @@ fn once_in_every_placement() {
         "CALL VERB",
         "SELECT * FROM VERB",
         "SELECT * FROM VERB LIMIT 1",
-        "SELECT * FROM VERB WHERE outcome = 'removed'",
-        "WITH x AS (SELECT * FROM VERB) SELECT a.thing FROM x a JOIN x b ON a.thing = b.thing",
-        "WITH x AS (SELECT thing FROM VERB) SELECT * FROM x UNION ALL SELECT * FROM x",
-        "SELECT 1 WHERE 'chain' IN (SELECT thing FROM VERB)",
+        "SELECT * FROM VERB WHERE status = 'removed'",
+        "WITH x AS (SELECT * FROM VERB) SELECT a.kind FROM x a JOIN x b ON a.kind = b.kind",
+        "WITH x AS (SELECT kind FROM VERB) SELECT * FROM x UNION ALL SELECT * FROM x",
+        "SELECT 1 WHERE 'chain' IN (SELECT kind FROM VERB)",
         "SELECT (SELECT count(*) FROM VERB)",
         "SELECT * FROM (VALUES (1)) AS t(x), LATERAL VERB",
         "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n, VERB WHERE i < 2) SELECT count(*) FROM n",
@@ -64,7 +64,7 @@ fn once_in_every_placement() {
         "CREATE TABLE kept AS SELECT * FROM VERB",
         "EXPLAIN ANALYZE SELECT * FROM VERB",
         "PREPARE p AS SELECT * FROM VERB; EXECUTE p; EXECUTE p",
-        "SELECT outcome, count(*) FROM VERB GROUP BY outcome",
+        "SELECT status, count(*) FROM VERB GROUP BY status",
         "SELECT chain('c', name) FROM (VALUES ('b'), ('a')) AS t(name)",
     ] {
         runs(statement, 1);
@@ -186,7 +186,7 @@ fn the_order_of_rows_is_the_order_of_a_chain() {
         assert_eq!(home.rows("SELECT child FROM collection_chains ORDER BY position"), ["c", "b", "a"], "{statement}");
         home.sql("CALL remove_collection('x')").ok();
     }
-    let nested = home.sql("EXPLAIN CALL chain('x', rows => (SELECT detail FROM register_collection('new')))");
+    let nested = home.sql("EXPLAIN CALL chain('x', rows => (SELECT name FROM register_collection('new')))");
     assert!(nested.code == 1 && nested.err.contains("cannot be explained"), "{}", nested.err);
     assert_eq!(home.rows("SELECT name FROM collections ORDER BY 1"), ["a", "b", "c"]);
 }

@@ -37,7 +37,7 @@ pub fn head(sql: &str) -> (String, BTreeMap<String, String>) {
 pub fn render() -> String {
     let mut page = String::from(
         "# SQL reference\n\nGenerated from the definitions in the program; a test compares both.\n\n## Functions\n\n\
-         Procedures change the repository and return rows of *thing, outcome, detail, count*. They are called with\n\
+         Procedures change the repository and return rows of *kind, status, name, count*. They are called with\n\
          `CALL procedure(…)` or used in `FROM`; arguments are positional or `name => value`. `EXPLAIN` shows the\n\
          changes that a procedure would make, without making them.\n",
     );

@@ -31,7 +31,7 @@ pub fn functions() -> Vec<FunctionDef> {
         .arg("collections", ArgType::TextList, "collections, chains and globs")
         .option("read", ArgType::Bool, "read the first byte of each file; default false: only folders are listed")
         .notes(
-            "Columns: `state` (`ok`, `missing`, `other size`, `unreadable`; `orphan` for a file in a folder of the \
+            "Columns: `state` (`ok`, `missing`, `size_mismatch`, `unreadable`; `orphan` for a file in a folder of the \
                  datastore that no record names), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
                  (bytes), `detail`.",
         )

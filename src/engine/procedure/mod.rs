@@ -111,9 +111,9 @@ pub struct ProcedureNode {
 /// The columns of a report.
 pub fn report_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
-        Field::new("thing", DataType::Utf8, false),
-        Field::new("outcome", DataType::Utf8, false),
-        Field::new("detail", DataType::Utf8, true),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("status", DataType::Utf8, false),
+        Field::new("name", DataType::Utf8, true),
         Field::new("count", DataType::Int64, false),
     ]))
 }

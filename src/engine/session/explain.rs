@@ -54,10 +54,10 @@ impl Session {
             };
             let report = procedure::run_procedure(&call, rows, true, Arc::new(Silent)).await?;
             if report.is_empty() {
-                lines.push(("changes", format!("{}: nothing", call.function)));
+                lines.push(("would_change", format!("{}: nothing", call.function)));
             }
             for line in report {
-                lines.push(("changes", would(call.function, &line)));
+                lines.push(("would_change", would(call.function, &line)));
             }
         }
         lines.push(("logical_plan", analyzed.display_indent().to_string()));
@@ -71,7 +71,7 @@ impl Session {
                 false => vec!["butler.pushdown is off".to_owned()],
             };
             for reason in reasons {
-                lines.push(("not_in_database", reason));
+                lines.push(("not_pushed_down", reason));
             }
         }
         let text = |values: Vec<&str>| Arc::new(StringArray::from(values));
@@ -94,6 +94,7 @@ fn would(function: &str, line: &ReportRow) -> String {
         Status::Exported => "would be exported",
         Status::Removed => "would be removed",
         Status::Unchanged => "unchanged",
+        Status::Absent => "absent",
         Status::Failed => "would fail",
     };
     let name = if line.name.is_empty() { String::new() } else { format!(" ({})", line.name) };

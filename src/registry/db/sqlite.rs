@@ -214,5 +214,7 @@ fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
         ffi::SQLITE_INTERRUPT => Kind::Interrupted,
         _ => Kind::Failed,
     };
-    Error::new(kind, plain(&message))
+    // SAFETY: the connection is locked.
+    let extended = unsafe { ffi::sqlite3_extended_errcode(db.as_ptr()) };
+    Error::new(kind, plain(&message)).with_foreign_key(extended == ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }

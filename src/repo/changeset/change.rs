@@ -81,6 +81,8 @@ pub enum Status {
     Exported,
     /// The item was removed.
     Removed,
+    /// The item to be removed does not exist.
+    Absent,
     /// The item could not be processed.
     Failed,
 }
@@ -91,9 +93,10 @@ impl Status {
         match self {
             Self::Inserted => "inserted",
             Self::Updated => "updated",
-            Self::Unchanged => "existing",
+            Self::Unchanged => "unchanged",
             Self::Exported => "exported",
             Self::Removed => "removed",
+            Self::Absent => "absent",
             Self::Failed => "failed",
         }
     }

@@ -89,7 +89,7 @@ impl Operation for RemoveCollection {
         let mut plan = Vec::new();
         // A missing collection is not an error, so that a script can be run again.
         if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
-            applier.record("collection", Status::Unchanged, format!("no {}", self.name), 1);
+            applier.record("collection", Status::Absent, &self.name, 1);
             return Ok(());
         }
         let chosen = all.select(std::slice::from_ref(&self.name))?;

@@ -54,7 +54,7 @@ impl Failure {
 
 impl Client {
     /// Classifies a response with an error status.
-    pub async fn from_status(&self, request: &Request, response: DavResponse) -> Failure {
+    pub async fn status_failure(&self, request: &Request, response: DavResponse) -> Failure {
         let DavResponse { response, url, at_pool } = response;
         let (status, pause) = (response.status(), pause(response.headers()));
         let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
@@ -83,13 +83,13 @@ impl Client {
     }
 
     /// Classifies an error without a response, such as a broken connection.
-    pub fn from_transport(&self, request: &Request, url: &Url, error: &reqwest::Error) -> Failure {
+    pub fn transport_failure(&self, request: &Request, url: &Url, error: &reqwest::Error) -> Failure {
         let host = format!("{}:{}", url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(0));
         let mut chain = Vec::new();
         let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
         while let Some(one) = next {
             if let Some(tls) = tls_error(one) {
-                return Failure::new(Kind::Denied, Retry::Never, self.from_tls(&host, tls));
+                return Failure::new(Kind::Denied, Retry::Never, self.tls_message(&host, tls));
             }
             chain.push(one.to_string());
             next = one.source();
@@ -109,7 +109,7 @@ impl Client {
         }
     }
 
-    fn from_tls(&self, host: &str, error: &rustls::Error) -> String {
+    fn tls_message(&self, host: &str, error: &rustls::Error) -> String {
         use rustls::{AlertDescription as Alert, CertificateError as Bad};
         let own = self.settings.credentials();
         match error {

@@ -113,7 +113,7 @@ impl Client {
         }
         let (mut adler, mut taken) = (simd_adler32::Adler32::new(), 0);
         let broken = |e: reqwest::Error| {
-            let mut failure = self.from_transport(&request, &url, &e);
+            let mut failure = self.transport_failure(&request, &url, &e);
             failure.retry = if failure.retry == Retry::Immediately { Retry::Later(None) } else { failure.retry };
             failure
         };

@@ -139,7 +139,7 @@ impl Client {
                 outgoing = outgoing.timeout(self.settings.read + Duration::from_secs(body.size() / SLOWEST));
             }
             tracing::debug!("{} {}", request.method, redacted(&url));
-            let response = outgoing.send().await.map_err(|e| self.from_transport(request, &url, &e))?;
+            let response = outgoing.send().await.map_err(|e| self.transport_failure(request, &url, &e))?;
             let status = response.status();
             tracing::debug!("{} {}: {status}", request.method, redacted(&url));
             if !status.is_redirection() || status == StatusCode::NOT_MODIFIED {
@@ -180,7 +180,7 @@ impl Client {
         let response = self.send(request).await?;
         match response.response.status().is_success() {
             true => Ok(response),
-            false => Err(self.from_status(request, response).await),
+            false => Err(self.status_failure(request, response).await),
         }
     }
 

@@ -220,7 +220,7 @@ impl Client {
         }
         let failure = match sent {
             Ok(response) if response.response.status() != 207 => return Ok(()),
-            Ok(response) => self.from_status(&request, response).await,
+            Ok(response) => self.status_failure(&request, response).await,
             Err(failure) => failure,
         };
         if failure.kind == Kind::Denied {
