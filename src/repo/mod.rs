@@ -1,6 +1,7 @@
 //! One repository, and the operations that change it.
 //!
-//! An operation reads the repository and passes change sets to the [`ChangeApplier`], which writes them.
+//! An operation reads the repository and passes change sets to the applier
+//! ([`changeset::applier`]), which writes them.
 
 pub mod calibration_exports;
 pub mod changeset;

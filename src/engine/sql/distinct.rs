@@ -1,4 +1,4 @@
-//! Works around sqlparser's precedence of `IS [NOT] DISTINCT FROM`, whose right side would include AND and OR. A custom
+//! Works around sqlparser's precedence of ``IS [NOT] DISTINCT FROM``, whose right side would include AND and OR. A custom
 //! operator replaces its tokens, and binds as IS does: weaker than comparisons, stronger than NOT, AND and OR.
 
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ const DISTINCT: &str = "IS DISTINCT FROM";
 /// The custom operator for IS NOT DISTINCT FROM.
 const SAME: &str = "IS NOT DISTINCT FROM";
 
-/// Replaces IS [NOT] DISTINCT FROM by the custom operators.
+/// Replaces `IS [NOT] DISTINCT FROM` by the custom operators.
 pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     use Keyword as K;
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
@@ -39,7 +39,7 @@ pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     tokens
 }
 
-/// Replaces the custom operators in the syntax tree by IS [NOT] DISTINCT FROM.
+/// Replaces the custom operators in the syntax tree by `IS [NOT] DISTINCT FROM`.
 #[derive(Debug)]
 pub struct AsWritten;
 
