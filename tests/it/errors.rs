@@ -218,7 +218,7 @@ fn slips_of_the_pen() {
         ),
         ("COPY detector TO STDOUT", "COPY TO STDOUT is not supported; run the query with --format csv", "1:18"),
         ("COPY detector TO '/nowhere/x.gz'", "cannot infer a format from '/nowhere/x.gz'; use one of .csv,", "1:1"),
-        ("COPY detector TO '/nowhere/x' (FORMAT cvs)", "no format named 'cvs'; there is csv, tsv, json,", "1:1"),
+        ("COPY detector TO '/nowhere/x' (FORMAT cvs)", "no format named 'cvs'; available: csv, tsv, json,", "1:1"),
         ("COPY detector TO '/nowhere/x' (FORMAT csv", "COPY takes options as names and values", "1:31"),
         ("COPY detector TO '/nowhere/x' (FORMAT a b)", "COPY takes options as names and values", "1:31"),
         ("COPY detector TO '/proc/x.csv'", "'/proc/x.csv' cannot be written: ", "1:18"),
