@@ -179,7 +179,7 @@ fn judged(statement: &Statement, ours: &Answer, sqlite: &Answer, postgres: &Answ
 #[test]
 fn random_statements_have_the_answers_of_the_databases() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let many = number("BUTLERSQL_STATEMENTS").unwrap_or(10_000);
+    let many = number("BUTLERSQL_STATEMENTS").unwrap_or(3_000);
     let first = number("BUTLERSQL_SEED").unwrap_or(1);
     // Most of the time goes by in waiting for the databases.
     let threads = std::thread::available_parallelism().map_or(1, |n| 3 * n.get() as u64).min(12);
