@@ -234,8 +234,8 @@ fn a_query_that_nobody_waits_for_ends_in_the_server() {
     let data = home.sample(&["--exposures", "24", "--nights", "1"]);
     home.with_camera();
     home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
-    let busy =
-        || home.psql("SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'") == "t";
+    let watch = "SELECT count(*) > 0 FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%' AND datname = current_database()";
+    let busy = || home.psql(watch) == "t";
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     // A stream that is dropped.
     let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
