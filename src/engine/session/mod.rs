@@ -123,6 +123,8 @@ impl Session {
         config.options_mut().execution.skip_physical_aggregate_schema_check = true;
         // For small tables, partitioning both sides of a join costs more than building the hash table on one thread.
         config.options_mut().optimizer.hash_join_single_partition_threshold_rows = SMALLER;
+        // DataFusion fails if rows turn out to be ordered after it gives a DISTINCT the limit above it.
+        config.options_mut().optimizer.enable_distinct_aggregation_soft_limit = false;
         // The order of a procedure's rows is significant.
         config.options_mut().sql_parser.enable_subquery_sort_elimination = false;
         let mut builder = SessionStateBuilder::new().with_config(config).with_default_features();

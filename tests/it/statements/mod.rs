@@ -110,6 +110,8 @@ impl Side {
     /// What the database answers itself.
     async fn own(&mut self, sql: &str, columns: usize) -> Answer {
         let texts: Vec<_> = (0..columns).map(|at| format!("CAST(c{at} AS TEXT) AS c{at}")).collect();
+        // PostgreSQL 15 compares the count of a window with the value of an outer row before; not where it is added to.
+        let sql = sql.replace("count(*) OVER", "0 + count(*) OVER");
         let sql = format!("{}SELECT {} FROM ({sql}) AS q", tables("id", true), texts.join(", "));
         let row = |value: &dyn Fn(usize) -> Option<String>| {
             let cells = (0..columns).map(|at| value(at).unwrap_or_else(|| "NULL".to_owned()));
@@ -179,7 +181,7 @@ fn judged(statement: &Statement, ours: &Answer, sqlite: &Answer, postgres: &Answ
 #[test]
 fn random_statements_have_the_answers_of_the_databases() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let many = number("BUTLERSQL_STATEMENTS").unwrap_or(3_000);
+    let many = number("BUTLERSQL_STATEMENTS").unwrap_or(10_000);
     let first = number("BUTLERSQL_SEED").unwrap_or(1);
     // Most of the time goes by in waiting for the databases.
     let threads = std::thread::available_parallelism().map_or(1, |n| 3 * n.get() as u64).min(12);
