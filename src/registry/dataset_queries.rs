@@ -172,6 +172,23 @@ pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[Sear
     )
 }
 
+/// Returns the datasets of a type in one collection, with [`columns`].
+///
+/// # Errors
+/// Database errors.
+pub async fn collection_members(
+    registry: &Registry,
+    record: &TypeRecord,
+    name: &str,
+    calibration: bool,
+) -> Result<RecordBatch> {
+    let all = columns(record);
+    let select: Vec<_> = all.iter().map(|c| registry.conn.dialect().quote(&c.name)).collect();
+    let rank = SearchCollection { rank: 0, name: name.to_owned(), calibration };
+    let from = find_datasets_sql(registry, record, &[rank], false);
+    registry.conn.rows(format!("SELECT {} FROM {from} AS found", select.join(", ")), all).await
+}
+
 /// Returns the datasets in the collections, with [`columns`] and `rank`.
 ///
 /// # Errors

@@ -204,6 +204,27 @@ pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) 
         .collect())
 }
 
+/// Counts the rows (`dataset_id`) that are members of a collection already.
+///
+/// # Errors
+/// Database errors.
+pub async fn count_members(
+    registry: &Registry,
+    types: &[TypeRecord],
+    collection: &str,
+    rows: impl Iterator<Item = Result<RecordBatch>>,
+) -> Result<u64> {
+    let mut members = HashSet::new();
+    for record in types {
+        members.extend(ids_in(registry, record, collection).await?);
+    }
+    let mut count = 0;
+    for rows in rows {
+        count += ids(&rows?, "dataset_id")?.iter().filter(|id| members.contains(*id)).count() as u64;
+    }
+    Ok(count)
+}
+
 /// Returns the datasets of some exposures in a run, for a type with the dimensions instrument, detector and exposure:
 /// `exposure`, `detector`, `dataset_id`, `path`, `file_size`.
 ///

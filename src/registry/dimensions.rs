@@ -1,13 +1,15 @@
 //! Reading and writing dimension records.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
-use arrow::compute::{cast, concat_batches, take};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::compute::{cast, concat_batches, filter_record_batch, take};
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Kind, Result};
 use crate::registry::Registry;
+use crate::registry::datasets::row_texts;
 use crate::registry::db::rows::{
     constant_int, constant_text, distinct_texts, key_predicates, record_batch, required_column, text_column,
 };
@@ -150,6 +152,41 @@ pub async fn keyed_values(
     columns: Vec<ReadColumn>,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
+    let found = keyed_batches(registry, table, &columns, rows, "").await?;
+    Ok(concat_batches(&arrow_schema(&columns), &found)?)
+}
+
+/// Returns all columns of the stored records with the primary keys of some rows, each once, ordered by primary key
+/// within each batch of keys.
+///
+/// # Errors
+/// A missing key column; database errors.
+pub async fn records_with_keys(registry: &Registry, table: &TableDef, keys: &[RecordBatch]) -> Result<RecordBatch> {
+    let columns = table.read_columns();
+    let quoted: Vec<_> = table.primary_key.iter().map(|key| registry.conn.dialect().quote(key)).collect();
+    let order = format!(" ORDER BY {}", quoted.join(", "));
+    let at = columns.iter().enumerate().filter(|(_, c)| table.primary_key.contains(&c.name));
+    let at: Vec<usize> = at.map(|(at, _)| at).collect();
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    for keys in keys {
+        for rows in keyed_batches(registry, table, &columns, keys, &order).await? {
+            let texts = row_texts(&rows.project(&at)?)?;
+            let is_first: BooleanArray = texts.into_iter().map(|key| Some(seen.insert(key))).collect();
+            found.push(filter_record_batch(&rows, &is_first)?);
+        }
+    }
+    Ok(concat_batches(&arrow_schema(&columns), &found)?)
+}
+
+/// Reads stored records by primary key, in several queries if there are many keys.
+async fn keyed_batches(
+    registry: &Registry,
+    table: &TableDef,
+    columns: &[ReadColumn],
+    rows: &RecordBatch,
+    order: &str,
+) -> Result<Vec<RecordBatch>> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     if let Some(missing) = table.primary_key.iter().find(|key| rows.column_by_name(key).is_none()) {
         return Err(Error::invalid(format!("records of '{}' need the column '{missing}'", table.name)));
@@ -158,9 +195,9 @@ pub async fn keyed_values(
     let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
     let mut found = Vec::new();
     for only in key_predicates(dialect, "", table, &table.primary_key, rows)? {
-        found.push(conn.rows(format!("{base}{only}"), columns.clone()).await?);
+        found.push(conn.rows(format!("{base}{only}{order}"), columns.to_vec()).await?);
     }
-    Ok(concat_batches(&arrow_schema(&columns), &found)?)
+    Ok(found)
 }
 
 /// Returns the values of a dimension without its own table, such as `band`, that occur in no record of `element`.

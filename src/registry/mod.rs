@@ -11,6 +11,7 @@ pub mod dataset_writer;
 pub mod datasets;
 pub mod db;
 pub mod dimensions;
+pub mod file_records;
 pub mod schema;
 
 use arrow::array::{Array, AsArray, RecordBatch};

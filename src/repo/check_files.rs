@@ -10,12 +10,10 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
-use crate::registry::dataset_queries;
-use crate::registry::dataset_types;
 use crate::registry::datasets::known_paths;
 use crate::registry::db::conn::Batches;
+use crate::registry::file_records;
 use crate::registry::i64_values;
-use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
@@ -123,39 +121,10 @@ fn run_of(folder: &Location, root: &Location, runs: &HashSet<String>) -> Option<
 impl CheckFilesOptions {
     /// Returns the file records, one folder at a time; folders without a wanted record are skipped.
     async fn records(&self, repo: &Repo) -> Result<impl Stream<Item = Result<Vec<Record>>> + Send + use<>> {
-        let registry = &repo.registry;
         let root = Location::parse(&repo.datastore_root())?;
-        let batches = if registry.has_file_records().await? {
-            let all = collections(repo).await?;
-            let conn = &registry.conn;
-            let names: Vec<_> = all.flatten(&self.collections)?.iter().map(|c| conn.dialect().text(&c.name)).collect();
-            let types = dataset_types::load(registry).await?;
-            let wanted = match names.is_empty() {
-                true => "0".to_owned(),
-                false => format!(
-                    "CASE WHEN f.dataset_id IN (SELECT dataset_id FROM {} AS m WHERE collection IN ({})) THEN 1 ELSE 0 END",
-                    dataset_queries::memberships(registry, &types),
-                    names.join(", ")
-                ),
-            };
-            // Trimming all characters except '/' from the end of a path leaves its folder.
-            let sql = format!(
-                "SELECT f.dataset_id, t.name AS dataset_type, f.path, f.file_size, {wanted} AS wanted FROM {} f \
-                 JOIN {} d ON d.id = f.dataset_id JOIN {} t ON t.id = d.dataset_type_id \
-                 ORDER BY rtrim(f.path, replace(f.path, '/', '')), f.path",
-                conn.table(&registry.file_records.name),
-                conn.table("dataset"),
-                conn.table("dataset_type")
-            );
-            let text = ColumnType::Text(None);
-            let columns = [("dataset_id", ColumnType::Uuid), ("dataset_type", text), ("path", text)];
-            let numbers = [("file_size", ColumnType::Int), ("wanted", ColumnType::Int)];
-            let columns =
-                columns.into_iter().chain(numbers).map(|(name, kind)| ReadColumn::plain(name, kind)).collect();
-            conn.query(sql, columns)
-        } else {
-            stream::empty().boxed()
-        };
+        let all = collections(repo).await?;
+        let names: Vec<&str> = all.flatten(&self.collections)?.iter().map(|c| c.name.as_str()).collect();
+        let batches = file_records::by_folder(&repo.registry, &names).await?;
         let rows = batches.map(move |rows| of_rows(&rows?, &root));
         Ok(folders(rows.map_ok(|rows| stream::iter(rows.into_iter().map(Ok))).try_flatten().boxed()))
     }

@@ -11,6 +11,7 @@ pub mod operations;
 pub mod repository;
 pub mod search;
 
+pub use self::changeset::Operation;
 pub use self::ingest::incoming::IngestOptions;
 pub use self::operations::*;
 pub use self::repository::Repo;

@@ -36,8 +36,8 @@ use crate::progress::{Progress, Silent};
 use crate::registry::db::conn::Batches;
 use crate::repo::Operation;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{ReportRow, Status};
+use crate::repo::changeset::applier;
+use crate::repo::changeset::report::{ReportRow, Status};
 
 /// The output columns of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -351,9 +351,7 @@ pub async fn run_procedure(
         }
     }
     let rows = rows.map(|rows| -> Batches { rows.map(|b| b.map_err(Error::from)).boxed() });
-    let mut applier = ChangeApplier::new(&call.handle, dry, progress);
-    crate::repo::run(call.operation.as_ref(), &call.handle, rows, &mut applier).await?;
-    Ok(applier.report())
+    applier::run(call.operation.as_ref(), &call.handle, rows, dry, progress).await
 }
 
 fn to_batch(mode: OutputMode, lines: &[ReportRow], schema: SchemaRef) -> Result<RecordBatch> {

@@ -16,7 +16,7 @@ use crate::engine::session::settings::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::progress::Silent;
 use crate::repo::Associate;
-use crate::repo::changeset::change::{ReportRow, Status};
+use crate::repo::changeset::report::{ReportRow, Status};
 
 impl Session {
     /// Explains a statement: the changes of its procedures from a dry run, the plans, and the reasons why parts are not

@@ -1,116 +1,128 @@
-//! Changes, and the report rows that describe them.
+//! What a change is, and when it is applied.
 
-use arrow::array::RecordBatch;
+use std::fmt::Debug;
 
-use crate::model::collection::CollectionType;
-use crate::model::dataset::DatasetType;
-use crate::model::time::Timespan;
-use crate::registry::db::spill::SpillBuffer;
-use crate::store::transfer::Transfer;
+use async_trait::async_trait;
+
+use crate::error::{Error, Result};
+use crate::registry::dataset_types::TypeRecord;
+use crate::registry::db::tx::Tx;
+use crate::repo::Repo;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::changes::{CreateDatasetType, RemoveSources, TransferFiles};
+use crate::repo::changeset::report::ReportRow;
 
 /// A change. The changes of a change set are applied together.
 #[derive(Debug)]
 pub enum Change {
-    /// Creates a collection with a documentation.
-    Collection(String, CollectionType, Option<String>),
-    /// Removes a collection.
-    RemoveCollection(String, CollectionType),
-    /// Registers a dataset type.
-    DatasetType(DatasetType),
-    /// Inserts records of a dimension element.
-    Insert(String, SpillBuffer),
-    /// Replaces records of a dimension element.
-    Replace(String, SpillBuffer),
-    /// Transfers files into the datastore.
-    Files(Vec<Transfer>),
-    /// Removes the sources of moves that an earlier run has not finished.
-    RemoveSources(Vec<Transfer>),
-    /// Inserts datasets of a type into a run.
-    Datasets(String, String, SpillBuffer),
-    /// Replaces the file records of datasets of a type.
-    ReplaceFiles(String, SpillBuffer),
-    /// Adds datasets of a type to a TAGGED collection.
-    Associate(String, String, SpillBuffer),
-    /// Removes a timespan from the validity ranges of a type in a collection, for some data IDs or for all. The last
-    /// field is the number of affected ranges.
-    Decertify(String, String, Timespan, Option<RecordBatch>, u64),
-    /// Adds datasets to a CALIBRATION or TAGGED collection by id, which are looked up when the change is applied:
-    /// `dataset_id`, and for certifications the validity range.
-    Join(String, CollectionType, SpillBuffer),
-    /// Removes datasets of a type from a TAGGED collection.
-    Disassociate(String, String, Vec<String>),
-    /// Replaces the children of a chain: name, expected children, new children with positions.
-    Chain(String, Vec<String>, Vec<(String, i64)>),
+    /// Registers a dataset type, before the transaction, because tables are created outside of it.
+    DatasetType(CreateDatasetType),
+    /// Transfers files, before the transaction; they are removed if the transaction fails.
+    Files(TransferFiles),
+    /// Writes rows in the transaction.
+    Rows(Box<dyn RowChange>),
+    /// Removes files, after the transaction.
+    Sources(RemoveSources),
+    /// Writes files or a database outside of the registry's transaction; such a change set has no other changes.
+    Standalone(Box<dyn StandaloneChange>),
 }
 
 impl Change {
-    /// Returns the rows that it writes, if any.
-    pub(super) fn rows(&self) -> Option<&SpillBuffer> {
+    /// Returns what the change does: one row for each kind of item.
+    pub(super) fn describe(&self) -> Vec<ReportRow> {
         match self {
-            Self::Insert(_, rows)
-            | Self::Replace(_, rows)
-            | Self::Datasets(_, _, rows)
-            | Self::ReplaceFiles(_, rows)
-            | Self::Associate(_, _, rows)
-            | Self::Join(_, _, rows) => Some(rows),
-            _ => None,
-        }
-    }
-
-    /// Returns the number of items that it changes.
-    pub(super) fn size(&self) -> u64 {
-        match self {
-            Self::Files(files) | Self::RemoveSources(files) => files.len() as u64,
-            Self::Disassociate(_, _, ids) => ids.len() as u64,
-            Self::Decertify(.., hit) => *hit,
-            other => other.rows().map_or(1, |rows| rows.len() as u64),
+            Self::DatasetType(change) => vec![change.describe()],
+            Self::Files(change) => vec![change.describe()],
+            Self::Rows(change) => vec![change.describe()],
+            Self::Sources(change) => vec![change.describe()],
+            Self::Standalone(change) => change.describe(),
         }
     }
 }
 
-/// What became of items of one kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
-    /// The item is new.
-    Inserted,
-    /// The item existed with other values, which were replaced.
-    Updated,
-    /// The item existed with the same values.
-    Unchanged,
-    /// The item was written to an export file.
-    Exported,
-    /// The item was removed.
-    Removed,
-    /// The item to be removed does not exist.
-    Absent,
-    /// The item could not be processed.
-    Failed,
-}
-
-impl Status {
-    /// Returns the word used in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Inserted => "inserted",
-            Self::Updated => "updated",
-            Self::Unchanged => "unchanged",
-            Self::Exported => "exported",
-            Self::Removed => "removed",
-            Self::Absent => "absent",
-            Self::Failed => "failed",
-        }
+impl From<CreateDatasetType> for Change {
+    fn from(change: CreateDatasetType) -> Self {
+        Self::DatasetType(change)
     }
 }
 
-/// A row of a report.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportRow {
-    /// Kind of item: `collection`, `dataset`, a dimension element, and others.
-    pub kind: String,
-    /// What became of the items.
-    pub status: Status,
-    /// Item: a name, a dataset type, or a file with the reason of its failure.
-    pub name: String,
-    /// Number of items.
-    pub count: u64,
+impl From<TransferFiles> for Change {
+    fn from(change: TransferFiles) -> Self {
+        Self::Files(change)
+    }
+}
+
+impl From<RemoveSources> for Change {
+    fn from(change: RemoveSources) -> Self {
+        Self::Sources(change)
+    }
+}
+
+impl<T: RowChange + 'static> From<T> for Change {
+    fn from(change: T) -> Self {
+        Self::Rows(Box::new(change))
+    }
+}
+
+/// A change of rows in the registry.
+#[async_trait]
+pub trait RowChange: Debug + Send + Sync {
+    /// Returns what the change does, with the number of items that it concerns.
+    fn describe(&self) -> ReportRow;
+
+    /// Counts the items that exist already, for a dry run. Zero for changes whose operation has compared the items.
+    async fn count_existing(&self, _repo: &Repo) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Computes rows that are expensive, before the transaction begins.
+    async fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Writes the rows. Returns the number of items that changed.
+    async fn apply(&self, context: &mut WriteContext<'_>) -> Result<u64>;
+}
+
+/// A change that is not made in the transaction of an open registry.
+#[async_trait]
+pub trait StandaloneChange: Debug + Send + Sync {
+    /// Returns what the change does.
+    fn describe(&self) -> Vec<ReportRow>;
+
+    /// Returns true if nothing has to be changed, for a dry run.
+    fn is_done(&self) -> bool;
+
+    /// Makes the change. Returns false if nothing had to be changed.
+    async fn apply(&self, handle: &RepositoryHandle) -> Result<bool>;
+}
+
+/// The transaction that row changes write in.
+pub struct WriteContext<'a> {
+    /// Transaction.
+    pub tx: &'a mut Tx,
+    /// Repository.
+    pub repo: &'a Repo,
+    /// Registered dataset types.
+    pub types: &'a [TypeRecord],
+    /// Ingest time of new datasets; TAI nanoseconds.
+    pub now: i64,
+}
+
+impl Debug for WriteContext<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WriteContext").field("repo", self.repo).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl<'a> WriteContext<'a> {
+    /// Returns a registered dataset type.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` for an unknown name.
+    pub fn dataset_type(&self, name: &str) -> Result<&'a TypeRecord> {
+        let names = || self.types.iter().map(|t| t.dataset_type.name.as_str());
+        let found = self.types.iter().find(|t| t.dataset_type.name == name);
+        found.ok_or_else(|| Error::not_found("dataset type", name, names()))
+    }
 }

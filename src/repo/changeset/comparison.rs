@@ -11,8 +11,9 @@ use crate::registry::db::rows::{BoundColumn, Value, bind_columns};
 use crate::registry::dimensions;
 use crate::registry::schema::TableDef;
 use crate::repo::Repo;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::ChangeSet;
+use crate::repo::changeset::changes::WriteRecords;
+use crate::repo::changeset::report::Status;
 
 /// How a record compares with the existing record of the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +143,7 @@ pub async fn sync_records(
     element: &str,
     rows: &RecordBatch,
     update: bool,
-    plan: &mut Vec<Change>,
-    applier: &mut ChangeApplier<'_>,
+    set: &mut ChangeSet<'_>,
 ) -> Result<()> {
     let known = dimensions::table(&repo.registry, element)?;
     let statuses = compare(&repo.registry, &known, rows).await?;
@@ -157,12 +157,12 @@ pub async fn sync_records(
     }
     let new = select(rows, &statuses, |s| *s == Comparison::New)?;
     let changed = select(rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
-    applier.record(element, Status::Unchanged, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
+    set.record(element, Status::Unchanged, "", (rows.num_rows() - new.num_rows() - changed.num_rows()) as u64);
     if new.num_rows() > 0 {
-        plan.push(Change::Insert(element.to_owned(), new.into()));
+        set.push(WriteRecords::insert(element, new));
     }
     if changed.num_rows() > 0 {
-        plan.push(Change::Replace(element.to_owned(), changed.into()));
+        set.push(WriteRecords::replace(element, changed));
     }
     Ok(())
 }

@@ -8,8 +8,9 @@ use arrow::datatypes::DataType;
 
 use crate::error::Result;
 use crate::model::dataset::DatasetType;
-use crate::registry::db::rows::{key_predicates, record_batch, required_column};
+use crate::registry::db::rows::{record_batch, required_column};
 use crate::registry::db::spill::SpillBuffer;
+use crate::registry::dimensions;
 use crate::registry::schema::butler_tables::element_table;
 use crate::registry::schema::{ReadColumn, TableDef};
 use crate::repo::Repo;
@@ -155,31 +156,21 @@ async fn records(
     planned: Option<&&SpillBuffer>,
 ) -> Result<HashMap<String, Field>> {
     let registry = &repo.registry;
-    let dialect = registry.conn.dialect();
     let key_names = &table.primary_key;
     let columns: Vec<ReadColumn> = key_names
         .iter()
         .chain(fetched)
         .filter_map(|name| table.read_columns().into_iter().find(|c| c.name == *name))
         .collect();
-    let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
-    let mut batches = Vec::new();
     // Records are selected by the keys in the rows; records of implied dimensions are few, and all of them are read.
     let given: Option<Vec<_>> = required.iter().map(|d| rows.column_by_name(d).cloned()).collect();
-    let conditions = match given {
-        Some(arrays) => key_predicates(
-            dialect,
-            "",
-            table,
-            key_names,
-            &record_batch(key_names.iter().map(String::as_str).zip(arrays))?,
-        )?,
-        None => vec!["1 = 1".to_owned()],
-    };
-    for only in conditions {
-        let sql = format!("SELECT {} FROM {} WHERE {only}", select.join(", "), registry.conn.table(&table.name));
-        batches.push(registry.conn.rows(sql, columns.clone()).await?);
-    }
+    let mut batches = vec![match given {
+        Some(arrays) => {
+            let keys = record_batch(key_names.iter().map(String::as_str).zip(arrays))?;
+            dimensions::keyed_values(registry, table, columns, &keys).await?
+        }
+        None => dimensions::values(registry, &table.name, columns, None).await?,
+    }];
     if let Some(planned) = planned {
         planned.batches()?.try_for_each(|rows| rows.map(|rows| batches.push(rows)))?;
     }

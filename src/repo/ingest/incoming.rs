@@ -11,8 +11,11 @@ use crate::model::dataset::DatasetType;
 use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::db::conn::Executor;
 use crate::registry::db::rows::{distinct_texts, record_batch, required_column};
+use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions;
 use crate::repo::Repo;
+use crate::repo::changeset::change::Change;
+use crate::repo::changeset::changes::{InsertDatasets, RemoveSources, ReplaceFileRecords, TransferFiles};
 use crate::repo::changeset::comparison::filter_rows;
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
@@ -46,100 +49,167 @@ pub struct IncomingDatasets<'a> {
     pub there: HashMap<String, ExistingDataset>,
 }
 
-/// How incoming datasets are ingested.
-#[derive(Debug)]
-pub struct IngestPlan {
+/// How an incoming dataset is ingested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The dataset is inserted, and its file is stored.
+    Insert,
+    /// The existing dataset is kept.
+    Keep,
+    /// The existing dataset is kept, and its file record is replaced.
+    ReplaceFile,
+    /// Another dataset has the data ID.
+    Refuse,
+}
+
+/// Decides how a dataset is ingested, from the dataset that the run holds for its data ID. `size` is the size of the
+/// file in bytes, or −1.
+pub fn classify(
+    id: &str,
+    location: &Location,
+    size: i64,
+    existing: Option<&ExistingDataset>,
+    options: IngestOptions,
+) -> Decision {
+    let Some(existing) = existing else { return Decision::Insert };
+    if existing.id != id {
+        return Decision::Refuse;
+    }
+    let Some((path, existing_size)) = &existing.file else {
+        // The dataset exists but is not stored: its file is stored now.
+        return if options.without_datastore { Decision::Keep } else { Decision::Insert };
+    };
+    // Stored datasets are unchanged; only `direct` can replace the record of a file outside the datastore, as in the
+    // Butler.
+    let can_replace = options.transfer == TransferMode::Direct && !options.without_datastore && path.contains("://");
+    if !can_replace || (*path == location.uri() && (!options.track_file_attrs || *existing_size == size)) {
+        return Decision::Keep;
+    }
+    Decision::ReplaceFile
+}
+
+/// The changes for the datasets of one type and run.
+#[derive(Debug, Default)]
+pub struct IngestChanges {
     /// Rows to insert, with `path`, `formatter` and `file_size` unless without files.
-    pub new: RecordBatch,
+    pub new: SpillBuffer,
     /// Rows of existing datasets whose file records are to be replaced.
-    pub moved: RecordBatch,
+    pub replaced: SpillBuffer,
     /// File transfers for the new rows.
     pub transfers: Vec<Transfer>,
     /// Moves of stored files whose sources still exist.
     pub sources: Vec<Transfer>,
     /// Number of datasets that are unchanged.
-    pub same: u64,
+    pub unchanged: u64,
+}
+
+impl IngestChanges {
+    /// Returns the changes, files first.
+    pub fn into_changes(self, dataset_type: &str, run: &str) -> impl Iterator<Item = Change> {
+        let Self { new, replaced, transfers, sources, .. } = self;
+        let (dataset_type, run) = (dataset_type.to_owned(), run.to_owned());
+        let files = (!transfers.is_empty()).then(|| TransferFiles { transfers }.into());
+        let datasets =
+            (!new.is_empty()).then(|| InsertDatasets { dataset_type: dataset_type.clone(), run, rows: new }.into());
+        let records = (!replaced.is_empty()).then(|| ReplaceFileRecords { dataset_type, rows: replaced }.into());
+        let sources = (!sources.is_empty()).then(|| RemoveSources { moves: sources }.into());
+        [files, datasets, records, sources].into_iter().flatten()
+    }
 }
 
 impl IncomingDatasets<'_> {
-    /// Compares the datasets with the registry and returns how to ingest them.
+    /// Compares the datasets with the registry, and adds the changes that ingest them.
     ///
     /// # Errors
     /// `Kind::Conflict` for another dataset with the same data ID, `Kind::Stale` for the same id in another run,
     /// `Kind::NotFound` for a missing file; database errors.
-    pub async fn plan(self, repo: &Repo, options: IngestOptions, planned: &PendingRecords<'_>) -> Result<IngestPlan> {
-        let (keys, there) = (&self.keys, &self.there);
+    pub async fn plan(
+        self,
+        repo: &Repo,
+        options: IngestOptions,
+        planned: &PendingRecords<'_>,
+        changes: &mut IngestChanges,
+    ) -> Result<()> {
         let ids = datasets::ids(&self.rows, "dataset_id")?;
-        let mut unknown = Vec::new();
-        for (id, key) in ids.iter().zip(keys) {
-            match there.get(key) {
-                None => unknown.push(id.clone()),
-                Some(present) if present.id == *id => {}
-                Some(present) => {
-                    let message = format!(
-                        "run '{}' already holds dataset {} of type '{}' with the data ID of dataset {id}",
-                        self.run, present.id, self.dataset_type.name
-                    );
-                    return Err(Error::new(Kind::Conflict, message));
-                }
-            }
-        }
         self.check_unions(repo, planned).await?;
-        let elsewhere = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &unknown).await?;
-        if let Some(id) = elsewhere.values().flatten().next() {
-            // Another writer may also have inserted it after the run was read; a retry of the operation then finds it.
-            let message = format!("dataset {id} already exists, in another run or with another type or data ID");
-            return Err(Error::new(Kind::Stale, message));
-        }
-        let is_new: Vec<bool> = keys
-            .iter()
-            .map(|key| there.get(key).is_none_or(|p| p.file.is_none() && !options.without_datastore))
-            .collect();
-        if options.without_datastore {
-            let same = is_new.iter().filter(|new| !**new).count() as u64;
-            let new = filter_rows(&self.rows, is_new.into_iter())?;
-            return Ok(IngestPlan { moved: new.slice(0, 0), new, transfers: Vec::new(), sources: Vec::new(), same });
-        }
-        // Stored datasets are unchanged; only `direct` can replace their file record, as in the Butler.
-        let looked_at: Vec<bool> = is_new.iter().map(|new| *new || options.transfer == TransferMode::Direct).collect();
-        let mut same = looked_at.iter().filter(|looked| !**looked).count() as u64;
-        let kept = |i: &usize| looked_at[*i];
-        let sources = self.sources(repo, options, &looked_at).await?;
-        let rows = filter_rows(&self.rows, looked_at.iter().copied())?;
-        let files: Vec<_> = (0..ids.len()).filter(kept).map(|i| self.files[i].clone()).collect();
-        let (paths, transfers) = self.place(repo, options, &rows, &files, planned).await?;
-        let sizes = sizes(&files, options).await?;
-        let mut moved = Vec::with_capacity(files.len());
-        for (at, i) in (0..ids.len()).filter(kept).enumerate() {
-            let before = there.get(&keys[i]).and_then(|p| p.file.as_ref());
-            // A file inside the datastore is not replaced.
-            let other = |(path, size): &(String, i64)| {
-                path.contains("://") && (*path != paths[at] || (options.track_file_attrs && *size != sizes[at]))
-            };
-            moved.push(!is_new[i] && before.is_some_and(other));
-        }
-        let fresh: Vec<bool> = (0..ids.len()).filter(kept).map(|i| is_new[i]).collect();
-        same += fresh.iter().zip(&moved).filter(|(new, moved)| !**new && !**moved).count() as u64;
-        let formatters: ArrayRef = Arc::new(StringArray::from_iter_values(files.iter().map(|f| &*f.1)));
-        let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
-        let rows = record_batch(columns.chain([
-            ("path", Arc::new(StringArray::from_iter_values(&paths)) as ArrayRef),
-            ("formatter", formatters),
-            ("file_size", Arc::new(Int64Array::from(sizes))),
-        ]))?;
-        let transfers = transfers.into_iter().zip(&fresh).filter_map(|(t, new)| t.filter(|_| *new));
-        let transfers: Vec<Transfer> = transfers.collect();
-        let mut targets = HashMap::new();
-        for transfer in &transfers {
-            if let Some(other) = targets.insert(transfer.to.display(), &transfer.from) {
-                let (two, to) = (&transfer.from, transfer.to.display());
-                let message =
-                    format!("files {other} and {two} map to the path '{to}': the file template is not unique");
+        self.check_elsewhere(repo, &ids).await?;
+        let sizes = self.sizes(options).await?;
+        let mut decisions = Vec::with_capacity(ids.len());
+        for (row, id) in ids.iter().enumerate() {
+            let decision = classify(id, &self.files[row].0, sizes[row], self.existing(row), options);
+            if decision == Decision::Refuse {
+                let other = self.existing(row).map_or("", |existing| &existing.id);
+                let message = format!(
+                    "run '{}' already holds dataset {other} of type '{}' with the data ID of dataset {id}",
+                    self.run, self.dataset_type.name
+                );
                 return Err(Error::new(Kind::Conflict, message));
             }
+            decisions.push(decision);
         }
-        let (new, moved) = (filter_rows(&rows, fresh.into_iter())?, filter_rows(&rows, moved.into_iter())?);
-        Ok(IngestPlan { new, moved, transfers, sources, same })
+        changes.unchanged += decisions.iter().filter(|decision| **decision == Decision::Keep).count() as u64;
+        if options.without_datastore {
+            let is_new = decisions.iter().map(|decision| *decision == Decision::Insert);
+            return push_rows(&mut changes.new, filter_rows(&self.rows, is_new)?);
+        }
+        changes.sources.append(&mut self.unfinished_moves(repo, options, &decisions).await?);
+        for (decision, target) in [(Decision::Insert, &mut changes.new), (Decision::ReplaceFile, &mut changes.replaced)]
+        {
+            let chosen: Vec<usize> = (0..ids.len()).filter(|row| decisions[*row] == decision).collect();
+            let rows = filter_rows(&self.rows, decisions.iter().map(|other| *other == decision))?;
+            let (paths, transfers) = self.place(repo, options, &rows, &chosen, planned).await?;
+            changes.transfers.extend(transfers);
+            let formatters = chosen.iter().map(|row| &*self.files[*row].1);
+            let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
+            let rows = record_batch(columns.chain([
+                ("path", Arc::new(StringArray::from_iter_values(&paths)) as ArrayRef),
+                ("formatter", Arc::new(StringArray::from_iter_values(formatters))),
+                ("file_size", Arc::new(chosen.iter().map(|row| Some(sizes[*row])).collect::<Int64Array>())),
+            ]))?;
+            push_rows(target, rows)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the dataset that the run holds for the data ID of a row.
+    fn existing(&self, row: usize) -> Option<&ExistingDataset> {
+        self.there.get(&self.keys[row])
+    }
+
+    /// Checks that no id of a new data ID belongs to another dataset.
+    async fn check_elsewhere(&self, repo: &Repo, ids: &[String]) -> Result<()> {
+        let unknown = (0..ids.len()).filter(|row| self.existing(*row).is_none()).map(|row| ids[row].clone());
+        let unknown: Vec<String> = unknown.collect();
+        let elsewhere = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &unknown).await?;
+        match elsewhere.values().flatten().next() {
+            // Another writer may also have inserted it after the run was read; a retry of the operation then finds it.
+            Some(id) => {
+                let message = format!("dataset {id} already exists, in another run or with another type or data ID");
+                Err(Error::new(Kind::Stale, message))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the sizes of the files in bytes, or −1 for files that are not stored by this ingest or whose size is not
+    /// recorded.
+    async fn sizes(&self, options: IngestOptions) -> Result<Vec<i64>> {
+        let mut sizes = vec![-1; self.files.len()];
+        if options.without_datastore {
+            return Ok(sizes);
+        }
+        let is_stored = |row: usize| self.existing(row).is_some_and(|existing| existing.file.is_some());
+        let direct = options.transfer == TransferMode::Direct;
+        let rows: Vec<usize> = (0..self.files.len()).filter(|row| direct || !is_stored(*row)).collect();
+        // When sizes are not recorded, only some of many files are checked for existence, as in the Butler.
+        let step = if options.track_file_attrs { 1 } else { rows.len() / CHECKED + 1 };
+        let wanted = rows.into_iter().step_by(step).map(|row| (row, self.files[row].0.clone()));
+        for (row, size) in lengths(wanted.collect()).await? {
+            if options.track_file_attrs {
+                sizes[row] = size;
+            }
+        }
+        Ok(sizes)
     }
 
     /// Checks the values of dimensions without a table, such as `band`, which have no foreign key. A record of another
@@ -165,82 +235,86 @@ impl IncomingDatasets<'_> {
     }
 
     /// Returns the moves of stored files that an earlier run did not finish.
-    async fn sources(&self, repo: &Repo, options: IngestOptions, looked_at: &[bool]) -> Result<Vec<Transfer>> {
+    async fn unfinished_moves(
+        &self,
+        repo: &Repo,
+        options: IngestOptions,
+        decisions: &[Decision],
+    ) -> Result<Vec<Transfer>> {
         if options.transfer != TransferMode::Move {
             return Ok(Vec::new());
         }
         let root = Location::parse(&repo.datastore_root())?;
-        let stored = |i: usize| self.there.get(&self.keys[i]).and_then(|present| present.file.as_ref());
-        let moved = (0..self.keys.len()).filter(|i| !looked_at[*i]).filter_map(|i| {
-            let (path, _) = stored(i).filter(|(path, _)| !path.contains("://"))?;
-            Some(Transfer {
-                from: TransferSource::File(self.files[i].0.clone()),
-                to: root.child(path),
-                mode: TransferMode::Move,
-            })
+        let kept = (0..decisions.len()).filter(|row| decisions[*row] == Decision::Keep);
+        let moves = kept.filter_map(|row| {
+            let (path, _) = self.existing(row)?.file.as_ref().filter(|(path, _)| !path.contains("://"))?;
+            let from = TransferSource::File(self.files[row].0.clone());
+            Some(Transfer { from, to: root.child(path), mode: TransferMode::Move })
         });
-        unfinished_moves(moved.collect()).await
+        unfinished_moves(moves.collect()).await
     }
 
-    /// Returns the recorded path of each file and its transfer, if any.
+    /// Returns the recorded paths of the files of some rows, and their transfers.
     async fn place(
         &self,
         repo: &Repo,
         options: IngestOptions,
         rows: &RecordBatch,
-        files: &[(Location, Arc<str>)],
+        chosen: &[usize],
         planned: &PendingRecords<'_>,
-    ) -> Result<(Vec<String>, Vec<Option<Transfer>>)> {
+    ) -> Result<(Vec<String>, Vec<Transfer>)> {
+        let locations: Vec<&Location> = chosen.iter().map(|row| &self.files[*row].0).collect();
         if options.transfer == TransferMode::Direct {
-            return Ok((files.iter().map(|(place, _)| place.uri()).collect(), vec![None; files.len()]));
+            return Ok((locations.into_iter().map(Location::uri).collect(), Vec::new()));
         }
         let root = Location::parse(&repo.datastore_root())?;
-        let inside: Vec<Option<String>> = files.iter().map(|(place, _)| place.strip_prefix(&root)).collect();
-        if options.transfer == TransferMode::Auto && inside.iter().all(Option::is_some) {
-            return Ok((inside.into_iter().flatten().collect(), vec![None; files.len()]));
+        if options.transfer == TransferMode::Auto {
+            // If some files are inside the datastore, files outside are recorded by URI, as in the Butler.
+            let inside: Vec<Option<String>> = locations.iter().map(|location| location.strip_prefix(&root)).collect();
+            if inside.iter().any(Option::is_some) {
+                let recorded = locations.iter().zip(inside);
+                let recorded = recorded.map(|(location, inside)| inside.unwrap_or_else(|| location.uri()));
+                return Ok((recorded.collect(), Vec::new()));
+            }
         }
-        // If some files are inside the datastore, files outside are recorded by URI, as in the Butler.
-        if options.transfer == TransferMode::Auto && inside.iter().any(Option::is_some) {
-            let named = files.iter().zip(inside).map(|((place, _), inside)| inside.unwrap_or_else(|| place.uri()));
-            return Ok((named.collect(), vec![None; files.len()]));
-        }
-        let mut all: Vec<(String, Option<Transfer>)> = Vec::with_capacity(files.len());
         let templated = paths(repo, self.dataset_type, self.run, rows, planned).await?;
-        for (i, (place, _)) in files.iter().enumerate() {
+        let mut all: Vec<String> = Vec::with_capacity(locations.len());
+        let mut transfers: Vec<Transfer> = Vec::with_capacity(locations.len());
+        let mut targets: HashMap<String, &Location> = HashMap::new();
+        for (at, location) in locations.iter().enumerate() {
             // Datasets of the same file share its path.
-            if i > 0 && files[i - 1].0.display() == place.display() {
-                all.push((all[i - 1].0.clone(), None));
+            if at > 0 && locations[at - 1] == *location {
+                all.push(all[at - 1].clone());
                 continue;
             }
-            let path = format!("{}{}", templated[i], path_template::extension(&place.name()));
-            let transfer =
-                Transfer { from: TransferSource::File(place.clone()), to: root.child(&path), mode: options.transfer };
-            all.push((path, Some(transfer)));
+            let path = format!("{}{}", templated[at], path_template::extension(&location.name()));
+            if let Some(other) = targets.insert(path.clone(), location) {
+                let (two, to) = (location.display(), root.child(&path).display());
+                let message = format!(
+                    "files '{}' and '{two}' map to the path '{to}': the file template is not unique",
+                    other.display()
+                );
+                return Err(Error::new(Kind::Conflict, message));
+            }
+            let from = TransferSource::File((*location).clone());
+            transfers.push(Transfer { from, to: root.child(&path), mode: options.transfer });
+            all.push(path);
         }
-        Ok(all.into_iter().unzip())
+        Ok((all, transfers))
     }
 }
 
+/// Adds rows, if there are any.
+fn push_rows(buffer: &mut SpillBuffer, rows: RecordBatch) -> Result<()> {
+    if rows.num_rows() > 0 { buffer.push(rows) } else { Ok(()) }
+}
+
 /// Number of files that are checked when sizes are not recorded.
-const SOME: usize = 200;
+const CHECKED: usize = 200;
 /// Maximum number of files of a folder that are checked one by one.
 const FEW: usize = 4;
 /// Number of folders that are listed concurrently.
 const AT_ONCE: usize = 16;
-
-/// Returns the sizes of files in bytes, or −1 if they are not recorded. Missing files are an error; when sizes are not
-/// recorded, only a sample of many files is checked, as in the Butler.
-async fn sizes(files: &[(Location, Arc<str>)], options: IngestOptions) -> Result<Vec<i64>> {
-    let step = if options.track_file_attrs { 1 } else { files.len() / SOME + 1 };
-    let mut sizes = vec![-1; files.len()];
-    let wanted: Vec<(usize, Location)> = (0..files.len()).step_by(step).map(|i| (i, files[i].0.clone())).collect();
-    for (i, size) in lengths(wanted).await? {
-        if options.track_file_attrs {
-            sizes[i] = size;
-        }
-    }
-    Ok(sizes)
-}
 
 /// Returns the sizes of numbered files in bytes.
 async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {

@@ -12,12 +12,11 @@ use crate::registry::collections;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ids};
 use crate::registry::db::conn::{Batches, Executor};
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{AssociateDatasets, DisassociateDatasets};
 use crate::repo::changeset::input_rows::read_texts;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Adds datasets to a TAGGED collection.
 #[derive(Debug)]
@@ -35,59 +34,40 @@ pub struct Disassociate {
 
 #[async_trait]
 impl Operation for Associate {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         tagged(&repo, &self.collection, "associate into").await?;
-        let mut plan = Vec::new();
-        for (record, wanted) in by_type(&repo, rows).await? {
+        let mut set = ChangeSet::default();
+        for (record, wanted) in by_type(&repo, context.rows).await? {
             let members = datasets::data_ids(&mut Executor::Conn(&repo.registry.conn), &record, &wanted).await?;
             let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
             let new: BooleanArray = ids(&members, "dataset_id")?.iter().map(|id| Some(!there.contains(id))).collect();
-            let name = record.dataset_type.name;
-            applier.record("membership", Status::Unchanged, &name, (new.len() - new.true_count()) as u64);
+            let (collection, dataset_type) = (self.collection.clone(), record.dataset_type.name);
+            set.record("membership", Status::Unchanged, &dataset_type, (new.len() - new.true_count()) as u64);
             if new.true_count() > 0 {
-                let rows = filter_record_batch(&members, &new)?;
-                plan.push(Change::Associate(self.collection.clone(), name, rows.into()));
+                let rows = filter_record_batch(&members, &new)?.into();
+                set.push(AssociateDatasets { collection, dataset_type, rows });
             }
         }
-        applier.apply(plan).await.map_err(|e| match e.kind() {
-            Kind::Conflict => Error::new(
-                Kind::Conflict,
-                format!(
-                    "collection '{}' already holds another dataset with the same type and data ID",
-                    self.collection
-                ),
-            )
-            .with_source(e),
-            _ => e,
-        })
+        Ok(set.into_plan())
     }
 }
 
 #[async_trait]
 impl Operation for Disassociate {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         tagged(&repo, &self.collection, "disassociate from").await?;
-        let mut plan = Vec::new();
-        for (record, wanted) in by_type(&repo, rows).await? {
+        let mut set = ChangeSet::default();
+        for (record, wanted) in by_type(&repo, context.rows).await? {
             let there = datasets::ids_in(&repo.registry, &record, &self.collection).await?;
-            let going: Vec<_> = wanted.into_iter().filter(|id| there.contains(id)).collect();
-            if !going.is_empty() {
-                plan.push(Change::Disassociate(self.collection.clone(), record.dataset_type.name, going));
+            let ids: Vec<_> = wanted.into_iter().filter(|id| there.contains(id)).collect();
+            if !ids.is_empty() {
+                let (collection, dataset_type) = (self.collection.clone(), record.dataset_type.name);
+                set.push(DisassociateDatasets { collection, dataset_type, ids });
             }
         }
-        applier.apply(plan).await
+        Ok(set.into_plan())
     }
 }
 

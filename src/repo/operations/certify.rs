@@ -15,16 +15,15 @@ use crate::registry::certifications;
 use crate::registry::collections;
 use crate::registry::dataset_types;
 use crate::registry::datasets;
-use crate::registry::db::conn::{Batches, Executor};
+use crate::registry::db::conn::Executor;
 use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::{ColumnType, arrow_type};
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{AddMembers, RemoveValidity};
 use crate::repo::changeset::input_rows::read_rows;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::operations::collections::{check, ensure_collection};
 
 /// Certifies datasets in a CALIBRATION collection, which is created if it does not exist.
@@ -49,28 +48,25 @@ pub struct Decertify {
 
 #[async_trait]
 impl Operation for Certify {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
-        let mut given = rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
-        let mut joins = SpillBuffer::default();
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        let mut given =
+            context.rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
+        let mut certified = SpillBuffer::default();
         while let Some(rows) = given.try_next().await? {
             if rows.num_rows() > 0 {
                 let rows = self.ranges(&rows)?;
                 check_types(&repo, &rows).await?;
-                joins.push(rows)?;
+                certified.push(rows)?;
             }
         }
-        let mut plan = Vec::new();
-        plan.extend(ensure_collection(&repo, &self.collection, CollectionType::Calibration).await?);
-        if !joins.is_empty() {
-            plan.push(Change::Join(self.collection.clone(), CollectionType::Calibration, joins));
+        let (collection, kind) = (self.collection.clone(), CollectionType::Calibration);
+        let mut set = ChangeSet::default();
+        set.extend(ensure_collection(&repo, &collection, kind).await?);
+        if !certified.is_empty() {
+            set.push(AddMembers { collection, kind, rows: certified });
         }
-        applier.apply(plan).await
+        Ok(set.into_plan())
     }
 }
 
@@ -127,22 +123,17 @@ async fn check_types(repo: &Repo, rows: &RecordBatch) -> Result<()> {
 
 #[async_trait]
 impl Operation for Decertify {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let kind = collections::load(&repo.registry).await?.get(&self.collection)?.kind;
         check(&self.collection, kind, CollectionType::Calibration)?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
-        let data_ids = match rows {
+        let data_ids = match context.rows {
             Some(rows) => Some(read_rows(Some(rows)).await?),
             None => None,
         };
         let data_ids = match data_ids {
-            Some(rows) if rows.num_rows() == 0 => return Ok(()),
+            Some(rows) if rows.num_rows() == 0 => return Ok(ChangeSet::default().into_plan()),
             Some(rows) => {
                 let dimensions = record.dataset_type.dimensions.iter();
                 let columns = dimensions.map(|d| match rows.column_by_name(d) {
@@ -153,13 +144,16 @@ impl Operation for Decertify {
             }
             None => None,
         };
-        let (name, span) = (&self.dataset_type, self.timespan);
-        let hit = certifications::count_overlapping(&repo.registry, &record, &self.collection, span, data_ids.as_ref())
-            .await?;
-        if hit == 0 {
-            applier.record("certification", Status::Unchanged, "none in this time", 1);
-            return Ok(());
+        let Self { collection, dataset_type, timespan } = self;
+        let only = data_ids.as_ref();
+        let affected = certifications::count_overlapping(&repo.registry, &record, collection, *timespan, only).await?;
+        let mut set = ChangeSet::default();
+        if affected == 0 {
+            set.record("certification", Status::Unchanged, "none in this time", 1);
+        } else {
+            let (collection, dataset_type) = (collection.clone(), dataset_type.clone());
+            set.push(RemoveValidity { collection, dataset_type, timespan: *timespan, data_ids, affected });
         }
-        applier.apply(vec![Change::Decertify(self.collection.clone(), name.clone(), span, data_ids, hit)]).await
+        Ok(set.into_plan())
     }
 }

@@ -7,12 +7,10 @@ use async_trait::async_trait;
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::registry::collections::{load, positions};
-use crate::registry::db::conn::Batches;
-use crate::repo::Operation;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{CreateCollection, SetChildren};
 use crate::repo::changeset::input_rows::read_texts;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Edits a chain, which is created if it does not exist.
 #[derive(Debug)]
@@ -31,16 +29,11 @@ pub struct Chain {
 
 #[async_trait]
 impl Operation for Chain {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let mut given = match &self.children {
             Some(children) => children.clone(),
-            None => read_texts(rows, "name").await?,
+            None => read_texts(context.rows, "name").await?,
         };
         let known = load(&repo.registry).await?;
         if self.flatten {
@@ -51,25 +44,26 @@ impl Operation for Chain {
         }
         let children = known.edit_chain(&self.parent, &given, self.edit)?;
         let there = known.find(&self.parent);
+        let mut set = ChangeSet::default();
         if there.is_some_and(|c| c.children == children) {
-            applier.record("chain", Status::Unchanged, &self.parent, 1);
-            return Ok(());
+            set.record("chain", Status::Unchanged, &self.parent, 1);
+            return Ok(set.into_plan());
         }
         if children.len() > 1 << 14 {
             return Err(Error::new(Kind::Invalid, format!("chain '{}' would have too many children", self.parent)));
         }
-        let mut plan = Vec::new();
         if there.is_none() {
-            plan.push(Change::Collection(self.parent.clone(), CollectionType::Chained, self.doc.clone()));
+            let (name, doc) = (self.parent.clone(), self.doc.clone());
+            set.push(CreateCollection { name, kind: CollectionType::Chained, doc });
         }
         let kept: BTreeMap<String, i64> = match there {
             Some(c) => c.children.iter().cloned().zip(positions(&repo.registry.conn, &self.parent).await?).collect(),
             None => BTreeMap::new(),
         };
-        let placed = place(self.edit, &kept, &given, children);
-        let before = there.map(|c| c.children.clone()).unwrap_or_default();
-        plan.push(Change::Chain(self.parent.clone(), before, placed));
-        applier.apply(plan).await
+        let expected = there.map(|c| c.children.clone()).unwrap_or_default();
+        let children = place(self.edit, &kept, &given, children);
+        set.push(SetChildren { chain: self.parent.clone(), expected, children });
+        Ok(set.into_plan())
     }
 }
 

@@ -6,12 +6,10 @@ use crate::error::{Error, Kind, Result};
 use crate::model::collection::CollectionType;
 use crate::model::glob;
 use crate::registry::collections::load;
-use crate::registry::db::conn::Batches;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{CreateCollection, DeleteCollection};
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Checks the type of a collection.
 ///
@@ -28,10 +26,14 @@ pub(super) fn check(name: &str, kind: CollectionType, wanted: CollectionType) ->
 ///
 /// # Errors
 /// `Kind::Conflict` when the collection exists with another type; database errors.
-pub(super) async fn ensure_collection(repo: &Repo, name: &str, kind: CollectionType) -> Result<Option<Change>> {
+pub(super) async fn ensure_collection(
+    repo: &Repo,
+    name: &str,
+    kind: CollectionType,
+) -> Result<Option<CreateCollection>> {
     match load(&repo.registry).await?.find(name) {
         Some(there) => check(name, there.kind, kind).map(|()| None),
-        None => Ok(Some(Change::Collection(name.to_owned(), kind, None))),
+        None => Ok(Some(CreateCollection { name: name.to_owned(), kind, doc: None })),
     }
 }
 
@@ -48,24 +50,22 @@ pub struct RegisterCollection {
 
 #[async_trait]
 impl Operation for RegisterCollection {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         if self.name.trim().is_empty() {
             return Err(Error::invalid("a collection needs a name"));
         }
+        let mut set = ChangeSet::default();
         match load(&repo.registry).await?.find(&self.name) {
-            Some(there) if there.kind == self.kind => {
-                applier.record("collection", Status::Unchanged, format!("{} {}", self.kind, self.name), 1);
-                Ok(())
+            Some(there) => {
+                check(&self.name, there.kind, self.kind)?;
+                set.record("collection", Status::Unchanged, format!("{} {}", self.kind, self.name), 1);
             }
-            Some(there) => check(&self.name, there.kind, self.kind),
-            None => applier.apply(vec![Change::Collection(self.name.clone(), self.kind, self.doc.clone())]).await,
+            None => {
+                set.push(CreateCollection { name: self.name.clone(), kind: self.kind, doc: self.doc.clone() });
+            }
         }
+        Ok(set.into_plan())
     }
 }
 
@@ -78,21 +78,17 @@ pub struct RemoveCollection {
 
 #[async_trait]
 impl Operation for RemoveCollection {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let all = load(&repo.registry).await?;
-        let mut plan = Vec::new();
+        let mut set = ChangeSet::default();
         // A missing collection is not an error, so that a script can be run again.
         if all.find(&self.name).is_none() && !glob::is_pattern(&self.name) {
-            applier.record("collection", Status::Absent, &self.name, 1);
-            return Ok(());
+            set.record("collection", Status::Absent, &self.name, 1);
+            return Ok(set.into_plan());
         }
         let chosen = all.select(std::slice::from_ref(&self.name))?;
+        let mut removed = Vec::new();
         for collection in &chosen {
             if collection.kind == CollectionType::Run {
                 if glob::is_pattern(&self.name) {
@@ -107,10 +103,11 @@ impl Operation for RemoveCollection {
                 let message = format!("collection '{}' is a child of chain '{}'", collection.name, parent.name);
                 return Err(Error::new(Kind::Conflict, message));
             }
-            plan.push((parents.len(), collection));
+            removed.push((parents.len(), collection));
         }
         // Chains are removed before their children.
-        plan.sort_by_key(|(parents, _)| *parents);
-        applier.apply(plan.into_iter().map(|(_, c)| Change::RemoveCollection(c.name.clone(), c.kind)).collect()).await
+        removed.sort_by_key(|(parents, _)| *parents);
+        set.extend(removed.into_iter().map(|(_, c)| DeleteCollection { name: c.name.clone(), kind: c.kind }));
+        Ok(set.into_plan())
     }
 }

@@ -16,17 +16,15 @@ use crate::model::dataset::DatasetType;
 use crate::model::time::{Timespan, parse_stem, utc_to_tai};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets;
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_text, record_batch, text_column};
 use crate::registry::dimensions;
 use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{AddMembers, CreateDatasetType, InsertDatasets, TransferFiles};
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext, PlanProgress};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::repo::operations::collections;
 use crate::store::transfer::{Transfer, TransferMode, TransferSource};
@@ -72,12 +70,7 @@ struct KnownInstrument {
 
 #[async_trait]
 impl Operation for WriteCurated {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
         if self.labels.is_empty() && self.collection.is_none() {
             return Err(Error::invalid("write_curated_calibrations needs label => '…' or collection => '…'"));
         }
@@ -87,7 +80,7 @@ impl Operation for WriteCurated {
         let folder = self.instrument.curated_folder.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("{} has no curated calibrations", self.instrument.name))
         })?;
-        let repo = handle.repo().await?;
+        let repo = context.handle.repo().await?;
         let known = KnownInstrument::load(&repo, &self.instrument.name).await?;
         let folder = Location::parse(&self.data)?.child(folder);
         if folder.stat().await? != FileType::Directory {
@@ -95,7 +88,7 @@ impl Operation for WriteCurated {
                 format!("cannot find folder '{}' with calibrations of {}", folder.display(), self.instrument.name);
             return Err(Error::new(Kind::NotFound, message));
         }
-        applier.begin("write_curated_calibrations", None);
+        context.progress.begin("write_curated_calibrations", None);
         let mut found = vec![(calibration_type("camera", "Camera", false, false), vec![self.camera(&folder).await?])];
         let there = all_folders(&folder).await?;
         for line in TYPES.lines().skip(1) {
@@ -104,12 +97,11 @@ impl Operation for WriteCurated {
             };
             if there.iter().any(|t| t == name) {
                 let kind = calibration_type(name, class, by_detector == "true", by_filter == "true");
-                let all = self.read(&folder.child(name), &kind, &known, applier).await?;
+                let all = self.read(&folder.child(name), &kind, &known, &context.progress).await?;
                 found.push((kind, all));
             }
         }
-        let plan = self.plan(&repo, found, applier).await?;
-        applier.apply(plan).await
+        Ok(self.change_set(&repo, found).await?.into_plan())
     }
 }
 
@@ -182,7 +174,7 @@ impl WriteCurated {
         folder: &Location,
         kind: &DatasetType,
         known: &KnownInstrument,
-        applier: &mut ChangeApplier<'_>,
+        progress: &PlanProgress,
     ) -> Result<Vec<Calibration>> {
         let has = |dimension: &str| kind.dimensions.iter().any(|d| d == dimension);
         let mut folders = vec![(folder.clone(), None, None)];
@@ -221,7 +213,7 @@ impl WriteCurated {
                 let valid = Timespan::new(Some(*begin), begins.get(at + 1).map(|(next, _)| *next));
                 let read = self.file(&file, kind, detector, filter.clone(), valid).await;
                 all.push(read.map_err(|e| e.context(format_args!("file '{}'", file.display())))?);
-                applier.tick(1, 0);
+                progress.tick(1, 0);
             }
         }
         Ok(all)
@@ -269,15 +261,10 @@ impl WriteCurated {
     }
 
     /// Returns the change set for the calibrations found.
-    async fn plan(
-        &self,
-        repo: &Repo,
-        found: Vec<(DatasetType, Vec<Calibration>)>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<Vec<Change>> {
+    async fn change_set(&self, repo: &Repo, found: Vec<(DatasetType, Vec<Calibration>)>) -> Result<ChangeSet<'static>> {
         let collection = self.collection.clone().unwrap_or_else(|| self.base());
-        let mut plan = Vec::new();
-        plan.extend(collections::ensure_collection(repo, &collection, CollectionType::Calibration).await?);
+        let mut set = ChangeSet::default();
+        set.extend(collections::ensure_collection(repo, &collection, CollectionType::Calibration).await?);
         let records = dataset_types::load(&repo.registry).await?;
         let mut runs = BTreeSet::new();
         let mut certified = Vec::new();
@@ -285,7 +272,7 @@ impl WriteCurated {
             let record = records.iter().find(|r| r.dataset_type.name == kind.name);
             match record {
                 Some(record) => dataset_types::check_same(&kind, &record.dataset_type)?,
-                None => plan.push(Change::DatasetType(kind.clone())),
+                None => set.push(CreateDatasetType(kind.clone())),
             }
             let mut by_run: BTreeMap<String, Vec<Calibration>> = BTreeMap::new();
             for one in all {
@@ -293,14 +280,15 @@ impl WriteCurated {
             }
             for (run, all) in by_run {
                 if runs.insert(run.clone()) {
-                    plan.extend(collections::ensure_collection(repo, &run, CollectionType::Run).await?);
+                    set.extend(collections::ensure_collection(repo, &run, CollectionType::Run).await?);
                 }
                 check_distinct(&all)?;
-                certified.extend(self.store(repo, &kind, record, (&run, &all), &mut plan, applier).await?);
+                certified.extend(self.store(repo, &kind, record, (&run, &all), &mut set).await?);
             }
         }
-        plan.push(Change::Join(collection, CollectionType::Calibration, certifications(&certified)?.into()));
-        Ok(plan)
+        let rows = certifications(&certified)?.into();
+        set.push(AddMembers { collection, kind: CollectionType::Calibration, rows });
+        Ok(set)
     }
 
     /// Adds the changes that store calibrations of one type and run. Returns their ids with their validity ranges.
@@ -311,8 +299,7 @@ impl WriteCurated {
         kind: &DatasetType,
         record: Option<&TypeRecord>,
         (run, all): (&str, &[Calibration]),
-        plan: &mut Vec<Change>,
-        applier: &mut ChangeApplier<'_>,
+        set: &mut ChangeSet<'_>,
     ) -> Result<Vec<(String, Timespan)>> {
         let fresh: Vec<String> = all.iter().map(|_| Uuid::new_v4().to_string()).collect();
         let rows = self.rows(kind, all, &fresh)?;
@@ -339,7 +326,7 @@ impl WriteCurated {
         let ids: Vec<String> = keys.iter().zip(&fresh).map(known).collect();
         let mask = new.iter().map(|new| Some(*new)).collect();
         let rows = arrow::compute::filter_record_batch(&self.rows(kind, all, &ids)?, &mask)?;
-        applier.record("dataset", Status::Unchanged, &kind.name, (all.len() - rows.num_rows()) as u64);
+        set.record("dataset", Status::Unchanged, &kind.name, (all.len() - rows.num_rows()) as u64);
         if rows.num_rows() > 0 {
             let kept: Vec<&Calibration> = all.iter().zip(&new).filter(|(_, new)| **new).map(|(one, _)| one).collect();
             let places = paths(repo, kind, run, &rows, &PendingRecords::new()).await?;
@@ -353,7 +340,7 @@ impl WriteCurated {
                 to: root.child(path),
                 mode: TransferMode::Copy,
             });
-            plan.push(Change::Files(files.collect()));
+            set.push(TransferFiles { transfers: files.collect() });
             let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
             let sizes: Int64Array = kept.iter().map(|one| i64::try_from(one.fits.len()).ok()).collect();
             let rows = record_batch(columns.chain([
@@ -361,7 +348,8 @@ impl WriteCurated {
                 ("formatter", constant_text(repo.formatter(kind)?, places.len())),
                 ("file_size", Arc::new(sizes) as ArrayRef),
             ]))?;
-            plan.push(Change::Datasets(kind.name.clone(), run.to_owned(), rows.into()));
+            let (dataset_type, run) = (kind.name.clone(), run.to_owned());
+            set.push(InsertDatasets { dataset_type, run, rows: rows.into() });
         }
         Ok(ids.into_iter().zip(all.iter().map(|one| one.valid)).collect())
     }

@@ -5,12 +5,10 @@ use async_trait::async_trait;
 use crate::error::{Error, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
 use crate::registry::dataset_types::{check_same, has_tables, load};
-use crate::registry::db::conn::Batches;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::CreateDatasetType;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::universe::Universe;
 
 /// Registers a dataset type; an identical one is not changed.
@@ -28,13 +26,8 @@ pub struct RegisterDatasetType {
 
 #[async_trait]
 impl Operation for RegisterDatasetType {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let universe = &repo.registry.universe;
         check_name(universe, &self.name)?;
         let wanted = DatasetType {
@@ -44,17 +37,19 @@ impl Operation for RegisterDatasetType {
             is_calibration: self.is_calibration,
         };
         check_storage_class(&repo, &self.storage_class)?;
-        match load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == self.name) {
-            Some(there) => {
-                check_same(&wanted, &there.dataset_type)?;
-                if has_tables(&repo.registry, there).await? {
-                    applier.record("dataset_type", Status::Unchanged, &self.name, 1);
-                    return Ok(());
-                }
-                applier.apply(vec![Change::DatasetType(wanted)]).await
-            }
-            None => applier.apply(vec![Change::DatasetType(wanted)]).await,
+        let mut set = ChangeSet::default();
+        let types = load(&repo.registry).await?;
+        let existing = types.iter().find(|t| t.dataset_type.name == self.name);
+        if let Some(existing) = existing {
+            check_same(&wanted, &existing.dataset_type)?;
         }
+        match existing {
+            Some(existing) if has_tables(&repo.registry, existing).await? => {
+                set.record("dataset_type", Status::Unchanged, &self.name, 1);
+            }
+            _ => set.push(CreateDatasetType(wanted)),
+        }
+        Ok(set.into_plan())
     }
 }
 

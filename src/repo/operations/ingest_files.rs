@@ -15,17 +15,13 @@ use crate::model::collection::CollectionType;
 use crate::model::dataset::{IdMode, dataset_id};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::{self, ExistingDataset};
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{record_batch, strict_cast};
-use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::arrow_type;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::ingest::file_paths::PendingRecords;
-use crate::repo::ingest::incoming::{IncomingDatasets, IngestOptions};
+use crate::repo::ingest::incoming::{IncomingDatasets, IngestChanges, IngestOptions};
 use crate::repo::operations::collections;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Location;
@@ -51,31 +47,26 @@ pub struct IngestFiles {
 
 #[async_trait]
 impl Operation for IngestFiles {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let record = dataset_types::get(&repo.registry, &self.dataset_type).await?;
         let formatter: Arc<str> = match &self.formatter {
             Some(name) => name.as_str().into(),
             None => repo.formatter(&record.dataset_type)?.into(),
         };
         let shared = self.shared(&repo)?;
-        let mut plan = Vec::new();
-        plan.extend(collections::ensure_collection(&repo, &self.run, CollectionType::Run).await?);
-        let mut given = rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
-        let (mut new, mut moved, mut same) = (SpillBuffer::default(), SpillBuffer::default(), 0);
-        let (mut transfers, mut sources) = (Vec::new(), Vec::new());
+        let mut set = ChangeSet::default();
+        set.extend(collections::ensure_collection(&repo, &self.run, CollectionType::Run).await?);
+        let mut given =
+            context.rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?;
+        let mut changes = IngestChanges::default();
         let mut seen: HashMap<String, String> = HashMap::new();
-        applier.begin("ingest_files", None);
+        context.progress.begin("ingest_files", None);
         while let Some(rows) = given.try_next().await? {
             if rows.num_rows() == 0 {
                 continue;
             }
-            applier.tick(rows.num_rows() as u64, 0);
+            context.progress.tick(rows.num_rows() as u64, 0);
             let files = self.files(&rows)?;
             let data_ids = self.data_ids(&record, &rows, &shared)?;
             let keys = datasets::keys(&record, &data_ids)?;
@@ -90,30 +81,11 @@ impl Operation for IngestFiles {
             let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
             let incoming =
                 IncomingDatasets { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
-            let mut sorted = incoming.plan(&repo, self.options, &PendingRecords::new()).await?;
-            same += sorted.same;
-            transfers.append(&mut sorted.transfers);
-            sources.append(&mut sorted.sources);
-            for (spill, rows) in [(&mut new, sorted.new), (&mut moved, sorted.moved)] {
-                if rows.num_rows() > 0 {
-                    spill.push(rows)?;
-                }
-            }
+            incoming.plan(&repo, self.options, &PendingRecords::new(), &mut changes).await?;
         }
-        applier.record("dataset", Status::Unchanged, &self.dataset_type, same);
-        if !transfers.is_empty() {
-            plan.push(Change::Files(transfers));
-        }
-        if !new.is_empty() {
-            plan.push(Change::Datasets(self.dataset_type.clone(), self.run.clone(), new));
-        }
-        if !moved.is_empty() {
-            plan.push(Change::ReplaceFiles(self.dataset_type.clone(), moved));
-        }
-        if !sources.is_empty() {
-            plan.push(Change::RemoveSources(sources));
-        }
-        applier.apply(plan).await
+        set.record("dataset", Status::Unchanged, &self.dataset_type, changes.unchanged);
+        set.extend(changes.into_changes(&self.dataset_type, &self.run));
+        Ok(set.into_plan())
     }
 }
 

@@ -6,18 +6,16 @@ use arrow::array::{RecordBatch, new_null_array};
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{record_batch, strict_cast};
 use crate::registry::dimensions::table;
 use crate::registry::schema::arrow_type;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::WriteRecords;
 use crate::repo::changeset::comparison::sync_records;
 use crate::repo::changeset::comparison::{Comparison, compare, select};
 use crate::repo::changeset::input_rows::read_rows;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Inserts records of a dimension element.
 #[derive(Debug)]
@@ -32,28 +30,23 @@ pub struct InsertRecords {
 
 #[async_trait]
 impl Operation for InsertRecords {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
-        let rows = read_rows(rows).await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        let rows = read_rows(context.rows).await?;
         if rows.num_rows() == 0 {
-            return Ok(());
+            return Ok(ChangeSet::default().into_plan());
         }
         let rows = self.conform(&repo, &rows)?;
-        let mut plan = Vec::new();
+        let mut set = ChangeSet::default();
         if self.skip_existing {
             let statuses = compare(&repo.registry, &table(&repo.registry, &self.element)?, &rows).await?;
             let new = select(&rows, &statuses, |s| *s == Comparison::New)?;
-            applier.record(&self.element, Status::Unchanged, "", (rows.num_rows() - new.num_rows()) as u64);
-            plan.push(Change::Insert(self.element.clone(), new.into()));
+            set.record(&self.element, Status::Unchanged, "", (rows.num_rows() - new.num_rows()) as u64);
+            set.push(WriteRecords::insert(&self.element, new));
         } else {
-            sync_records(&repo, &self.element, &rows, self.replace, &mut plan, applier).await?;
+            sync_records(&repo, &self.element, &rows, self.replace, &mut set).await?;
         }
-        applier.apply(plan).await
+        Ok(set.into_plan())
     }
 }
 

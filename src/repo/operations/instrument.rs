@@ -7,13 +7,10 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::instrument::Instrument;
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_int, constant_text, record_batch, text_column};
 use crate::registry::dimensions::table;
-use crate::repo::Operation;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
 use crate::repo::changeset::comparison::sync_records;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Registers an instrument. Identical records are unchanged; records that differ are an error unless `update`.
 #[derive(Debug)]
@@ -26,23 +23,18 @@ pub struct RegisterInstrument {
 
 #[async_trait]
 impl Operation for RegisterInstrument {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
-        let mut plan = Vec::new();
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        let mut set = ChangeSet::default();
         for (element, rows) in records(&self.instrument)? {
             // Older universes lack some columns.
             let known = table(&repo.registry, element)?;
             let columns: Vec<usize> = (0..rows.num_columns())
                 .filter(|i| known.column(rows.schema_ref().field(*i).name()).is_some())
                 .collect();
-            sync_records(&repo, element, &rows.project(&columns)?, self.update, &mut plan, applier).await?;
+            sync_records(&repo, element, &rows.project(&columns)?, self.update, &mut set).await?;
         }
-        applier.apply(plan).await
+        Ok(set.into_plan())
     }
 }
 

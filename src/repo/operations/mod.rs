@@ -1,4 +1,4 @@
-//! Operations: what each procedure changes. An operation reads the repository and plans; the applier writes.
+//! Operations: what each procedure changes. An operation plans change sets; the applier applies them.
 
 mod associate;
 mod certify;
@@ -16,8 +16,6 @@ mod instrument;
 mod skymap;
 mod visits;
 
-use async_trait::async_trait;
-
 pub use self::associate::{Associate, Disassociate};
 pub use self::certify::{Certify, Decertify};
 pub use self::chain::Chain;
@@ -33,43 +31,3 @@ pub use self::insert_dimension_records::InsertRecords;
 pub use self::instrument::RegisterInstrument;
 pub use self::skymap::RegisterSkymap;
 pub use self::visits::DefineVisits;
-use crate::error::Result;
-use crate::registry::db::conn::Batches;
-use crate::registry::db::spill::SpillBuffer;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::repository::handle::RepositoryHandle;
-
-/// Runs an operation, and retries it when another writer caused a conflict before anything was applied.
-///
-/// # Errors
-/// Errors of the operation.
-pub async fn run(
-    operation: &dyn Operation,
-    handle: &RepositoryHandle,
-    rows: Option<Batches>,
-    applier: &mut ChangeApplier<'_>,
-) -> Result<()> {
-    let given = match rows {
-        Some(rows) => Some(SpillBuffer::collect(rows).await?),
-        None => None,
-    };
-    loop {
-        let rows = given.as_ref().map(SpillBuffer::stream).transpose()?;
-        match operation.run(handle, rows, applier).await {
-            Err(error) if applier.should_retry(&error) => {}
-            done => return done,
-        }
-    }
-}
-
-/// An operation on a repository: the implementation of a procedure.
-#[async_trait]
-pub trait Operation: std::fmt::Debug + Send + Sync {
-    /// Reads the repository, files and input rows, and passes change sets to the applier.
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()>;
-}

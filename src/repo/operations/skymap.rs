@@ -1,6 +1,6 @@
 //! `register_skymap`: registers a sky map with its tracts and patches, and stores its dataset.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array};
 use async_trait::async_trait;
@@ -11,18 +11,18 @@ use crate::format::skymap_config::SkyMap;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types;
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_int, constant_text, record_batch};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::{self, table};
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{
+    ComputeRecords, CreateDatasetType, InsertDatasets, RecordSource, TransferFiles, WriteRecords,
+};
 use crate::repo::changeset::comparison::{Comparison, compare};
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::repo::operations::collections;
 use crate::store::Location;
@@ -48,19 +48,17 @@ const LIMIT: u64 = 1 << 20;
 
 #[async_trait]
 impl Operation for RegisterSkymap {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
         let map = self.configuration().await?;
-        let repo = handle.repo().await?;
-        register(&repo, map, applier).await
+        let repo = context.handle.repo().await?;
+        context.progress.begin("register_skymap", None);
+        Ok(change_set(&repo, map).await?.into_plan())
     }
 }
 
-async fn register(repo: &Repo, map: SkyMap, applier: &mut ChangeApplier<'_>) -> Result<()> {
+/// Returns the changes that register a sky map.
+async fn change_set(repo: &Repo, map: SkyMap) -> Result<ChangeSet<'static>> {
+    let mut set = ChangeSet::default();
     let record = record_batch([
         ("name", constant_text(&map.name, 1)),
         ("hash", Arc::new(BinaryArray::from_vec(vec![&map.hash()])) as ArrayRef),
@@ -75,13 +73,12 @@ async fn register(repo: &Repo, map: SkyMap, applier: &mut ChangeApplier<'_>) -> 
             return Err(Error::new(Kind::Conflict, message));
         }
         _ => {
-            applier.record("skymap", Status::Unchanged, &map.name, 1);
-            return Ok(());
+            set.record("skymap", Status::Unchanged, &map.name, 1);
+            return Ok(set);
         }
     }
     check_other_names(repo, &map).await?;
-    let mut plan = Vec::new();
-    plan.extend(collections::ensure_collection(repo, RUN, CollectionType::Run).await?);
+    set.extend(collections::ensure_collection(repo, RUN, CollectionType::Run).await?);
     let kind = DatasetType {
         name: TYPE.0.to_owned(),
         dimensions: vec!["skymap".to_owned()],
@@ -90,17 +87,7 @@ async fn register(repo: &Repo, map: SkyMap, applier: &mut ChangeApplier<'_>) -> 
     };
     match dataset_types::load(&repo.registry).await?.iter().find(|t| t.dataset_type.name == kind.name) {
         Some(there) => dataset_types::check_same(&kind, &there.dataset_type)?,
-        None => plan.push(Change::DatasetType(kind.clone())),
-    }
-    if applier.is_dry() {
-        let [nx, ny] = map.rings.grid();
-        let tracts = map.rings.count().unsigned_abs();
-        for (thing, count) in
-            [("skymap", 1), ("tract", tracts), ("patch", tracts * u64::from((nx * ny).unsigned_abs()))]
-        {
-            applier.record(thing, Status::Inserted, "", count);
-        }
-        return applier.apply(plan).await;
+        None => set.push(CreateDatasetType(kind.clone())),
     }
     let planned = SpillBuffer::from(record);
     let pickle = map.pickle();
@@ -112,26 +99,22 @@ async fn register(repo: &Repo, map: SkyMap, applier: &mut ChangeApplier<'_>) -> 
     let path = format!("{path}.pickle");
     let to = Location::parse(&repo.datastore_root())?.child(&path);
     let size = i64::try_from(pickle.len()).unwrap_or(-1);
-    plan.push(Change::Files(vec![Transfer {
-        from: TransferSource::Bytes(pickle.into()),
-        to,
-        mode: TransferMode::Copy,
-    }]));
-    plan.push(Change::Insert("skymap".to_owned(), planned));
-    let (tracts, patches) = tokio::task::spawn_blocking(move || geometry(&map))
-        .await
-        .map_err(|e| Error::bug(format!("computing a sky map: {e}")))??;
-    plan.push(Change::Insert("tract".to_owned(), tracts));
-    plan.push(Change::Insert("patch".to_owned(), patches));
+    let from = TransferSource::Bytes(pickle.into());
+    set.push(TransferFiles { transfers: vec![Transfer { from, to, mode: TransferMode::Copy }] });
+    set.push(WriteRecords::insert("skymap", planned));
+    let geometry = Arc::new(Geometry { map, computed: OnceLock::new() });
+    for (element, part) in [("tract", Part::Tracts), ("patch", Part::Patches)] {
+        let records = RecordSource::Computed(Arc::new(GeometryRecords { geometry: Arc::clone(&geometry), part }));
+        set.push(WriteRecords { element: element.to_owned(), records, replace: false });
+    }
     let columns = dataset.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(dataset.columns().to_vec());
     let dataset = record_batch(columns.chain([
         ("path", constant_text(&path, 1)),
         ("formatter", constant_text(repo.formatter(&kind)?, 1)),
         ("file_size", constant_int(size, 1)),
     ]))?;
-    plan.push(Change::Datasets(kind.name, RUN.to_owned(), dataset.into()));
-    applier.begin("register_skymap", None);
-    applier.apply(plan).await
+    set.push(InsertDatasets { dataset_type: kind.name, run: RUN.to_owned(), rows: dataset.into() });
+    Ok(set)
 }
 
 impl RegisterSkymap {
@@ -165,8 +148,50 @@ async fn check_other_names(repo: &Repo, map: &SkyMap) -> Result<()> {
     }
 }
 
+/// The tracts and patches of a sky map, computed once.
+#[derive(Debug)]
+struct Geometry {
+    map: SkyMap,
+    computed: OnceLock<Result<(SpillBuffer, SpillBuffer)>>,
+}
+
+/// Which records of a sky map.
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Tracts,
+    Patches,
+}
+
+/// The records of the tracts or of the patches.
+#[derive(Debug)]
+struct GeometryRecords {
+    geometry: Arc<Geometry>,
+    part: Part,
+}
+
+impl ComputeRecords for GeometryRecords {
+    fn count(&self) -> u64 {
+        let rings = &self.geometry.map.rings;
+        let [nx, ny] = rings.grid();
+        let tracts = rings.count().unsigned_abs();
+        match self.part {
+            Part::Tracts => tracts,
+            Part::Patches => tracts * u64::from((nx * ny).unsigned_abs()),
+        }
+    }
+
+    fn records(&self) -> Result<&SpillBuffer> {
+        let Geometry { map, computed } = &*self.geometry;
+        let (tracts, patches) = computed.get_or_init(|| compute(map)).as_ref().map_err(Error::clone_without_source)?;
+        Ok(match self.part {
+            Part::Tracts => tracts,
+            Part::Patches => patches,
+        })
+    }
+}
+
 /// Returns the records of all tracts and patches.
-fn geometry(map: &SkyMap) -> Result<(SpillBuffer, SpillBuffer)> {
+fn compute(map: &SkyMap) -> Result<(SpillBuffer, SpillBuffer)> {
     let (mut tracts, mut patches) = (SpillBuffer::default(), SpillBuffer::default());
     let all: Vec<_> = (0_i64..).zip(map.rings.tracts()).collect();
     for some in all.chunks(TRACTS) {

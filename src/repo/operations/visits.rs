@@ -8,6 +8,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
 use async_trait::async_trait;
+use futures::stream::{self, StreamExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
@@ -16,14 +17,13 @@ use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::{constant_text, record_batch, required_column, strict_cast};
 use crate::registry::dimensions::{self, table};
 use crate::registry::string_values;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{RecordSource, WriteRecords};
 use crate::repo::changeset::comparison::sync_records;
 use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_rows};
 use crate::repo::changeset::input_rows::read_rows;
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::sphere::Vector;
 use crate::sphere::hull::hull;
 
@@ -77,35 +77,30 @@ struct Visit {
 
 #[async_trait]
 impl Operation for DefineVisits {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let name = &self.instrument.name;
         let camera = self.instrument.camera.as_ref().ok_or_else(|| {
             Error::new(Kind::Unsupported, format!("the instrument file of {name} does not describe its camera"))
         })?;
-        let groups = self.groups(&repo, rows).await?;
-        applier.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
-        let mut any = false;
-        for portion in portions(groups, REGIONS / camera.detectors().max(1)) {
-            let visits = visits(self.exposures(&repo, &portion).await?);
-            if !any && !visits.is_empty() {
-                any = true;
-                let mut plan = Vec::new();
-                sync_records(&repo, "visit_system", &systems(name)?, false, &mut plan, applier).await?;
-                applier.apply(plan).await?;
+        let groups = self.groups(&repo, context.rows).await?;
+        context.progress.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
+        let portions = portions(groups, REGIONS / camera.detectors().max(1));
+        let sets = stream::try_unfold((portions, false), move |(mut portions, has_visits)| {
+            let repo = Arc::clone(&repo);
+            async move {
+                let mut set = ChangeSet::default();
+                let Some(portion) = portions.next() else { return Ok(None) };
+                let visits = visits(self.exposures(&repo, &portion).await?);
+                if !has_visits && !visits.is_empty() {
+                    sync_records(&repo, "visit_system", &systems(name)?, false, &mut set).await?;
+                }
+                self.add_visits(&repo, camera, &visits, &mut set).await?;
+                set.set_completed(portion.len() as u64, 0);
+                Ok(Some((set, (portions, has_visits || !visits.is_empty()))))
             }
-            self.write(&repo, camera, &visits, applier).await?;
-            applier.tick(portion.len() as u64, 0);
-        }
-        if !any {
-            applier.record("visit", Status::Unchanged, "no exposure is on the sky", 1);
-        }
-        Ok(())
+        });
+        Ok(sets.boxed())
     }
 }
 
@@ -155,8 +150,8 @@ impl DefineVisits {
         read(&dimensions::keyed_values(&repo.registry, &known, known.read_columns(), &keys).await?)
     }
 
-    /// Writes new visits, and visits that differ if updates are allowed.
-    async fn write(&self, repo: &Repo, camera: &Camera, some: &[Visit], applier: &mut ChangeApplier<'_>) -> Result<()> {
+    /// Adds the changes for new visits, and for visits that differ if updates are allowed.
+    async fn add_visits(&self, repo: &Repo, camera: &Camera, some: &[Visit], set: &mut ChangeSet<'_>) -> Result<()> {
         if let Some(visit) = some.iter().find(|visit| common(visit, |e| e.physical_filter.as_ref()).is_none()) {
             let message = format!("visit {}: its exposures have different filters", visit.name);
             return Err(Error::new(Kind::Conflict, message));
@@ -183,17 +178,12 @@ impl DefineVisits {
         }
         let of = |wanted: fn(&Comparison) -> bool| -> Vec<bool> { statuses.iter().map(wanted).collect() };
         let (new, changed) = (of(|s| *s == Comparison::New), of(|s| matches!(s, Comparison::Differs(_))));
-        applier.record(
-            "visit",
-            Status::Unchanged,
-            "",
-            of(|s| *s == Comparison::Unchanged).iter().filter(|s| **s).count() as u64,
-        );
-        let mut plan = Vec::new();
+        let unchanged = statuses.iter().filter(|s| **s == Comparison::Unchanged).count();
+        set.record("visit", Status::Unchanged, "", unchanged as u64);
         let mut add = |element: &str, rows: RecordBatch, replace: bool| {
             if rows.num_rows() > 0 {
-                let (element, rows) = (element.to_owned(), rows.into());
-                plan.push(if replace { Change::Replace(element, rows) } else { Change::Insert(element, rows) });
+                let records = RecordSource::Rows(rows.into());
+                set.push(WriteRecords { element: element.to_owned(), records, replace });
             }
         };
         add("visit", filter_rows(&rows, new.iter().copied())?, false);
@@ -204,7 +194,7 @@ impl DefineVisits {
         add("visit_system_membership", memberships(name, some, &new)?, false);
         add("visit_detector_region", detector_regions(name, some, &seen, &new)?, false);
         add("visit_detector_region", detector_regions(name, some, &seen, &changed)?, true);
-        applier.apply(plan).await
+        Ok(())
     }
 }
 

@@ -9,18 +9,17 @@ use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets;
 use crate::registry::db::rows::{BATCH, BatchBuilder};
-use crate::registry::db::spill::SpillBuffer;
 use crate::registry::schema::butler_tables::tags_table;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::repo::Repo;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::ChangeSet;
+use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
-use crate::repo::ingest::incoming::{IncomingDatasets, IngestOptions};
+use crate::repo::ingest::incoming::{IncomingDatasets, IngestChanges, IngestOptions};
 use crate::repo::operations::import::Import;
 use crate::repo::operations::import::records::{Records, fill};
 use crate::store::Location;
-use crate::store::transfer::{Transfer, TransferMode};
+use crate::store::transfer::TransferMode;
 
 /// The datasets of all types and runs.
 pub(in crate::repo) struct Datasets<'a> {
@@ -47,11 +46,7 @@ struct Group {
     gather: BatchBuilder,
     /// The file of each row in `gather`, and its formatter.
     files: Vec<(Location, Arc<str>)>,
-    new: SpillBuffer,
-    moved: SpillBuffer,
-    transfers: Vec<Transfer>,
-    sources: Vec<Transfer>,
-    same: u64,
+    changes: IngestChanges,
 }
 
 impl<'a> Datasets<'a> {
@@ -113,21 +108,10 @@ impl<'a> Datasets<'a> {
     }
 
     /// Adds the changes for the datasets to a change set.
-    pub(super) fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) {
+    pub(super) fn finish(&mut self, set: &mut ChangeSet<'_>) {
         for ((name, run), group) in std::mem::take(&mut self.groups) {
-            applier.record("dataset", Status::Unchanged, &name, group.same);
-            if !group.transfers.is_empty() {
-                plan.push(Change::Files(group.transfers));
-            }
-            if !group.new.is_empty() {
-                plan.push(Change::Datasets(name.clone(), run, group.new));
-            }
-            if !group.moved.is_empty() {
-                plan.push(Change::ReplaceFiles(name, group.moved));
-            }
-            if !group.sources.is_empty() {
-                plan.push(Change::RemoveSources(group.sources));
-            }
+            set.record("dataset", Status::Unchanged, &name, group.changes.unchanged);
+            set.extend(group.changes.into_changes(&name, &run));
         }
     }
 }
@@ -147,11 +131,7 @@ impl Group {
             run: run.to_owned(),
             gather: BatchBuilder::new(&columns),
             files: Vec::new(),
-            new: SpillBuffer::default(),
-            moved: SpillBuffer::default(),
-            transfers: Vec::new(),
-            sources: Vec::new(),
-            same: 0,
+            changes: IngestChanges::default(),
         }
     }
 
@@ -206,15 +186,6 @@ impl Group {
         };
         let files = std::mem::take(&mut self.files);
         let incoming = IncomingDatasets { dataset_type: &self.dataset_type, run: &self.run, rows, files, keys, there };
-        let mut sorted = incoming.plan(repo, options, &planned).await?;
-        self.same += sorted.same;
-        self.transfers.append(&mut sorted.transfers);
-        self.sources.append(&mut sorted.sources);
-        for (rows, batch) in [(&mut self.new, sorted.new), (&mut self.moved, sorted.moved)] {
-            if batch.num_rows() > 0 {
-                rows.push(batch)?;
-            }
-        }
-        Ok(())
+        incoming.plan(repo, options, &planned, &mut self.changes).await
     }
 }

@@ -17,14 +17,12 @@ use crate::model::collection::{CollectionType, Collections};
 use crate::model::dataset::DatasetType;
 use crate::registry::collections;
 use crate::registry::dataset_types::{self, TypeRecord, check_same};
-use crate::registry::db::conn::Batches;
 use crate::registry::db::rows::record_batch;
 use crate::registry::db::spill::SpillBuffer;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::changes::{AddMembers, CreateCollection, CreateDatasetType, SetChildren};
+use crate::repo::changeset::report::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::operations::collections::check;
 use crate::repo::operations::dataset_types::{check_name, check_storage_class};
 use crate::store::transfer::TransferMode;
@@ -51,20 +49,15 @@ pub struct Import {
 
 #[async_trait]
 impl Operation for Import {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         for element in &self.skip_dimensions {
             repo.registry.universe.element(element)?;
         }
         let file = self.file().await?;
         let opened = file.open().await.map_err(|e| e.context("export file"))?;
         let mut draft = ImportPlan::new(self, &repo).await?;
-        applier.begin("import", None);
+        context.progress.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let name = file.display();
         let reading = tokio::task::spawn_blocking(move || read(&name, opened, &sender));
@@ -73,11 +66,14 @@ impl Operation for Import {
             for item in items {
                 draft.take(item, &file).await?;
             }
-            applier.tick(count, 0);
+            context.progress.tick(count, 0);
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.check_ids(&file).await?;
-        draft.finish(applier).await.map_err(|e| e.context(format_args!("export file '{}'", file.display())))
+        let input = format!("export file '{}'", file.display());
+        let mut set = draft.finish().await.map_err(|e| e.context(&input))?;
+        set.set_input(input);
+        Ok(set.into_plan())
     }
 }
 
@@ -297,33 +293,33 @@ impl<'a> ImportPlan<'a> {
         read_again(file, look).await
     }
 
-    async fn finish(mut self, applier: &mut ChangeApplier<'_>) -> Result<()> {
-        let mut plan = Vec::new();
+    async fn finish(mut self) -> Result<ChangeSet<'static>> {
+        let mut set = ChangeSet::default();
         for name in self.same_types.iter().filter(|name| self.new_types.iter().all(|t| t.name != **name)) {
-            applier.record("dataset_type", Status::Unchanged, name, 1);
+            set.record("dataset_type", Status::Unchanged, name, 1);
         }
-        plan.extend(self.new_types.drain(..).map(Change::DatasetType));
+        set.extend(self.new_types.drain(..).map(CreateDatasetType));
         self.check_runs()?;
         let mut chains = Vec::new();
         for (name, kind, doc, children) in &self.collections {
             match self.there.find(name) {
-                Some(_) => applier.record("collection", Status::Unchanged, format!("{kind} {name}"), 1),
-                None => plan.push(Change::Collection(name.clone(), *kind, doc.clone())),
+                Some(_) => set.record("collection", Status::Unchanged, format!("{kind} {name}"), 1),
+                None => set.push(CreateCollection { name: name.clone(), kind: *kind, doc: doc.clone() }),
             }
             if *kind == CollectionType::Chained {
                 chains.extend(self.chain(name, children)?);
             }
         }
-        plan.append(&mut chains);
+        set.extend(chains);
         self.datasets.flush(&mut self.records).await?;
-        self.records.finish(&mut plan, applier).await?;
-        self.datasets.finish(&mut plan, applier);
+        self.records.finish(&mut set).await?;
+        self.datasets.finish(&mut set);
         for (collection, mut join) in std::mem::take(&mut self.joins) {
             self.check_join(&collection, join.kind)?;
             join.flush(1)?;
-            plan.push(Change::Join(collection, join.kind, join.rows));
+            set.push(AddMembers { collection, kind: join.kind, rows: join.rows });
         }
-        applier.apply(plan).await
+        Ok(set)
     }
 
     /// Checks that the runs of the datasets are in the file or in the registry.
@@ -352,7 +348,7 @@ impl<'a> ImportPlan<'a> {
     }
 
     /// Returns the change that sets the children of a chain, or `None` if they do not change.
-    fn chain(&self, name: &str, children: &[String]) -> Result<Option<Change>> {
+    fn chain(&self, name: &str, children: &[String]) -> Result<Option<SetChildren>> {
         let at = self.collections.iter().position(|c| c.0 == name).unwrap_or(usize::MAX);
         for child in children {
             // A chain that comes later in the file does not exist yet, as in the Butler.
@@ -370,12 +366,12 @@ impl<'a> ImportPlan<'a> {
                 ));
             }
         }
-        let before = self.there.find(name).map(|c| c.children.clone()).unwrap_or_default();
-        if before == children {
+        let expected = self.there.find(name).map(|c| c.children.clone()).unwrap_or_default();
+        if expected == children {
             return Ok(None);
         }
-        let placed = children.iter().cloned().zip(0..).collect();
-        Ok(Some(Change::Chain(name.to_owned(), before, placed)))
+        let children = children.iter().cloned().zip(0..).collect();
+        Ok(Some(SetChildren { chain: name.to_owned(), expected, children }))
     }
 
     /// Returns true if `name` is `wanted` or searches it, after the first `before` collections of the file are created.

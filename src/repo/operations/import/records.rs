@@ -10,9 +10,10 @@ use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::table;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::repo::Repo;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::ChangeSet;
+use crate::repo::changeset::changes::WriteRecords;
 use crate::repo::changeset::comparison::{Comparison, compare, conflict, select};
+use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
 
 /// The records of all elements.
@@ -77,16 +78,16 @@ impl<'a> Records<'a> {
     }
 
     /// Adds the changes for new records to a change set, in the order of the universe.
-    pub(super) async fn finish(&mut self, plan: &mut Vec<Change>, applier: &mut ChangeApplier<'_>) -> Result<()> {
+    pub(super) async fn finish(&mut self, set: &mut ChangeSet<'_>) -> Result<()> {
         for element in self.repo.registry.universe.tables() {
             let name = &element.name;
             let Some(mut found) = self.elements.remove(name) else { continue };
             found.flush(name, self.repo, self.refuse_differences).await?;
-            applier.record(name, Status::Unchanged, "", found.same);
+            set.record(name, Status::Unchanged, "", found.same);
             let kept = format!("kept, though the file has other values ({})", found.example);
-            applier.record(name, Status::Unchanged, kept, found.differing);
+            set.record(name, Status::Unchanged, kept, found.differing);
             if !found.new.is_empty() {
-                plan.push(Change::Insert(name.clone(), found.new));
+                set.push(WriteRecords::insert(name, found.new));
             }
         }
         Ok(())

@@ -1,30 +1,55 @@
-//! Ingests batches of exposures, each in one transaction.
+//! Plans the ingest of batches of exposures, each in one change set.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use arrow::array::RecordBatch;
 
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::ExistingDataset;
+use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions::table;
 use crate::repo::Repo;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::{Change, Status};
+use crate::repo::changeset::ChangeSet;
+use crate::repo::changeset::change::Change;
+use crate::repo::changeset::changes::{CreateDatasetType, WriteRecords};
 use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_rows, find_duplicates};
+use crate::repo::changeset::report::{ReportRow, Status};
+use crate::repo::ingest::file_paths::{PendingRecords, paths};
+use crate::repo::ingest::incoming::{Decision, IngestChanges, IngestOptions, classify};
 use crate::repo::operations::collections;
-use crate::repo::operations::ingest_raws::{Exposure, File, IngestRaws, rows};
-use crate::store::Location;
+use crate::repo::operations::ingest_raws::{Exposure, IngestRaws, rows};
 use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
+use crate::store::{Location, path_template};
 
-/// Ingests batches of exposures; caches what is needed for every batch.
+/// Plans batches of exposures; caches what is needed for every batch.
 pub(super) struct ExposureBatcher<'a> {
     task: &'a IngestRaws,
-    repo: &'a Repo,
+    repo: Arc<Repo>,
     instruments: HashMap<String, InstrumentInfo>,
+    queue: Arc<Mutex<BatchQueue>>,
+    /// The instrument whose dataset type and run are created by the change set that was returned last.
+    preparing: Option<String>,
+}
+
+/// Exposures of one instrument that are ingested together.
+struct Batch {
+    instrument: Arc<Instrument>,
+    exposures: Vec<Exposure>,
+    /// True if filters and detectors are known to be registered.
+    is_checked: bool,
+}
+
+/// The batches that are not planned yet, and the items that failed.
+#[derive(Default)]
+struct BatchQueue {
+    batches: VecDeque<Batch>,
+    failures: Vec<ReportRow>,
+    /// True if the last change set was not applied.
+    has_failed: bool,
 }
 
 /// What the registry contains for an instrument.
@@ -35,112 +60,161 @@ struct InstrumentInfo {
     /// Dataset type of the raws, if it is registered.
     raw: Option<TypeRecord>,
     /// True if dataset type and run exist, or were reported in a dry run.
-    prepared: bool,
+    is_prepared: bool,
 }
 
-/// The changes of one batch, its unchanged items and its failures.
-#[derive(Default)]
-struct PendingChanges {
-    changes: Vec<Change>,
-    /// Kind, name and number of unchanged items.
-    existing: Vec<(String, String, u64)>,
-    failures: Vec<Error>,
+/// The records of one element that a batch needs.
+struct ElementRecords {
+    element: &'static str,
+    records: RecordBatch,
+    /// The row of each exposure's record.
+    rows: Vec<usize>,
+    /// How each record compares with the registry.
+    comparisons: Vec<Comparison>,
+}
+
+impl BatchQueue {
+    /// Replaces a batch that cannot be ingested by its halves, so that only the exposures with errors fail, as in the
+    /// Butler, which ingests them one by one. A single exposure is reported as failed.
+    ///
+    /// # Errors
+    /// The error itself, if it does not concern single exposures or if the first failure ends the ingest.
+    fn split(&mut self, batch: Batch, error: Error, fail_fast: bool) -> Result<()> {
+        let concerns_one =
+            matches!(error.kind(), Kind::Invalid | Kind::Conflict | Kind::Unsupported | Kind::NotFound | Kind::Exists);
+        if fail_fast || !concerns_one {
+            return Err(error);
+        }
+        self.has_failed = true;
+        let Batch { instrument, mut exposures, is_checked } = batch;
+        if let [exposure] = &exposures[..] {
+            let error = error.context(format_args!("exposure {}", exposure.observation.obs_id));
+            self.failures.push(failed(&error));
+            return Ok(());
+        }
+        let second = exposures.split_off(exposures.len() / 2);
+        for exposures in [second, exposures] {
+            self.batches.push_front(Batch { instrument: Arc::clone(&instrument), exposures, is_checked });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the report row of a failed file or exposure.
+fn failed(error: &Error) -> ReportRow {
+    ReportRow::new("raw", Status::Failed, error.message(), 1)
 }
 
 impl<'a> ExposureBatcher<'a> {
-    pub(in crate::repo) fn new(task: &'a IngestRaws, repo: &'a Repo) -> Self {
-        Self { task, repo, instruments: HashMap::new() }
+    pub(super) fn new(task: &'a IngestRaws, repo: Arc<Repo>) -> Self {
+        Self { task, repo, instruments: HashMap::new(), queue: Arc::default(), preparing: None }
     }
 
-    /// Writes a batch of exposures, one instrument after another.
-    pub(super) async fn write(
-        &mut self,
-        exposures: BTreeMap<(String, i64), Exposure>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
+    /// Adds exposures, one batch for each instrument.
+    pub(super) fn add(&mut self, exposures: BTreeMap<(String, i64), Exposure>) {
         let mut by_instrument: BTreeMap<String, Vec<Exposure>> = BTreeMap::new();
         for ((instrument, _), mut exposure) in exposures {
             exposure.files.sort_by_key(|f| f.detector);
             by_instrument.entry(instrument).or_default().push(exposure);
         }
-        for exposures in by_instrument.into_values() {
-            let Some(instrument) = exposures.first().map(|e| Arc::clone(&e.instrument)) else { continue };
-            self.look_up(&instrument).await?;
-            self.check_registered(&instrument, &exposures)?;
-            // A conflict of run or dataset type affects all exposures, so it is checked before they are split.
-            let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
-            self.prepare(&instrument, &run, &mut PendingChanges::default()).await?;
-            self.write_or_split(&instrument, &exposures, applier).await?;
-        }
-        Ok(())
+        let batches = by_instrument.into_values().filter_map(|exposures| {
+            let instrument = Arc::clone(&exposures.first()?.instrument);
+            Some(Batch { instrument, exposures, is_checked: false })
+        });
+        self.lock().batches.extend(batches);
     }
 
-    /// Writes exposures together. If this fails, writes each half separately, so that only the exposures with errors
-    /// fail, as in the Butler, which writes them one by one.
-    fn write_or_split<'s>(
-        &'s mut self,
-        instrument: &'s Instrument,
-        exposures: &'s [Exposure],
-        applier: &'s mut ChangeApplier<'_>,
-    ) -> BoxFuture<'s, Result<()>> {
-        async move {
-            let Err(error) = self.write_together(instrument, exposures, applier).await else { return Ok(()) };
-            let concerns_one = matches!(
-                error.kind(),
-                Kind::Invalid | Kind::Conflict | Kind::Unsupported | Kind::NotFound | Kind::Exists
-            );
-            if self.task.fail_fast || !concerns_one {
-                return Err(error);
+    /// Reports a failed file or folder.
+    pub(super) fn fail(&self, error: &Error) {
+        self.lock().failures.push(failed(error));
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BatchQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the next change set, or `None` if all exposures are planned.
+    pub(super) async fn next(&mut self) -> Result<Option<ChangeSet<'a>>> {
+        let has_failed = std::mem::take(&mut self.lock().has_failed);
+        if let Some(name) = self.preparing.take()
+            && let Some(known) = self.instruments.get_mut(&name)
+        {
+            known.is_prepared = !has_failed;
+        }
+        loop {
+            let Some(mut batch) = self.lock().batches.pop_front() else { return Ok(self.take_failures()) };
+            self.look_up(&batch.instrument).await?;
+            if !batch.is_checked {
+                self.check_registered(&batch.instrument, &batch.exposures)?;
+                batch.is_checked = true;
             }
-            match exposures {
-                [one] => self.task.fail(applier, error.context(format_args!("exposure {}", one.observation.obs_id))),
-                many => {
-                    let (first, second) = many.split_at(many.len() / 2);
-                    self.write_or_split(instrument, first, applier).await?;
-                    self.write_or_split(instrument, second, applier).await
+            // A conflict of run or dataset type affects all exposures, so the batch is not split.
+            let prepared = self.prepare(&batch.instrument).await?;
+            let fail_fast = self.task.fail_fast;
+            match self.change_set(&batch, prepared).await {
+                Ok(set) => {
+                    self.preparing = Some(batch.instrument.name.clone());
+                    let queue = Arc::clone(&self.queue);
+                    let split = move |error| {
+                        queue.lock().unwrap_or_else(PoisonError::into_inner).split(batch, error, fail_fast)
+                    };
+                    return Ok(Some(set.on_failure(split)));
                 }
+                Err(error) => self.lock().split(batch, error, fail_fast)?,
             }
         }
-        .boxed()
     }
 
-    async fn write_together(
-        &mut self,
-        instrument: &Instrument,
-        exposures: &[Exposure],
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let run = self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone());
-        self.look_up(instrument).await?;
-        let mut pending = PendingChanges::default();
-        self.prepare(instrument, &run, &mut pending).await?;
-        let good = self.records(exposures, &mut pending).await?;
-        self.datasets(instrument, &run, &good, &mut pending).await?;
-        if self.task.fail_fast && !pending.failures.is_empty() {
-            return Err(pending.failures.swap_remove(0));
+    /// Returns a change set that only reports failures, if there are any.
+    fn take_failures(&self) -> Option<ChangeSet<'a>> {
+        let failures = std::mem::take(&mut self.lock().failures);
+        let mut set = ChangeSet::default();
+        set.record_all(failures.iter().cloned());
+        (!failures.is_empty()).then_some(set)
+    }
+
+    fn run_of(&self, instrument: &Instrument) -> String {
+        self.task.output_run.clone().unwrap_or_else(|| instrument.raw.run.clone())
+    }
+
+    /// Returns the change set of a batch.
+    async fn change_set(&self, batch: &Batch, prepared: Vec<Change>) -> Result<ChangeSet<'a>> {
+        let instrument = &*batch.instrument;
+        let mut set = ChangeSet::default();
+        set.extend(prepared);
+        let (mut failures, mut unchanged) = (Vec::new(), Vec::new());
+        let needed = self.records(&batch.exposures).await?;
+        let good = self.without_conflicts(&batch.exposures, &needed, &mut failures);
+        let mut exposures = SpillBuffer::default();
+        for element in needed {
+            if element.element == "exposure" {
+                exposures = element.records.clone().into();
+            }
+            unchanged.push(self.add_records(element, &good, &mut set)?);
         }
-        applier.apply(pending.changes).await?;
-        if let Some(known) = self.instruments.get_mut(&instrument.name) {
-            known.prepared = true;
+        let good: Vec<&Exposure> = good.iter().map(|at| &batch.exposures[*at]).collect();
+        let changes = self.datasets(instrument, &good, &exposures, &mut failures).await?;
+        let (name, run) = (&instrument.raw.dataset_type, self.run_of(instrument));
+        unchanged.push(ReportRow::new("dataset", Status::Unchanged, name, changes.unchanged));
+        set.extend(changes.into_changes(name, &run));
+        if self.task.fail_fast && !failures.is_empty() {
+            return Err(failures.swap_remove(0));
         }
-        for (thing, detail, count) in pending.existing {
-            applier.record(&thing, Status::Unchanged, detail, count);
-        }
-        for error in pending.failures {
-            self.task.fail(applier, error)?;
-        }
-        let (files, bytes) =
-            good.iter().flat_map(|e| &e.files).fold((0, 0), |(n, b), f| (n + 1, b + f.size.unwrap_or(0)));
-        applier.tick(files, bytes);
-        Ok(())
+        set.record_all(unchanged.into_iter().filter(|row| row.count > 0));
+        set.record_all(failures.iter().map(failed));
+        let files = good.iter().flat_map(|exposure| &exposure.files);
+        let (files, bytes) = files.fold((0, 0), |(n, bytes), file| (n + 1, bytes + file.size.unwrap_or(0)));
+        set.set_completed(files, bytes);
+        Ok(set)
     }
 
     async fn look_up(&mut self, instrument: &Instrument) -> Result<()> {
         let name = &instrument.name;
         if !self.instruments.contains_key(name) {
-            let detectors = rows::detectors(self.repo, name).await?;
-            let filters = rows::filters(self.repo, name).await?;
-            self.instruments.insert(name.clone(), InstrumentInfo { detectors, filters, raw: None, prepared: false });
+            let detectors = rows::detectors(&self.repo, name).await?;
+            let filters = rows::filters(&self.repo, name).await?;
+            let info = InstrumentInfo { detectors, filters, raw: None, is_prepared: false };
+            self.instruments.insert(name.clone(), info);
         }
         if self.instruments[name].raw.is_none() {
             let raw = dataset_types::load(&self.repo.registry).await?;
@@ -171,184 +245,216 @@ impl<'a> ExposureBatcher<'a> {
         Ok(())
     }
 
-    /// Adds the dataset type and the run, if they do not exist.
-    async fn prepare(&self, instrument: &Instrument, run: &str, pending: &mut PendingChanges) -> Result<()> {
+    /// Returns the changes that create the dataset type and the run, if they do not exist.
+    async fn prepare(&self, instrument: &Instrument) -> Result<Vec<Change>> {
         let known = &self.instruments[&instrument.name];
-        if known.prepared {
-            return Ok(());
+        let mut changes = Vec::new();
+        if known.is_prepared {
+            return Ok(changes);
         }
-        let wanted = rows::raw_type(self.repo, instrument)?;
+        let wanted = rows::raw_type(&self.repo, instrument)?;
         match &known.raw {
             Some(there) => dataset_types::check_same(&wanted, &there.dataset_type)?,
-            None if self.instruments.values().any(|k| k.prepared) => {}
-            None => pending.changes.push(Change::DatasetType(wanted)),
+            None if self.instruments.values().any(|k| k.is_prepared) => {}
+            None => changes.push(CreateDatasetType(wanted).into()),
         }
-        pending.changes.extend(collections::ensure_collection(self.repo, run, CollectionType::Run).await?);
-        Ok(())
+        let run = collections::ensure_collection(&self.repo, &self.run_of(instrument), CollectionType::Run).await?;
+        changes.extend(run.map(Change::from));
+        Ok(changes)
     }
 
-    /// Adds the group, day_obs and exposure records. Returns the exposures that do not conflict with existing records.
-    async fn records<'e>(&self, exposures: &'e [Exposure], pending: &mut PendingChanges) -> Result<Vec<&'e Exposure>> {
-        let update = self.task.update_records;
-        let mut bad: Vec<Option<String>> = vec![None; exposures.len()];
-        let mut drafted = Vec::new();
+    /// Returns the group, day_obs and exposure records of exposures, compared with the registry.
+    async fn records(&self, exposures: &[Exposure]) -> Result<Vec<ElementRecords>> {
+        let mut all = Vec::new();
         for element in ["group", "day_obs", "exposure"] {
             if self.repo.registry.universe.find(element).is_none() {
                 continue;
             }
             let known = table(&self.repo.registry, element)?;
-            let (records, of) = rows::records(&known, element, exposures)?;
-            let mut statuses = compare(&self.repo.registry, &known, &records).await?;
-            for (row, _) in find_duplicates(&known, &records)?.iter().enumerate().filter(|(_, first)| first.is_some()) {
-                if statuses[row] == Comparison::New {
-                    statuses[row] = Comparison::Differs("an earlier exposure has other values".to_owned());
+            let (records, rows) = rows::records(&known, element, exposures)?;
+            let mut comparisons = compare(&self.repo.registry, &known, &records).await?;
+            for (row, first) in find_duplicates(&known, &records)?.iter().enumerate() {
+                if first.is_some() && comparisons[row] == Comparison::New {
+                    comparisons[row] = Comparison::Differs("an earlier exposure has other values".to_owned());
                 }
             }
-            for (exposure, row) in of.iter().enumerate() {
-                if let Comparison::Differs(how) = &statuses[*row]
-                    && !update
-                {
-                    bad[exposure].get_or_insert_with(|| conflict(element, how).message().to_owned());
-                }
-            }
-            drafted.push((element, records, of, statuses));
+            all.push(ElementRecords { element, records, rows, comparisons });
         }
-        for (element, records, of, statuses) in drafted {
-            // Records that only failed exposures refer to are not written.
-            let mut needed = vec![false; records.num_rows()];
-            of.iter().zip(&bad).filter(|(_, bad)| bad.is_none()).for_each(|(row, _)| needed[*row] = true);
-            let is = |wanted: fn(&Comparison) -> bool| {
-                statuses.iter().zip(&needed).map(move |(s, needed)| *needed && wanted(s))
-            };
-            let new = filter_rows(&records, is(|s| *s == Comparison::New))?;
-            let changed = filter_rows(&records, is(|s| matches!(s, Comparison::Differs(_))))?;
-            let same = is(|s| *s == Comparison::Unchanged).filter(|same| *same).count();
-            pending.existing.push((element.to_owned(), String::new(), same as u64));
-            if new.num_rows() > 0 {
-                pending.changes.push(Change::Insert(element.to_owned(), new.into()));
-            }
-            if changed.num_rows() > 0 {
-                pending.changes.push(Change::Replace(element.to_owned(), changed.into()));
-            }
-        }
-        let mut good = Vec::with_capacity(exposures.len());
-        for (exposure, bad) in exposures.iter().zip(bad) {
-            match bad {
-                None => good.push(exposure),
-                Some(how) => {
-                    let message = format!("exposure {}: {how}", exposure.observation.obs_id);
-                    pending.failures.push(Error::new(Kind::Conflict, message));
-                }
-            }
-        }
-        Ok(good)
+        Ok(all)
     }
 
-    /// Adds the datasets that do not exist. Existing datasets are unchanged; only `direct` can replace their file
-    /// record, as in the Butler.
+    /// Returns the positions of the exposures whose records do not conflict with existing records.
+    fn without_conflicts(
+        &self,
+        exposures: &[Exposure],
+        needed: &[ElementRecords],
+        failures: &mut Vec<Error>,
+    ) -> Vec<usize> {
+        let conflict_of = |at: usize| {
+            needed.iter().find_map(|element| match &element.comparisons[element.rows[at]] {
+                Comparison::Differs(how) if !self.task.update_records => Some(conflict(element.element, how)),
+                _ => None,
+            })
+        };
+        let mut good = Vec::with_capacity(exposures.len());
+        for (at, exposure) in exposures.iter().enumerate() {
+            match conflict_of(at) {
+                None => good.push(at),
+                Some(error) => {
+                    let message = format!("exposure {}: {}", exposure.observation.obs_id, error.message());
+                    failures.push(Error::new(Kind::Conflict, message));
+                }
+            }
+        }
+        good
+    }
+
+    /// Adds the changes for the records of one element that these exposures need. Returns the unchanged records.
+    fn add_records(&self, element: ElementRecords, good: &[usize], set: &mut ChangeSet<'_>) -> Result<ReportRow> {
+        let ElementRecords { element, records, rows, comparisons } = element;
+        // Records that only failed exposures refer to are not written.
+        let needed: HashSet<usize> = good.iter().map(|at| rows[*at]).collect();
+        let is = |wanted: fn(&Comparison) -> bool| {
+            let needed = &needed;
+            comparisons.iter().enumerate().map(move |(row, found)| needed.contains(&row) && wanted(found))
+        };
+        let new = filter_rows(&records, is(|found| *found == Comparison::New))?;
+        let changed = filter_rows(&records, is(|found| matches!(found, Comparison::Differs(_))))?;
+        let unchanged = is(|found| *found == Comparison::Unchanged).filter(|same| *same).count();
+        if new.num_rows() > 0 {
+            set.push(WriteRecords::insert(element, new));
+        }
+        if changed.num_rows() > 0 {
+            set.push(WriteRecords::replace(element, changed));
+        }
+        Ok(ReportRow::new(element, Status::Unchanged, "", unchanged as u64))
+    }
+
+    /// Returns the changes for the datasets of these exposures.
     async fn datasets(
         &self,
         instrument: &Instrument,
-        run: &str,
         exposures: &[&Exposure],
-        pending: &mut PendingChanges,
-    ) -> Result<()> {
+        records: &SpillBuffer,
+        failures: &mut Vec<Error>,
+    ) -> Result<IngestChanges> {
+        let run = self.run_of(instrument);
         let name = &instrument.raw.dataset_type;
         let there = match &self.instruments[&instrument.name].raw {
-            Some(record) => rows::existing_raws(self.repo, record, instrument, run, exposures).await?,
+            Some(record) => rows::existing_raws(&self.repo, record, instrument, &run, exposures).await?,
             None => HashMap::new(),
         };
-        let (mut new, mut moved, mut files, mut stored) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let root = Location::parse(&self.repo.datastore_root())?;
-        let mut same = 0;
+        let (mut new, mut replaced, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+        let mut changes = IngestChanges::default();
         let mut seen = HashSet::new();
-        for exposure in exposures {
-            for file in &exposure.files {
-                if !seen.insert((exposure.observation.exposure, file.detector)) {
-                    let message =
-                        format!("'{}': another file holds the same exposure and detector", file.place.display());
-                    pending.failures.push(Error::new(Kind::Conflict, message));
-                    continue;
+        for row in self.rows(instrument, &run, exposures) {
+            let key = (row.exposure, row.detector);
+            if !seen.insert(key) {
+                let message =
+                    format!("'{}': another file holds the same exposure and detector", row.location.display());
+                failures.push(Error::new(Kind::Conflict, message));
+                continue;
+            }
+            let existing = there.get(&key);
+            match classify(&row.id, row.location, row.size, existing, self.options()) {
+                Decision::Insert => new.push(row),
+                Decision::ReplaceFile => replaced.push(row),
+                Decision::Keep => {
+                    changes.unchanged += 1;
+                    stored.extend(existing.and_then(|existing| self.unfinished_move(row.location, existing)));
                 }
-                let row = self.row(instrument, run, exposure, file, &mut files)?;
-                match there.get(&(row.exposure, row.detector)) {
-                    None => new.push(row),
-                    // The dataset exists but is not stored: its file is stored again.
-                    Some((id, None, _)) if *id == row.id => new.push(row),
-                    Some((id, ..)) if *id != row.id => {
-                        let message = format!(
-                            "run '{run}' already holds another {name} of exposure {} and detector {}",
-                            row.exposure, row.detector
-                        );
-                        pending.failures.push(Error::new(Kind::Conflict, message));
-                    }
-                    Some((_, path, size))
-                        if self.task.transfer != TransferMode::Direct
-                            // A file inside the datastore is not replaced.
-                            || path.as_ref().is_some_and(|path| !path.contains("://"))
-                            || (path.as_deref(), *size) == (Some(&*row.path), Some(row.size)) =>
-                    {
-                        same += 1;
-                        if let (TransferMode::Move, Some(path)) = (self.task.transfer, path)
-                            && !path.contains("://")
-                        {
-                            let from = TransferSource::File(file.place.clone());
-                            stored.push(Transfer { from, to: root.child(path), mode: TransferMode::Move });
-                        }
-                    }
-                    Some(_) => moved.push(row),
+                Decision::Refuse => {
+                    let message = format!(
+                        "run '{run}' already holds another {name} of exposure {} and detector {}",
+                        row.exposure, row.detector
+                    );
+                    failures.push(Error::new(Kind::Conflict, message));
                 }
             }
         }
-        pending.existing.push(("dataset".to_owned(), name.clone(), same));
-        let wanted: HashSet<String> = new.iter().filter_map(|r| Some(r.target.as_ref()?.display())).collect();
-        files.retain(|f: &Transfer| wanted.contains(&f.to.display()));
-        if !files.is_empty() {
-            pending.changes.push(Change::Files(files));
+        changes.sources = unfinished_moves(stored).await?;
+        for (rows, target) in [(new, &mut changes.new), (replaced, &mut changes.replaced)] {
+            if !rows.is_empty() {
+                let paths = self.place(instrument, &run, &rows, records, &mut changes.transfers).await?;
+                target.push(rows::dataset_rows(instrument, &rows, &paths)?)?;
+            }
         }
-        if !new.is_empty() {
-            let rows = rows::dataset_rows(instrument, &new)?;
-            pending.changes.push(Change::Datasets(name.clone(), run.to_owned(), rows.into()));
-        }
-        if !moved.is_empty() {
-            pending.changes.push(Change::ReplaceFiles(name.clone(), rows::dataset_rows(instrument, &moved)?.into()));
-        }
-        let sources = unfinished_moves(stored).await?;
-        if !sources.is_empty() {
-            pending.changes.push(Change::RemoveSources(sources));
-        }
-        Ok(())
+        Ok(changes)
     }
 
-    /// Returns the row of a file, and adds its transfer to `files`.
-    fn row(
+    fn options(&self) -> IngestOptions {
+        let IngestRaws { transfer, track_file_attrs, .. } = *self.task;
+        IngestOptions { transfer, track_file_attrs, without_datastore: false }
+    }
+
+    /// Returns the dataset of each file.
+    fn rows<'e>(
         &self,
         instrument: &Instrument,
         run: &str,
-        exposure: &Exposure,
-        file: &File,
-        files: &mut Vec<Transfer>,
-    ) -> Result<rows::Row> {
-        let root = Location::parse(&self.repo.datastore_root())?;
-        let inside = file.place.strip_prefix(&root);
-        let (path, target) = match (self.task.transfer, inside) {
-            (TransferMode::Direct, _) => (file.place.uri(), None),
-            (TransferMode::Auto, Some(path)) => (path, None),
-            (mode, _) => {
-                let name = &self.instruments[&instrument.name].detectors[&file.detector];
-                let detector = (file.detector, name.as_str());
-                let path = rows::raw_path(self.repo, instrument, run, exposure, detector, &file.place.name())?;
-                let to = root.child(&path);
-                files.push(Transfer { from: TransferSource::File(file.place.clone()), to: to.clone(), mode });
-                (path, Some(to))
-            }
-        };
-        let size = match (self.task.track_file_attrs, file.size) {
-            (true, Some(size)) => i64::try_from(size).unwrap_or(-1),
-            _ => -1,
-        };
-        let (exposure, detector) = (exposure.observation.exposure, file.detector);
-        let id = rows::raw_dataset_id(instrument, run, exposure, detector);
-        Ok(rows::Row { id, exposure, detector, path, size, target })
+        exposures: &[&'e Exposure],
+    ) -> impl Iterator<Item = rows::Row<'e>> {
+        let files = exposures.iter().flat_map(|exposure| exposure.files.iter().map(|file| (*exposure, file)));
+        files.map(move |(exposure, file)| {
+            let size = file.size.filter(|_| self.task.track_file_attrs);
+            let size = size.map_or(-1, |size| i64::try_from(size).unwrap_or(-1));
+            let (exposure, detector) = (exposure.observation.exposure, file.detector);
+            let id = rows::raw_dataset_id(instrument, run, exposure, detector);
+            rows::Row { id, exposure, detector, location: &file.place, size }
+        })
     }
+
+    /// Returns the move of a stored file, if files are moved into the datastore.
+    fn unfinished_move(&self, location: &Location, existing: &ExistingDataset) -> Option<Transfer> {
+        let (path, _) = existing.file.as_ref().filter(|(path, _)| !path.contains("://"))?;
+        let root = Location::parse(&self.repo.datastore_root()).ok()?;
+        let from = TransferSource::File(location.clone());
+        let is_move = self.task.transfer == TransferMode::Move;
+        is_move.then(|| Transfer { from, to: root.child(path), mode: TransferMode::Move })
+    }
+
+    /// Returns the recorded paths of files, and adds their transfers.
+    async fn place(
+        &self,
+        instrument: &Instrument,
+        run: &str,
+        files: &[rows::Row<'_>],
+        records: &SpillBuffer,
+        transfers: &mut Vec<Transfer>,
+    ) -> Result<Vec<String>> {
+        let mode = self.task.transfer;
+        if mode == TransferMode::Direct {
+            return Ok(files.iter().map(|file| file.location.uri()).collect());
+        }
+        let root = Location::parse(&self.repo.datastore_root())?;
+        let inside = |file: &rows::Row<'_>| file.location.strip_prefix(&root).filter(|_| mode == TransferMode::Auto);
+        let outside: Vec<&rows::Row<'_>> = files.iter().filter(|file| inside(file).is_none()).collect();
+        let data_ids = rows::data_ids(instrument, &outside)?;
+        let pending = PendingRecords::from([("exposure", records)]);
+        let raw_type = rows::raw_type(&self.repo, instrument)?;
+        let mut templated = paths(&self.repo, &raw_type, run, &data_ids, &pending).await?.into_iter();
+        let mut all = Vec::with_capacity(files.len());
+        for file in files {
+            if let Some(path) = inside(file) {
+                all.push(path);
+                continue;
+            }
+            let stem = templated.next().ok_or_else(|| Error::bug("a file has no path"))?;
+            let path = format!("{stem}{}", raw_extension(&file.location.name())?);
+            let from = TransferSource::File(file.location.clone());
+            transfers.push(Transfer { from, to: root.child(&path), mode });
+            all.push(path);
+        }
+        Ok(all)
+    }
+}
+
+/// Returns the extension of a raw file, if its formatter reads files with it.
+fn raw_extension(file: &str) -> Result<&str> {
+    let extension = path_template::extension(file);
+    if matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
+        return Ok(extension);
+    }
+    let message = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
+    Err(Error::new(Kind::Unsupported, message))
 }

@@ -8,22 +8,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::stream::{self, BoxStream, StreamExt};
 use regex::Regex;
 
 use self::batch::ExposureBatcher;
 use self::find::{FileGroup, Metadata, RawFile, RawFinder};
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
-use crate::registry::db::conn::Batches;
 use crate::registry::dimensions;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
-use crate::repo::Operation;
 use crate::repo::Repo;
-use crate::repo::RepositoryHandle;
-use crate::repo::changeset::applier::ChangeApplier;
-use crate::repo::changeset::change::Status;
+use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext, PlanProgress};
 use crate::store::Location;
 use crate::store::transfer::TransferMode;
 
@@ -71,67 +67,90 @@ struct File {
 
 #[async_trait]
 impl Operation for IngestRaws {
-    async fn run(
-        &self,
-        handle: &RepositoryHandle,
-        _rows: Option<Batches>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        let repo = handle.repo().await?;
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
         let known = registered(&repo).await?;
         let search = Arc::new(RawFinder { regex: self.regex.clone(), instruments: known });
         let groups = find::groups(search, self.locations.clone(), self.processes.max(1));
-        let chunk = if self.transfer == TransferMode::Direct { CHUNK } else { BROUGHT };
-        let mut groups = find::prefetch(groups, chunk).boxed();
-        let mut chunks = ExposureBatcher::new(self, &repo);
-        applier.begin("ingest_raws", None);
-        let (mut waiting, mut files) = (BTreeMap::new(), 0);
-        while let Some(group) = groups.next().await {
-            applier.add_folders(group.folders);
-            files += group.files.len();
-            self.collect(group, &mut waiting, applier)?;
-            if files >= chunk as usize {
-                files = 0;
-                chunks.write(std::mem::take(&mut waiting), applier).await?;
-            }
-        }
-        chunks.write(waiting, applier).await
+        let files = if self.transfer == TransferMode::Direct { CHUNK } else { BROUGHT };
+        context.progress.begin("ingest_raws", None);
+        let reader = BatchReader {
+            task: self,
+            groups: find::prefetch(groups, files).boxed(),
+            files: files as usize,
+            batcher: ExposureBatcher::new(self, repo),
+            progress: context.progress,
+            is_read: false,
+        };
+        let sets = stream::try_unfold(reader, |mut reader| async { Ok(reader.next().await?.map(|set| (set, reader))) });
+        Ok(sets.boxed())
     }
 }
 
-impl IngestRaws {
-    /// Groups files by exposure. Failures are recorded, or returned with `fail_fast`.
-    fn collect(
-        &self,
-        group: FileGroup,
-        waiting: &mut BTreeMap<(String, i64), Exposure>,
-        applier: &mut ChangeApplier<'_>,
-    ) -> Result<()> {
-        for (path, error) in group.failures {
-            self.fail(applier, error.context(format_args!("'{path}'")))?;
-        }
-        for RawFile { place, size, metadata } in group.files {
-            let Metadata { instrument, exposure, detector, observation } = metadata;
-            let key = (instrument.name.clone(), exposure);
-            let file = File { place, size, detector };
-            match (waiting.get_mut(&key), observation) {
-                (Some(there), _) => there.files.push(file),
-                (None, Some(observation)) => {
-                    waiting.insert(key, Exposure { instrument, observation: *observation, files: vec![file] });
-                }
-                (None, None) => return Err(Error::bug("the first file of an exposure has no observation")),
+/// Reads groups of files, and plans them in batches.
+struct BatchReader<'a> {
+    task: &'a IngestRaws,
+    groups: BoxStream<'static, FileGroup>,
+    /// Number of files per batch.
+    files: usize,
+    batcher: ExposureBatcher<'a>,
+    progress: Arc<PlanProgress>,
+    /// True if all groups are read.
+    is_read: bool,
+}
+
+impl<'a> BatchReader<'a> {
+    async fn next(&mut self) -> Result<Option<ChangeSet<'a>>> {
+        loop {
+            if let Some(set) = self.batcher.next().await? {
+                return Ok(Some(set));
             }
+            if self.is_read {
+                return Ok(None);
+            }
+            self.read().await?;
         }
-        Ok(())
     }
 
-    fn fail(&self, applier: &mut ChangeApplier<'_>, error: Error) -> Result<()> {
-        if self.fail_fast {
-            return Err(error);
+    /// Reads the files of one batch.
+    async fn read(&mut self) -> Result<()> {
+        let (mut waiting, mut files) = (BTreeMap::new(), 0);
+        while files < self.files {
+            let Some(group) = self.groups.next().await else {
+                self.is_read = true;
+                break;
+            };
+            self.progress.add_folders(group.folders);
+            files += group.files.len();
+            for (path, error) in group.failures {
+                let error = error.context(format_args!("'{path}'"));
+                if self.task.fail_fast {
+                    return Err(error);
+                }
+                self.batcher.fail(&error);
+            }
+            collect(group.files, &mut waiting)?;
         }
-        applier.record("raw", Status::Failed, error.message(), 1);
+        self.batcher.add(waiting);
         Ok(())
     }
+}
+
+/// Groups files by exposure.
+fn collect(files: Vec<RawFile>, waiting: &mut BTreeMap<(String, i64), Exposure>) -> Result<()> {
+    for RawFile { place, size, metadata } in files {
+        let Metadata { instrument, exposure, detector, observation } = metadata;
+        let key = (instrument.name.clone(), exposure);
+        let file = File { place, size, detector };
+        match (waiting.get_mut(&key), observation) {
+            (Some(there), _) => there.files.push(file),
+            (None, Some(observation)) => {
+                waiting.insert(key, Exposure { instrument, observation: *observation, files: vec![file] });
+            }
+            (None, None) => return Err(Error::bug("the first file of an exposure has no observation")),
+        }
+    }
+    Ok(())
 }
 
 /// Returns the built-in instruments that are registered.

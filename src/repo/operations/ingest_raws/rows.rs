@@ -7,11 +7,11 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
 };
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::instrument::{Instrument, Observation, day_obs_timespan};
 use crate::model::dataset::{DatasetType, dataset_id};
 use crate::registry::dataset_types::TypeRecord;
-use crate::registry::datasets;
+use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::db::rows::{constant_text, record_batch, text_column};
 use crate::registry::dimensions;
 use crate::registry::i64_values;
@@ -19,10 +19,8 @@ use crate::registry::optional_string_values;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::string_values;
 use crate::repo::Repo;
-use crate::repo::ingest::file_paths::template;
 use crate::repo::operations::ingest_raws::Exposure;
 use crate::store::Location;
-use crate::store::path_template;
 
 /// Returns the detector names of an instrument, by id.
 pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
@@ -131,21 +129,19 @@ fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
     ])
 }
 
-/// A raw dataset to insert.
+/// A raw dataset and its file.
 #[derive(Debug)]
-pub struct Row {
+pub struct Row<'a> {
     /// Dataset id.
     pub id: String,
     /// Exposure id.
     pub exposure: i64,
     /// Detector id.
     pub detector: i64,
-    /// Path or URI for the file records.
-    pub path: String,
+    /// File.
+    pub location: &'a Location,
     /// Size in bytes, or −1 if it is not recorded.
     pub size: i64,
-    /// Target of the file transfer, if any.
-    pub target: Option<Location>,
 }
 
 /// Returns the dataset id of a raw.
@@ -158,22 +154,33 @@ pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detecto
     dataset_id(&instrument.raw.dataset_type, Some(run), &data_id).to_string()
 }
 
-/// Returns rows for [`crate::registry::dataset_writer`].
-pub fn dataset_rows(instrument: &Instrument, rows: &[Row]) -> Result<RecordBatch> {
-    let int = |value: fn(&Row) -> i64| -> ArrayRef { Arc::new(rows.iter().map(value).collect::<Int64Array>()) };
+/// Returns the `dataset_id` and the dimensions of datasets.
+pub fn data_ids(instrument: &Instrument, rows: &[&Row<'_>]) -> Result<RecordBatch> {
+    let int = |value: fn(&Row<'_>) -> i64| -> ArrayRef {
+        Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
+    };
     record_batch([
-        ("dataset_id", text_column(rows.iter().map(|r| r.id.as_str()))),
+        ("dataset_id", text_column(rows.iter().map(|row| row.id.as_str()))),
         ("instrument", constant_text(&instrument.name, rows.len())),
-        ("detector", int(|r| r.detector)),
-        ("exposure", int(|r| r.exposure)),
-        ("path", text_column(rows.iter().map(|r| r.path.as_str()))),
-        ("formatter", constant_text(&instrument.raw.formatter, rows.len())),
-        ("file_size", int(|r| r.size)),
+        ("detector", int(|row| row.detector)),
+        ("exposure", int(|row| row.exposure)),
     ])
 }
 
-/// By exposure and detector: dataset id, path and size in bytes.
-pub type ExistingRaws = HashMap<(i64, i64), (String, Option<String>, Option<i64>)>;
+/// Returns rows for [`crate::registry::dataset_writer`], with the recorded paths of the files.
+pub fn dataset_rows(instrument: &Instrument, rows: &[Row<'_>], paths: &[String]) -> Result<RecordBatch> {
+    let data_ids = data_ids(instrument, &rows.iter().collect::<Vec<_>>())?;
+    let columns = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
+    let sizes: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.size)).collect::<Int64Array>());
+    record_batch(columns.chain([
+        ("path", text_column(paths.iter().map(String::as_str))),
+        ("formatter", constant_text(&instrument.raw.formatter, rows.len())),
+        ("file_size", sizes),
+    ]))
+}
+
+/// Existing raws by exposure and detector.
+pub type ExistingRaws = HashMap<(i64, i64), ExistingDataset>;
 
 /// Returns the raws of these exposures that the run holds.
 pub async fn existing_raws(
@@ -191,46 +198,8 @@ pub async fn existing_raws(
     let keys = i64_values(&rows, 0).into_iter().zip(i64_values(&rows, 1));
     let values =
         string_values(&rows, 2).into_iter().zip(optional_string_values(&rows, 3).into_iter().zip(i64_values(&rows, 4)));
-    Ok(keys.zip(values.map(|(id, (path, size))| (id, path, Some(size)))).collect())
-}
-
-/// Returns the datastore path of the file of an exposure and detector, from the file template.
-pub fn raw_path(
-    repo: &Repo,
-    instrument: &Instrument,
-    run: &str,
-    exposure: &Exposure,
-    detector: (i64, &str),
-    file: &str,
-) -> Result<String> {
-    let seen = &exposure.observation;
-    let extension = path_template::extension(file);
-    if !matches!(extension, ".fits" | ".fits.gz" | ".fits.fz" | ".fz" | ".fit") {
-        let message = format!("file '{file}' has the extension '{extension}', which its formatter does not read");
-        return Err(Error::new(Kind::Unsupported, message));
-    }
-    let band = instrument.filters.iter().find(|f| f.0 == seen.physical_filter).map(|f| f.1.clone());
-    let value = |field: &str| {
-        Some(match field {
-            "run" => run.to_owned(),
-            "datasetType" => instrument.raw.dataset_type.clone(),
-            "instrument" => instrument.name.clone(),
-            "day_obs" | "exposure.day_obs" => seen.day_obs.to_string(),
-            "exposure" => seen.exposure.to_string(),
-            "exposure.obs_id" => seen.obs_id.clone(),
-            "group" => seen.group.clone(),
-            "physical_filter" => seen.physical_filter.clone(),
-            "band" => return band.clone(),
-            "detector" => detector.0.to_string(),
-            "detector.full_name" => detector.1.to_owned(),
-            "id" => raw_dataset_id(instrument, run, seen.exposure, detector.0),
-            _ => return None,
-        })
-    };
-    Ok(format!(
-        "{}{extension}",
-        path_template::render(template(repo, &raw_type(repo, instrument)?, Some(&instrument.name))?, &value)?
-    ))
+    let existing = values.map(|(id, (path, size))| ExistingDataset { id, file: path.map(|path| (path, size)) });
+    Ok(keys.zip(existing).collect())
 }
 
 /// Returns the dataset type of an instrument's raws.

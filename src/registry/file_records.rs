@@ -1,0 +1,95 @@
+//! Queries of the files that the datastore records.
+
+use futures::StreamExt;
+
+use crate::error::Result;
+use crate::registry::Registry;
+use crate::registry::dataset_queries::{self, SearchCollection, columns};
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::NO_COMPONENT;
+use crate::registry::db::conn::Batches;
+use crate::registry::schema::{ColumnType, ReadColumn};
+
+/// Which datasets of a type are selected.
+#[derive(Debug, Clone, Copy)]
+pub enum Selection<'a> {
+    /// The datasets in collections.
+    Collections(&'a [SearchCollection]),
+    /// The datasets with these ids.
+    Ids(&'a [String]),
+}
+
+/// Returns datasets of a type with their files: `dataset_id`, the dimensions, `run`, `path` and `formatter`, ordered by
+/// run and data ID. The last two are NULL for datasets without a file.
+///
+/// # Errors
+/// Database errors.
+pub async fn datasets_with_files(
+    registry: &Registry,
+    record: &TypeRecord,
+    selection: Selection<'_>,
+) -> Result<Batches> {
+    let dialect = registry.conn.dialect();
+    let (from, only) = match selection {
+        Selection::Collections(ranks) => {
+            (dataset_queries::find_datasets_sql(registry, record, ranks, false), String::new())
+        }
+        Selection::Ids(ids) => {
+            let list: Vec<_> = ids.iter().filter_map(|id| dialect.uuid(id)).collect();
+            let only = format!(" WHERE s.dataset_id IN ({})", list.join(", "));
+            (dataset_queries::datasets(registry, record, false), only)
+        }
+    };
+    // The id, the dimensions and the run.
+    let mut all = columns(record);
+    all.truncate(record.dataset_type.dimensions.len() + 2);
+    let mut select: Vec<_> = all.iter().map(|c| format!("s.{}", dialect.quote(&c.name))).collect();
+    let order: Vec<_> = std::iter::once(all.len()).chain(2..all.len()).map(|at| at.to_string()).collect();
+    let join = if registry.has_file_records().await? {
+        select.extend(["f.path".to_owned(), "f.formatter".to_owned()]);
+        let records = registry.conn.table(&registry.file_records.name);
+        let component = dialect.text(NO_COMPONENT);
+        format!(" LEFT JOIN {records} f ON f.dataset_id = s.dataset_id AND f.component = {component}")
+    } else {
+        select.extend(["NULL".to_owned(), "NULL".to_owned()]);
+        String::new()
+    };
+    all.extend(["path", "formatter"].map(|name| ReadColumn::plain(name, ColumnType::Text(None))));
+    let sql =
+        format!("SELECT DISTINCT {} FROM {from} AS s{join}{only} ORDER BY {}", select.join(", "), order.join(", "));
+    Ok(registry.conn.query(sql, all))
+}
+
+/// Returns all file records, ordered by folder and path: `dataset_id`, `dataset_type`, `path`, `file_size` (bytes) and
+/// `wanted`, which is 1 for the datasets in the given collections, else 0.
+///
+/// # Errors
+/// Database errors.
+pub async fn by_folder(registry: &Registry, collections: &[&str]) -> Result<Batches> {
+    if !registry.has_file_records().await? {
+        return Ok(futures::stream::empty().boxed());
+    }
+    let conn = &registry.conn;
+    let wanted = if collections.is_empty() {
+        "0".to_owned()
+    } else {
+        let names: Vec<_> = collections.iter().map(|name| conn.dialect().text(name)).collect();
+        let members = dataset_queries::memberships(registry, &dataset_types::load(registry).await?);
+        let members = format!("SELECT dataset_id FROM {members} AS m WHERE collection IN ({})", names.join(", "));
+        format!("CASE WHEN f.dataset_id IN ({members}) THEN 1 ELSE 0 END")
+    };
+    // Trimming all characters except '/' from the end of a path leaves its folder.
+    let sql = format!(
+        "SELECT f.dataset_id, t.name AS dataset_type, f.path, f.file_size, {wanted} AS wanted FROM {} f \
+         JOIN {} d ON d.id = f.dataset_id JOIN {} t ON t.id = d.dataset_type_id \
+         ORDER BY rtrim(f.path, replace(f.path, '/', '')), f.path",
+        conn.table(&registry.file_records.name),
+        conn.table("dataset"),
+        conn.table("dataset_type")
+    );
+    let text = ColumnType::Text(None);
+    let columns = [("dataset_id", ColumnType::Uuid), ("dataset_type", text), ("path", text)];
+    let numbers = [("file_size", ColumnType::Int), ("wanted", ColumnType::Int)];
+    let columns = columns.into_iter().chain(numbers).map(|(name, kind)| ReadColumn::plain(name, kind));
+    Ok(conn.query(sql, columns.collect()))
+}
