@@ -13,7 +13,7 @@ use rustyline::{Context, Helper, Hinter};
 use super::commands::COMMANDS;
 use super::script::is_complete;
 use crate::engine::functions;
-use crate::engine::sql::statement::tokenize;
+use crate::engine::sql::tokens::tokenize;
 
 /// Keywords offered as completions; only the most frequent, to keep the list short.
 const KEYWORDS: [&str; 40] = [

@@ -19,7 +19,7 @@ use super::output::{Format, Output, Sink};
 use super::script::{ScriptItem, first_location, split_script, substitute_variables};
 use super::{Failure, progress};
 use crate::engine::session::Session;
-use crate::engine::sql::statement::tokenize;
+use crate::engine::sql::tokens::tokenize;
 use crate::error::{Error, Kind, Result, SourceLocation};
 
 /// A session with the settings and variables of the terminal.

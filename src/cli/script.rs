@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::engine::sql::statement::{is_blank, tokenize};
+use crate::engine::sql::tokens::{is_blank, tokenize};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// An item of a script.

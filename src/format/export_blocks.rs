@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
+use super::export_item::{File, Item};
 use super::export_writer;
-use super::export_yaml::{File, Item};
 use super::yaml_nodes::{Node, Value};
 use crate::error::{Error, Result};
 use crate::model::collection::CollectionType;

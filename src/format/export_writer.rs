@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::error::{Error, Result};
 use crate::format::yaml::scalar;
+use crate::model::calendar;
 use crate::model::collection::CollectionType;
 use crate::model::dataset::DatasetType;
 use crate::model::time::{self, Timespan};
@@ -211,7 +212,7 @@ fn shown(value: &Scalar, below: &str) -> Result<String> {
 }
 
 fn instant(at: i64) -> String {
-    let text = time::format(at).replace('T', " ");
+    let text = calendar::format(at).replace('T', " ");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
     format!("!butler_time/tai/iso '{whole}.{fraction:0<9}'")
 }

@@ -3,6 +3,7 @@
 pub mod butler_yaml;
 pub mod curated;
 pub mod export_blocks;
+pub mod export_item;
 pub mod export_writer;
 pub mod export_yaml;
 pub mod fits;
@@ -10,8 +11,10 @@ pub mod fits_table;
 pub mod index;
 mod python;
 pub mod skymap_config;
+mod skymap_settings;
 pub mod tables;
 pub mod yaml;
+mod yaml_chars;
 pub mod yaml_nodes;
 
 use crate::error::{Error, Result};

@@ -1,13 +1,14 @@
 //! A streaming YAML reader: values with their lines and tags, without loading the complete document.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Read;
 use std::rc::Rc;
 
 use saphyr_parser::{BufferedInput, Event, Parser, ScalarStyle, Tag};
 
+use super::yaml_chars::{Chars, Fault};
 use crate::error::{Error, Result};
+use crate::model::calendar;
 use crate::model::time;
 
 /// The maximum nesting depth of values.
@@ -141,7 +142,7 @@ impl Node {
         let tagged = self.tag.as_deref() == Some("butler_time/tai/iso");
         let plain = self.tag.is_none() && matches!(self.value, Value::Scalar(_, true)) && text.len() > 10;
         let found = match (tagged, plain) {
-            (true, _) if !text.contains('T') => time::parse(text),
+            (true, _) if !text.contains('T') => calendar::parse(text),
             (false, true) => time::parse_utc(text.trim_end_matches('Z')),
             _ => None,
         };
@@ -177,7 +178,7 @@ type Step = (Event<'static>, usize);
 /// A streaming reader of the values of a YAML text.
 pub struct Nodes<R: Read> {
     parser: Parser<'static, BufferedInput<Chars<R>>>,
-    fault: Rc<RefCell<Option<Error>>>,
+    fault: Fault,
     peeked: Option<Step>,
     anchors: HashMap<usize, Node>,
     repeated: usize,
@@ -186,8 +187,8 @@ pub struct Nodes<R: Read> {
 impl<R: Read + 'static> Nodes<R> {
     /// Creates a reader of a YAML text.
     pub fn new(reader: R) -> Self {
-        let fault = Rc::new(RefCell::new(None));
-        let chars = Chars { reader, buffer: vec![0; 1 << 16], at: 0, end: 0, fault: Rc::clone(&fault) };
+        let fault = Fault::default();
+        let chars = Chars::new(reader, Rc::clone(&fault));
         Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new(), repeated: 0 }
     }
 
@@ -310,60 +311,6 @@ pub fn twice(key: &str, line: usize) -> Error {
 
 fn name(tag: &Tag) -> String {
     format!("{}{}", tag.handle.trim_matches('!'), tag.suffix.trim_start_matches('!'))
-}
-
-/// An iterator over the characters of UTF-8 text; it stores an error in `fault` and ends if the text is invalid.
-struct Chars<R> {
-    reader: R,
-    buffer: Vec<u8>,
-    at: usize,
-    end: usize,
-    fault: Rc<RefCell<Option<Error>>>,
-}
-
-impl<R: Read> Chars<R> {
-    fn fill(&mut self) -> std::io::Result<()> {
-        self.buffer.copy_within(self.at..self.end, 0);
-        self.end -= self.at;
-        self.at = 0;
-        while self.end < self.buffer.len() {
-            match self.reader.read(&mut self.buffer[self.end..])? {
-                0 => break,
-                more => self.end += more,
-            }
-        }
-        Ok(())
-    }
-}
-
-impl<R: Read> Iterator for Chars<R> {
-    type Item = char;
-
-    fn next(&mut self) -> Option<char> {
-        if self.at + 4 > self.end
-            && let Err(error) = self.fill()
-        {
-            *self.fault.borrow_mut() = Some(error.into());
-            return None;
-        }
-        let rest = &self.buffer[self.at..self.end];
-        let first = *rest.first()?;
-        if first < 0x80 {
-            self.at += 1;
-            return Some(char::from(first));
-        }
-        let width = first.leading_ones() as usize;
-        match rest.get(..width).and_then(|bytes| std::str::from_utf8(bytes).ok()) {
-            Some(text) => {
-                self.at += width;
-                text.chars().next()
-            }
-            None => {
-                *self.fault.borrow_mut() = Some(Error::invalid("the text is not UTF-8"));
-                None
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Instrument;
 use super::observation::{Entry, Observation, ordered, wrap};
 use crate::error::{Error, Result};
+use crate::model::calendar;
 use crate::model::time;
 
 /// The parameters of the rules that differ between cameras.
@@ -96,7 +97,7 @@ impl Header<'_> {
 
     fn day_obs(&self) -> Result<i64> {
         let offset = self.rules.observing_day_offset * 1_000_000_000;
-        let day = self.entry.int("DAYOBS").unwrap_or_else(|| time::day_of(self.begin - offset));
+        let day = self.entry.int("DAYOBS").unwrap_or_else(|| calendar::day_of(self.begin - offset));
         if day < self.rules.first_day_obs {
             return Err(Error::invalid(format!(
                 "observing day {day} is before the first day that the header rules support"
@@ -223,7 +224,7 @@ impl Header<'_> {
             return Ok(self.begin + (exposure_time.max(0.0) * 1e9).round() as i64);
         };
         let tai = self.entry.text("TIMESYS").is_some_and(|s| s.eq_ignore_ascii_case("tai"));
-        let end = if tai { time::parse(text) } else { time::parse_utc(text) };
+        let end = if tai { calendar::parse(text) } else { time::parse_utc(text) };
         end.ok_or_else(|| Error::invalid(format!("header key 'DATE-END' is not a date: '{text}'")))
     }
 }
@@ -234,7 +235,7 @@ fn begin(entry: &Entry<'_>) -> Result<i64> {
         let found = if key.starts_with("MJD") {
             entry.number(key).map(time::from_mjd)
         } else {
-            entry.text(key).and_then(time::parse)
+            entry.text(key).and_then(calendar::parse)
         };
         if let Some(begin) = found {
             return Ok(begin);

@@ -14,6 +14,7 @@ use serde_json::Map;
 
 pub use self::observation::{Entry, Observation, check_properties};
 use crate::error::{Error, Kind, Result};
+use crate::model::calendar;
 use crate::model::time;
 
 /// The files of the built-in instruments.
@@ -163,7 +164,7 @@ impl Instrument {
 
 /// Returns start and end (TAI nanoseconds) of an observing day: 24 hours from midnight plus the offset (seconds).
 pub fn day_obs_timespan(day_obs: i64, offset: i64) -> Option<(i64, i64)> {
-    let begin = time::day_start(day_obs)? + offset * 1_000_000_000;
+    let begin = calendar::day_start(day_obs)? + offset * 1_000_000_000;
     Some((begin, begin + time::DAY))
 }
 

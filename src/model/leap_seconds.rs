@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::time::parse;
+use super::calendar::parse;
 use crate::error::{Error, Result};
 
 /// The environment variable with the path of a newer table in the IERS format (`leap-seconds.list`).

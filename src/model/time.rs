@@ -1,7 +1,6 @@
 //! Times and validity ranges, in integer nanoseconds since 1970-01-01 00:00:00 TAI, as in the registry.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
-
+use super::calendar;
 use super::leap_seconds;
 use crate::error::{Error, Result};
 
@@ -45,7 +44,7 @@ impl Timespan {
     pub fn checked(begin: Option<i64>, end: Option<i64>) -> Result<Self> {
         let span = Self::new(begin, end);
         if span.end > MAX || span.end == MAX && span.begin == MAX - 1 {
-            let begin = begin.map_or_else(|| "unbounded".to_owned(), format);
+            let begin = begin.map_or_else(|| "unbounded".to_owned(), calendar::format);
             return Err(Error::invalid(format!(
                 "a timespan from {begin} on cannot be stored: the times of the registry end at 2100-01-01"
             )));
@@ -55,7 +54,7 @@ impl Timespan {
         {
             return Err(Error::invalid(format!(
                 "a timespan up to {} cannot be stored: the times of the registry begin at 1970-01-01",
-                format(end)
+                calendar::format(end)
             )));
         }
         Ok(span)
@@ -89,60 +88,11 @@ pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
     day as i64 * DAY + (rest * 86_400e9).round_ties_even() as i64
 }
 
-/// Parses a date and time (`2024-11-21`, `2024-11-21T03:10:00.5`, or with a blank instead of `T`) to nanoseconds since
-/// 1970, without conversion of the time scale.
-pub fn parse(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let reading = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
-        .into_iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))?;
-    reading.and_utc().timestamp_nanos_opt()
-}
-
-/// Parses a date and time in the forms of [`parse`], or in the short form of file names (`20241121`,
-/// `20241121T031000`).
-pub fn parse_stem(text: &str) -> Option<i64> {
-    let short = || {
-        NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S")
-            .ok()
-            .or_else(|| NaiveDate::parse_from_str(text, "%Y%m%d").ok()?.and_hms_opt(0, 0, 0))?
-            .and_utc()
-            .timestamp_nanos_opt()
-    };
-    parse(text).or_else(short)
-}
-
 /// Parses a UTC date and time, including leap seconds (`23:59:60`), to TAI nanoseconds.
 pub fn parse_utc(text: &str) -> Option<i64> {
-    let clock = parse(text)?;
+    let clock = calendar::parse(text)?;
     let leap = text.trim().get(17..19) == Some("60");
     Some(if leap { utc_to_tai(clock - 1_000_000_000) + 1_000_000_000 } else { utc_to_tai(clock) })
-}
-
-/// Returns the start of a `YYYYMMDD` day in nanoseconds since 1970, without conversion of the time scale.
-pub fn day_start(day: i64) -> Option<i64> {
-    let date = NaiveDate::from_ymd_opt(
-        i32::try_from(day / 10_000).ok()?,
-        u32::try_from(day / 100 % 100).ok()?,
-        u32::try_from(day % 100).ok()?,
-    )?;
-    date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_nanos_opt()
-}
-
-/// Returns the `YYYYMMDD` day of a time in nanoseconds, without conversion of the time scale.
-pub fn day_of(clock: i64) -> i64 {
-    DateTime::from_timestamp_nanos(clock).format("%Y%m%d").to_string().parse().unwrap_or_default()
-}
-
-/// Formats a time in nanoseconds, with as many decimal places as necessary, without conversion of the time scale.
-pub fn format(clock: i64) -> String {
-    let time = DateTime::from_timestamp_nanos(clock);
-    let text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
-    match time.nanosecond() {
-        0 => text,
-        nanos => format!("{text}.{nanos:09}").trim_end_matches('0').to_owned(),
-    }
 }
 
 /// Returns TAI − UTC in nanoseconds at a UTC time. Before 1972, UTC had another rate:
@@ -182,14 +132,14 @@ mod tests {
 
     #[test]
     fn readings_become_the_butlers_numbers() {
-        assert_eq!(parse("1970-01-01T00:00:00"), Some(0));
+        assert_eq!(calendar::parse("1970-01-01T00:00:00"), Some(0));
         assert_eq!(parse_utc("2016-12-31T23:59:60"), Some(1_483_228_836_000_000_000));
         assert_eq!(parse_utc("2017-01-01T00:00:00"), Some(1_483_228_837_000_000_000));
-        assert_eq!(parse("2024-11-21T03:10:00.123456789"), Some(1_732_158_600_123_456_789));
+        assert_eq!(calendar::parse("2024-11-21T03:10:00.123456789"), Some(1_732_158_600_123_456_789));
         assert_eq!(parse_utc("2024-11-21 03:10:00.123456789"), Some(1_732_158_637_123_456_789));
         assert_eq!(parse_utc("1970-01-01"), Some(8_000_082_000));
-        assert_eq!(parse("2100-01-01"), Some(MAX));
-        assert_eq!(parse("yesterday"), None);
+        assert_eq!(calendar::parse("2100-01-01"), Some(MAX));
+        assert_eq!(calendar::parse("yesterday"), None);
         assert_eq!(day_start(20_241_108).map(|d| d + DAY / 2), Some(1_731_067_200_000_000_000));
         assert_eq!(day_start(20_241_399), None);
     }

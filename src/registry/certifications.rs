@@ -7,6 +7,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, take_record_batch};
 
 use crate::error::{Error, Kind, Result};
+use crate::model::calendar;
 use crate::model::time::{self, Timespan};
 use crate::registry::Registry;
 use crate::registry::collections;
@@ -15,8 +16,10 @@ use crate::registry::dataset_writer;
 use crate::registry::datasets;
 use crate::registry::db::conn::Executor;
 use crate::registry::db::dialect::Dialect;
-use crate::registry::db::rows::{constant_int, key_predicates, record_batch, required_column};
-use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::db::insert::OnConflict;
+use crate::registry::db::predicates::key_predicates;
+use crate::registry::db::rows::{constant_int, record_batch, required_column};
+use crate::registry::db::tx::Tx;
 use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 use crate::registry::string_values;
@@ -313,7 +316,7 @@ fn overlap(a: Timespan, b: Timespan) -> bool {
 
 /// Formats a validity range for an error message.
 fn shown(span: Timespan) -> String {
-    let end = |at: i64, open: i64| if at == open { "unbounded".to_owned() } else { time::format(at) };
+    let end = |at: i64, open: i64| if at == open { "unbounded".to_owned() } else { calendar::format(at) };
     if span.is_empty() {
         "(empty)".to_owned()
     } else {

@@ -8,7 +8,7 @@ use crate::registry::Registry;
 use crate::registry::create_table;
 use crate::registry::db::conn::Executor;
 use crate::registry::db::dialect::Dialect;
-use crate::registry::db::tx::OnConflict;
+use crate::registry::db::insert::OnConflict;
 use crate::registry::i64_values;
 use crate::registry::next_number;
 use crate::registry::optional_string_values;

@@ -11,10 +11,11 @@ use crate::registry::collections;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets::NO_COMPONENT;
 use crate::registry::db::dialect::Dialect;
+use crate::registry::db::insert::OnConflict;
 use crate::registry::db::rows::{
     constant_instant, constant_int, constant_text, distinct_texts, record_batch, required_column, text_column,
 };
-use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::db::tx::Tx;
 use crate::registry::i64_values;
 use crate::registry::schema::butler_tables::static_tables;
 use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};

@@ -10,10 +10,12 @@ use arrow::datatypes::DataType;
 use crate::error::{Error, Kind, Result};
 use crate::registry::Registry;
 use crate::registry::datasets::row_texts;
+use crate::registry::db::insert::OnConflict;
+use crate::registry::db::predicates::key_predicates;
 use crate::registry::db::rows::{
-    constant_int, constant_text, distinct_texts, key_predicates, record_batch, required_column, text_column,
+    constant_int, constant_text, distinct_texts, record_batch, required_column, text_column,
 };
-use crate::registry::db::tx::{OnConflict, Tx};
+use crate::registry::db::tx::Tx;
 use crate::registry::schema::butler_tables::{element_table, static_tables};
 use crate::registry::schema::{ReadColumn, TableDef, arrow_schema};
 use crate::sphere::region::Region;

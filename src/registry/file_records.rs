@@ -7,7 +7,7 @@ use crate::registry::Registry;
 use crate::registry::dataset_queries::{self, SearchCollection, columns};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::NO_COMPONENT;
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 use crate::registry::schema::{ColumnType, ReadColumn};
 
 /// Which datasets of a type are selected.

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use regex::Regex;
 
 use crate::error::{Error, Result};
-use crate::format::export_yaml::{Export, Item};
+use crate::format::export_item::Item;
+use crate::format::export_yaml::Export;
 use crate::store::Location;
 
 /// The contents of an export file that belong to one ticket.

@@ -11,7 +11,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
 use crate::registry::datasets::known_paths;
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 use crate::registry::file_records;
 use crate::registry::i64_values;
 use crate::registry::string_values;

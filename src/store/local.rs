@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use super::temporary;
-use super::transfer::TransferMode;
+use super::transfer_mode::TransferMode;
 
 /// Writes bytes to a local file. Returns true if the file is new.
 pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {

@@ -5,6 +5,7 @@ mod local;
 pub mod path_template;
 pub mod temporary;
 pub mod transfer;
+pub mod transfer_mode;
 pub mod walk;
 pub mod webdav;
 

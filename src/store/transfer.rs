@@ -9,52 +9,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 
 use super::local::{placed, same, same_place, written};
+use super::transfer_mode::TransferMode;
 use super::webdav::digest;
 use super::{FileType, Location, temporary};
 use crate::error::{Error, Kind, Result};
-
-/// How a file is transferred into the datastore.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransferMode {
-    /// In place if the file is inside the datastore, else a link.
-    Auto,
-    /// Hard link, else symbolic link.
-    Link,
-    /// Symbolic link.
-    Symlink,
-    /// Symbolic link with a relative target.
-    Relsymlink,
-    /// Hard link.
-    Hardlink,
-    /// Copy.
-    Copy,
-    /// Move.
-    Move,
-    /// No transfer: the registry records the absolute URI of the file.
-    Direct,
-}
-
-impl TransferMode {
-    const ALL: [(&'static str, Self); 8] = [
-        ("auto", Self::Auto),
-        ("link", Self::Link),
-        ("symlink", Self::Symlink),
-        ("hardlink", Self::Hardlink),
-        ("copy", Self::Copy),
-        ("move", Self::Move),
-        ("relsymlink", Self::Relsymlink),
-        ("direct", Self::Direct),
-    ];
-
-    /// Parses a transfer mode name, as in `--transfer`.
-    ///
-    /// # Errors
-    /// `Kind::NotFound` for an unknown name.
-    pub fn from_name(name: &str) -> Result<Self> {
-        let found = Self::ALL.into_iter().find(|(n, _)| *n == name);
-        found.map(|f| f.1).ok_or_else(|| Error::not_found("transfer mode", name, Self::ALL.map(|(n, _)| n)))
-    }
-}
 
 /// The source of a transfer.
 #[derive(Debug, Clone)]

@@ -3,10 +3,11 @@
 //! The universe of a repository is read from the repository (`config:dimensions.json`); the copy in this folder is
 //! only used to create new repositories.
 
+mod document;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::Deserialize;
-
+use self::document::{Document, FieldSpec, Skypix, Spec};
 use crate::error::{Error, Kind, Result};
 
 /// The universe of new repositories: `daf_butler` version 7, which is supported by all Butlers since w_2024.
@@ -81,84 +82,10 @@ pub struct Universe {
     families: HashMap<String, String>,
 }
 
-#[derive(Deserialize)]
-struct Document {
-    version: i64,
-    #[serde(default = "namespace")]
-    namespace: String,
-    skypix: BTreeMap<String, Skypix>,
-    elements: BTreeMap<String, Spec>,
-    #[serde(default)]
-    topology: Topology,
-}
-
-fn namespace() -> String {
-    "daf_butler".to_owned()
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Skypix {
-    Common(String),
-    System {
-        #[serde(default = "one")]
-        min_level: u32,
-        max_level: u32,
-    },
-}
-
-fn one() -> u32 {
-    1
-}
-
-#[derive(Default, Deserialize)]
-struct Topology {
-    #[serde(default)]
-    spatial: BTreeMap<String, Vec<String>>,
-    #[serde(default)]
-    temporal: BTreeMap<String, Vec<String>>,
-}
-
-#[derive(Default, Deserialize)]
-struct Spec {
-    #[serde(default)]
-    keys: Vec<FieldSpec>,
-    #[serde(default)]
-    requires: Vec<String>,
-    #[serde(default)]
-    implies: Vec<String>,
-    #[serde(default)]
-    metadata: Vec<FieldSpec>,
-    #[serde(default)]
-    governor: bool,
-    #[serde(default)]
-    always_join: bool,
-    implied_union_target: Option<String>,
-    #[serde(default)]
-    storage: serde_json::Value,
-}
-
-#[derive(Deserialize)]
-struct FieldSpec {
-    name: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    length: u32,
-}
-
 impl Element {
     /// Returns true if the values of the element are sky pixels, which have no records.
     pub fn is_skypix(&self) -> bool {
         !self.has_table && self.union_of.is_none()
-    }
-}
-
-impl Spec {
-    /// Returns the element whose rows contain the values of this one; old documents name it in a `storage` block.
-    fn union_of(&self) -> Option<String> {
-        let nested = self.storage.pointer("/nested/view_of").and_then(|v| v.as_str());
-        self.implied_union_target.clone().or_else(|| nested.map(str::to_owned))
     }
 }
 

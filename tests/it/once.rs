@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use butlersql::engine::session::Session;
-use butlersql::engine::sql::statement::tokenize;
+use butlersql::engine::sql::tokens::tokenize;
 use butlersql::progress::Silent;
 
 use crate::world::{Db, Home};

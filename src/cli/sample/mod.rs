@@ -13,6 +13,7 @@ use super::Failure;
 use crate::error::{Error, Result};
 use crate::format::fits::header_only;
 use crate::instrument::Instrument;
+use crate::model::calendar;
 use crate::model::time;
 
 /// The arguments of `butlersql sample`.
@@ -157,7 +158,7 @@ impl Sample {
         let mut good = String::new();
         for night in 0..self.nights {
             let count = self.exposures / self.nights + usize::from(night < self.exposures % self.nights);
-            let day = time::day_of(time::day_start(FIRST_DAY).unwrap_or(0) + night as i64 * time::DAY);
+            let day = calendar::day_of(calendar::day_start(FIRST_DAY).unwrap_or(0) + night as i64 * time::DAY);
             for shot in plan_night(&mut random, day, count) {
                 files += shot.write(&self.dir, &camera, self.content, &mut random)?;
                 exposures += 1;
@@ -200,7 +201,7 @@ fn plan_night(random: &mut Random, day_obs: i64, count: usize) -> Vec<Shot> {
     for i in (sky + 1..groups.len()).rev() {
         groups.swap(i, sky + (random.next() as usize) % (i - sky + 1));
     }
-    let midnight = time::day_start(day_obs).unwrap_or(0);
+    let midnight = calendar::day_start(day_obs).unwrap_or(0);
     let (mut clock, mut seq) = (midnight + 19 * 3600 * SECOND, 0);
     let mut shots = Vec::with_capacity(count);
     for (plan, together) in groups {
@@ -244,7 +245,7 @@ fn target(random: &mut Random) -> (usize, usize) {
 
 /// Formats a time (TAI nanoseconds) with milliseconds, as in headers.
 fn iso(clock: i64) -> String {
-    let text = time::format(clock);
+    let text = calendar::format(clock);
     if text.contains('.') { format!("{text:0<23}") } else { format!("{text}.000") }
 }
 

@@ -24,20 +24,9 @@ use futures::TryStreamExt;
 use object_store::ObjectMeta;
 
 use crate::engine::catalog::repository::RepositoryCatalog;
-use crate::engine::functions::table_function::READERS;
 use crate::engine::session::copy_target::HIVE_NULL;
+use crate::engine::sql::file_name::{FORMATS, READERS, extension, is_file_name};
 use crate::error::{Error, Kind};
-
-/// File name extensions, and DataFusion's name of the format.
-pub const FORMATS: [(&str, &str); 7] = [
-    ("csv", "csv"),
-    ("tsv", "csv"),
-    ("json", "json"),
-    ("jsonl", "json"),
-    ("ndjson", "json"),
-    ("parquet", "parquet"),
-    ("arrow", "arrow"),
-];
 
 /// Creates tables from file names and URLs.
 #[derive(Debug)]
@@ -49,16 +38,6 @@ pub fn with_files(
     repository: &Arc<RepositoryCatalog>,
 ) -> Arc<dyn CatalogProviderList> {
     Arc::new(DynamicFileCatalog::new(catalogs, Arc::new(Files(Arc::clone(repository)))))
-}
-
-/// Whether a name may be a file name: it has a `/`, a `*` or a known extension.
-pub fn is_file_name(name: &str) -> bool {
-    name.contains(['/', '*']) || FORMATS.iter().chain(&READERS).any(|known| known.0 == extension(name))
-}
-
-/// The file name extension in lower case; empty if there is none.
-pub fn extension(name: &str) -> String {
-    name.rsplit_once('.').map_or_else(String::new, |(_, end)| end.to_lowercase())
 }
 
 fn end_of(file: &ObjectMeta) -> String {

@@ -6,7 +6,7 @@ use datafusion::catalog::{CatalogProvider, TableProvider};
 use datafusion::datasource::ViewTable;
 use datafusion::execution::session_state::SessionState;
 
-use crate::engine::catalog::file_tables::is_file_name;
+use crate::engine::sql::file_name::is_file_name;
 use crate::error::{Error, Kind, Result};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::repo::Repo;

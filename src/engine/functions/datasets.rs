@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
-use crate::model::time::{self, Timespan};
+use crate::model::calendar;
+use crate::model::time::Timespan;
 use crate::repo::Associate;
 use crate::repo::Certify;
 use crate::repo::Decertify;
 use crate::repo::Disassociate;
 use crate::repo::Export;
-use crate::store::transfer::TransferMode;
+use crate::store::transfer_mode::TransferMode;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
@@ -83,7 +84,7 @@ pub fn functions() -> Vec<FunctionDef> {
 fn timespan(args: &Args) -> Result<Timespan> {
     let end = |name: &str| match args.text(name) {
         None => Ok(None),
-        Some(text) => time::parse(&text).map(Some).ok_or_else(|| {
+        Some(text) => calendar::parse(&text).map(Some).ok_or_else(|| {
             Error::invalid(format!("argument '{name}' takes a date or time such as 2024-10-01T12:00:00, not '{text}'"))
         }),
     };

@@ -13,59 +13,68 @@ use crate::repo::Import;
 use crate::repo::IngestFiles;
 use crate::repo::IngestOptions;
 use crate::repo::IngestRaws;
-use crate::store::transfer::TransferMode;
+use crate::store::transfer_mode::TransferMode;
 
 /// The description of the argument `transfer`.
 const MODES: &str = "auto, link, symlink, hardlink, copy, move, relsymlink or direct; default auto";
 
 pub fn functions() -> Vec<FunctionDef> {
-    vec![
-        FunctionDef::procedure("ingest_raws", "Ingests raw files of registered instruments.", |args| {
-            let regex = args.text("regex").unwrap_or_else(|| r"\.fit[s]?\b".to_owned());
-            Ok(Arc::new(IngestRaws {
-                locations: args.list("locations").unwrap_or_default(),
-                regex: Regex::new(&regex)
-                    .map_err(|_| Error::invalid(format!("argument 'regex' is not a regular expression: {regex}")))?,
-                output_run: args.text("output_run"),
-                transfer: TransferMode::from_name(args.text("transfer").as_deref().unwrap_or("auto"))?,
-                track_file_attrs: args.bool("track_file_attrs", true),
-                fail_fast: args.bool("fail_fast", false),
-                update_records: args.bool("update_records", false),
-                processes: usize::try_from(args.int("processes", 16))
-                    .map_err(|_| Error::invalid("argument 'processes' must be positive"))?,
-            }))
-        })
-        .arg("locations", ArgType::TextList, "files, and folders that are searched recursively")
-        .option("regex", ArgType::Text, "regular expression for the names of raw files in folders; default '\\.fit[s]?\\b'")
-        .option("output_run", ArgType::Text, "the RUN collection; default the instrument's, such as LSSTComCam/raw/all")
-        .option("transfer", ArgType::Text, MODES)
-        .option("track_file_attrs", ArgType::Bool, "record file sizes; default true")
-        .option("fail_fast", ArgType::Bool, "stop at the first failed file; default false: failures are reported as rows")
-        .option("update_records", ArgType::Bool, "update exposure records that differ; default false")
-        .option("processes", ArgType::Int, "number of folders that are read concurrently; default 16")
-        .notes(
-            "Metadata is read from the `_index.json` of each folder or from sidecar files, not from FITS headers. Files \
+    vec![ingest_raws(), define_visits(), ingest_files(), import()]
+}
+
+fn ingest_raws() -> FunctionDef {
+    FunctionDef::procedure("ingest_raws", "Ingests raw files of registered instruments.", |args| {
+        let regex = args.text("regex").unwrap_or_else(|| r"\.fit[s]?\b".to_owned());
+        Ok(Arc::new(IngestRaws {
+            locations: args.list("locations").unwrap_or_default(),
+            regex: Regex::new(&regex)
+                .map_err(|_| Error::invalid(format!("argument 'regex' is not a regular expression: {regex}")))?,
+            output_run: args.text("output_run"),
+            transfer: TransferMode::from_name(args.text("transfer").as_deref().unwrap_or("auto"))?,
+            track_file_attrs: args.bool("track_file_attrs", true),
+            fail_fast: args.bool("fail_fast", false),
+            update_records: args.bool("update_records", false),
+            processes: usize::try_from(args.int("processes", 16))
+                .map_err(|_| Error::invalid("argument 'processes' must be positive"))?,
+        }))
+    })
+    .arg("locations", ArgType::TextList, "files, and folders that are searched recursively")
+    .option("regex", ArgType::Text, "regular expression for the names of raw files in folders; default '\\.fit[s]?\\b'")
+    .option("output_run", ArgType::Text, "the RUN collection; default the instrument's, such as LSSTComCam/raw/all")
+    .option("transfer", ArgType::Text, MODES)
+    .option("track_file_attrs", ArgType::Bool, "record file sizes; default true")
+    .option("fail_fast", ArgType::Bool, "stop at the first failed file; default false: failures are reported as rows")
+    .option("update_records", ArgType::Bool, "update exposure records that differ; default false")
+    .option("processes", ArgType::Int, "number of folders that are read concurrently; default 16")
+    .notes(
+        "Metadata is read from the `_index.json` of each folder or from sidecar files, not from FITS headers. Files \
              that are already ingested are unchanged; only `direct` updates a URI or size that differs.",
-        )
-        .example("CALL ingest_raws('DATA/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"),
-        FunctionDef::procedure("define_visits", "Defines visits from the exposures that can see the sky.", |args| {
-            Ok(Arc::new(DefineVisits {
-                instrument: Instrument::find(&args.required("instrument")?)?,
-                update_records: args.bool("update_records", false),
-                incremental: args.bool("incremental", false),
-            }))
-        })
-        .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
-        .option("collections", ArgType::TextList, "accepted for compatibility and ignored; the nominal camera is used")
-        .option("rows", ArgType::Query("exposure"), "the exposures; default all of the instrument")
-        .option("update_records", ArgType::Bool, "update visits that differ; default false: a difference is an error")
-        .option("incremental", ArgType::Bool, "add later exposures of a sequence to its visit; default false")
-        .notes(
-            "Each exposure with coordinates that can see the sky is a visit, and so is each sequence. Regions are computed \
+    )
+    .example("CALL ingest_raws('DATA/raw/LSSTComCam', transfer => 'direct', fail_fast => true)")
+}
+
+fn define_visits() -> FunctionDef {
+    FunctionDef::procedure("define_visits", "Defines visits from the exposures that can see the sky.", |args| {
+        Ok(Arc::new(DefineVisits {
+            instrument: Instrument::find(&args.required("instrument")?)?,
+            update_records: args.bool("update_records", false),
+            incremental: args.bool("incremental", false),
+        }))
+    })
+    .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
+    .option("collections", ArgType::TextList, "accepted for compatibility and ignored; the nominal camera is used")
+    .option("rows", ArgType::Query("exposure"), "the exposures; default all of the instrument")
+    .option("update_records", ArgType::Bool, "update visits that differ; default false: a difference is an error")
+    .option("incremental", ArgType::Bool, "add later exposures of a sequence to its visit; default false")
+    .notes(
+        "Each exposure with coordinates that can see the sky is a visit, and so is each sequence. Regions are computed \
              from the nominal camera. `rows` corresponds to the Butler's `--where`.",
-        )
-        .example("CALL define_visits('LSSTComCam', collections => 'LSSTComCam/raw/all')"),
-        FunctionDef::procedure("ingest_files", "Ingests the files in a table as datasets of one type.", |args| {
+    )
+    .example("CALL define_visits('LSSTComCam', collections => 'LSSTComCam/raw/all')")
+}
+
+fn ingest_files() -> FunctionDef {
+    FunctionDef::procedure("ingest_files", "Ingests the files in a table as datasets of one type.", |args| {
             let mode = args.text("id_generation_mode").unwrap_or_else(|| "UNIQUE".to_owned());
             Ok(Arc::new(IngestFiles {
                 dataset_type: args.required("dataset_type")?,
@@ -91,8 +100,14 @@ pub fn functions() -> Vec<FunctionDef> {
         .option("transfer", ArgType::Text, MODES)
         .option("track_file_attrs", ArgType::Bool, "record file sizes; default true")
         .notes("All files are ingested in one transaction. Data IDs that the run already contains are unchanged.")
-        .example("CALL ingest_files('the_monster_20240904', 'refcats/DM-46370/the_monster_20240904', 'DATA/the_monster_20240904.ecsv', prefix => 'DATA/raw/refcats/the_monster_20240904', transfer => 'direct')"),
-        FunctionDef::procedure("import", "Imports datasets from an export file of `export` or `butler export-calibs`.", |args| {
+        .example("CALL ingest_files('the_monster_20240904', 'refcats/DM-46370/the_monster_20240904', 'DATA/the_monster_20240904.ecsv', prefix => 'DATA/raw/refcats/the_monster_20240904', transfer => 'direct')")
+}
+
+fn import() -> FunctionDef {
+    FunctionDef::procedure(
+        "import",
+        "Imports datasets from an export file of `export` or `butler export-calibs`.",
+        |args| {
             let refuse_differences = match args.text("on_conflict").as_deref() {
                 None | Some("keep") => false,
                 Some("error") => true,
@@ -107,22 +122,26 @@ pub fn functions() -> Vec<FunctionDef> {
                 without_datastore: args.bool("without_datastore", false),
                 refuse_differences,
             }))
-        })
-        .arg("directory", ArgType::Text, "the folder of relative paths in the export file")
-        .option("export_file", ArgType::Text, "the export file, in the folder or in the working directory; default export.yaml")
-        .option("transfer", ArgType::Text, MODES)
-        .option("skip_dimensions", ArgType::TextList, "dimension elements whose records are not imported")
-        .option("track_file_attrs", ArgType::Bool, "record file sizes; default true")
-        .option("without_datastore", ArgType::Bool, "register the datasets without their files; default false")
-        .option(
-            "on_conflict",
-            ArgType::Text,
-            "keep or error, for an existing dimension record with other values; default keep",
-        )
-        .notes(
-            "The import is one transaction. Existing datasets with the same id, data ID and run are unchanged. An existing \
+        },
+    )
+    .arg("directory", ArgType::Text, "the folder of relative paths in the export file")
+    .option(
+        "export_file",
+        ArgType::Text,
+        "the export file, in the folder or in the working directory; default export.yaml",
+    )
+    .option("transfer", ArgType::Text, MODES)
+    .option("skip_dimensions", ArgType::TextList, "dimension elements whose records are not imported")
+    .option("track_file_attrs", ArgType::Bool, "record file sizes; default true")
+    .option("without_datastore", ArgType::Bool, "register the datasets without their files; default false")
+    .option(
+        "on_conflict",
+        ArgType::Text,
+        "keep or error, for an existing dimension record with other values; default keep",
+    )
+    .notes(
+        "The import is one transaction. Existing datasets with the same id, data ID and run are unchanged. An existing \
              dimension record with other values is kept and reported.",
-        )
-        .example("CALL import('DATA/ancillary', export_file => 'DATA/pretrained-models-export.yaml', transfer => 'direct')"),
-    ]
+    )
+    .example("CALL import('DATA/ancillary', export_file => 'DATA/pretrained-models-export.yaml', transfer => 'direct')")
 }

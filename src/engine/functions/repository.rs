@@ -13,42 +13,61 @@ use crate::repo::WriteCurated;
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::procedure("create_repository", "Creates an empty repository at the location of the session.", |args| {
-            Ok(Arc::new(CreateRepository {
-                seed_config: args.text("seed_config"),
-                dimension_config: args.text("dimension_config"),
-                keep: args.bool("override", false),
-            }))
-        })
-        .option("seed_config", ArgType::Text, "a configuration file to start from")
-        .option("dimension_config", ArgType::Text, "a file with another dimension universe; default daf_butler 7")
-        .option("override", ArgType::Bool, "keep the root and the SQLite file of the seed configuration; default false")
-        .notes(
-            "An existing repository with the same configuration is unchanged. The option `--standalone` of `butler create` \
+        create_repository(),
+        register_instrument(),
+        register_skymap(),
+        write_curated_calibrations(),
+        register_dataset_type(),
+        insert_dimension_records(),
+    ]
+}
+
+fn create_repository() -> FunctionDef {
+    FunctionDef::procedure("create_repository", "Creates an empty repository at the location of the session.", |args| {
+        Ok(Arc::new(CreateRepository {
+            seed_config: args.text("seed_config"),
+            dimension_config: args.text("dimension_config"),
+            keep: args.bool("override", false),
+        }))
+    })
+    .option("seed_config", ArgType::Text, "a configuration file to start from")
+    .option("dimension_config", ArgType::Text, "a file with another dimension universe; default daf_butler 7")
+    .option("override", ArgType::Bool, "keep the root and the SQLite file of the seed configuration; default false")
+    .notes(
+        "An existing repository with the same configuration is unchanged. The option `--standalone` of `butler create` \
              is not supported: it writes the defaults of the Python package.",
-        )
-        .example("CALL create_repository()"),
-        FunctionDef::procedure("register_instrument", "Registers an instrument with its detectors and filters.", |args| {
-            Ok(Arc::new(RegisterInstrument {
-                instrument: Instrument::find(&args.required("instrument")?)?,
-                update: args.bool("update", false),
-            }))
-        })
-        .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
-        .option("update", ArgType::Bool, "update records that differ; default false: a difference is an error")
-        .example("CALL register_instrument('lsst.obs.lsst.LsstComCam')"),
-        FunctionDef::procedure("register_skymap", "Registers a sky map with its tracts and patches.", |args| {
-            let (config_file, config) = (args.text("config_file"), args.list("config").unwrap_or_default());
-            Ok(Arc::new(RegisterSkymap { config_file, config }))
-        })
-        .option("config_file", ArgType::Text, "a pex_config file: assignments to `config.name`, `config.skyMap` …")
-        .option("config", ArgType::TextList, "assignments that are applied after the file, such as 'name=lsst_cells_v1'")
-        .notes(
-            "Supported are rings sky maps in TAN projection with the tract builders `cells` and `legacy`. An existing sky \
+    )
+    .example("CALL create_repository()")
+}
+
+fn register_instrument() -> FunctionDef {
+    FunctionDef::procedure("register_instrument", "Registers an instrument with its detectors and filters.", |args| {
+        Ok(Arc::new(RegisterInstrument {
+            instrument: Instrument::find(&args.required("instrument")?)?,
+            update: args.bool("update", false),
+        }))
+    })
+    .arg("instrument", ArgType::Text, "its class, its short name, or a YAML file that describes it")
+    .option("update", ArgType::Bool, "update records that differ; default false: a difference is an error")
+    .example("CALL register_instrument('lsst.obs.lsst.LsstComCam')")
+}
+
+fn register_skymap() -> FunctionDef {
+    FunctionDef::procedure("register_skymap", "Registers a sky map with its tracts and patches.", |args| {
+        let (config_file, config) = (args.text("config_file"), args.list("config").unwrap_or_default());
+        Ok(Arc::new(RegisterSkymap { config_file, config }))
+    })
+    .option("config_file", ArgType::Text, "a pex_config file: assignments to `config.name`, `config.skyMap` …")
+    .option("config", ArgType::TextList, "assignments that are applied after the file, such as 'name=lsst_cells_v1'")
+    .notes(
+        "Supported are rings sky maps in TAN projection with the tract builders `cells` and `legacy`. An existing sky \
              map with the same name and geometry is unchanged.",
-        )
-        .example("CALL register_skymap('DATA/demo.skymap.config')"),
-        FunctionDef::procedure(
+    )
+    .example("CALL register_skymap('DATA/demo.skymap.config')")
+}
+
+fn write_curated_calibrations() -> FunctionDef {
+    FunctionDef::procedure(
             "write_curated_calibrations",
             "Stores and certifies the curated calibrations of an instrument.",
             |args| {
@@ -79,34 +98,39 @@ pub fn functions() -> Vec<FunctionDef> {
              with the same content are unchanged. QE curves, linearizers, brighter-fatter kernels, and files in YAML or \
              JSON, are not supported.",
         )
-        .example("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DATA/curated')"),
-        FunctionDef::procedure("register_dataset_type", "Registers a dataset type.", |args| {
-            Ok(Arc::new(RegisterDatasetType {
-                name: args.required("dataset_type")?,
-                storage_class: args.required("storage_class")?,
-                dimensions: args.list("dimensions").unwrap_or_default(),
-                is_calibration: args.bool("is_calibration", false),
-            }))
-        })
-        .arg("dataset_type", ArgType::Text, "the name of the dataset type")
-        .arg("storage_class", ArgType::Text, "the name of the storage class")
-        .option("dimensions", ArgType::TextList, "the dimensions, in any order; default none")
-        .option("is_calibration", ArgType::Bool, "whether datasets can be certified; default false")
-        .example("CALL register_dataset_type('the_monster_20240904', 'SimpleCatalog', ['htm7'])"),
-        FunctionDef::procedure("insert_dimension_records", "Inserts records of a dimension element.", |args| {
-            Ok(Arc::new(InsertRecords {
-                element: args.required("element")?,
-                skip_existing: args.bool("skip_existing", false),
-                replace: args.bool("replace", false),
-            }))
-        })
-        .arg("element", ArgType::Text, "the dimension element")
-        .arg("rows", ArgType::Query("columns of the element"), "the records, with the columns of the element's table")
-        .option("skip_existing", ArgType::Bool, "skip records whose key exists, without comparing values; default false")
-        .option("replace", ArgType::Bool, "replace records whose key exists; default false: other values are an error")
-        .example(
-            "CALL insert_dimension_records('visit_system', \
+        .example("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DATA/curated')")
+}
+
+fn register_dataset_type() -> FunctionDef {
+    FunctionDef::procedure("register_dataset_type", "Registers a dataset type.", |args| {
+        Ok(Arc::new(RegisterDatasetType {
+            name: args.required("dataset_type")?,
+            storage_class: args.required("storage_class")?,
+            dimensions: args.list("dimensions").unwrap_or_default(),
+            is_calibration: args.bool("is_calibration", false),
+        }))
+    })
+    .arg("dataset_type", ArgType::Text, "the name of the dataset type")
+    .arg("storage_class", ArgType::Text, "the name of the storage class")
+    .option("dimensions", ArgType::TextList, "the dimensions, in any order; default none")
+    .option("is_calibration", ArgType::Bool, "whether datasets can be certified; default false")
+    .example("CALL register_dataset_type('the_monster_20240904', 'SimpleCatalog', ['htm7'])")
+}
+
+fn insert_dimension_records() -> FunctionDef {
+    FunctionDef::procedure("insert_dimension_records", "Inserts records of a dimension element.", |args| {
+        Ok(Arc::new(InsertRecords {
+            element: args.required("element")?,
+            skip_existing: args.bool("skip_existing", false),
+            replace: args.bool("replace", false),
+        }))
+    })
+    .arg("element", ArgType::Text, "the dimension element")
+    .arg("rows", ArgType::Query("columns of the element"), "the records, with the columns of the element's table")
+    .option("skip_existing", ArgType::Bool, "skip records whose key exists, without comparing values; default false")
+    .option("replace", ArgType::Bool, "replace records whose key exists; default false: other values are an error")
+    .example(
+        "CALL insert_dimension_records('visit_system', \
              (SELECT 'LSSTComCam' AS instrument, 0 AS visit_system, 'one-to-one' AS name))",
-        ),
-    ]
+    )
 }

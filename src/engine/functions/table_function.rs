@@ -11,12 +11,12 @@ use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, Value,
 };
 
-use crate::engine::catalog::file_tables::extension;
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions;
 use crate::engine::functions::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
 use crate::engine::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
-use crate::engine::sql::statement::{location, location_of, simple_name};
+use crate::engine::sql::file_name::{READERS, extension};
+use crate::engine::sql::tokens::{location, location_of, simple_name};
 use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
 
 /// Plans procedures and table functions in FROM, with positional and named arguments and subqueries as rows.
@@ -55,9 +55,6 @@ fn block_on<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResu
         scope.spawn(move || runtime.block_on(work)).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
     })
 }
-
-/// File name extensions that DataFusion does not read, and the functions that read them.
-pub const READERS: [(&str, &str); 2] = [("ecsv", "read_ecsv"), ("fits", "read_fits")];
 
 /// Converts a file name in FROM to a call of its reader function: name, arguments and alias.
 fn reader_call(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {

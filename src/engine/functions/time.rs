@@ -12,7 +12,8 @@ use datafusion::logical_expr::{
 
 use crate::engine::functions::definition::{ArgType, FunctionDef};
 use crate::error::Error;
-use crate::model::time::{DAY, Timespan, format, tai_to_utc, utc_to_tai};
+use crate::model::calendar::format;
+use crate::model::time::{DAY, Timespan, tai_to_utc, utc_to_tai};
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![

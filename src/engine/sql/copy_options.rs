@@ -5,8 +5,8 @@ use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use crate::engine::catalog::file_tables::{FORMATS, extension};
-use crate::engine::sql::statement::{is_blank, location, tokenize};
+use crate::engine::sql::file_name::{FORMATS, extension};
+use crate::engine::sql::tokens::{is_blank, location, tokenize};
 use crate::error::{Error, Kind, Result};
 
 /// Option names of other databases, and the names in DataFusion.

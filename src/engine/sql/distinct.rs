@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, VisitorMut};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use crate::engine::sql::statement::is_blank;
+use crate::engine::sql::tokens::is_blank;
 
 /// The custom operator for IS DISTINCT FROM.
 const DISTINCT: &str = "IS DISTINCT FROM";

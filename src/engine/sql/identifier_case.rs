@@ -7,7 +7,7 @@ use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Query, Statement as Ast, Visit, Visitor};
 
 use crate::engine::catalog::repository::Snapshot;
-use crate::engine::sql::statement::location;
+use crate::engine::sql::tokens::location;
 use crate::error::{Error, Result};
 
 /// Checks the tables that a statement reads.

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
-use crate::engine::sql::statement::is_blank;
+use crate::engine::sql::tokens::is_blank;
 
 /// Wraps a subquery at the start of an IN list in `coalesce`, so that it parses as a value:
 /// `x IN (coalesce((SELECT …)), y)`.
@@ -49,7 +49,7 @@ pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::sql::statement::tokenize;
+    use crate::engine::sql::tokens::tokenize;
 
     fn respelled(sql: &str) -> String {
         rewrite_tokens(tokenize(sql).unwrap()).iter().map(|token| token.token.to_string()).collect()

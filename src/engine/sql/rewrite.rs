@@ -15,7 +15,7 @@ use crate::engine::functions;
 use crate::engine::functions::definition::ArgType;
 use crate::engine::functions::sky::udf::PairsAsArguments;
 use crate::engine::sql::distinct::AsWritten;
-use crate::engine::sql::statement::{DIALECT, simple_name};
+use crate::engine::sql::tokens::{DIALECT, simple_name};
 use crate::engine::sql::unsupported;
 use crate::error::{Error, Result};
 

@@ -3,11 +3,10 @@
 use datafusion::error::DataFusionError;
 use datafusion::sql::parser::{CopyToSource, DFParserBuilder, ResetStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, ObjectNamePart, SetExpr,
-    Spanned, Statement as Ast, TableFactor,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, SetExpr, Statement as Ast,
+    TableFactor,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
-use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
@@ -16,21 +15,8 @@ use crate::engine::sql::copy_options;
 use crate::engine::sql::distinct;
 use crate::engine::sql::lists;
 use crate::engine::sql::rewrite::{desugar_query, normalize, rows_from_file};
+use crate::engine::sql::tokens::{DIALECT, is_blank, location, location_of, simple_name};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
-
-/// The SQL dialect of the tokenizer and the parser.
-pub const DIALECT: GenericDialect = GenericDialect {};
-
-/// Splits SQL text into tokens with their locations.
-///
-/// # Errors
-/// `Kind::Invalid` for text that is not SQL, such as an unclosed quote.
-pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
-    Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
-        let location = SourceLocation { line: e.location.line, column: e.location.column };
-        Error::invalid(e.message).with_location(Some(location))
-    })
-}
 
 /// A parsed statement, by how the session executes it.
 #[derive(Debug)]
@@ -71,21 +57,6 @@ pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
         return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
     classify(statement).map_err(|e| e.with_location(start))
-}
-
-pub(in crate::engine) fn location(at: Location) -> SourceLocation {
-    SourceLocation { line: at.line, column: at.column }
-}
-
-/// The location of a syntax node, if the parser recorded it.
-pub(in crate::engine) fn location_of(what: &impl Spanned) -> Option<SourceLocation> {
-    let start = what.span().start;
-    (start.line > 0).then(|| location(start))
-}
-
-/// Whether a token is whitespace, a comment or the end of the input.
-pub fn is_blank(token: &Token) -> bool {
-    matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 
 fn classify(mut statement: Statement) -> Result<Parsed> {
@@ -198,14 +169,6 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
         select.from[0].relation = TableFactor::Function { lateral, name: call.name, args, with_ordinality, alias };
     }
     Ok(Statement::Statement(ast))
-}
-
-/// The name in lower case, if it has one part.
-pub(in crate::engine) fn simple_name(name: &ObjectName) -> Option<String> {
-    match name.0.as_slice() {
-        [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
-        _ => None,
-    }
 }
 
 /// Keywords at the start of statements, for the hint of a syntax error.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, Kind, Result};
+use crate::registry::db::Batches;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::pool::Pool;
 use crate::registry::db::postgres::decoded;
@@ -19,9 +20,6 @@ use crate::registry::db::tx::Tx;
 use crate::registry::i64_values;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
 use crate::registry::string_values;
-
-/// A stream of record batches from the database.
-pub type Batches = BoxStream<'static, Result<RecordBatch>>;
 
 /// Number of SQLite virtual machine instructions between two checks that the receiver still exists.
 const STEPS: i32 = 100_000;

@@ -5,9 +5,21 @@ use arrow::array::RecordBatch;
 use crate::error::Result;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::rows::{BoundColumn, bind_columns};
-use crate::registry::db::tx::OnConflict;
 use crate::registry::schema::ddl;
 use crate::registry::schema::{ColumnType, TableDef};
+
+/// What an insert does with a row whose key exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Fail with `Kind::Conflict`.
+    Fail,
+    /// Keep the row with the same primary key; fail on any other conflict.
+    Keep,
+    /// Keep the existing row on a conflict in any unique key.
+    KeepAny,
+    /// Replace all columns that are not part of the primary key.
+    Replace,
+}
 
 /// Maximum length in bytes of a statement with literals.
 const LONGEST: usize = 256 * 1024;

@@ -11,7 +11,7 @@ use arrow::ipc::writer::StreamWriter;
 use futures::{StreamExt, TryStreamExt};
 
 use crate::error::{Error, Result};
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 
 /// Maximum number of bytes in memory.
 const LIMIT: usize = 8 << 20;

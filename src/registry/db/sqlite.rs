@@ -141,7 +141,7 @@ impl<'h> Statement<'h> {
             }),
             Value::Int(tai) if kind == ColumnType::UtcTime => {
                 let utc = crate::model::time::tai_to_utc(tai) / 1000 * 1000;
-                let text = crate::model::time::format(utc).replace('T', " ");
+                let text = crate::model::calendar::format(utc).replace('T', " ");
                 self.bind_text(index, &text)
             }
             Value::Int(value) => self.bind_with(|raw| {

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Postgres, Sqlite, Transaction};
 
 use crate::error::{Error, Kind, Result};
 use crate::registry::db::dialect::Dialect;
-use crate::registry::db::insert::Insert;
+use crate::registry::db::insert::{Insert, OnConflict};
 use crate::registry::db::postgres::{decoded, encode};
 use crate::registry::db::sqlite;
 use crate::registry::schema::{ReadColumn, TableDef, arrow_schema};
@@ -25,19 +25,6 @@ pub enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
     /// A PostgreSQL transaction at the default level, READ COMMITTED, and the configured schema.
     Postgres(Transaction<'static, Postgres>, Option<String>),
-}
-
-/// What an insert does with a row whose key exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
-    /// Fail with `Kind::Conflict`.
-    Fail,
-    /// Keep the row with the same primary key; fail on any other conflict.
-    Keep,
-    /// Keep the existing row on a conflict in any unique key.
-    KeepAny,
-    /// Replace all columns that are not part of the primary key.
-    Replace,
 }
 
 impl Tx {

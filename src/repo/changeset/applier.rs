@@ -9,7 +9,7 @@ use crate::model::time;
 use crate::progress::Progress;
 use crate::registry::dataset_types::{self, Registered};
 use crate::registry::datasets;
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 use crate::registry::db::spill::SpillBuffer;
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;

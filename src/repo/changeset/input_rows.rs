@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Schema};
 use futures::TryStreamExt;
 
 use crate::error::{Error, Result};
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 
 /// The rows that an operation takes, read to the end before it plans.
 ///

@@ -18,7 +18,7 @@ use self::change::Change;
 use self::report::{ReportRow, Status};
 use crate::error::{Error, Result};
 use crate::progress::{Progress, ProgressTask};
-use crate::registry::db::conn::Batches;
+use crate::registry::db::Batches;
 use crate::repo::RepositoryHandle;
 
 /// An operation on a repository: the implementation of a procedure. It reads, and plans what is to be changed; it

@@ -18,7 +18,8 @@ use crate::repo::changeset::change::Change;
 use crate::repo::changeset::changes::{InsertDatasets, RemoveSources, ReplaceFileRecords, TransferFiles};
 use crate::repo::changeset::comparison::filter_rows;
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
-use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
+use crate::store::transfer::{Transfer, TransferSource, unfinished_moves};
+use crate::store::transfer_mode::TransferMode;
 use crate::store::{FileType, Location, path_template};
 
 /// Options of an ingest.

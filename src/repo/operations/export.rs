@@ -11,7 +11,8 @@ use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::registry::collections;
 use crate::registry::dataset_types;
 use crate::registry::datasets;
-use crate::registry::db::conn::{Batches, Executor};
+use crate::registry::db::Batches;
+use crate::registry::db::conn::Executor;
 use crate::registry::db::rows::{record_batch, required_column};
 use crate::registry::db::spill::SpillBuffer;
 use crate::registry::dimensions;
@@ -26,7 +27,7 @@ use crate::repo::changeset::input_rows::read_texts;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::search::ranks;
 use crate::store::Location;
-use crate::store::transfer::TransferMode;
+use crate::store::transfer_mode::TransferMode;
 
 /// Number of ids per query.
 const IDS: usize = 4096;

@@ -26,7 +26,8 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::repo::operations::collections;
 use crate::store::Location;
-use crate::store::transfer::{Transfer, TransferMode, TransferSource};
+use crate::store::transfer::{Transfer, TransferSource};
+use crate::store::transfer_mode::TransferMode;
 
 /// Registers a sky map; an identical registered sky map is not changed.
 #[derive(Debug)]

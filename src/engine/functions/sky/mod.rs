@@ -1,5 +1,6 @@
 //! Scalar functions of regions on the sky, with the names of Butler expressions and of ADQL.
 
+mod compute;
 pub mod udf;
 mod values;
 
@@ -10,6 +11,11 @@ const FRAME: &str =
     "Right ascension and declination are in ICRS degrees; the first argument may be the frame 'ICRS', as in ADQL.";
 
 pub fn functions() -> Vec<FunctionDef> {
+    regions().into_iter().chain(measures()).chain(pixels()).collect()
+}
+
+/// Functions that return regions.
+fn regions() -> Vec<FunctionDef> {
     let number = ArgType::Number;
     vec![
         scalar("point", Op::Point, "Returns a point as a region.")
@@ -35,6 +41,13 @@ pub fn functions() -> Vec<FunctionDef> {
             .arg("dec", number, "declination of a vertex")
             .notes("A vertex may also be a pair in parentheses. The frame is as for `point`.")
             .example("SELECT area(polygon((52, -29), (54, -29), (54, -27), (52, -27)))"),
+    ]
+}
+
+/// Comparisons and measures of regions.
+fn measures() -> Vec<FunctionDef> {
+    let number = ArgType::Number;
+    vec![
         scalar("overlaps", Op::Overlaps, "Returns whether two regions have a common point.")
             .arg("a", ArgType::Region, "a region")
             .arg("b", ArgType::Region, "another region")
@@ -80,6 +93,13 @@ pub fn functions() -> Vec<FunctionDef> {
             .arg("ra2", number, "right ascension of the second point")
             .arg("dec2", number, "declination of the second point")
             .example("SELECT distance(point(10, 0), point(11, 0))"),
+    ]
+}
+
+/// Functions of sky pixels.
+fn pixels() -> Vec<FunctionDef> {
+    let number = ArgType::Number;
+    vec![
         scalar("htm_index", Op::HtmIndex, "Returns the HTM pixel that contains a point.")
             .arg("ra", number, "right ascension")
             .arg("dec", number, "declination")

@@ -22,7 +22,8 @@ use crate::repo::RepositoryHandle;
 use crate::repo::changeset::change::StandaloneChange;
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
-use crate::store::transfer::{Transfer, TransferMode, TransferSource, rollback, transfer_all};
+use crate::store::transfer::{Transfer, TransferSource, rollback, transfer_all};
+use crate::store::transfer_mode::TransferMode;
 use crate::store::{Location, path_template, temporary};
 
 /// Writes an export file, and transfers the files of its datasets.

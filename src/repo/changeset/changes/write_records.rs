@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::error::{Error, Result};
+use crate::registry::db::insert::OnConflict;
 use crate::registry::db::spill::SpillBuffer;
-use crate::registry::db::tx::OnConflict;
 use crate::registry::dimensions;
 use crate::repo::changeset::change::{RowChange, WriteContext};
 use crate::repo::changeset::report::{ReportRow, Status};

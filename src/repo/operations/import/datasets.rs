@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::export_yaml::File;
+use crate::format::export_item::File;
 use crate::model::dataset::DatasetType;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::datasets;
@@ -19,7 +19,7 @@ use crate::repo::ingest::incoming::{IncomingDatasets, IngestChanges, IngestOptio
 use crate::repo::operations::import::Import;
 use crate::repo::operations::import::records::{Records, fill};
 use crate::store::Location;
-use crate::store::transfer::TransferMode;
+use crate::store::transfer_mode::TransferMode;
 
 /// The datasets of all types and runs.
 pub(in crate::repo) struct Datasets<'a> {

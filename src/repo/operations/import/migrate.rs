@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use crate::error::{Error, Result};
 use crate::format::yaml_nodes::{Node, Value};
 use crate::instrument::{Instrument, day_obs_timespan};
-use crate::model::time;
+use crate::model::calendar;
 use crate::registry::dimensions;
 use crate::registry::schema::{ColumnType, ReadColumn};
 use crate::registry::string_values;
@@ -99,7 +99,7 @@ impl Migration {
                 if self.adds_day_obs {
                     let begin = copy(&fields, "datetime_begin", line)?.time()?;
                     let offset = self.offsets.get(copy(&fields, "instrument", line)?.text()?).copied().unwrap_or(0);
-                    let day = time::day_of(begin - offset * 1_000_000_000);
+                    let day = calendar::day_of(begin - offset * 1_000_000_000);
                     fields.retain(|(name, _)| name != "day_obs");
                     fields.push(("day_obs".to_owned(), scalar(day.to_string(), line)));
                 }
@@ -197,5 +197,5 @@ fn scalar(text: String, line: usize) -> Node {
 
 /// Formats a time as in export files.
 fn blank(at: i64) -> String {
-    time::format(at).replace('T', " ")
+    calendar::format(at).replace('T', " ")
 }

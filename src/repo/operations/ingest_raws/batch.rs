@@ -1,55 +1,36 @@
 //! Plans the ingest of batches of exposures, each in one change set.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
-
+use super::queue::{Batch, BatchQueue, failed};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::ExistingDataset;
 use crate::registry::db::spill::SpillBuffer;
-use crate::registry::dimensions::table;
 use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::change::Change;
-use crate::repo::changeset::changes::{CreateDatasetType, WriteRecords};
-use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_rows, find_duplicates};
+use crate::repo::changeset::changes::CreateDatasetType;
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::repo::ingest::incoming::{Decision, IngestChanges, IngestOptions, classify};
 use crate::repo::operations::collections;
 use crate::repo::operations::ingest_raws::{Exposure, IngestRaws, rows};
-use crate::store::transfer::{Transfer, TransferMode, TransferSource, unfinished_moves};
+use crate::store::transfer::{Transfer, TransferSource, unfinished_moves};
+use crate::store::transfer_mode::TransferMode;
 use crate::store::{Location, path_template};
 
 /// Plans batches of exposures; caches what is needed for every batch.
 pub(super) struct ExposureBatcher<'a> {
-    task: &'a IngestRaws,
-    repo: Arc<Repo>,
+    pub(super) task: &'a IngestRaws,
+    pub(super) repo: Arc<Repo>,
     instruments: HashMap<String, InstrumentInfo>,
     queue: Arc<Mutex<BatchQueue>>,
     /// The instrument whose dataset type and run are created by the change set that was returned last.
     preparing: Option<String>,
-}
-
-/// Exposures of one instrument that are ingested together.
-struct Batch {
-    instrument: Arc<Instrument>,
-    exposures: Vec<Exposure>,
-    /// True if filters and detectors are known to be registered.
-    is_checked: bool,
-}
-
-/// The batches that are not planned yet, and the items that failed.
-#[derive(Default)]
-struct BatchQueue {
-    batches: VecDeque<Batch>,
-    failures: Vec<ReportRow>,
-    /// True if the last change set was not applied.
-    has_failed: bool,
 }
 
 /// What the registry contains for an instrument.
@@ -61,48 +42,6 @@ struct InstrumentInfo {
     raw: Option<TypeRecord>,
     /// True if dataset type and run exist, or were reported in a dry run.
     is_prepared: bool,
-}
-
-/// The records of one element that a batch needs.
-struct ElementRecords {
-    element: &'static str,
-    records: RecordBatch,
-    /// The row of each exposure's record.
-    rows: Vec<usize>,
-    /// How each record compares with the registry.
-    comparisons: Vec<Comparison>,
-}
-
-impl BatchQueue {
-    /// Replaces a batch that cannot be ingested by its halves, so that only the exposures with errors fail, as in the
-    /// Butler, which ingests them one by one. A single exposure is reported as failed.
-    ///
-    /// # Errors
-    /// The error itself, if it does not concern single exposures or if the first failure ends the ingest.
-    fn split(&mut self, batch: Batch, error: Error, fail_fast: bool) -> Result<()> {
-        let concerns_one =
-            matches!(error.kind(), Kind::Invalid | Kind::Conflict | Kind::Unsupported | Kind::NotFound | Kind::Exists);
-        if fail_fast || !concerns_one {
-            return Err(error);
-        }
-        self.has_failed = true;
-        let Batch { instrument, mut exposures, is_checked } = batch;
-        if let [exposure] = &exposures[..] {
-            let error = error.context(format_args!("exposure {}", exposure.observation.obs_id));
-            self.failures.push(failed(&error));
-            return Ok(());
-        }
-        let second = exposures.split_off(exposures.len() / 2);
-        for exposures in [second, exposures] {
-            self.batches.push_front(Batch { instrument: Arc::clone(&instrument), exposures, is_checked });
-        }
-        Ok(())
-    }
-}
-
-/// Returns the report row of a failed file or exposure.
-fn failed(error: &Error) -> ReportRow {
-    ReportRow::new("raw", Status::Failed, error.message(), 1)
 }
 
 impl<'a> ExposureBatcher<'a> {
@@ -261,73 +200,6 @@ impl<'a> ExposureBatcher<'a> {
         let run = collections::ensure_collection(&self.repo, &self.run_of(instrument), CollectionType::Run).await?;
         changes.extend(run.map(Change::from));
         Ok(changes)
-    }
-
-    /// Returns the group, day_obs and exposure records of exposures, compared with the registry.
-    async fn records(&self, exposures: &[Exposure]) -> Result<Vec<ElementRecords>> {
-        let mut all = Vec::new();
-        for element in ["group", "day_obs", "exposure"] {
-            if self.repo.registry.universe.find(element).is_none() {
-                continue;
-            }
-            let known = table(&self.repo.registry, element)?;
-            let (records, rows) = rows::records(&known, element, exposures)?;
-            let mut comparisons = compare(&self.repo.registry, &known, &records).await?;
-            for (row, first) in find_duplicates(&known, &records)?.iter().enumerate() {
-                if first.is_some() && comparisons[row] == Comparison::New {
-                    comparisons[row] = Comparison::Differs("an earlier exposure has other values".to_owned());
-                }
-            }
-            all.push(ElementRecords { element, records, rows, comparisons });
-        }
-        Ok(all)
-    }
-
-    /// Returns the positions of the exposures whose records do not conflict with existing records.
-    fn without_conflicts(
-        &self,
-        exposures: &[Exposure],
-        needed: &[ElementRecords],
-        failures: &mut Vec<Error>,
-    ) -> Vec<usize> {
-        let conflict_of = |at: usize| {
-            needed.iter().find_map(|element| match &element.comparisons[element.rows[at]] {
-                Comparison::Differs(how) if !self.task.update_records => Some(conflict(element.element, how)),
-                _ => None,
-            })
-        };
-        let mut good = Vec::with_capacity(exposures.len());
-        for (at, exposure) in exposures.iter().enumerate() {
-            match conflict_of(at) {
-                None => good.push(at),
-                Some(error) => {
-                    let message = format!("exposure {}: {}", exposure.observation.obs_id, error.message());
-                    failures.push(Error::new(Kind::Conflict, message));
-                }
-            }
-        }
-        good
-    }
-
-    /// Adds the changes for the records of one element that these exposures need. Returns the unchanged records.
-    fn add_records(&self, element: ElementRecords, good: &[usize], set: &mut ChangeSet<'_>) -> Result<ReportRow> {
-        let ElementRecords { element, records, rows, comparisons } = element;
-        // Records that only failed exposures refer to are not written.
-        let needed: HashSet<usize> = good.iter().map(|at| rows[*at]).collect();
-        let is = |wanted: fn(&Comparison) -> bool| {
-            let needed = &needed;
-            comparisons.iter().enumerate().map(move |(row, found)| needed.contains(&row) && wanted(found))
-        };
-        let new = filter_rows(&records, is(|found| *found == Comparison::New))?;
-        let changed = filter_rows(&records, is(|found| matches!(found, Comparison::Differs(_))))?;
-        let unchanged = is(|found| *found == Comparison::Unchanged).filter(|same| *same).count();
-        if new.num_rows() > 0 {
-            set.push(WriteRecords::insert(element, new));
-        }
-        if changed.num_rows() > 0 {
-            set.push(WriteRecords::replace(element, changed));
-        }
-        Ok(ReportRow::new(element, Status::Unchanged, "", unchanged as u64))
     }
 
     /// Returns the changes for the datasets of these exposures.

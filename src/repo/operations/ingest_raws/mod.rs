@@ -2,6 +2,9 @@
 
 mod batch;
 mod find;
+mod prefetch;
+mod queue;
+mod records;
 mod rows;
 
 use std::collections::BTreeMap;
@@ -13,6 +16,7 @@ use regex::Regex;
 
 use self::batch::ExposureBatcher;
 use self::find::{FileGroup, Metadata, RawFile, RawFinder};
+use self::prefetch::prefetch;
 use crate::error::{Error, Result};
 use crate::instrument::{Instrument, Observation};
 use crate::registry::dimensions;
@@ -21,7 +25,7 @@ use crate::registry::string_values;
 use crate::repo::Repo;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext, PlanProgress};
 use crate::store::Location;
-use crate::store::transfer::TransferMode;
+use crate::store::transfer_mode::TransferMode;
 
 /// Number of files per transaction. Larger batches access each index page fewer times. Debug builds use small batches
 /// so that tests have several transactions.
@@ -76,7 +80,7 @@ impl Operation for IngestRaws {
         context.progress.begin("ingest_raws", None);
         let reader = BatchReader {
             task: self,
-            groups: find::prefetch(groups, files).boxed(),
+            groups: prefetch(groups, files).boxed(),
             files: files as usize,
             batcher: ExposureBatcher::new(self, repo),
             progress: context.progress,

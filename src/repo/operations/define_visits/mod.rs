@@ -1,22 +1,24 @@
 //! `define_visits`: defines visits from exposures, with regions on the sky.
 
+mod rows;
+mod visit;
+
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray,
-};
-use arrow::datatypes::{Float64Type, Int64Type, TimestampNanosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::Int64Type;
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 
+use self::rows::{definitions, detector_regions, memberships, systems, visit_rows};
+use self::visit::{Exposure, Visit, common, read, visits};
 use crate::error::{Error, Kind, Result};
 use crate::instrument::Instrument;
-use crate::instrument::camera::{Camera, Pointing};
-use crate::registry::db::conn::Batches;
+use crate::instrument::camera::Camera;
+use crate::registry::db::Batches;
 use crate::registry::db::rows::{constant_text, record_batch, required_column, strict_cast};
 use crate::registry::dimensions::{self, table};
-use crate::registry::string_values;
 use crate::repo::Repo;
 use crate::repo::changeset::changes::{RecordSource, WriteRecords};
 use crate::repo::changeset::comparison::sync_records;
@@ -24,8 +26,6 @@ use crate::repo::changeset::comparison::{Comparison, compare, conflict, filter_r
 use crate::repo::changeset::input_rows::read_rows;
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
-use crate::sphere::Vector;
-use crate::sphere::hull::hull;
 
 /// Defines the visits of an instrument.
 #[derive(Debug)]
@@ -47,33 +47,6 @@ const POINTING: [&str; 3] = ["tracking_ra", "tracking_dec", "sky_angle"];
 const SEES_SKY: &str = "can_see_sky";
 /// Visit systems: single exposures, and sequences of exposures.
 const SYSTEMS: [(i64, &str); 2] = [(0, "one-to-one"), (2, "by-seq-start-end")];
-
-/// An exposure on the sky.
-#[derive(Debug, Clone)]
-struct Exposure {
-    id: i64,
-    obs_id: String,
-    day_obs: i64,
-    seq: (i64, i64, i64),
-    physical_filter: Option<String>,
-    target_name: Option<String>,
-    science_program: Option<String>,
-    observation_reason: Option<String>,
-    exposure_time: Option<f64>,
-    azimuth: Option<f64>,
-    zenith_angle: Option<f64>,
-    timespan: (Option<i64>, Option<i64>),
-    pointing: Pointing,
-}
-
-/// A visit of one or more exposures.
-#[derive(Debug)]
-struct Visit {
-    id: i64,
-    name: String,
-    systems: Vec<i64>,
-    members: Vec<Exposure>,
-}
 
 #[async_trait]
 impl Operation for DefineVisits {
@@ -217,181 +190,6 @@ fn see_sky(rows: &RecordBatch) -> Result<Vec<usize>> {
     let places = POINTING.map(|name| required_column(rows, name));
     let places = places.into_iter().collect::<Result<Vec<_>>>()?;
     Ok((0..rows.num_rows()).filter(|row| !blind(*row) && places.iter().all(|place| place.is_valid(*row))).collect())
-}
-
-/// Converts exposure records.
-fn read(rows: &RecordBatch) -> Result<Vec<Exposure>> {
-    let at = |name: &str| rows.schema_ref().index_of(name);
-    let text =
-        |name: &str| -> Result<Vec<Option<String>>> { Ok(crate::registry::optional_string_values(rows, at(name)?)) };
-    let float = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Float64Type>().clone());
-    let int = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<Int64Type>().clone());
-    let time = |name: &str| Ok::<_, Error>(rows.column(at(name)?).as_primitive::<TimestampNanosecondType>().clone());
-    let (ids, days) = (int("id")?, int("day_obs")?);
-    let (seq, starts, ends) = (int("seq_num")?, int("seq_start")?, int("seq_end")?);
-    let (names, filters, targets) =
-        (string_values(rows, at("obs_id")?), text("physical_filter")?, text("target_name")?);
-    let (programs, reasons) = (text("science_program")?, text("observation_reason")?);
-    let (times, azimuths, zeniths) = (float("exposure_time")?, float("azimuth")?, float("zenith_angle")?);
-    let [ra, dec, angles] = POINTING.map(float);
-    let (ra, dec, angles) = (ra?, dec?, angles?);
-    let (begins, finishes) = (time("timespan_begin")?, time("timespan_end")?);
-    let some = |array: &Float64Array, row: usize| array.is_valid(row).then(|| array.value(row));
-    let stamp = |array: &TimestampNanosecondArray, row: usize| array.is_valid(row).then(|| array.value(row));
-    let exposure = |row: usize| Exposure {
-        id: ids.value(row),
-        obs_id: names[row].clone(),
-        day_obs: days.value(row),
-        seq: (seq.value(row), starts.value(row), ends.value(row)),
-        physical_filter: filters[row].clone(),
-        target_name: targets[row].clone(),
-        science_program: programs[row].clone(),
-        observation_reason: reasons[row].clone(),
-        exposure_time: some(&times, row),
-        azimuth: some(&azimuths, row),
-        zenith_angle: some(&zeniths, row),
-        timespan: (stamp(&begins, row), stamp(&finishes, row)),
-        pointing: Pointing { ra: ra.value(row), dec: dec.value(row), angle: angles.value(row) },
-    };
-    Ok((0..rows.num_rows()).map(exposure).collect())
-}
-
-/// Returns the visits of exposures, ordered by id: one for each exposure, and one for each sequence.
-fn visits(exposures: Vec<Exposure>) -> Vec<Visit> {
-    let mut groups: BTreeMap<(i64, i64, i64), Vec<Exposure>> = BTreeMap::new();
-    for exposure in exposures {
-        groups.entry((exposure.day_obs, exposure.seq.1, exposure.seq.2)).or_default().push(exposure);
-    }
-    let mut all = Vec::new();
-    for (_, mut members) in groups {
-        members.sort_by_key(|e| (e.seq.0, e.id));
-        let first = members[0].clone();
-        let multi = first.seq.1 != first.seq.2;
-        // A sequence without its first exposure has no name and is not a visit.
-        let whole = multi && first.seq.0 == first.seq.1;
-        for exposure in &members {
-            let (mut id, mut name) = (exposure.id, exposure.obs_id.clone());
-            if whole && exposure.id == first.id {
-                id = format!("9{id}").parse().unwrap_or(id);
-                name.push_str("_first");
-            }
-            let systems = if multi { vec![0] } else { vec![0, 2] };
-            all.push(Visit { id, name, systems, members: vec![exposure.clone()] });
-        }
-        if whole {
-            all.push(Visit { id: first.id, name: first.obs_id, systems: vec![2], members });
-        }
-    }
-    all.sort_by_key(|visit| visit.id);
-    all
-}
-
-fn systems(instrument: &str) -> Result<RecordBatch> {
-    record_batch([
-        ("instrument", constant_text(instrument, SYSTEMS.len())),
-        ("id", Arc::new(Int64Array::from(SYSTEMS.map(|s| s.0).to_vec())) as ArrayRef),
-        ("name", Arc::new(StringArray::from(SYSTEMS.map(|s| s.1).to_vec()))),
-    ])
-}
-
-/// Returns the common value of all exposures, if there is one.
-fn common(visit: &Visit, value: fn(&Exposure) -> Option<&String>) -> Option<String> {
-    let first = value(&visit.members[0])?;
-    visit.members.iter().all(|e| value(e) == Some(first)).then(|| first.clone())
-}
-
-/// Returns the values of all exposures, if none is missing.
-fn every(visit: &Visit, value: fn(&Exposure) -> Option<f64>) -> Option<Vec<f64>> {
-    visit.members.iter().map(value).collect()
-}
-
-fn azimuth(visit: &Visit) -> Option<f64> {
-    let all = every(visit, |e| e.azimuth)?;
-    if let [one] = all[..] {
-        return Some(one);
-    }
-    let sum = |part: fn(f64) -> f64| all.iter().map(|a| part(a.to_radians())).sum::<f64>();
-    Some(sum(f64::sin).atan2(sum(f64::cos)).to_degrees())
-}
-
-fn visit_rows(instrument: &str, some: &[Visit], seen: &[Vec<(i64, [Vector; 4])>]) -> Result<RecordBatch> {
-    let int = |value: fn(&Visit) -> Option<i64>| Arc::new(some.iter().map(value).collect::<Int64Array>()) as ArrayRef;
-    let float =
-        |value: fn(&Visit) -> Option<f64>| Arc::new(some.iter().map(value).collect::<Float64Array>()) as ArrayRef;
-    let text =
-        |value: fn(&Visit) -> Option<String>| Arc::new(some.iter().map(value).collect::<StringArray>()) as ArrayRef;
-    let time = |value: fn(&Visit) -> Option<i64>| {
-        Arc::new(some.iter().map(value).collect::<TimestampNanosecondArray>()) as ArrayRef
-    };
-    let region = |corners: &Vec<(i64, [Vector; 4])>| {
-        let all: Vec<Vector> = corners.iter().flat_map(|(_, corners)| *corners).collect();
-        hull(&all).map(|region| region.encode())
-    };
-    record_batch([
-        ("instrument", constant_text(instrument, some.len())),
-        ("id", int(|v| Some(v.id))),
-        ("day_obs", int(|v| v.members.iter().map(|e| e.day_obs).min())),
-        ("physical_filter", text(|v| common(v, |e| e.physical_filter.as_ref()))),
-        ("name", text(|v| Some(v.name.clone()))),
-        ("seq_num", int(|v| v.members.iter().map(|e| e.seq.0).min())),
-        ("exposure_time", float(|v| every(v, |e| e.exposure_time).map(|all| all.iter().sum()))),
-        ("target_name", text(|v| common(v, |e| e.target_name.as_ref()))),
-        (
-            "observation_reason",
-            text(|v| Some(common(v, |e| e.observation_reason.as_ref()).unwrap_or_else(|| "various".to_owned()))),
-        ),
-        ("science_program", text(|v| common(v, |e| e.science_program.as_ref()))),
-        ("azimuth", float(azimuth)),
-        ("zenith_angle", float(|v| every(v, |e| e.zenith_angle).map(|all| all.iter().sum::<f64>() / all.len() as f64))),
-        ("region", Arc::new(seen.iter().map(region).collect::<BinaryArray>())),
-        ("timespan_begin", time(|v| v.members.iter().map(|e| e.timespan.0).min().flatten())),
-        ("timespan_end", time(|v| v.members.iter().map(|e| e.timespan.1).max().flatten())),
-    ])
-}
-
-fn pairs(instrument: &str, names: [&str; 2], values: Vec<(i64, i64)>) -> Result<RecordBatch> {
-    let column = |values: Vec<i64>| Arc::new(Int64Array::from(values)) as ArrayRef;
-    let (first, second): (Vec<_>, Vec<_>) = values.into_iter().unzip();
-    record_batch([
-        ("instrument", constant_text(instrument, first.len())),
-        (names[0], column(first)),
-        (names[1], column(second)),
-    ])
-}
-
-fn definitions(instrument: &str, some: &[Visit], chosen: &[bool]) -> Result<RecordBatch> {
-    let chosen = some.iter().zip(chosen).filter(|(_, chosen)| **chosen);
-    let values = chosen.flat_map(|(visit, _)| visit.members.iter().map(|e| (e.id, visit.id))).collect();
-    pairs(instrument, ["exposure", "visit"], values)
-}
-
-fn memberships(instrument: &str, some: &[Visit], chosen: &[bool]) -> Result<RecordBatch> {
-    let chosen = some.iter().zip(chosen).filter(|(_, chosen)| **chosen);
-    let values = chosen.flat_map(|(visit, _)| visit.systems.iter().map(|system| (*system, visit.id))).collect();
-    pairs(instrument, ["visit_system", "visit"], values)
-}
-
-fn detector_regions(
-    instrument: &str,
-    some: &[Visit],
-    seen: &[Vec<(i64, [Vector; 4])>],
-    chosen: &[bool],
-) -> Result<RecordBatch> {
-    let (mut detectors, mut ids, mut regions) = (Vec::new(), Vec::new(), Vec::new());
-    for ((visit, corners), _) in some.iter().zip(seen).zip(chosen).filter(|(_, chosen)| **chosen) {
-        for (detector, corners) in corners {
-            let region = hull(corners).ok_or_else(|| Error::bug("the corners of a detector do not form a polygon"))?;
-            detectors.push(*detector);
-            ids.push(visit.id);
-            regions.push(region.encode());
-        }
-    }
-    record_batch([
-        ("instrument", constant_text(instrument, ids.len())),
-        ("detector", Arc::new(Int64Array::from(detectors)) as ArrayRef),
-        ("visit", Arc::new(Int64Array::from(ids))),
-        ("region", Arc::new(BinaryArray::from_iter_values(regions))),
-    ])
 }
 
 #[cfg(test)]
