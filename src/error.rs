@@ -6,6 +6,7 @@ pub mod database;
 mod engine;
 
 use std::fmt;
+use std::sync::Arc;
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,7 +17,7 @@ pub const NO_SUBQUERY: &str = "subqueries of this form are not supported; use a 
 /// If no name is similar, a message lists all names, up to this number.
 const FEW: usize = 8;
 
-type Source = Box<dyn std::error::Error + Send + Sync>;
+type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The class of an error; it determines the exit code and whether a retry is useful.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,13 +60,19 @@ pub struct SourceLocation {
     pub column: u64,
 }
 
-/// An error: its kind, a message of one sentence, its location in the script and the error that caused it.
+/// An error: its kind, a message of one sentence, the name that it is about, its location in the script, the details
+/// that a database gives, and the error that caused it.
+#[derive(Clone)]
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     message: String,
+    subject: Option<String>,
     location: Option<SourceLocation>,
+    detail: Option<String>,
+    hint: Option<String>,
     violates_foreign_key: bool,
     source: Option<Source>,
 }
@@ -73,8 +80,16 @@ struct Inner {
 impl Error {
     /// Creates an error with a message, which is one sentence without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self(Box::new(Inner { kind, message, location: None, violates_foreign_key: false, source: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            subject: None,
+            location: None,
+            detail: None,
+            hint: None,
+            violates_foreign_key: false,
+            source: None,
+        }))
     }
 
     /// Creates an error of [`Kind::Invalid`].
@@ -95,13 +110,28 @@ impl Error {
         if near.is_empty() && (1..=FEW).contains(&names.len()) {
             near = format!("; available: {}", names.join(", "));
         }
-        Self::new(Kind::NotFound, format!("no {what} named '{name}'{near}"))
+        Self::new(Kind::NotFound, format!("no {what} named '{name}'{near}")).with_subject(name)
+    }
+
+    /// Sets the name that the error is about; it is looked up in the statement to find the location.
+    #[must_use]
+    pub fn with_subject(mut self, name: &str) -> Self {
+        self.0.subject = Some(name.to_owned());
+        self
+    }
+
+    /// Sets the DETAIL and HINT of a database.
+    #[must_use]
+    pub fn with_details(mut self, detail: Option<&str>, hint: Option<&str>) -> Self {
+        self.0.detail = detail.map(str::to_owned);
+        self.0.hint = hint.map(str::to_owned);
+        self
     }
 
     /// Attaches the library error that caused this one.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
-        self.0.source = Some(source.into());
+    pub fn with_source(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Arc::new(source));
         self
     }
 
@@ -129,6 +159,21 @@ impl Error {
         &self.0.message
     }
 
+    /// Returns the name that the error is about, if there is one.
+    pub fn subject(&self) -> Option<&str> {
+        self.0.subject.as_deref()
+    }
+
+    /// Returns the DETAIL of a database, if it gives one.
+    pub fn detail(&self) -> Option<&str> {
+        self.0.detail.as_deref()
+    }
+
+    /// Returns the HINT of a database, if it gives one.
+    pub fn hint(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
     /// Returns the location in the script, if known.
     pub fn location(&self) -> Option<SourceLocation> {
         self.0.location
@@ -144,18 +189,6 @@ impl Error {
     /// Returns true if a database reports a violated foreign key: the referenced row does not exist.
     pub fn is_missing_reference(&self) -> bool {
         self.0.violates_foreign_key
-    }
-
-    /// Copies the error without its source, which cannot be cloned; used when several readers share one result.
-    #[must_use]
-    pub fn clone_without_source(&self) -> Self {
-        Self(Box::new(Inner {
-            kind: self.0.kind,
-            message: self.0.message.clone(),
-            location: self.0.location,
-            violates_foreign_key: self.0.violates_foreign_key,
-            source: None,
-        }))
     }
 }
 
@@ -213,7 +246,7 @@ impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
         // The object stores of this crate wrap errors of this crate.
         if let Some(own) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Self>()) {
-            return own.clone_without_source();
+            return own.clone();
         }
         let kind = match &error {
             object_store::Error::NotFound { .. } => Kind::NotFound,

@@ -10,6 +10,12 @@ if ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || ! python3 -c 'import
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql python3-venv g++ strace >/dev/null
 fi
 
+# Messages of PostgreSQL in another language.
+if ! locale -a | grep -qi '^fr_FR.utf'; then
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq locales >/dev/null
+    as_root localedef -i fr_FR -f UTF-8 fr_FR.UTF-8
+fi
+
 # The Butler, one environment per version, created again when its list of packages changes.
 for version in b29 b30; do
     list="tests/requirements-$version.txt"

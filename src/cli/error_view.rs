@@ -43,8 +43,19 @@ fn is_closed(error: &Error) -> bool {
     error.message().contains("Broken pipe")
 }
 
-/// Formats an error: the message, and the location with its line if known.
+/// Formats an error: the message, the location with its line if known, and the details of a database.
 pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
+    let mut text = located(error, source);
+    for (name, detail) in [("detail", error.detail()), ("hint", error.hint())] {
+        if let Some(detail) = detail {
+            text.push_str(&format!("\n = {name}: {}", visible(&shortened(detail, MESSAGE))));
+        }
+    }
+    text
+}
+
+/// Formats the message and the location.
+fn located(error: &Error, source: Option<Source<'_>>) -> String {
     let message = format!("error: {}", visible(&shortened(error.message(), MESSAGE)));
     let (Some(source), Some(location)) = (source, error.location()) else {
         return match source {

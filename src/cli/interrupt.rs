@@ -1,14 +1,14 @@
 //! Signal handling, in a separate thread because all workers of the runtime may be busy.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 
-use crate::engine::session::copy_target::remove_staged;
+use crate::engine::session::copy_target::StagedOutputs;
 
 /// The time an interrupted statement gets to clean up.
 pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);
@@ -20,6 +20,7 @@ static HEARD: OnceLock<Sender<()>> = OnceLock::new();
 static CODE: AtomicU8 = AtomicU8::new(130);
 static IN_SHELL: AtomicBool = AtomicBool::new(false);
 static ENDING: AtomicBool = AtomicBool::new(false);
+static STAGED: Mutex<Vec<StagedOutputs>> = Mutex::new(Vec::new());
 
 /// Marks the program as ending: signals no longer interrupt it, because a transaction may be rolling back.
 pub fn end() {
@@ -39,6 +40,16 @@ pub fn is_survived() -> bool {
 /// Returns the exit code of an interrupted program: 128 plus the number of the signal.
 pub fn code() -> u8 {
     CODE.load(Ordering::Relaxed)
+}
+
+/// Registers staged output that is removed before the program exits.
+pub fn clean_up(staged: StagedOutputs) {
+    STAGED.lock().unwrap_or_else(PoisonError::into_inner).push(staged);
+}
+
+/// Removes the staged output of all sessions.
+pub fn remove_staged() {
+    STAGED.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(StagedOutputs::remove_all);
 }
 
 /// Removes staged files and exits immediately.

@@ -24,7 +24,6 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::output::Format;
 use self::runner::Runner;
-use crate::engine::session::copy_target::remove_staged;
 use crate::error::{Error, Kind};
 
 /// SQL over Rubin Observatory Butler repositories: query, build and export them.
@@ -125,7 +124,7 @@ pub fn main() -> ExitCode {
     };
     // Blocking reads of a cancelled query must not delay the exit.
     runtime.shutdown_background();
-    remove_staged();
+    interrupt::remove_staged();
     // Exits before a task that is still running writes more.
     std::process::exit(code.into())
 }

@@ -50,6 +50,7 @@ impl Runner {
         variables: BTreeMap<String, String>,
     ) -> Result<Self> {
         let session = Session::with(repository, write, progress::display(quiet))?;
+        interrupt::clean_up(session.staged_outputs());
         Ok(Self { session, variables, output: Output::new(format), timing: false, running: Vec::new() })
     }
 

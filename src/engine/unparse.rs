@@ -1,6 +1,7 @@
 //! Translates expressions to the SQL of a database.
 
 mod conditions;
+mod not_pushed;
 
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::Column;
@@ -10,12 +11,13 @@ use datafusion::scalar::ScalarValue;
 
 pub use self::conditions::{all, equal};
 use self::conditions::{chain, class, joined};
+pub use self::not_pushed::NotPushed;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::rows::Value;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
 /// A translation, or the reason why an expression is not pushed down.
-pub type Translated<T> = Result<T, String>;
+pub type Translated<T> = Result<T, NotPushed>;
 
 /// An SQL expression and its type.
 #[derive(Debug, Clone)]
@@ -45,18 +47,13 @@ pub struct SqlExprWriter<'a> {
     pub find: &'a dyn Fn(&Column) -> Option<SqlExpr>,
 }
 
-/// The reason for an expression that may have other semantics in the database.
-fn not_pushable(expr: &Expr) -> String {
-    format!("not pushed down: {expr}")
-}
-
 impl SqlExprWriter<'_> {
     /// Translates an expression that yields a value.
     pub fn value(&self, expr: &Expr) -> Translated<SqlExpr> {
         match expr {
-            Expr::Column(column) => (self.find)(column).ok_or_else(|| format!("not pushed down: {column}")),
+            Expr::Column(column) => (self.find)(column).ok_or_else(|| NotPushed::Column(column.clone())),
             Expr::Alias(Alias { expr, .. }) => self.value(expr),
-            Expr::Literal(value, _) => self.constant(value).ok_or_else(|| not_pushable(expr)),
+            Expr::Literal(value, _) => self.constant(value).ok_or_else(|| NotPushed::expr(expr)),
             Expr::Cast(Cast { expr: inner, field }) => {
                 let inner = self.value(inner)?;
                 match (inner.kind, field.data_type()) {
@@ -66,7 +63,7 @@ impl SqlExprWriter<'_> {
                         kind: ColumnType::Float,
                         plain: false,
                     }),
-                    _ => Err(not_pushable(expr)),
+                    _ => Err(NotPushed::expr(expr)),
                 }
             }
             Expr::Case(case) => self.case(case, expr),
@@ -96,7 +93,7 @@ impl SqlExprWriter<'_> {
             let mixed =
                 matches!(cell.kind, ColumnType::Uuid | ColumnType::Bytes | ColumnType::UtcTime | ColumnType::Bool);
             kind = Some(cell.kind);
-            if same && !mixed { Ok(cell.text) } else { Err(not_pushable(expr)) }
+            if same && !mixed { Ok(cell.text) } else { Err(NotPushed::expr(expr)) }
         };
         for (when, then) in &case.when_then_expr {
             let condition = match &case.expr {
@@ -109,7 +106,7 @@ impl SqlExprWriter<'_> {
         {
             text.push_str(&format!(" ELSE {}", result(otherwise)?));
         }
-        Ok(SqlExpr { text: format!("{text} END"), kind: kind.ok_or_else(|| not_pushable(expr))?, plain: false })
+        Ok(SqlExpr { text: format!("{text} END"), kind: kind.ok_or_else(|| NotPushed::expr(expr))?, plain: false })
     }
 
     /// Translates a condition.
@@ -133,26 +130,26 @@ impl SqlExprWriter<'_> {
                 let cell = self.value(inner)?;
                 let items: Option<Vec<_>> = list.iter().map(|item| self.typed(cell.kind, item)).collect();
                 let not = if *negated { "NOT " } else { "" };
-                Ok(format!("({} {not}IN ({}))", cell.text, items.ok_or_else(|| not_pushable(expr))?.join(", ")))
+                Ok(format!("({} {not}IN ({}))", cell.text, items.ok_or_else(|| NotPushed::expr(expr))?.join(", ")))
             }
             Expr::Between(Between { expr: inner, negated, low, high }) => {
                 let (kind, text) = self.ordered(inner)?;
                 let (low, high) = (self.typed(kind, low), self.typed(kind, high));
-                let (low, high) = low.zip(high).ok_or_else(|| not_pushable(expr))?;
+                let (low, high) = low.zip(high).ok_or_else(|| NotPushed::expr(expr))?;
                 let not = if *negated { "NOT " } else { "" };
                 Ok(format!("({text} {not}BETWEEN {low} AND {high})"))
             }
-            Expr::Like(like) => self.like(like).ok_or_else(|| not_pushable(expr)),
+            Expr::Like(like) => self.like(like).ok_or_else(|| NotPushed::expr(expr)),
             Expr::Column(_) => {
                 let cell = self.value(expr)?;
-                if cell.kind == ColumnType::Bool { Ok(cell.text) } else { Err(not_pushable(expr)) }
+                if cell.kind == ColumnType::Bool { Ok(cell.text) } else { Err(NotPushed::expr(expr)) }
             }
-            _ => Err(not_pushable(expr)),
+            _ => Err(NotPushed::expr(expr)),
         }
     }
 
     fn comparison(&self, left: &Expr, op: Operator, right: &Expr) -> Translated<String> {
-        let whole = || format!("not pushed down: {left} {op} {right}");
+        let whole = || NotPushed::Comparison(Box::new((left.clone(), op, right.clone())));
         let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
         let (left, op, right) = match (is_literal(left), is_literal(right)) {
             (true, false) => (right, op.swap().ok_or_else(whole)?, left),
@@ -187,7 +184,7 @@ impl SqlExprWriter<'_> {
         let cell = self.value(expr)?;
         match cell.kind {
             ColumnType::Uuid | ColumnType::Bytes | ColumnType::Bool | ColumnType::UtcTime => {
-                Err(format!("not pushed down: order of {expr}"))
+                Err(NotPushed::Order(Box::new(expr.clone())))
             }
             kind @ ColumnType::Text(_) => Ok((kind, self.dialect.binary_collation(&cell.text))),
             // NaN is the largest float in PostgreSQL and in DataFusion; SQLite cannot store it.
@@ -240,7 +237,7 @@ impl SqlExprWriter<'_> {
         let cell = self.value(&sort.expr)?;
         let text = match cell.kind {
             // Base64 text and bytes sort differently.
-            ColumnType::Bytes | ColumnType::UtcTime => return Err(format!("not pushed down: order of {}", sort.expr)),
+            ColumnType::Bytes | ColumnType::UtcTime => return Err(NotPushed::Order(Box::new(sort.expr.clone()))),
             ColumnType::Text(_) => self.dialect.binary_collation(&cell.text),
             _ => cell.text,
         };
@@ -254,15 +251,17 @@ impl SqlExprWriter<'_> {
         if let Expr::Alias(Alias { expr, .. }) = expr {
             return self.aggregate(expr);
         }
-        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else { return Err(not_pushable(expr)) };
+        let Expr::AggregateFunction(AggregateFunction { func, params }) = expr else {
+            return Err(NotPushed::expr(expr));
+        };
         if !params.order_by.is_empty() || params.null_treatment.is_some() {
-            return Err(not_pushable(expr));
+            return Err(NotPushed::expr(expr));
         }
         let filter = match &params.filter {
             Some(filter) => format!(" FILTER (WHERE {})", self.predicate(filter)?),
             None => String::new(),
         };
-        let [argument] = &params.args[..] else { return Err(not_pushable(expr)) };
+        let [argument] = &params.args[..] else { return Err(NotPushed::expr(expr)) };
         let distinct = if params.distinct { "DISTINCT " } else { "" };
         if func.name() == "count" {
             let counted = match argument {
@@ -288,7 +287,7 @@ impl SqlExprWriter<'_> {
             ("min" | "max", ColumnType::Text(_)) => {
                 format!("{}({}){filter}", func.name(), self.dialect.binary_collation(&cell.text))
             }
-            _ => return Err(not_pushable(expr)),
+            _ => return Err(NotPushed::expr(expr)),
         };
         Ok(SqlExpr { text, kind: cell.kind, plain: false })
     }

@@ -1,5 +1,7 @@
 //! Errors of SQLite and PostgreSQL.
 
+use sqlx::postgres::PgDatabaseError;
+
 use super::{Error, Kind};
 
 /// Returns the kind of an SQLite result code. PostgreSQL codes (SQLSTATE) have five characters and are not matched.
@@ -31,19 +33,27 @@ impl From<sqlx::Error> for Error {
             },
             _ => Kind::Failed,
         };
-        let message = match &error {
-            sqlx::Error::Database(e) => plain(e.message()).to_owned(),
-            other => other.to_string(),
+        let sqlx::Error::Database(of_database) = &error else {
+            let message = error.to_string();
+            return Self::new(kind, message).with_source(error);
         };
-        let is_violated = matches!(&error, sqlx::Error::Database(e) if e.is_foreign_key_violation());
-        Self::new(kind, message).with_foreign_key(is_violated).with_source(error)
+        let is_violated = of_database.is_foreign_key_violation();
+        let postgres = of_database.try_downcast_ref::<PgDatabaseError>();
+        let details = (postgres.and_then(PgDatabaseError::detail), postgres.and_then(PgDatabaseError::hint));
+        let own = Self::new(kind, plain(of_database.code().as_deref(), of_database.message()));
+        own.with_details(details.0, details.1).with_foreign_key(is_violated).with_source(error)
     }
 }
 
-/// Unifies database messages that SQLite and PostgreSQL word differently.
-pub fn plain(message: &str) -> &str {
-    match message {
-        "integer overflow" | "bigint out of range" => "a result is out of range for a 64-bit integer",
-        message => message,
+/// Unifies messages that SQLite and PostgreSQL word differently, and PostgreSQL in the language of the server.
+pub fn plain(code: Option<&str>, message: &str) -> String {
+    match (code, message) {
+        (Some("22003"), message) if message.starts_with("bigint") => OUT_OF_RANGE.to_owned(),
+        (Some("22012"), _) => "division by zero".to_owned(),
+        (Some("21000"), _) => "more than one row returned by a subquery used as an expression".to_owned(),
+        (_, "integer overflow") => OUT_OF_RANGE.to_owned(),
+        (_, message) => message.to_owned(),
     }
 }
+
+const OUT_OF_RANGE: &str = "a result is out of range for a 64-bit integer";

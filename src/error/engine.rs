@@ -20,7 +20,7 @@ impl From<DataFusionError> for Error {
             .map(|s| SourceLocation { line: s.start.line, column: s.start.column });
         let mut causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
         if let Some(ours) = causes.find_map(|cause| cause.downcast_ref::<Error>()) {
-            return ours.clone_without_source().with_location(at);
+            return ours.clone().with_location(at);
         }
         if let DataFusionError::SchemaError(inner, _) = error.find_root()
             && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()

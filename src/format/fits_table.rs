@@ -7,7 +7,7 @@ use arrow::array::{
     ArrayRef, BooleanArray, FixedSizeListArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
     UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::fits::{BLOCK, CARD};
 use super::tables::UNIT;
@@ -39,18 +39,39 @@ pub fn parse_fits_table(bytes: &[u8]) -> Result<RecordBatch> {
     if !bytes.starts_with(b"SIMPLE  =") {
         return Err(Error::invalid("a FITS file begins with the keyword SIMPLE"));
     }
+    match find_table(bytes)? {
+        Some((cards, start)) => table(&cards, bytes.get(start..).unwrap_or_default()),
+        None => Err(Error::new(Kind::NotFound, "the FITS file does not contain a binary table")),
+    }
+}
+
+/// Returns the columns of the first binary table, from the first bytes of a FITS file; `None` if the bytes end before
+/// the header of the table ends.
+///
+/// # Errors
+/// As for [`parse_fits_table`].
+pub fn fits_table_schema(head: &[u8]) -> Result<Option<SchemaRef>> {
+    // A header without its end is not an error of the file.
+    let Some((cards, _)) = find_table(head).ok().flatten() else { return Ok(None) };
+    let (columns, _) = columns(&cards)?;
+    let fields = columns.iter().map(|column| Ok(column.field(&column.array(&[], 1)?)));
+    Ok(Some(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?))))
+}
+
+/// Returns the header of the first binary table, and the offset of its data.
+fn find_table(bytes: &[u8]) -> Result<Option<(Cards, usize)>> {
     let mut at = 0;
     while at < bytes.len() {
         let (cards, start) = Cards::read(bytes, at)?;
         if cards.text("XTENSION").as_deref() == Some("BINTABLE") {
-            return table(&cards, bytes.get(start..).unwrap_or_default());
+            return Ok(Some((cards, start)));
         }
         let size = cards.data_size()?.div_ceil(BLOCK).checked_mul(BLOCK);
         at = size
             .and_then(|size| start.checked_add(size))
             .ok_or_else(|| Error::invalid("a FITS header gives an invalid size"))?;
     }
-    Err(Error::new(Kind::NotFound, "the FITS file does not contain a binary table"))
+    Ok(None)
 }
 
 impl Cards {
@@ -116,12 +137,9 @@ impl Cards {
     }
 }
 
-fn table(cards: &Cards, data: &[u8]) -> Result<RecordBatch> {
-    let (width, rows) = (cards.count("NAXIS1")?, cards.count("NAXIS2")?);
-    let size = width.checked_mul(rows).filter(|size| *size <= data.len());
-    let Some(size) = size else {
-        return Err(Error::invalid(format!("the file ends within its table of {rows} rows of {width} bytes")));
-    };
+/// Returns the columns of a binary table, and the size of a row in bytes.
+fn columns(cards: &Cards) -> Result<(Vec<Column>, usize)> {
+    let width = cards.count("NAXIS1")?;
     let (mut columns, mut end) = (Vec::new(), 0);
     for number in 1..=cards.count("TFIELDS")?.min(999) {
         let column = cards.column(number, end)?;
@@ -135,11 +153,20 @@ fn table(cards: &Cards, data: &[u8]) -> Result<RecordBatch> {
     if columns.is_empty() || width == 0 {
         return Err(Error::invalid("the binary table has no columns"));
     }
+    Ok((columns, width))
+}
+
+fn table(cards: &Cards, data: &[u8]) -> Result<RecordBatch> {
+    let (width, rows) = (cards.count("NAXIS1")?, cards.count("NAXIS2")?);
+    let size = width.checked_mul(rows).filter(|size| *size <= data.len());
+    let Some(size) = size else {
+        return Err(Error::invalid(format!("the file ends within its table of {rows} rows of {width} bytes")));
+    };
+    let (columns, width) = columns(cards)?;
     let (mut fields, mut arrays) = (Vec::new(), Vec::new());
     for column in &columns {
         let array = column.array(&data[..size], width)?;
-        let unit = column.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone()));
-        fields.push(Field::new(&column.name, array.data_type().clone(), true).with_metadata(unit.collect()));
+        fields.push(column.field(&array));
         arrays.push(array);
     }
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
@@ -154,6 +181,12 @@ impl Column {
             b'J' | b'E' => 4,
             _ => 8,
         }
+    }
+
+    /// Returns the field of the column, with its unit.
+    fn field(&self, array: &ArrayRef) -> Field {
+        let unit = self.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone()));
+        Field::new(&self.name, array.data_type().clone(), true).with_metadata(unit.collect())
     }
 
     fn array(&self, data: &[u8], width: usize) -> Result<ArrayRef> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::csv::ReaderBuilder;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
@@ -53,6 +53,31 @@ pub fn parse_ecsv(bytes: &[u8]) -> Result<RecordBatch> {
 /// Text that is not an ECSV table, with its line.
 pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
+    let (header, lines, rest) = ecsv_header(text)?;
+    let schema = header.schema()?;
+    let reader = ReaderBuilder::new(Arc::clone(&schema)).with_header(true).with_delimiter(header.delimiter()?);
+    let reader = reader.build(Cursor::new(rest))?;
+    let batches = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| shift(&e.to_string(), lines))?;
+    Ok((concat_batches(&schema, &batches)?, plain(header.meta)))
+}
+
+/// Returns the columns of an ECSV table, from the first bytes of its file; `None` if the bytes end before the line of
+/// names ends.
+///
+/// # Errors
+/// As for [`parse_ecsv`].
+pub fn ecsv_schema(head: &[u8]) -> Result<Option<SchemaRef>> {
+    let complete = head.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let text = std::str::from_utf8(&head[..complete]).map_err(|_| Error::invalid("the text is not UTF-8"))?;
+    if text.lines().all(|line| line.starts_with('#')) {
+        return Ok(None);
+    }
+    ecsv_header(text)?.0.schema().map(Some)
+}
+
+/// Parses the header and checks the line of names. Returns the header, its number of lines, and the text from the names
+/// on.
+fn ecsv_header(text: &str) -> Result<(Header, usize, &str)> {
     let mut header = String::new();
     let mut lines = 0;
     let mut rest = text;
@@ -69,26 +94,32 @@ pub fn parse_ecsv_with_meta(bytes: &[u8]) -> Result<(RecordBatch, Meta)> {
     let header: Header = serde_yaml::from_str(header)
         .map_err(|e| Error::invalid(format!("the ECSV header does not describe the columns: {e}")))?;
     let names: Vec<&str> = header.datatype.iter().map(|c| c.name.as_str()).collect();
-    let delimiter =
-        u8::try_from(header.delimiter).map_err(|_| Error::invalid("the delimiter must be one character"))?;
     let first = rest.lines().next().unwrap_or_default();
-    let mut line = csv::ReaderBuilder::new().has_headers(false).delimiter(delimiter).from_reader(first.as_bytes());
+    let mut line =
+        csv::ReaderBuilder::new().has_headers(false).delimiter(header.delimiter()?).from_reader(first.as_bytes());
     let given = line.records().next().and_then(std::result::Result::ok).unwrap_or_default();
     if given != names {
         let message =
             format!("line {}: the column names are '{first}', but the header lists {}", lines + 1, names.join(", "));
         return Err(Error::invalid(message));
     }
-    let fields = header.datatype.iter().map(|c| {
-        let field = Field::new(&c.name, arrow_type(&c.datatype)?, true);
-        let unit = c.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone()));
-        Ok(field.with_metadata(unit.collect()))
-    });
-    let schema = Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?));
-    let reader =
-        ReaderBuilder::new(Arc::clone(&schema)).with_header(true).with_delimiter(delimiter).build(Cursor::new(rest))?;
-    let batches = reader.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| shift(&e.to_string(), lines))?;
-    Ok((concat_batches(&schema, &batches)?, plain(header.meta)))
+    Ok((header, lines, rest))
+}
+
+impl Header {
+    fn delimiter(&self) -> Result<u8> {
+        u8::try_from(self.delimiter).map_err(|_| Error::invalid("the delimiter must be one character"))
+    }
+
+    /// Returns the columns, with their units.
+    fn schema(&self) -> Result<SchemaRef> {
+        let fields = self.datatype.iter().map(|c| {
+            let field = Field::new(&c.name, arrow_type(&c.datatype)?, true);
+            let unit = c.unit.iter().map(|unit| (UNIT.to_owned(), unit.clone()));
+            Ok(field.with_metadata(unit.collect()))
+        });
+        Ok(Arc::new(Schema::new(fields.collect::<Result<Vec<_>>>()?)))
+    }
 }
 
 /// Converts header metadata to a map; an ordered mapping (`!!omap`) is a list of mappings with one key each.
@@ -136,6 +167,11 @@ fn shift(message: &str, lines: usize) -> Error {
     }
 }
 
+/// Returns the columns of [`parse_lines`].
+pub fn lines_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("line", DataType::Utf8, true)]))
+}
+
 /// Reads the lines of a text into the column `line`; empty lines are skipped.
 ///
 /// # Errors
@@ -143,7 +179,7 @@ fn shift(message: &str, lines: usize) -> Error {
 pub fn parse_lines(bytes: &[u8]) -> Result<RecordBatch> {
     let text = std::str::from_utf8(bytes).map_err(|_| Error::invalid("the text is not UTF-8"))?;
     let lines: StringArray = text.lines().filter(|line| !line.trim().is_empty()).map(Some).collect();
-    Ok(RecordBatch::try_from_iter([("line", Arc::new(lines) as _)])?)
+    Ok(RecordBatch::try_new(lines_schema(), vec![Arc::new(lines)])?)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ pub fn offset(utc: i64) -> Option<i64> {
 /// # Errors
 /// A file that cannot be read or is not a valid table, with its line.
 pub fn check() -> Result<()> {
-    TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.clone_without_source()))
+    TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.clone()))
 }
 
 fn read() -> Result<Table> {

@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(parse_utc("1970-01-01"), Some(8_000_082_000));
         assert_eq!(calendar::parse("2100-01-01"), Some(MAX));
         assert_eq!(calendar::parse("yesterday"), None);
-        assert_eq!(day_start(20_241_108).map(|d| d + DAY / 2), Some(1_731_067_200_000_000_000));
-        assert_eq!(day_start(20_241_399), None);
+        assert_eq!(calendar::day_start(20_241_108).map(|d| d + DAY / 2), Some(1_731_067_200_000_000_000));
+        assert_eq!(calendar::day_start(20_241_399), None);
     }
 
     #[test]
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn formats_without_needless_digits() {
-        assert_eq!(format(1_732_158_600_120_000_000), "2024-11-21T03:10:00.12");
-        assert_eq!(day_of(1_732_158_600_000_000_000), 20_241_121);
+        assert_eq!(calendar::format(1_732_158_600_120_000_000), "2024-11-21T03:10:00.12");
+        assert_eq!(calendar::day_of(1_732_158_600_000_000_000), 20_241_121);
     }
 }

@@ -142,6 +142,31 @@ impl Location {
         Ok(bytes.into())
     }
 
+    /// Reads up to `length` bytes from the start of a file. Returns true too if they are the whole file.
+    ///
+    /// # Errors
+    /// As for [`Location::read`].
+    pub async fn read_head(&self, length: u64) -> Result<(Bytes, bool)> {
+        let size = match self.stat().await? {
+            FileType::File(size) => size,
+            FileType::Directory => return Err(Error::invalid(format!("'{}' is a folder, not a file", self.display()))),
+            FileType::Missing => {
+                return Err(Error::new(Kind::NotFound, format!("file '{}' does not exist", self.display())));
+            }
+        };
+        let length = length.min(size);
+        let bytes = match &self.root {
+            Root::Dav(client) => client.read_range(&self.path, 0..length).await?,
+            Root::Local => {
+                let file = tokio::fs::File::open(&self.path).await.map_err(|e| self.with_path(e))?;
+                let mut bytes = Vec::new();
+                file.take(length).read_to_end(&mut bytes).await.map_err(|e| self.with_path(e))?;
+                bytes.into()
+            }
+        };
+        Ok((bytes, length == size))
+    }
+
     /// Opens the file for reading: a local file itself, or a local copy of a remote file.
     ///
     /// # Errors

@@ -100,6 +100,8 @@ fn imports_are_repeated_harmlessly_and_conflicts_are_told() {
         assert!(explained.contains("1 dataset (bias) would be inserted"), "{explained}");
         assert_eq!(home.rows("SELECT count(*) FROM collections"), ["0"]);
         import("").ok();
+        let explained = home.sql(&format!("EXPLAIN CALL import('{}', transfer => 'direct')", home.at("in"))).ok();
+        assert!(!explained.contains("would be") && explained.contains("1 certification (c) unchanged"), "{explained}");
         let again = import("").ok();
         assert!(!again.contains("inserted") && !again.contains("updated"), "{again}");
         assert_eq!(home.rows("SELECT detector, timespan_end FROM members('bias', 'c')"), ["0,2024-12-01T00:00:00"]);
@@ -238,4 +240,29 @@ fn every_kind_of_export_file_ends_as_with_the_butler_but_for_these() {
     let work = tempfile::tempdir().expect("a temporary folder");
     let work = work.path().join("work").display().to_string();
     assert_eq!(oracle(&python, "import_cases.py", &[generator, env!("CARGO_BIN_EXE_butlersql"), &work]), OTHERWISE);
+}
+
+#[test]
+fn messages_do_not_depend_on_the_language_of_the_server() {
+    let Some(home) = Home::new(Db::Postgres) else { return };
+    home.with_camera();
+    let broken =
+        "CALL insert_dimension_records('physical_filter', (SELECT 'nowhere' AS instrument, 'f' AS name, 'r' AS band))";
+    let overflow = "SELECT sum(CAST(9223372036854775807 AS BIGINT)) FROM detector";
+    put(&home, EXPORT);
+    let import = format!("CALL import('{}', transfer => 'direct')", home.at("in"));
+    home.sql(&import).ok();
+    let certify =
+        "CALL certify('c', (SELECT dataset_id FROM bias), begin_date => '2024-11-01', end_date => '2025-01-01')";
+    let all = [broken, overflow, certify];
+    let english = all.map(|sql| home.sql(sql).err);
+    assert!(english.iter().all(|text| text.contains("error: ")), "{english:?}");
+    let name = home.psql("SELECT current_database()");
+    home.psql(&format!("ALTER DATABASE {name} SET lc_messages TO 'fr_FR.UTF-8'"));
+    let french =
+        std::process::Command::new("psql").args([home.database().expect("a database"), "-c", "SELECT 1/0"]).output();
+    let french = String::from_utf8_lossy(&french.expect("psql").stderr).into_owned();
+    assert!(french.contains("division par z"), "the server does not speak French: {french}");
+    assert_eq!(all.map(|sql| home.sql(sql).err), english);
+    home.sql(&import).ok();
 }

@@ -240,3 +240,54 @@ fn passwords_are_in_no_message() {
         assert!(!Path::new(&repo).exists(), "{url}: a folder is left");
     }
 }
+
+/// The names of the files in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_cancelled_copy_leaves_no_staged_file() {
+    use futures::StreamExt;
+    use std::time::Duration;
+    let home = home();
+    let folder = std::path::PathBuf::from(home.at("out/deep"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
+    let copy = format!("COPY (SELECT value FROM range(1, 100000000000)) TO '{}/x.csv'", folder.display());
+    runtime.block_on(async {
+        let tokens = butlersql::engine::sql::tokens::tokenize(&copy).expect("tokens");
+        let mut answer = session.run(tokens).await.expect("an answer");
+        let waited = tokio::time::timeout(Duration::from_millis(200), answer.rows.next()).await;
+        assert!(waited.is_err(), "it is still at work");
+        assert_eq!(names(&folder).len(), 1, "a hidden folder");
+        session.cancel();
+        // The stream is not dropped: a program that is interrupted may not get to it.
+        assert!(!folder.exists() && !folder.parent().expect("a parent").exists());
+    });
+}
+
+#[test]
+fn explain_reads_only_the_head_of_a_file() {
+    let home = home();
+    let head =
+        "# %ECSV 1.0\n# ---\n# datatype:\n# - {name: a, datatype: int64}\n# - {name: b, datatype: string}\na b\n";
+    let ecsv = put(&home, "x.ecsv", &format!("{head}not_a_number y\n"));
+    let shown = home.sql(&format!("EXPLAIN SELECT b FROM read_ecsv('{ecsv}') WHERE a > 1")).ok();
+    assert!(shown.contains("StreamingTableExec"), "{shown}");
+    let read = home.sql(&format!("SELECT b FROM '{ecsv}'"));
+    assert!(read.code == 1 && read.err.contains("line 7") && read.err.contains("-c:1:15"), "{}", read.err);
+    let missing = home.sql("EXPLAIN SELECT * FROM 'missing.fits'");
+    assert!(missing.err.contains("missing.fits' does not exist"), "{}", missing.err);
+    let data = home.sample(&["--exposures", "1", "--nights", "1"]);
+    let whole = std::fs::read(format!("{data}/the_monster_20240904.fits")).expect("a FITS table");
+    let cut = home.at("cut.fits");
+    std::fs::write(&cut, &whole[..whole.len() / 2880 * 1440]).expect("written");
+    home.sql(&format!("EXPLAIN SELECT * FROM '{cut}'")).ok();
+    assert_eq!(home.sql(&format!("SELECT * FROM '{cut}'")).code, 1);
+    // A table is read once, however often a statement names it.
+    let twice = "SELECT count(*) FROM read_text('X') a JOIN read_text('X') b ON a.line = b.line";
+    let text = put(&home, "x.txt", "one\ntwo\n");
+    assert_eq!(home.rows(&twice.replace('X', &text)), ["2"]);
+}

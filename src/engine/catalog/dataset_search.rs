@@ -17,7 +17,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::TryStreamExt;
 
 use crate::engine::catalog::registry_table::RegistryTable;
-use crate::engine::functions::definition::Args;
+use crate::engine::functions::definition::{Args, SearchContext};
 use crate::error::Error;
 use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;
@@ -31,34 +31,50 @@ use crate::repo::RepositoryHandle;
 use crate::repo::check_files::{self, CheckFilesOptions};
 use crate::repo::search::{collections, ranks};
 
-/// The table of a search function; the registry is read when the table is scanned.
+/// The table of `find_first`.
 ///
 /// # Errors
 /// `Kind::NotFound` for an unknown dataset type.
-pub fn table(
-    name: &str,
-    args: &Args,
-    handle: &Arc<RepositoryHandle>,
-    types: &[TypeRecord],
-) -> Result<Arc<dyn TableProvider>> {
-    let names = args.list("collections").unwrap_or_default();
-    if name == "collection_tree" {
-        let flatten = args.bool("flatten", false);
-        return Ok(Arc::new(CollectionTree { handle: Arc::clone(handle), names, flatten }));
-    }
-    if name == "check_files" {
-        let check = CheckFilesOptions { collections: names, read: args.bool("read", false) };
-        let files = CheckFiles { handle: Arc::clone(handle), check, schema: check_files::schema() };
-        return Ok(Arc::new(StreamingTable::try_new(check_files::schema(), vec![Arc::new(files)])?));
-    }
+pub fn find_first(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+    search(args, context, true)
+}
+
+/// The table of `members`.
+///
+/// # Errors
+/// `Kind::NotFound` for an unknown dataset type.
+pub fn members(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+    search(args, context, false)
+}
+
+fn search(args: &Args, context: &SearchContext<'_>, first: bool) -> Result<Arc<dyn TableProvider>, Error> {
     let wanted = args.required("dataset_type")?;
-    let record = types
-        .iter()
-        .find(|t| t.dataset_type.name == wanted)
-        .ok_or_else(|| Error::not_found("dataset type", &wanted, types.iter().map(|t| t.dataset_type.name.as_str())))?;
-    let schema = arrow_schema(&columns(record));
-    let first = name == "find_first";
-    Ok(Arc::new(DatasetSearch { handle: Arc::clone(handle), record: record.clone(), names, first, schema }))
+    let names = || context.types.iter().map(|t| t.dataset_type.name.as_str());
+    let record = context.types.iter().find(|t| t.dataset_type.name == wanted);
+    let record = record.ok_or_else(|| Error::not_found("dataset type", &wanted, names()))?.clone();
+    let schema = arrow_schema(&columns(&record));
+    let names = args.list("collections").unwrap_or_default();
+    Ok(Arc::new(DatasetSearch { handle: Arc::clone(context.handle), record, names, first, schema }))
+}
+
+/// The table of `collection_tree`.
+///
+/// # Errors
+/// None.
+pub fn collection_tree(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+    let (names, flatten) = (args.list("collections").unwrap_or_default(), args.bool("flatten", false));
+    Ok(Arc::new(CollectionTree { handle: Arc::clone(context.handle), names, flatten }))
+}
+
+/// The table of `check_files`.
+///
+/// # Errors
+/// Errors of DataFusion's setup.
+pub fn check_files(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+    let collections = args.list("collections").unwrap_or_default();
+    let check = CheckFilesOptions { collections, read: args.bool("read", false) };
+    let files = CheckFiles { handle: Arc::clone(context.handle), check, schema: check_files::schema() };
+    Ok(Arc::new(StreamingTable::try_new(check_files::schema(), vec![Arc::new(files)])?))
 }
 
 /// A search for datasets of one type in collections (`find_first` and `members`).

@@ -91,7 +91,7 @@ impl RepositoryCatalog {
     pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let missing = || {
             let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
-            missing.as_ref().map_or_else(|| Error::bug("the repository has no snapshot"), Error::clone_without_source)
+            missing.as_ref().map_or_else(|| Error::bug("the repository has no snapshot"), Error::clone)
         };
         read(&self.snapshot).ok_or_else(missing)
     }
@@ -108,14 +108,15 @@ impl RepositoryCatalog {
         if schema == "public" && is_file_name(name) {
             let folders = name.rsplit_once('/').is_some_and(|(folders, _)| folders.contains(['*', '?', '[']));
             let why = if folders { "; only the last part of a name may be a pattern" } else { "" };
-            return Error::new(Kind::NotFound, format!("no file named '{name}'{why}"));
+            return Error::new(Kind::NotFound, format!("no file named '{name}'{why}")).with_subject(name);
         }
         let what = if schema == "dataset" { "dataset type" } else { "table" };
         let names = tables.table_names();
         // Unquoted names are folded to lower case.
         let capitals = |known: &&String| *known != name && known.eq_ignore_ascii_case(name);
         if let Some(same) = names.iter().filter(|known| known.contains(char::is_uppercase)).find(capitals) {
-            return Error::new(Kind::NotFound, format!("no {what} named '{name}'; \"{same}\" needs its double quotes"));
+            let message = format!("no {what} named '{name}'; \"{same}\" needs its double quotes");
+            return Error::new(Kind::NotFound, message).with_subject(name);
         }
         Error::not_found(what, name, names.iter().map(String::as_str))
     }

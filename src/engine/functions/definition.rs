@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::scalar::ScalarValue;
 
 use crate::error::{Error, Result};
+use crate::registry::dataset_types::TypeRecord;
 use crate::repo::Operation;
+use crate::repo::RepositoryHandle;
 use crate::universe::Universe;
 
 /// The type of an argument.
@@ -66,20 +70,47 @@ pub struct ArgDef {
 /// The implementation of a function that reads a table outside the repository.
 #[async_trait]
 pub trait TableReader: Send + Sync {
-    /// Reads the rows as a table.
+    /// Returns the columns of the table, and its rows only if they determine the columns.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` for a missing file, `Kind::Invalid` for a file of another format, and read errors.
+    async fn open(&self, args: &Args) -> Result<OpenTable>;
+
+    /// Reads the rows, with the columns of [`Self::open`].
     ///
     /// # Errors
     /// `Kind::NotFound` for a missing file or folder, `Kind::Invalid` for a file of another format, and read errors.
-    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>>;
+    async fn rows(&self, args: &Args) -> Result<RecordBatch>;
 }
+
+/// What a reader knows before its table is scanned.
+#[derive(Debug)]
+pub enum OpenTable {
+    /// The columns; the rows are read when the table is scanned.
+    Columns(SchemaRef),
+    /// All rows.
+    Rows(RecordBatch),
+}
+
+/// What a search function needs.
+#[derive(Debug, Clone, Copy)]
+pub struct SearchContext<'a> {
+    /// The repository.
+    pub handle: &'a Arc<RepositoryHandle>,
+    /// The registered dataset types.
+    pub types: &'a [TypeRecord],
+}
+
+/// Creates the table of a search function.
+pub type SearchTable = fn(&Args, &SearchContext<'_>) -> Result<Arc<dyn TableProvider>>;
 
 /// The kind of a function, with its implementation.
 #[derive(Clone)]
 pub enum FunctionKind {
     /// A procedure: creates an operation that changes the repository.
     Operation(fn(&Args) -> Result<Arc<dyn Operation>>),
-    /// A table function that searches the repository; see `engine::search`.
-    Search,
+    /// A table function that searches the repository; the registry is read when the table is scanned.
+    Search(SearchTable),
     /// A table function that expands to a query over the tables of a universe.
     Query(fn(&Args, &Universe) -> Result<String>),
     /// A table function that reads files or folders.
@@ -92,7 +123,7 @@ impl std::fmt::Debug for FunctionKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Operation(_) => "Operation",
-            Self::Search => "Search",
+            Self::Search(_) => "Search",
             Self::Query(_) => "Query",
             Self::Read(_) => "Read",
             Self::Scalar(_) => "Scalar",
@@ -128,8 +159,8 @@ impl FunctionDef {
     }
 
     /// Defines a table function that searches the repository.
-    pub fn search(name: &'static str, description: &'static str) -> Self {
-        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search }
+    pub fn search(name: &'static str, description: &'static str, table: SearchTable) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search(table) }
     }
 
     /// Defines a table function that expands to a query.
@@ -212,7 +243,7 @@ enum Value {
 }
 
 /// The argument values of a call, checked against the definition.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Args {
     values: BTreeMap<&'static str, Value>,
     rows: bool,

@@ -9,12 +9,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
-use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::engine::functions::definition::{ArgType, Args, FunctionDef, TableReader};
+use crate::engine::functions::definition::{ArgType, Args, FunctionDef, OpenTable, TableReader};
 use crate::error::{Error, Result};
-use crate::format::fits_table::parse_fits_table;
-use crate::format::tables::{parse_ecsv, parse_lines};
+use crate::format::fits_table::{fits_table_schema, parse_fits_table};
+use crate::format::tables::{ecsv_schema, lines_schema, parse_ecsv, parse_lines};
 use crate::registry::db::rows::record_batch;
 use crate::repo::calibration_exports::{ExportSummary, find};
 use crate::store::Location;
@@ -28,19 +28,19 @@ pub fn functions() -> Vec<FunctionDef> {
         FunctionDef::read(
             "read_ecsv",
             "Reads an ECSV table as written by astropy.",
-            Arc::new(File(|_, bytes| parse_ecsv(bytes))),
+            Arc::new(File { parse: |_, bytes| parse_ecsv(bytes), columns: Some(ecsv_schema) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
         FunctionDef::read(
             "read_fits",
             "Reads the first binary table of a FITS file.",
-            Arc::new(File(|_, bytes| parse_fits_table(bytes))),
+            Arc::new(File { parse: |_, bytes| parse_fits_table(bytes), columns: Some(fits_table_schema) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .notes("Array columns are lists; bit, complex and variable-length array columns are not supported.")
         .example("SELECT * FROM read_fits('DATA/the_monster_20240904.fits')"),
-        FunctionDef::read("read_csv", "Reads a CSV file.", Arc::new(File(csv)))
+        FunctionDef::read("read_csv", "Reads a CSV file.", Arc::new(File { parse: csv, columns: None }))
             .arg("file", ArgType::Text, "the path or URL of the file")
             .option(
                 "header",
@@ -53,7 +53,7 @@ pub fn functions() -> Vec<FunctionDef> {
         FunctionDef::read(
             "read_text",
             "Reads the non-empty lines of a text file as column `line`.",
-            Arc::new(File(|_, bytes| parse_lines(bytes))),
+            Arc::new(File { parse: |_, bytes| parse_lines(bytes), columns: Some(|_| Ok(Some(lines_schema()))) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
@@ -78,11 +78,23 @@ struct List;
 
 #[async_trait]
 impl TableReader for List {
-    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+    async fn open(&self, _args: &Args) -> Result<OpenTable> {
+        let time = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let columns = [
+            ("name", DataType::Utf8),
+            ("size", DataType::Int64),
+            ("modified", time),
+            ("is_directory", DataType::Boolean),
+            ("checksum", DataType::Utf8),
+        ];
+        Ok(OpenTable::Columns(nullable(columns)))
+    }
+
+    async fn rows(&self, args: &Args) -> Result<RecordBatch> {
         let entries = Location::parse(&args.required("uri")?)?.entries(args.bool("checksums", false)).await?;
         let name = |e: &Entry| e.path.rsplit('/').next().unwrap_or_default().to_owned();
         let modified = entries.iter().map(|e| e.modified.map(|time| time.timestamp_micros()));
-        let rows = record_batch([
+        record_batch([
             ("name", Arc::new(entries.iter().map(|e| Some(name(e))).collect::<StringArray>()) as ArrayRef),
             (
                 "size",
@@ -91,8 +103,7 @@ impl TableReader for List {
             ("modified", Arc::new(modified.collect::<TimestampMicrosecondArray>())),
             ("is_directory", Arc::new(entries.iter().map(|e| Some(e.is_directory)).collect::<BooleanArray>())),
             ("checksum", Arc::new(entries.iter().map(|e| e.checksums.as_deref()).collect::<StringArray>())),
-        ])?;
-        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+        ])
     }
 }
 
@@ -101,7 +112,19 @@ struct Exports;
 
 #[async_trait]
 impl TableReader for Exports {
-    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+    async fn open(&self, _args: &Args) -> Result<OpenTable> {
+        let list = || DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)));
+        let columns = [
+            ("file", DataType::Utf8),
+            ("ticket", DataType::Utf8),
+            ("collections", list()),
+            ("dataset_types", list()),
+            ("datasets", DataType::Int64),
+        ];
+        Ok(OpenTable::Columns(nullable(columns)))
+    }
+
+    async fn rows(&self, args: &Args) -> Result<RecordBatch> {
         let found = find(&args.required("folder")?).await?;
         let list = |names: fn(&ExportSummary) -> &BTreeSet<String>| {
             let mut builder = ListBuilder::new(StringBuilder::new());
@@ -110,28 +133,55 @@ impl TableReader for Exports {
             }
             Arc::new(builder.finish()) as ArrayRef
         };
-        let rows = record_batch([
+        record_batch([
             ("file", Arc::new(found.iter().map(|f| Some(&*f.file)).collect::<StringArray>()) as ArrayRef),
             ("ticket", Arc::new(found.iter().map(|f| f.ticket.as_deref()).collect::<StringArray>())),
             ("collections", list(|f| &f.collections)),
             ("dataset_types", list(|f| &f.dataset_types)),
             ("datasets", Arc::new(found.iter().map(|f| f.datasets).collect::<Int64Array>())),
-        ])?;
-        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+        ])
     }
 }
 
-/// Reads a file of up to [`LIMIT`] bytes with a parser.
-struct File(fn(&Args, &[u8]) -> Result<RecordBatch>);
+/// Columns that may be NULL.
+fn nullable<const N: usize>(columns: [(&str, DataType); N]) -> SchemaRef {
+    Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
+}
+
+/// Returns the columns of a table from the first bytes of its file; `None` if more bytes are needed.
+type HeadColumns = fn(&[u8]) -> Result<Option<SchemaRef>>;
+
+/// Reads a file of up to [`LIMIT`] bytes.
+struct File {
+    parse: fn(&Args, &[u8]) -> Result<RecordBatch>,
+    /// `None` if all rows determine the columns.
+    columns: Option<HeadColumns>,
+}
+
+/// Number of bytes that are read first to find the columns of a file.
+const HEAD: u64 = 64 << 10;
 
 #[async_trait]
 impl TableReader for File {
-    async fn table(&self, args: &Args) -> Result<Arc<dyn TableProvider>> {
+    async fn open(&self, args: &Args) -> Result<OpenTable> {
         let name = args.required("file")?;
-        let named = |e: Error| e.context(format_args!("file '{name}'"));
+        let file = Location::parse(&name)?;
+        let mut length = HEAD;
+        while let Some(columns) = self.columns {
+            let (head, is_complete) = file.read_head(length).await?;
+            match columns(&head).map_err(|e| e.context(format_args!("file '{name}'")))? {
+                Some(schema) => return Ok(OpenTable::Columns(schema)),
+                None if is_complete => break,
+                None => length *= 8,
+            }
+        }
+        Ok(OpenTable::Rows(self.rows(args).await?))
+    }
+
+    async fn rows(&self, args: &Args) -> Result<RecordBatch> {
+        let name = args.required("file")?;
         let bytes = Location::parse(&name)?.read(LIMIT).await?;
-        let rows = (self.0)(args, &bytes).map_err(named)?;
-        Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?))
+        (self.parse)(args, &bytes).map_err(|e| e.context(format_args!("file '{name}'")))
     }
 }
 

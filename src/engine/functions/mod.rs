@@ -1,5 +1,6 @@
 //! The definitions of all procedures and functions, one file for each family.
 
+mod call;
 mod collections;
 mod datasets;
 pub mod definition;
@@ -7,6 +8,7 @@ mod files;
 mod ingest;
 pub mod reference;
 mod repository;
+pub(crate) mod resolve;
 mod search;
 pub(crate) mod sky;
 pub(crate) mod table_function;

@@ -1,5 +1,6 @@
 //! Table functions that search collections with the semantics of the Butler.
 
+use crate::engine::catalog::dataset_search;
 use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
 use crate::error::{Error, Result};
 use crate::sphere::skypix;
@@ -7,7 +8,7 @@ use crate::universe::{Element, Universe};
 
 pub fn functions() -> Vec<FunctionDef> {
     vec![
-        FunctionDef::search("find_first", "Returns, for each data ID, the first dataset in the search order of the collections.")
+        FunctionDef::search("find_first", "Returns, for each data ID, the first dataset in the search order of the collections.", dataset_search::find_first)
             .arg("dataset_type", ArgType::Text, "the dataset type")
             .arg("collections", ArgType::TextList, "collections, chains and globs, in search order")
             .notes(
@@ -16,17 +17,18 @@ pub fn functions() -> Vec<FunctionDef> {
                  dataset is used.",
             )
             .example("SELECT * FROM find_first('raw', 'LSSTComCam/raw/all')"),
-        FunctionDef::search("members", "Returns the datasets of a type in each of the collections.")
+        FunctionDef::search("members", "Returns the datasets of a type in each of the collections.", dataset_search::members)
             .arg("dataset_type", ArgType::Text, "the dataset type")
             .arg("collections", ArgType::TextList, "collections, chains and globs")
             .example("SELECT collection, count(*) FROM members('raw', '*') GROUP BY collection"),
-        FunctionDef::search("collection_tree", "Returns the tree of chains, in the format of `query-collections --chains=tree`.")
+        FunctionDef::search("collection_tree", "Returns the tree of chains, in the format of `query-collections --chains=tree`.", dataset_search::collection_tree)
             .arg("collections", ArgType::TextList, "collections and globs; each match is the root of a tree")
             .option("flatten", ArgType::Bool, "list each collection once, in search order, without chains; default false")
             .example("SELECT tree, type FROM collection_tree('LSSTComCam*')"),
         FunctionDef::search(
             "check_files",
             "Compares the file records of collections with the existing files.",
+            dataset_search::check_files,
         )
         .arg("collections", ArgType::TextList, "collections, chains and globs")
         .option("read", ArgType::Bool, "read the first byte of each file; default false: only folders are listed")

@@ -2,22 +2,21 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, plan_datafusion_err};
+use datafusion::common::DFSchema;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::Result;
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, ObjectNamePart, TableAlias, TableFactor, Value,
-};
+use datafusion::sql::sqlparser::ast::{FunctionArg, TableFactor};
 
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions;
-use crate::engine::functions::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
+use crate::engine::functions::call::{TableFunctionCall, bind_args, function_call};
+use crate::engine::functions::definition::{FunctionDef, FunctionKind, SearchContext};
+use crate::engine::functions::resolve::resolved;
 use crate::engine::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
-use crate::engine::sql::file_name::{READERS, extension};
-use crate::engine::sql::tokens::{location, location_of, simple_name};
-use crate::error::{Error, Kind, Result as OwnResult, SourceLocation, hint};
+use crate::engine::sql::tokens::simple_name;
+use crate::error::{Error, Kind, hint};
 
 /// Plans procedures and table functions in FROM, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
@@ -29,53 +28,19 @@ impl RelationPlanner for TableFunctionPlanner {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
-        let (name, args, alias) = match relation {
-            TableFactor::Function { name, args, alias, .. } => (name, args, alias),
-            TableFactor::Table { name, args: Some(args), alias, .. } => (name, args.args, alias),
-            other => match reader_call(&other) {
-                Some(read) => read,
-                None => return Ok(RelationPlanning::Original(Box::new(other))),
-            },
+        let call = match function_call(relation) {
+            Ok(call) => call,
+            Err(other) => return Ok(RelationPlanning::Original(other)),
         };
-        let location = location_of(&name);
-        match simple_name(&name).and_then(|n| functions::find(&n)) {
-            Some(function) => {
-                let plan = self.plan(function, args, context).map_err(|e| Error::from(e).with_location(location))?;
-                Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias })))
-            }
-            None => builtin_table_function(name, args, alias, location),
-        }
+        let Some(function) = call.function() else { return builtin_table_function(call) };
+        let plan = self.plan(function, call.args, context).map_err(|e| Error::from(e).with_location(call.location))?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation { plan, alias: call.alias })))
     }
 }
 
-/// Runs an asynchronous computation to its end on a separate thread, because planning is synchronous.
-fn block_on<T: Send>(work: impl Future<Output = OwnResult<T>> + Send) -> OwnResult<T> {
-    std::thread::scope(|scope| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        scope.spawn(move || runtime.block_on(work)).join().unwrap_or_else(|e| std::panic::resume_unwind(e))
-    })
-}
-
-/// Converts a file name in FROM to a call of its reader function: name, arguments and alias.
-fn reader_call(relation: &TableFactor) -> Option<(ObjectName, Vec<FunctionArg>, Option<TableAlias>)> {
-    let TableFactor::Table { name, args: None, alias, .. } = relation else { return None };
-    let [ObjectNamePart::Identifier(Ident { value, quote_style: Some('\''), span })] = name.0.as_slice() else {
-        return None;
-    };
-    let end = extension(value);
-    let (_, reader) = READERS.into_iter().find(|reader| reader.0 == end)?;
-    let file = Expr::Value(Value::SingleQuotedString(value.clone()).into());
-    let args = vec![FunctionArg::Unnamed(FunctionArgExpr::Expr(file))];
-    Some((ObjectName::from(vec![Ident::with_span(*span, reader)]), args, alias.clone()))
-}
-
 /// Leaves table functions of DataFusion to it; other names are an error.
-fn builtin_table_function(
-    name: ObjectName,
-    args: Vec<FunctionArg>,
-    alias: Option<TableAlias>,
-    location: Option<SourceLocation>,
-) -> Result<RelationPlanning> {
+fn builtin_table_function(call: TableFunctionCall) -> Result<RelationPlanning> {
+    let TableFunctionCall { name, args, alias, location } = call;
     let called = simple_name(&name).unwrap_or_else(|| name.to_string());
     let known = ["generate_series", "range", "unnest"];
     if known.contains(&called.as_str()) {
@@ -95,95 +60,25 @@ impl TableFunctionPlanner {
         args: Vec<FunctionArg>,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        if matches!(function.kind, FunctionKind::Scalar(_)) {
-            let message = format!("{0} is a scalar function, not a table function: use SELECT {0}(…)", function.name);
-            return Err(Error::invalid(message).into());
-        }
-        let mut bound = Args::default();
-        let mut input = None;
-        let mut named = false;
-        for (position, arg) in args.into_iter().enumerate() {
-            let named_at = match &arg {
-                FunctionArg::Named { name, .. } | FunctionArg::ExprNamed { name: Expr::Identifier(name), .. } => {
-                    Some(location(name.span.start))
-                }
-                _ => None,
-            };
-            let (name, expr) = match arg {
-                FunctionArg::Named { name, arg, .. } => (Some(name.value), arg),
-                FunctionArg::ExprNamed { name: Expr::Identifier(name), arg, .. } => (Some(name.value), arg),
-                FunctionArg::ExprNamed { name, .. } => return Err(plan_datafusion_err!("{name} is not an argument")),
-                FunctionArg::Unnamed(arg) => (None, arg),
-            };
-            if named && name.is_none() {
-                let message = format!("in {}, positional arguments must come before named arguments", function.name);
-                return Err(Error::invalid(message).into());
-            }
-            named |= name.is_some();
-            let FunctionArgExpr::Expr(expr) = expr else {
-                return Err(Error::invalid(format!("{} does not take *", function.name)).into());
-            };
-            let start = named_at.or_else(|| location_of(&expr));
-            let argument =
-                self.argument(function, position, name.as_deref(), &expr).map_err(|e| e.with_location(start))?;
-            match (argument.arg_type, expr) {
-                (ArgType::Query(_), Expr::Subquery(subquery)) => {
-                    bound.set_rows(function, argument)?;
-                    let derived = TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
-                    input = Some(context.plan(derived)?);
-                }
-                (ArgType::Query(columns), _) => {
-                    let message = format!(
-                        "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
-                        argument.name, function.name
-                    );
-                    return Err(Error::invalid(message).into());
-                }
-                (_, expr) => {
-                    let value = context.sql_to_expr(expr, &DFSchema::empty()).and_then(fold_constant);
-                    let value = value.map_err(|e| Error::from(e).with_location(start))?;
-                    bound.set(function, argument, &value).map_err(|e| e.with_location(start))?;
-                }
-            }
-        }
-        bound.check_complete(function)?;
-        match &function.kind {
+        let bound = bind_args(function, args, &mut |expr| {
+            context.sql_to_expr(expr, &DFSchema::empty()).and_then(fold_constant)
+        })?;
+        let derived = |subquery| TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
+        let input = bound.rows.map(|subquery| context.plan(derived(subquery))).transpose()?;
+        bound.args.check_complete(function)?;
+        let table = match &function.kind {
             FunctionKind::Operation(_) => {
-                procedure_plan(bind_procedure(function, &bound, &self.0.handle, OutputMode::Report)?, input)
+                let call = bind_procedure(function, &bound.args, &self.0.handle, OutputMode::Report)?;
+                return procedure_plan(call, input);
             }
-            FunctionKind::Search => {
+            FunctionKind::Search(table) => {
                 let known = self.0.snapshot()?;
-                let table =
-                    crate::engine::catalog::dataset_search::table(function.name, &bound, &self.0.handle, &known.types)?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
+                table(&bound.args, &SearchContext { handle: &self.0.handle, types: &known.types })?
             }
-            FunctionKind::Query(text) => {
-                let text = text(&bound, &self.0.snapshot()?.repo.registry.universe)?;
-                let view = block_on(self.0.view(&text))?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(view), None)?.build()
-            }
-            FunctionKind::Read(reader) => {
-                let table = block_on(reader.table(&bound))?;
-                LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
-            }
-            FunctionKind::Scalar(_) => Err(Error::bug("a scalar function in FROM").into()),
-        }
-    }
-
-    /// The argument of a value; a positional subquery is bound to the rows argument at any position.
-    fn argument<'a>(
-        &self,
-        function: &'a FunctionDef,
-        position: usize,
-        name: Option<&str>,
-        expr: &Expr,
-    ) -> OwnResult<&'a ArgDef> {
-        match (name, expr, function.rows()) {
-            (None, Expr::Subquery(_), Some(rows)) => {
-                let at = function.argument(position, None);
-                Ok(at.ok().filter(|a| matches!(a.arg_type, ArgType::Query(_))).unwrap_or(rows))
-            }
-            _ => function.argument(position, name),
-        }
+            FunctionKind::Query(_) | FunctionKind::Read(_) => resolved(function.name, &bound.args)
+                .ok_or_else(|| Error::invalid(format!("{} cannot be used here", function.name)))?,
+            FunctionKind::Scalar(_) => return Err(Error::bug("a scalar function in FROM").into()),
+        };
+        LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()
     }
 }

@@ -145,7 +145,7 @@ impl ExecutionPlan for ProcedureExec {
             };
             match cell.get_or_init(run).await {
                 Ok(lines) => to_batch(mode, lines, out),
-                Err(error) => Err(error.clone_without_source().into()),
+                Err(error) => Err(error.clone().into()),
             }
         };
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::once(answer))))

@@ -23,6 +23,7 @@ use datafusion::logical_expr::{Expr, Extension, LogicalPlan, TableScan, UserDefi
 use self::select_block::BlockBuilder;
 use crate::engine::catalog::dataset_search::DatasetSearch;
 use crate::engine::catalog::registry_table::{RegistryScan, RegistryTable};
+use crate::engine::unparse::NotPushed;
 
 /// A part of a plan that a database executes.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ pub struct PushdownResult {
     /// The plan, with [`RemoteQuery`] nodes.
     pub plan: LogicalPlan,
     /// Why the other parts are not pushed down, each reason once.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<NotPushed>,
 }
 
 /// Replaces the largest possible parts of an optimized plan by [`RemoteQuery`] nodes.
@@ -54,7 +55,7 @@ pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
             None => found.get(&address(scan)).cloned(),
         }
     };
-    let mut reasons: Vec<String> = Vec::new();
+    let mut reasons: Vec<NotPushed> = Vec::new();
     let mut named = 0;
     let plan = plan.transform_down_with_subqueries(|node| {
         // A single table stays a scan, which provides statistics.

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Aggregate, Expr, Limit, LogicalPlan, TableScan};
 use datafusion::scalar::ScalarValue;
 
 use crate::engine::catalog::registry_table::{Estimate, RegistryScan, RegistryTable};
-use crate::engine::unparse::{SqlExpr, SqlExprWriter, Translated, all};
+use crate::engine::unparse::{NotPushed, SqlExpr, SqlExprWriter, Translated, all};
 use crate::registry::db::conn::Conn;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ReadColumn, arrow_type};
@@ -100,19 +100,19 @@ impl SelectBlock {
     pub fn finish(self, schema: &DFSchema) -> Translated<RegistryScan> {
         if self.from.len() > 1 && !self.is_reduced() {
             // The joined rows are usually more data than the tables.
-            return Err(WHOLE.to_owned());
+            return Err(NotPushed::CompleteTables);
         }
         let mut columns = Vec::with_capacity(self.exprs.len());
         for (cell, field) in self.exprs.iter().zip(schema.fields()) {
             if arrow_type(cell.kind) != *field.data_type() {
-                return Err(format!("not pushed down: {} has another type in the database", field.name()));
+                return Err(NotPushed::OtherType(field.name().clone()));
             }
             columns.push(ReadColumn { nullable: field.is_nullable(), ..ReadColumn::plain(field.name(), cell.kind) });
         }
         let names: Vec<_> = columns.iter().map(|c| c.name.clone()).collect();
         let (sql, estimate) = (self.select(&names), self.estimate());
         if let Some(why) = self.dialect().beyond(&sql, sql.matches(" AS t").count()) {
-            return Err(why.to_owned());
+            return Err(NotPushed::DatabaseLimit(why));
         }
         Ok(RegistryScan::new(self.conn, sql, columns, estimate))
     }
@@ -145,9 +145,6 @@ impl SelectBlock {
         sql
     }
 }
-
-/// The reason why a join of complete tables is not pushed down.
-const WHOLE: &str = "not pushed down: join of complete tables";
 
 /// The SELECT list; `1` if there is no column.
 fn listed(items: &[String]) -> String {
@@ -201,7 +198,7 @@ impl BlockBuilder<'_> {
                     block = self.as_subquery(block);
                 }
                 if block.is_simple() && sort.fetch.is_none() && !block.dialect().has_statistics() {
-                    return Err("not pushed down: sort of all rows".to_owned());
+                    return Err(NotPushed::SortOfAllRows);
                 }
                 let schema = sort.input.schema();
                 block.order = sort
@@ -214,7 +211,7 @@ impl BlockBuilder<'_> {
             }
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Join(join) => self.join(join),
-            other => Err(format!("not pushed down: {}", other.display())),
+            other => Err(NotPushed::node(other)),
         }
     }
 
@@ -227,8 +224,7 @@ impl BlockBuilder<'_> {
     }
 
     fn scan(&mut self, scan: &TableScan) -> Translated<SelectBlock> {
-        let table = (self.tables)(scan)
-            .ok_or_else(|| format!("not pushed down: {} is not a table of the registry", scan.table_name))?;
+        let table = (self.tables)(scan).ok_or_else(|| NotPushed::OtherTable(scan.table_name.to_string()))?;
         let alias = self.name();
         let dialect = table.conn.dialect();
         let cell = |column: &ReadColumn| SqlExpr {
@@ -283,7 +279,7 @@ impl BlockBuilder<'_> {
         let mut keys = Vec::new();
         for expr in &aggregate.group_expr {
             if matches!(expr, Expr::GroupingSet(_) | Expr::Literal(..)) {
-                return Err(format!("not pushed down: GROUP BY {expr}"));
+                return Err(NotPushed::GroupBy(Box::new(expr.clone())));
             }
             keys.push(writing(&block, schema, |writer| writer.value(expr))?);
         }
@@ -301,7 +297,7 @@ impl BlockBuilder<'_> {
         let number = |expr: &Option<Box<Expr>>| match expr.as_deref() {
             None => Ok(None),
             Some(Expr::Literal(ScalarValue::Int64(Some(n)), _)) => Ok(u64::try_from(*n).ok()),
-            Some(other) => Err(format!("not pushed down: LIMIT {other}")),
+            Some(other) => Err(NotPushed::Limit(Box::new(other.clone()))),
         };
         let (skip, fetch) = (number(&limit.skip)?.unwrap_or(0), number(&limit.fetch)?);
         let limited = std::mem::replace(&mut self.limited, fetch.is_some());

@@ -113,43 +113,55 @@ pub fn check_names(schema: &Schema) -> Result<()> {
 /// The target of a COPY; a local file or folder is replaced when all rows are written.
 pub struct CopyTarget {
     url: String,
-    beside: Option<StagedOutput>,
+    staged: Option<StagedOutput>,
 }
 
 /// The staged output of a COPY, in a hidden folder next to the target, or inside it if the target is an empty folder.
 struct StagedOutput {
     /// The path of the target.
-    place: PathBuf,
+    final_path: PathBuf,
     /// The path that DataFusion writes.
-    whole: PathBuf,
-    /// The hidden folder of `whole`; writers may create further files in it.
-    partial: PathBuf,
+    staged_path: PathBuf,
+    /// The hidden folder of `staged_path`; writers may create further files in it.
+    folder: PathBuf,
+    all: StagedOutputs,
 }
 
-/// The hidden folders of running COPY statements, each with the parent folders created for it, innermost first.
-static STAGED: Mutex<Vec<(PathBuf, Vec<PathBuf>)>> = Mutex::new(Vec::new());
+/// The hidden folders of the running COPY statements of a session.
+#[derive(Debug, Clone, Default)]
+pub struct StagedOutputs(Arc<Mutex<Vec<StagedFolder>>>);
 
-/// Removes all staged output before the program exits; an interrupted COPY may still run.
-pub fn remove_staged() {
-    // The lock is held: only one thread exits the program.
-    let mut staged = staged();
-    staged.drain(..).for_each(remove);
+/// A hidden folder, and the parent folders created for it, innermost first.
+#[derive(Debug)]
+struct StagedFolder {
+    folder: PathBuf,
+    created: Vec<PathBuf>,
 }
 
-fn staged() -> MutexGuard<'static, Vec<(PathBuf, Vec<PathBuf>)>> {
-    STAGED.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn remove((partial, made): (PathBuf, Vec<PathBuf>)) {
-    // A file with the name of the folder prevents a running writer from creating further files.
-    let gone = partial.with_extension("gone.tmp");
-    if std::fs::rename(&partial, &gone).is_ok() {
-        let _ = File::create_new(&partial);
-        let _ = std::fs::remove_dir_all(gone);
-        let _ = std::fs::remove_file(partial);
+impl StagedOutputs {
+    /// Removes all staged output. A COPY that still runs fails and leaves no file.
+    pub fn remove_all(&self) {
+        // The lock is held: a COPY that ends at the same time waits.
+        self.lock().drain(..).for_each(|staged| staged.remove());
     }
-    // Folders that are not empty, as after success, remain.
-    made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+
+    fn lock(&self) -> MutexGuard<'_, Vec<StagedFolder>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StagedFolder {
+    fn remove(&self) {
+        // A file with the name of the folder prevents a running writer from creating further files.
+        let gone = self.folder.with_extension("gone.tmp");
+        if std::fs::rename(&self.folder, &gone).is_ok() {
+            let _ = File::create_new(&self.folder);
+            let _ = std::fs::remove_dir_all(gone);
+            let _ = std::fs::remove_file(&self.folder);
+        }
+        // Folders that are not empty, as after success, remain.
+        self.created.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    }
 }
 
 impl CopyTarget {
@@ -158,42 +170,43 @@ impl CopyTarget {
     ///
     /// # Errors
     /// A target that cannot be created.
-    pub fn of(plan: &mut LogicalPlan) -> Result<Option<Self>> {
+    pub fn of(plan: &mut LogicalPlan, all: &StagedOutputs) -> Result<Option<Self>> {
         let copy = match plan {
             LogicalPlan::Copy(copy) => copy,
-            LogicalPlan::Analyze(analyze) => return Self::of(Arc::make_mut(&mut analyze.input)),
+            LogicalPlan::Analyze(analyze) => return Self::of(Arc::make_mut(&mut analyze.input), all),
             _ => return Ok(None),
         };
         name_nulls(copy)?;
         delimited::quote(copy)?;
-        let mut target = Self { url: copy.output_url.clone(), beside: None };
-        let Some(place) = local(&target.url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
-        let is_file = copy.partition_by.is_empty() && !target.url.ends_with('/') && !place.is_dir();
-        if place.is_symlink() {
+        let mut target = Self { url: copy.output_url.clone(), staged: None };
+        let Some(final_path) = local(&target.url)?.map(|path| real(&path)) else { return Ok(Some(target)) };
+        let is_file = copy.partition_by.is_empty() && !target.url.ends_with('/') && !final_path.is_dir();
+        if final_path.is_symlink() {
             return Err(Error::invalid(format!("'{}' is a symbolic link to a missing file", target.url)));
         }
-        if !is_file && place.is_file() {
+        if !is_file && final_path.is_file() {
             return Err(target.io_error(&ErrorKind::NotADirectory.into()));
         }
         // The parent of an existing empty folder may not be writable.
-        let Some(folder) = (if place.is_dir() { Some(place.as_path()) } else { place.parent() }) else {
+        let Some(folder) = (if final_path.is_dir() { Some(final_path.as_path()) } else { final_path.parent() }) else {
             return Ok(Some(target));
         };
         if folder.exists() && !folder.is_dir() {
             return Err(target.io_error(&ErrorKind::NotADirectory.into()));
         }
-        let made: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+        let created: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
         temporary::sweep(folder);
-        let partial = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
+        let staging = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
         // DataFusion's error would not have the reason.
-        let partial = partial.map_err(|e| target.io_error(&e))?.keep();
-        staged().push((partial.clone(), made));
+        let folder = staging.map_err(|e| target.io_error(&e))?.keep();
+        all.lock().push(StagedFolder { folder: folder.clone(), created });
         // Without a file name extension, DataFusion would write a folder.
-        let whole = partial.join("copy.whole");
-        let made = if is_file { File::create_new(&whole).map(drop) } else { std::fs::create_dir(&whole) };
-        target.beside = Some(StagedOutput { place, whole: whole.clone(), partial });
+        let staged_path = folder.join("copy.whole");
+        let made = if is_file { File::create_new(&staged_path).map(drop) } else { std::fs::create_dir(&staged_path) };
+        let all = all.clone();
+        target.staged = Some(StagedOutput { final_path, staged_path: staged_path.clone(), folder, all });
         made.map_err(|e| target.io_error(&e))?;
-        let Some(url) = whole.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
+        let Some(url) = staged_path.to_str().filter(|url| !url.contains(['*', '?', '['])) else {
             let message = format!(
                 "'{}' cannot be written: a parent directory's name contains *, ? or [, or is not UTF-8",
                 target.url
@@ -209,8 +222,9 @@ impl CopyTarget {
         let schema = rows.schema();
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));
-            Some(answer.and_then(|batch| match &self.beside {
-                Some(beside) => beside.commit().map(|()| batch).map_err(|e| self.io_error(&e).into()),
+            Some(answer.and_then(|batch| match &self.staged {
+                Some(staged) if staged.is_removed() => Err(Error::new(Kind::Interrupted, "interrupted").into()),
+                Some(staged) => staged.commit().map(|()| batch).map_err(|e| self.io_error(&e).into()),
                 None => Ok(batch),
             }))
         };
@@ -236,24 +250,30 @@ impl CopyTarget {
 }
 
 impl StagedOutput {
+    /// Returns true if the session has removed the output.
+    fn is_removed(&self) -> bool {
+        !self.all.lock().iter().any(|staged| staged.folder == self.folder)
+    }
+
     /// Moves the staged output to the target.
     fn commit(&self) -> std::io::Result<()> {
-        if !self.place.is_dir() {
-            let permissions = self.whole.metadata()?.permissions();
-            if let Some(old) = self.place.metadata().map(|old| old.permissions()).ok().filter(|old| *old != permissions)
+        if !self.final_path.is_dir() {
+            let permissions = self.staged_path.metadata()?.permissions();
+            if let Some(old) =
+                self.final_path.metadata().map(|old| old.permissions()).ok().filter(|old| *old != permissions)
             {
-                std::fs::set_permissions(&self.whole, old)?;
+                std::fs::set_permissions(&self.staged_path, old)?;
             }
-            return std::fs::rename(&self.whole, &self.place);
+            return std::fs::rename(&self.staged_path, &self.final_path);
         }
         // Another process may have written to the folder.
-        let others = std::fs::read_dir(&self.place)?.flatten().any(|entry| entry.path() != self.partial);
-        if others || !self.partial.starts_with(&self.place) {
+        let others = std::fs::read_dir(&self.final_path)?.flatten().any(|entry| entry.path() != self.folder);
+        if others || !self.folder.starts_with(&self.final_path) {
             return Err(ErrorKind::DirectoryNotEmpty.into());
         }
-        for entry in std::fs::read_dir(&self.whole)? {
+        for entry in std::fs::read_dir(&self.staged_path)? {
             let entry = entry?;
-            std::fs::rename(entry.path(), self.place.join(entry.file_name()))?;
+            std::fs::rename(entry.path(), self.final_path.join(entry.file_name()))?;
         }
         Ok(())
     }
@@ -261,10 +281,9 @@ impl StagedOutput {
 
 impl Drop for CopyTarget {
     fn drop(&mut self) {
-        let Some(StagedOutput { partial, .. }) = &self.beside else { return };
-        // The lock is held until the end: `remove_staged` waits for it.
-        let mut staged = staged();
-        staged.extract_if(.., |staged| staged.0 == *partial).for_each(remove);
+        let Some(StagedOutput { folder, all, .. }) = &self.staged else { return };
+        // The lock is held until the end: `StagedOutputs::remove_all` waits for it.
+        all.lock().extract_if(.., |staged| staged.folder == *folder).for_each(|staged| staged.remove());
     }
 }
 

@@ -66,12 +66,11 @@ impl Session {
             let shown = displayable(physical.as_ref()).indent(false).to_string();
             lines.push(("physical_plan", shown));
             let settings = self.context.copied_config().options().extensions.get::<Settings>().cloned();
-            let reasons = match settings.is_none_or(|settings| settings.pushdown) {
-                true => push_down(without_no_keys(analyzed)?).await?.reasons,
-                false => vec!["butler.pushdown is off".to_owned()],
-            };
-            for reason in reasons {
-                lines.push(("not_pushed_down", reason));
+            if settings.is_none_or(|settings| settings.pushdown) {
+                let reasons = push_down(without_no_keys(analyzed)?).await?.reasons;
+                lines.extend(reasons.iter().map(|reason| ("not_pushed_down", reason.to_string())));
+            } else {
+                lines.push(("not_pushed_down", "butler.pushdown is off".to_owned()));
             }
         }
         let text = |values: Vec<&str>| Arc::new(StringArray::from(values));

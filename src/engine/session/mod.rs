@@ -1,8 +1,10 @@
 //! A session: executes statements and returns Arrow record batches.
 
+mod assert;
 pub mod copy_target;
 pub mod delimited;
 mod explain;
+mod locate;
 mod memory;
 pub mod planner;
 pub mod settings;
@@ -14,8 +16,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
-use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{FunctionRegistry, SendableRecordBatchStream};
@@ -24,10 +26,11 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::{Expr, Spanned, visit_relations};
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+use datafusion::sql::sqlparser::ast::visit_relations;
+use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use futures::TryStreamExt;
 
+use self::locate::Locator;
 use self::unplanned::{unknown_function, unplanned};
 use crate::engine::analyzer;
 use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
@@ -41,18 +44,18 @@ use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::catalog::system_tables::VIEWS;
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
+use crate::engine::functions::resolve::with_resolved;
 use crate::engine::functions::sky::udf::OneIsTrue;
 use crate::engine::functions::table_function::TableFunctionPlanner;
 use crate::engine::procedure::ProcedureContext;
 use crate::engine::procedure::aggregate_call::AggregateCallRewrite;
-use crate::engine::session::copy_target::CopyTarget;
+use crate::engine::session::copy_target::{CopyTarget, StagedOutputs};
 use crate::engine::session::planner::Planner;
 use crate::engine::session::settings::Settings;
-use crate::engine::sql::file_name::is_file_name;
 use crate::engine::sql::identifier_case;
 use crate::engine::sql::names;
-use crate::engine::sql::statement::{Assertion, Parsed, parse};
-use crate::engine::sql::tokens::{is_blank, tokenize};
+use crate::engine::sql::statement::{Parsed, parse};
+use crate::engine::sql::tokens::tokenize;
 use crate::error::{Error, Kind, Result, SourceLocation};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
@@ -72,6 +75,7 @@ pub struct Session {
     repository: Arc<RepositoryCatalog>,
     procedures: Arc<ProcedureContext>,
     catalog: Arc<Catalog>,
+    staged: StagedOutputs,
 }
 
 impl std::fmt::Debug for Session {
@@ -167,7 +171,7 @@ impl Session {
                 context.register_udf(udf.clone());
             }
         }
-        Ok(Self { context, repository, procedures, catalog })
+        Ok(Self { context, repository, procedures, catalog, staged: StagedOutputs::default() })
     }
 
     /// The handle of the repository.
@@ -175,9 +179,15 @@ impl Session {
         &self.repository.handle
     }
 
-    /// Cancels the running procedures. Committed changes stay.
+    /// Cancels the running procedures and COPY statements. Committed changes stay, and no staged file remains.
     pub fn cancel(&self) {
         self.procedures.cancel();
+        self.staged.remove_all();
+    }
+
+    /// The staged output of running COPY statements, for programs that exit while a statement runs.
+    pub fn staged_outputs(&self) -> StagedOutputs {
+        self.staged.clone()
     }
 
     /// Cancels the running procedures and waits until their open transactions are rolled back; the session cannot write
@@ -211,25 +221,18 @@ impl Session {
     /// # Errors
     /// Errors of parsing and planning, with the location in the statement.
     pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
-        let location = tokens
-            .iter()
-            .find(|t| !is_blank(&t.token))
-            .map(|t| SourceLocation { line: t.span.start.line, column: t.span.start.column });
-        let literals = literals(&tokens);
-        let parsed = parse(tokens)?;
+        let locator = Locator::new(&tokens);
+        let parsed = parse(tokens).map_err(|e| locator.locate(e))?;
         self.repository.refresh().await?;
-        match parsed {
+        let answer = match parsed {
             Parsed::Query(statement) => self.query(statement).await,
             Parsed::Explain(statement) => self.explain(statement).await,
             Parsed::Assert(assertion) => self.assert(*assertion).await,
-        }
-        .map_err(|e| {
-            // The syntax tree has no locations of file names; they are taken from the tokens.
-            let file = literals
-                .iter()
-                .find(|(text, _)| ["'", "/"].iter().any(|c| e.message().contains(&format!("{c}{text}'"))));
-            e.with_location(file.map(|(_, location)| *location).or(location))
-        })
+        };
+        let Answer { schema, rows } = answer.map_err(|e| locator.locate(e))?;
+        let columns = rows.schema();
+        let rows = rows.map_err(move |e| DataFusionError::from(locator.locate(e.into())));
+        Ok(Answer { schema, rows: Box::pin(RecordBatchStreamAdapter::new(columns, rows)) })
     }
 
     async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
@@ -241,7 +244,8 @@ impl Session {
         let mut first = None;
         // Each iteration resolves the names of one query of the statement.
         let error = loop {
-            let (meant, error) = match state.statement_to_plan(tried.clone()).await {
+            let planning = state.statement_to_plan(tried.clone());
+            let (meant, error) = match with_resolved(&self.repository, &tried, planning).await? {
                 Ok(plan) => match names::meant_in_plan(&tried, &plan)? {
                     Some(meant) => (Some(meant), None),
                     None => return Ok(plan),
@@ -298,7 +302,7 @@ impl Session {
     async fn query(&self, statement: Statement) -> Result<Answer> {
         let mut plan = self.plan(statement.clone()).await?;
         self.check_allowed(&plan).await?;
-        let target = CopyTarget::of(&mut plan)?;
+        let target = CopyTarget::of(&mut plan, &self.staged)?;
         let frame = self.context.execute_logical_plan(plan).await;
         let frame: DataFrame = frame.map_err(|e| locate(e.into(), &statement))?;
         let schema = Arc::clone(frame.schema().inner());
@@ -318,59 +322,6 @@ impl Session {
         let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), made.metadata().clone()));
         Ok(Answer { schema, rows })
     }
-
-    async fn assert(&self, assertion: Assertion) -> Result<Answer> {
-        if let Ok(known) = self.repository.snapshot() {
-            identifier_case::check_names(&assertion.condition, &known)?;
-        }
-        // The condition is executed as a filter, where EXISTS is supported.
-        let holds = self.rows_of(&format!("SELECT 1 WHERE ({})", assertion.condition)).await?;
-        if holds.iter().any(|batch| batch.num_rows() > 0) {
-            let schema = Arc::new(Schema::empty());
-            return Ok(one(RecordBatch::new_empty(schema)));
-        }
-        let mut message = format!("assertion does not hold: {}", assertion.condition);
-        if let Some((left, right)) = &assertion.sides {
-            let (left, right) = (self.value(left).await?, self.value(right).await?);
-            message.push_str(&format!(" (left is {left}, right is {right})"));
-        }
-        if let Some(prefix) = &assertion.message {
-            message = format!("{}: {message}", self.value(prefix).await?);
-        }
-        let start = assertion.condition.span().start;
-        let location = (start.line > 0).then_some(SourceLocation { line: start.line, column: start.column });
-        Err(Error::new(Kind::Assertion, message).with_location(location))
-    }
-
-    /// The rows of an internal query; locations in it are removed from errors.
-    async fn rows_of(&self, query: &str) -> Result<Vec<RecordBatch>> {
-        let elsewhere = |error: Error| Error::new(error.kind(), error.message());
-        let Parsed::Query(statement) = parse(tokenize(query)?)? else {
-            return Err(Error::bug(format!("'{query}' is not a query")));
-        };
-        let answer = self.query(statement).await.map_err(elsewhere)?;
-        answer.rows.try_collect().await.map_err(|e| elsewhere(e.into()))
-    }
-
-    /// Evaluates an expression to a single value.
-    async fn value(&self, expr: &Expr) -> Result<ScalarValue> {
-        let rows = self.rows_of(&format!("SELECT {expr}")).await?;
-        match rows.iter().find(|b| b.num_rows() > 0) {
-            Some(batch) => Ok(ScalarValue::try_from_array(batch.column(0), 0)?),
-            None => Err(Error::invalid(format!("{expr} has no value"))),
-        }
-    }
-}
-
-/// The file names in string literals, with their locations.
-fn literals(tokens: &[TokenWithSpan]) -> Vec<(String, SourceLocation)> {
-    let text = |t: &TokenWithSpan| match &t.token {
-        Token::SingleQuotedString(text) if is_file_name(text) => {
-            Some((text.clone(), SourceLocation { line: t.span.start.line, column: t.span.start.column }))
-        }
-        _ => None,
-    };
-    tokens.iter().filter_map(text).collect()
 }
 
 /// An answer with one record batch.
@@ -380,13 +331,17 @@ fn one(batch: RecordBatch) -> Answer {
     Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
 }
 
-/// Adds the location of the table that an error names.
+/// Adds the location of the table that an error is about.
 fn locate(error: Error, statement: &Statement) -> Error {
     let Statement::Statement(ast) = statement else { return error };
+    let is_meant = |name: &str| match error.subject() {
+        Some(subject) => subject == name,
+        None => error.message().contains(&format!("'{name}'")),
+    };
     let mut location = None;
     let _ = visit_relations(ast, |name| {
         let last = name.0.last().and_then(|part| part.as_ident());
-        match last.filter(|ident| error.message().contains(&format!("'{}'", ident.value))) {
+        match last.filter(|ident| is_meant(&ident.value)) {
             Some(ident) if ident.span.start.line > 0 => {
                 location = Some(SourceLocation { line: ident.span.start.line, column: ident.span.start.column });
                 ControlFlow::Break(())

@@ -15,7 +15,7 @@ use crate::engine::sql::copy_options;
 use crate::engine::sql::distinct;
 use crate::engine::sql::lists;
 use crate::engine::sql::rewrite::{desugar_query, normalize, rows_from_file};
-use crate::engine::sql::tokens::{DIALECT, is_blank, location, location_of, simple_name};
+use crate::engine::sql::tokens::{DIALECT, location, location_of, simple_name};
 use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// A parsed statement, by how the session executes it.
@@ -45,7 +45,6 @@ pub struct Assertion {
 /// # Errors
 /// `Kind::Invalid` for syntax errors, `Kind::Unsupported` for refused statements; with the location.
 pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
-    let start = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| location(t.span.start));
     let mut parser =
         DFParserBuilder::new(distinct::rewrite_tokens(lists::rewrite_tokens(copy_options::normalize_copy(tokens)?)))
             .with_dialect(&DIALECT)
@@ -56,7 +55,7 @@ pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
         let message = format!("the statement should end before '{}'", next.token);
         return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
-    classify(statement).map_err(|e| e.with_location(start))
+    classify(statement)
 }
 
 fn classify(mut statement: Statement) -> Result<Parsed> {

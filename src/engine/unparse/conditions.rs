@@ -3,7 +3,7 @@
 use datafusion::arrow::datatypes::{DataType, TimeUnit};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
-use super::{SqlExpr, Translated};
+use super::{NotPushed, SqlExpr, Translated};
 use crate::registry::schema::{ColumnType, arrow_type};
 
 /// The operands of a chain of the operator `wanted`, in order; iterative, because chains can be long.
@@ -43,7 +43,7 @@ pub fn all(conditions: &[String]) -> String {
 /// The condition that two values are equal.
 pub fn equal(one: &SqlExpr, other: &SqlExpr) -> Translated<String> {
     if class(one.kind) != class(other.kind) || one.kind == ColumnType::UtcTime {
-        return Err("not pushed down: comparison of two types".to_owned());
+        return Err(NotPushed::TwoTypes);
     }
     Ok(format!("({} = {})", one.text, other.text))
 }

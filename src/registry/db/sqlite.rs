@@ -216,5 +216,5 @@ fn complaint(db: NonNull<ffi::sqlite3>, code: c_int) -> Error {
     };
     // SAFETY: the connection is locked.
     let extended = unsafe { ffi::sqlite3_extended_errcode(db.as_ptr()) };
-    Error::new(kind, plain(&message)).with_foreign_key(extended == ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
+    Error::new(kind, plain(None, &message)).with_foreign_key(extended == ffi::SQLITE_CONSTRAINT_FOREIGNKEY)
 }

@@ -183,7 +183,7 @@ impl ComputeRecords for GeometryRecords {
 
     fn records(&self) -> Result<&SpillBuffer> {
         let Geometry { map, computed } = &*self.geometry;
-        let (tracts, patches) = computed.get_or_init(|| compute(map)).as_ref().map_err(Error::clone_without_source)?;
+        let (tracts, patches) = computed.get_or_init(|| compute(map)).as_ref().map_err(Error::clone)?;
         Ok(match self.part {
             Part::Tracts => tracts,
             Part::Patches => patches,

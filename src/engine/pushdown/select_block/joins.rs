@@ -4,13 +4,13 @@ use datafusion::common::{Column, JoinType, NullEquality};
 use datafusion::logical_expr::{Join, LogicalPlan};
 
 use crate::engine::catalog::registry_table::Estimate;
-use crate::engine::pushdown::select_block::{BlockBuilder, SelectBlock, WHOLE, writing};
-use crate::engine::unparse::{SqlExprWriter, Translated, equal};
+use crate::engine::pushdown::select_block::{BlockBuilder, SelectBlock, writing};
+use crate::engine::unparse::{NotPushed, SqlExprWriter, Translated, equal};
 
 impl BlockBuilder<'_> {
     pub(in crate::engine) fn join(&mut self, join: &Join) -> Translated<SelectBlock> {
         if join.null_equality != NullEquality::NullEqualsNothing || join.null_aware {
-            return Err("not pushed down: join treats NULLs as equal".to_owned());
+            return Err(NotPushed::NullEqualJoin);
         }
         let (mut left, mut right) = (self.block(&join.left)?, self.block(&join.right)?);
         if matches!(join.join_type, JoinType::Inner | JoinType::Left) {
@@ -20,7 +20,7 @@ impl BlockBuilder<'_> {
             }
         }
         if !left.conn.same_pool(&right.conn) {
-            return Err("not pushed down: join of tables of two registries".to_owned());
+            return Err(NotPushed::TwoRegistries);
         }
         match join.join_type {
             JoinType::Inner => {
@@ -37,7 +37,7 @@ impl BlockBuilder<'_> {
             }
             JoinType::LeftSemi => self.semi(join, left, &join.left, right, &join.right, false),
             JoinType::RightSemi => self.semi(join, right, &join.right, left, &join.left, true),
-            other => Err(format!("not pushed down: {other} join")),
+            other => Err(NotPushed::Join(other)),
         }
     }
 
@@ -55,11 +55,11 @@ impl BlockBuilder<'_> {
             (true, _) => left.estimate.clone(),
             (false, true) => right.estimate.clone(),
             (false, false) if left.dialect().has_statistics() => Estimate::default(),
-            (false, false) => return Err(format!("not pushed down: join without a unique key in {}", all(&ours))),
+            (false, false) => return Err(NotPushed::NoUniqueKey(all(&ours))),
         };
         let whole = left.filters.is_empty() && right.filters.is_empty() && !self.limited;
         if whole && !left.dialect().has_statistics() {
-            return Err(WHOLE.to_owned());
+            return Err(NotPushed::CompleteTables);
         }
         Ok(estimate)
     }
@@ -104,7 +104,7 @@ impl BlockBuilder<'_> {
         swapped: bool,
     ) -> Translated<SelectBlock> {
         if join.filter.is_some() || join.on.is_empty() {
-            return Err("not pushed down: semi join with conditions other than equality".to_owned());
+            return Err(NotPushed::SemiJoin);
         }
         let mut kept = if kept.is_simple() { kept } else { self.as_subquery(kept) };
         let mut other = if other.is_simple() { other } else { self.as_subquery(other) };

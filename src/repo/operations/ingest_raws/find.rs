@@ -181,9 +181,7 @@ impl RawFinder {
             let listing = match parent.list().await {
                 Ok(listing) => listing,
                 Err(error) => {
-                    group
-                        .failures
-                        .extend(files.into_iter().map(|(place, _)| (place.display(), error.clone_without_source())));
+                    group.failures.extend(files.into_iter().map(|(place, _)| (place.display(), error.clone())));
                     continue;
                 }
             };
