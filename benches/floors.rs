@@ -7,11 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use butlersql::engine::session::Session;
-use butlersql::format::export_yaml::Export;
-use butlersql::format::index::parse_index;
-use butlersql::progress::Silent;
-use butlersql::sphere::region::Region;
+use butlersql::Session;
+use butlersql::Silent;
+use butlersql::internal::export_yaml::Export;
+use butlersql::internal::index::parse_index;
+use butlersql::internal::sphere::region::Region;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use datafusion::arrow::array::AsArray;
 use tokio::runtime::Runtime;

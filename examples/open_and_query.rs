@@ -5,7 +5,7 @@
 //! cargo run --example open_and_query -- butlersql-demo/repo
 //! ```
 
-use butlersql::engine::session::Session;
+use butlersql::Session;
 use datafusion::arrow::util::pretty::print_batches;
 
 #[tokio::main]

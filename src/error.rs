@@ -2,7 +2,7 @@
 //!
 //! Every room returns [`Error`]. Errors of other libraries are converted only in this module and its children.
 
-pub mod database;
+pub(crate) mod database;
 mod engine;
 
 use std::fmt;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// The message for subqueries that DataFusion cannot decorrelate.
-pub const NO_SUBQUERY: &str = "subqueries of this form are not supported; use a JOIN instead";
+pub(crate) const NO_SUBQUERY: &str = "subqueries of this form are not supported; use a JOIN instead";
 
 /// If no name is similar, a message lists all names, up to this number.
 const FEW: usize = 8;
@@ -215,7 +215,7 @@ impl std::error::Error for Error {
 }
 
 /// Returns the name most similar to `name`, if the similarity suggests a typing error.
-pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_lowercase();
     names
         .into_iter()
@@ -226,7 +226,7 @@ pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// Returns `; did you mean 'x'?`, or an empty string if no name is similar.
-pub fn hint<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn hint<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     nearest(name, names).map_or_else(String::new, |n| format!("; did you mean '{n}'?"))
 }
 

@@ -1,8 +1,8 @@
 //! SQL over Rubin Observatory Butler repositories: query, build and export them.
 //!
 //! ```no_run
-//! # async fn ask() -> butlersql::error::Result<()> {
-//! let session = butlersql::engine::session::Session::open("butlersql-demo/repo")?;
+//! # async fn ask() -> butlersql::Result<()> {
+//! let session = butlersql::Session::open("butlersql-demo/repo")?;
 //! let rows = session.sql("SELECT observation_type, count(*) FROM exposure GROUP BY 1").await?;
 //! # let _ = rows; Ok(()) }
 //! ```
@@ -19,17 +19,41 @@
 //! 2  sphere                       regions and pixelizations on the sphere
 //! 1  error      progress
 //! ```
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod cli;
-pub mod engine;
-pub mod error;
-pub mod format;
-pub mod instrument;
-pub mod model;
-pub mod progress;
-pub mod registry;
-pub mod repo;
-pub mod sphere;
-pub mod store;
-pub mod universe;
+mod engine;
+mod error;
+mod format;
+mod instrument;
+mod model;
+mod progress;
+mod registry;
+mod repo;
+mod sphere;
+mod store;
+mod universe;
+
+pub use crate::engine::session::{Answer, Session};
+pub use crate::error::{Error, Kind, Result, SourceLocation};
+pub use crate::progress::{Progress, ProgressTask, Silent};
+
+/// Definitions of procedures and functions, for programs that list or complete them.
+pub mod functions {
+    pub use crate::engine::functions::definition::{ArgDef, ArgType, FunctionDef};
+    pub use crate::engine::functions::{all, find};
+}
+
+/// What the tests, the fuzzers and the benchmarks of this crate use. It is not part of the public API.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::engine::functions::reference;
+    pub use crate::engine::sql::tokens::tokenize;
+    pub use crate::format::{curated, export_yaml, fits_table, index, skymap_config, tables};
+    pub use crate::store::webdav;
+
+    /// Regions and pixels.
+    pub mod sphere {
+        pub use crate::sphere::{healpix, htm, region};
+    }
+}

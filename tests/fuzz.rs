@@ -3,12 +3,12 @@
 
 use std::sync::LazyLock;
 
-use butlersql::format::curated::Curated;
-use butlersql::format::export_yaml::Export;
-use butlersql::format::fits_table::parse_fits_table;
-use butlersql::format::skymap_config::SkyMap;
-use butlersql::format::tables::parse_ecsv;
-use butlersql::sphere::region::Region;
+use butlersql::internal::curated::Curated;
+use butlersql::internal::export_yaml::Export;
+use butlersql::internal::fits_table::parse_fits_table;
+use butlersql::internal::skymap_config::SkyMap;
+use butlersql::internal::sphere::region::Region;
+use butlersql::internal::tables::parse_ecsv;
 use libfuzzer_sys::fuzz_target;
 
 /// The reader named by `BUTLERSQL_FUZZ`.

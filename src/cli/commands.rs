@@ -6,7 +6,7 @@ use crate::error::{Error, hint};
 
 /// Whether the shell or script continues after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ControlFlow {
+pub(super) enum ControlFlow {
     /// Read the next statement or command.
     Continue,
     /// End the shell or the script.
@@ -14,7 +14,7 @@ pub enum ControlFlow {
 }
 
 /// The commands: name, arguments, description.
-pub const COMMANDS: [(&str, &str, &str); 12] = [
+pub(super) const COMMANDS: [(&str, &str, &str); 12] = [
     ("\\d", "[TABLE]", "list tables, or the columns of one"),
     ("\\dt", "[PATTERN]", "list tables; in a pattern, * matches any characters and ? matches one"),
     ("\\df", "[PATTERN]", "list functions, or show the arguments of one"),
@@ -33,7 +33,7 @@ pub const COMMANDS: [(&str, &str, &str); 12] = [
 ///
 /// # Errors
 /// An unknown command, with the most similar one; a wrong argument; or the failure of the script or query it runs.
-pub async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure> {
+pub(super) async fn run(runner: &mut Runner, line: &str) -> Result<ControlFlow, Failure> {
     let line = line.trim().trim_end_matches(';').trim_end();
     let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();

@@ -61,7 +61,7 @@ const KEYWORDS: [&str; 40] = [
 
 /// The completer, highlighter and validator of the line editor.
 #[derive(Helper, Hinter)]
-pub struct ShellHelper {
+pub(super) struct ShellHelper {
     /// Names of the tables in schema `public`.
     pub tables: Vec<String>,
     /// Names of the columns of these tables.
@@ -75,7 +75,7 @@ pub struct ShellHelper {
 
 impl ShellHelper {
     /// Creates a helper without names of a repository.
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         let (tables, columns, collections) = Default::default();
         Self { tables, columns, collections, hinter: HistoryHinter::new(), files: FilenameCompleter::new() }
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 
 /// The arguments of `butlersql demo`.
 #[derive(Debug, Args)]
-pub struct Demo {
+pub(super) struct Demo {
     /// The folder for the sample, the scripts and the repository.
     #[arg(default_value = "butlersql-demo")]
     dir: PathBuf,
@@ -45,7 +45,7 @@ impl Demo {
     ///
     /// # Errors
     /// A file that cannot be written, or the first statement that fails.
-    pub async fn run(&self) -> Result<(), Failure> {
+    pub(super) async fn run(&self) -> Result<(), Failure> {
         let (data, scripts, repository) = (self.dir.join("data"), self.dir.join("rtn103"), self.dir.join("repo"));
         let sample =
             Sample { dir: data.clone(), exposures: self.exposures, nights: 3, seed: 103, content: Content::Translated };

@@ -11,7 +11,7 @@ const LINE: usize = 160;
 
 /// The script that contains the location of an error.
 #[derive(Debug, Clone, Copy)]
-pub struct Source<'a> {
+pub(super) struct Source<'a> {
     /// A file name, `-c`, `shell` or `standard input`.
     pub name: &'a str,
     /// The text of the script.
@@ -19,7 +19,7 @@ pub struct Source<'a> {
 }
 
 /// Prints an error to standard error.
-pub fn print(error: &Error, source: Option<Source<'_>>) {
+pub(super) fn print(error: &Error, source: Option<Source<'_>>) {
     if is_closed(error) {
         return;
     }
@@ -44,7 +44,7 @@ fn is_closed(error: &Error) -> bool {
 }
 
 /// Formats an error: the message, the location with its line if known, and the details of a database.
-pub fn view(error: &Error, source: Option<Source<'_>>) -> String {
+pub(super) fn view(error: &Error, source: Option<Source<'_>>) -> String {
     let mut text = located(error, source);
     for (name, detail) in [("detail", error.detail()), ("hint", error.hint())] {
         if let Some(detail) = detail {

@@ -11,7 +11,7 @@ use tokio::sync::broadcast::{Receiver, Sender, channel};
 use crate::engine::session::copy_target::StagedOutputs;
 
 /// The time an interrupted statement gets to clean up.
-pub const CLEANUP_GRACE: Duration = Duration::from_millis(100);
+pub(super) const CLEANUP_GRACE: Duration = Duration::from_millis(100);
 
 /// The time an ending program gets to roll back its transactions.
 const END: Duration = Duration::from_secs(60);
@@ -23,32 +23,32 @@ static ENDING: AtomicBool = AtomicBool::new(false);
 static STAGED: Mutex<Vec<StagedOutputs>> = Mutex::new(Vec::new());
 
 /// Marks the program as ending: signals no longer interrupt it, because a transaction may be rolling back.
-pub fn end() {
+pub(super) fn end() {
     ENDING.store(true, Ordering::SeqCst);
 }
 
 /// Returns true if the program is ending.
-pub fn is_ending() -> bool {
+pub(super) fn is_ending() -> bool {
     ENDING.load(Ordering::SeqCst)
 }
 
 /// Returns true if the program continues after the last signal, as after Ctrl-C in the shell.
-pub fn is_survived() -> bool {
+pub(super) fn is_survived() -> bool {
     IN_SHELL.load(Ordering::SeqCst) && code() == 130
 }
 
 /// Returns the exit code of an interrupted program: 128 plus the number of the signal.
-pub fn code() -> u8 {
+pub(super) fn code() -> u8 {
     CODE.load(Ordering::Relaxed)
 }
 
 /// Registers staged output that is removed before the program exits.
-pub fn clean_up(staged: StagedOutputs) {
+pub(super) fn clean_up(staged: StagedOutputs) {
     STAGED.lock().unwrap_or_else(PoisonError::into_inner).push(staged);
 }
 
 /// Removes the staged output of all sessions.
-pub fn remove_staged() {
+pub(super) fn remove_staged() {
     STAGED.lock().unwrap_or_else(PoisonError::into_inner).iter().for_each(StagedOutputs::remove_all);
 }
 
@@ -60,7 +60,7 @@ fn exit_now() -> ! {
 
 /// Starts the signal thread. A Ctrl-C without a receiver ends the program; in the shell it has no effect. SIGTERM and,
 /// unless it is ignored (nohup), SIGHUP end the program after the running statement has cleaned up.
-pub fn listen(in_shell: bool) {
+pub(super) fn listen(in_shell: bool) {
     IN_SHELL.store(in_shell, Ordering::SeqCst);
     let sender = HEARD.get_or_init(|| channel(1).0);
     std::thread::spawn(move || {
@@ -121,6 +121,6 @@ fn hears_hangup() -> bool {
 }
 
 /// Subscribes to Ctrl-C and the signals that end the program.
-pub fn interrupts() -> Receiver<()> {
+pub(super) fn interrupts() -> Receiver<()> {
     HEARD.get_or_init(|| channel(1).0).subscribe()
 }

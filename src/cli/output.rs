@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 
 /// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(super) enum Format {
     /// Text table with a header line.
     Table,
     /// Comma-separated values with a header line.
@@ -49,7 +49,7 @@ type Out = BufWriter<Stdout>;
 
 /// Writes the results of all statements of a run.
 #[derive(Debug)]
-pub struct Output {
+pub(super) struct Output {
     /// The output format.
     pub format: Format,
     /// Whether a table shows each row as a block of lines (`\x`).
@@ -58,7 +58,7 @@ pub struct Output {
 }
 
 /// The writer of one result.
-pub enum Sink {
+pub(super) enum Sink {
     /// Buffers rows, because column widths depend on all of them.
     Table(Box<TableBuffer>),
     /// The writer, the schema of the written columns and the delimiter.
@@ -71,7 +71,7 @@ pub enum Sink {
 
 /// Rows that are printed as one table; a large result is printed in portions, each with its own column widths.
 #[derive(Debug)]
-pub struct TableBuffer {
+pub(super) struct TableBuffer {
     schema: SchemaRef,
     expanded: bool,
     batches: Vec<RecordBatch>,
@@ -118,7 +118,7 @@ impl TableBuffer {
 
 impl Output {
     /// Creates an output without results.
-    pub fn new(format: Format) -> Self {
+    pub(super) fn new(format: Format) -> Self {
         Self { format, expanded: false, answers: 0 }
     }
 
@@ -126,7 +126,7 @@ impl Output {
     ///
     /// # Errors
     /// A second result in a format that holds one only, or column names the format does not allow.
-    pub fn begin(&mut self, schema: &SchemaRef) -> Result<Sink> {
+    pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<Sink> {
         self.answers += 1;
         if self.answers > 1 && self.format.is_single() {
             let message = format!("format {:?} holds one result only, and this is another one", self.format);
@@ -173,7 +173,7 @@ impl Sink {
     ///
     /// # Errors
     /// A value that the format cannot represent, or a closed output.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         match self {
             Self::Table(gathered) => gathered.push(batch)?,
             Self::Csv(writer, schema, delimiter) => writer.write(&delimited::batch(batch, schema, *delimiter)?)?,
@@ -189,7 +189,7 @@ impl Sink {
     ///
     /// # Errors
     /// A closed output.
-    pub fn finish(self) -> Result<()> {
+    pub(super) fn finish(self) -> Result<()> {
         match self {
             Self::Table(gathered) => gathered.finish(),
             Self::Csv(writer, ..) => Ok(writer.into_inner().flush()?),

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::progress::{Progress, ProgressTask, Silent};
 
 /// Chooses the display: nothing, bars on a terminal, or JSON lines.
-pub fn display(quiet: bool) -> Arc<dyn Progress> {
+pub(super) fn display(quiet: bool) -> Arc<dyn Progress> {
     match (quiet, std::io::stderr().is_terminal()) {
         (true, _) => Arc::new(Silent),
         (false, true) => Arc::new(Bars),

@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result, SourceLocation};
 
 /// A session with the settings and variables of the terminal.
 #[derive(Debug)]
-pub struct Runner {
+pub(super) struct Runner {
     /// The session of the repository.
     pub session: Session,
     /// The values of the script variables, by name.
@@ -42,7 +42,7 @@ impl Runner {
     ///
     /// # Errors
     /// The engine cannot be set up.
-    pub fn new(
+    pub(super) fn new(
         repository: &str,
         write: bool,
         quiet: bool,
@@ -55,7 +55,7 @@ impl Runner {
     }
 
     /// Ends the session before the program exits; open transactions are rolled back.
-    pub async fn end(&self) {
+    pub(super) async fn end(&self) {
         interrupt::end();
         self.session.end().await;
     }
@@ -64,7 +64,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first statement or command that fails.
-    pub async fn standard_input(&mut self) -> Result<(), Failure> {
+    pub(super) async fn standard_input(&mut self) -> Result<(), Failure> {
         let text = std::io::read_to_string(std::io::stdin()).map_err(Error::from)?;
         self.text("standard input", &text).await
     }
@@ -73,7 +73,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first statement or command that fails.
-    pub async fn file(&mut self, path: &Path) -> Result<(), Failure> {
+    pub(super) async fn file(&mut self, path: &Path) -> Result<(), Failure> {
         let named = |e: Error| Failure::Unreported(e.context(format_args!("script '{}'", path.display())));
         let text = std::fs::read_to_string(path).map_err(|e| named(e.into()))?;
         let whole = path.canonicalize().map_err(|e| named(e.into()))?;
@@ -91,7 +91,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first statement or command that fails.
-    pub async fn include(&mut self, name: &str) -> Result<(), Failure> {
+    pub(super) async fn include(&mut self, name: &str) -> Result<(), Failure> {
         let beside = self.running.last().and_then(|script| script.parent()).map(|folder| folder.join(name));
         match beside.filter(|path| path.exists()) {
             Some(path) => Box::pin(self.file(&path)).await,
@@ -103,7 +103,7 @@ impl Runner {
     ///
     /// # Errors
     /// The first statement or command that fails.
-    pub async fn text(&mut self, name: &str, text: &str) -> Result<(), Failure> {
+    pub(super) async fn text(&mut self, name: &str, text: &str) -> Result<(), Failure> {
         // Editors on Windows write a byte order mark.
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let source = Source { name, text };
@@ -135,7 +135,7 @@ impl Runner {
     ///
     /// # Errors
     /// The error of the query.
-    pub async fn query(&mut self, sql: &str) -> Result<()> {
+    pub(super) async fn query(&mut self, sql: &str) -> Result<()> {
         let done = match tokenize(sql) {
             Ok(tokens) => self.statement(tokens).await,
             Err(error) => Err(error),

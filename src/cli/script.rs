@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// An item of a script.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ScriptItem {
+pub(super) enum ScriptItem {
     /// The tokens of a statement without its semicolon.
     Statement(Vec<TokenWithSpan>),
     /// A command such as `\i file`, with its line number from 1.
@@ -22,7 +22,7 @@ pub enum ScriptItem {
 ///
 /// # Errors
 /// Text that cannot be tokenized, with its location.
-pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
+pub(super) fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
     let mut all = Vec::new();
     let mut pending = String::new();
     let mut first = 1;
@@ -45,7 +45,7 @@ pub fn split_script(text: &str) -> Result<Vec<ScriptItem>> {
 }
 
 /// Returns true if a text ends outside a statement, so that a shell command may follow or Enter may run it.
-pub fn is_complete(text: &str) -> bool {
+pub(super) fn is_complete(text: &str) -> bool {
     let Ok(tokens) = tokenize(text) else { return false };
     tokens.iter().rev().find(|t| !is_blank(&t.token)).is_none_or(|t| t.token == Token::SemiColon)
 }
@@ -69,7 +69,7 @@ fn statements(text: &str, first: u64, all: &mut Vec<ScriptItem>) -> Result<()> {
 }
 
 /// Returns the location of the first token of a statement.
-pub fn first_location(tokens: &[TokenWithSpan]) -> Option<SourceLocation> {
+pub(super) fn first_location(tokens: &[TokenWithSpan]) -> Option<SourceLocation> {
     let first = tokens.iter().find(|t| !is_blank(&t.token))?;
     Some(SourceLocation { line: first.span.start.line, column: first.span.start.column })
 }
@@ -78,7 +78,7 @@ pub fn first_location(tokens: &[TokenWithSpan]) -> Option<SourceLocation> {
 ///
 /// # Errors
 /// A variable that is not set, or a string literal that contains a variable; both with their location.
-pub fn substitute_variables(
+pub(super) fn substitute_variables(
     tokens: Vec<TokenWithSpan>,
     variables: &BTreeMap<String, String>,
 ) -> Result<Vec<TokenWithSpan>> {

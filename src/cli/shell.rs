@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 ///
 /// # Errors
 /// The terminal cannot be used, or the repository exists and cannot be opened.
-pub async fn run(runner: &mut Runner) -> Result<(), Failure> {
+pub(super) async fn run(runner: &mut Runner) -> Result<(), Failure> {
     let broken = |e: ReadlineError| Failure::Unreported(Error::new(Kind::Failed, e.to_string()));
     let config = Config::builder().completion_type(CompletionType::List).build();
     let mut editor: Editor<ShellHelper, DefaultHistory> = Editor::with_config(config).map_err(broken)?;

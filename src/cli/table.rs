@@ -17,7 +17,12 @@ type Cell = Vec<String>;
 ///
 /// # Errors
 /// A value that cannot be formatted, or a closed output.
-pub fn draw(out: &mut impl Write, schema: &Schema, batches: &[RecordBatch], options: &FormatOptions<'_>) -> Result<()> {
+pub(super) fn draw(
+    out: &mut impl Write,
+    schema: &Schema,
+    batches: &[RecordBatch],
+    options: &FormatOptions<'_>,
+) -> Result<()> {
     let head: Vec<Cell> = schema.fields().iter().map(|field| lines(field.name())).collect();
     let mut rows = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
     for batch in batches {

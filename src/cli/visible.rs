@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 /// Escapes control characters as psql does (`\x1B`); newlines and tabs are kept.
-pub fn visible(text: &str) -> Cow<'_, str> {
+pub(super) fn visible(text: &str) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
     if !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -23,7 +23,7 @@ pub fn visible(text: &str) -> Cow<'_, str> {
 }
 
 /// Cuts out the middle of a text that is longer than `most` characters.
-pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+pub(super) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     let length = text.chars().count();
     if length <= most {
         return Cow::Borrowed(text);

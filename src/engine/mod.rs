@@ -2,9 +2,9 @@
 
 mod analyzer;
 mod catalog;
-pub mod functions;
+pub(crate) mod functions;
 mod procedure;
 mod pushdown;
-pub mod session;
-pub mod sql;
+pub(crate) mod session;
+pub(crate) mod sql;
 mod unparse;

@@ -9,19 +9,19 @@ use datafusion::logical_expr::expr::{AggregateFunction, Alias, Case, InList, Lik
 use datafusion::logical_expr::{Between, BinaryExpr, Cast, Expr, Operator, SortExpr};
 use datafusion::scalar::ScalarValue;
 
-pub use self::conditions::{all, equal};
+pub(super) use self::conditions::{all, equal};
 use self::conditions::{chain, class, joined};
-pub use self::not_pushed::NotPushed;
+pub(super) use self::not_pushed::NotPushed;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::rows::Value;
 use crate::registry::schema::{ColumnType, ReadColumn, arrow_type};
 
 /// A translation, or the reason why an expression is not pushed down.
-pub type Translated<T> = Result<T, NotPushed>;
+pub(super) type Translated<T> = Result<T, NotPushed>;
 
 /// An SQL expression and its type.
 #[derive(Debug, Clone)]
-pub struct SqlExpr {
+pub(super) struct SqlExpr {
     /// The SQL text.
     pub text: String,
     /// The type of the value.
@@ -31,7 +31,7 @@ pub struct SqlExpr {
 }
 
 /// Translates a predicate on the columns of one table; an error is the reason why it is not pushed down.
-pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Translated<String> {
+pub(super) fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Translated<String> {
     let find = |column: &Column| {
         let column = columns.iter().find(|c| c.name == column.name)?;
         Some(SqlExpr { text: dialect.select_expr(column, ""), kind: column.kind(), plain: true })
@@ -40,7 +40,7 @@ pub fn predicate(dialect: Dialect, columns: &[ReadColumn], expr: &Expr) -> Trans
 }
 
 /// Translates expressions over a set of columns.
-pub struct SqlExprWriter<'a> {
+pub(super) struct SqlExprWriter<'a> {
     /// The SQL dialect of the database.
     pub dialect: Dialect,
     /// Resolves a column to its SQL expression.
@@ -49,7 +49,7 @@ pub struct SqlExprWriter<'a> {
 
 impl SqlExprWriter<'_> {
     /// Translates an expression that yields a value.
-    pub fn value(&self, expr: &Expr) -> Translated<SqlExpr> {
+    pub(super) fn value(&self, expr: &Expr) -> Translated<SqlExpr> {
         match expr {
             Expr::Column(column) => (self.find)(column).ok_or_else(|| NotPushed::Column(column.clone())),
             Expr::Alias(Alias { expr, .. }) => self.value(expr),
@@ -110,7 +110,7 @@ impl SqlExprWriter<'_> {
     }
 
     /// Translates a condition.
-    pub fn predicate(&self, expr: &Expr) -> Translated<String> {
+    pub(super) fn predicate(&self, expr: &Expr) -> Translated<String> {
         match expr {
             Expr::BinaryExpr(BinaryExpr { op: op @ (Operator::And | Operator::Or), .. }) => {
                 let operands =
@@ -233,7 +233,7 @@ impl SqlExprWriter<'_> {
     }
 
     /// Translates a sort key.
-    pub fn sort(&self, sort: &SortExpr) -> Translated<String> {
+    pub(super) fn sort(&self, sort: &SortExpr) -> Translated<String> {
         let cell = self.value(&sort.expr)?;
         let text = match cell.kind {
             // Base64 text and bytes sort differently.
@@ -247,7 +247,7 @@ impl SqlExprWriter<'_> {
     }
 
     /// Translates an aggregate.
-    pub fn aggregate(&self, expr: &Expr) -> Translated<SqlExpr> {
+    pub(super) fn aggregate(&self, expr: &Expr) -> Translated<SqlExpr> {
         if let Expr::Alias(Alias { expr, .. }) = expr {
             return self.aggregate(expr);
         }

@@ -46,7 +46,7 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Unifies messages that SQLite and PostgreSQL word differently, and PostgreSQL in the language of the server.
-pub fn plain(code: Option<&str>, message: &str) -> String {
+pub(crate) fn plain(code: Option<&str>, message: &str) -> String {
     match (code, message) {
         (Some("22003"), message) if message.starts_with("bigint") => OUT_OF_RANGE.to_owned(),
         (Some("22012"), _) => "division by zero".to_owned(),

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The configuration of a repository; keys that this program does not use are kept.
 #[derive(Debug, Clone, Default)]
-pub struct Config(Mapping);
+pub(crate) struct Config(Mapping);
 
 /// Manager classes of a new repository, as `butler create` lists them.
 const MANAGERS: [(&str, &str); 6] = [
@@ -26,7 +26,7 @@ impl Config {
     ///
     /// # Errors
     /// Text that is not a YAML mapping.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         match serde_yaml::from_str(text) {
             Ok(Value::Mapping(map)) => Ok(Self(undoubled(map))),
             Ok(Value::Null) => Ok(Self::default()),
@@ -36,45 +36,45 @@ impl Config {
     }
 
     /// Returns the string at a path of keys, if present.
-    pub fn text(&self, path: &[&str]) -> Option<&str> {
+    pub(crate) fn text(&self, path: &[&str]) -> Option<&str> {
         self.value(path)?.as_str()
     }
 
     /// Returns the value at a path of keys, if present.
-    pub fn value(&self, path: &[&str]) -> Option<&Value> {
+    pub(crate) fn value(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.0.get(*first)?, |value, key| value.get(*key))
     }
 
     /// Returns the class of a registry manager, given as a name or as a mapping with `cls`, if present.
-    pub fn manager(&self, name: &str) -> Option<&str> {
+    pub(crate) fn manager(&self, name: &str) -> Option<&str> {
         let value = self.value(&["registry", "managers", name])?;
         value.as_str().or_else(|| value.get("cls")?.as_str())
     }
 
     /// Returns the root of the datastore, with `<butlerRoot>` not expanded.
-    pub fn datastore_root(&self) -> &str {
+    pub(crate) fn datastore_root(&self) -> &str {
         self.text(&["datastore", "root"]).unwrap_or("<butlerRoot>/datastore")
     }
 
     /// Returns the name of the datastore in the registry.
-    pub fn datastore_name(&self) -> String {
+    pub(crate) fn datastore_name(&self) -> String {
         let named = self.text(&["datastore", "name"]).map(str::to_owned);
         named.unwrap_or_else(|| format!("FileDatastore@{}", self.datastore_root()))
     }
 
     /// Returns the name of the table of file records.
-    pub fn records_table(&self) -> &str {
+    pub(crate) fn records_table(&self) -> &str {
         self.text(&["datastore", "records", "table"]).unwrap_or("file_datastore_records")
     }
 
     /// Returns the URL of the registry database, with `<butlerRoot>` not expanded.
-    pub fn registry_db(&self) -> &str {
+    pub(crate) fn registry_db(&self) -> &str {
         self.text(&["registry", "db"]).unwrap_or(DEFAULT_DB)
     }
 
     /// Returns a part of the registry URL that is configured separately (`username`, `host` …), if present.
-    pub fn registry_part(&self, name: &str) -> Option<String> {
+    pub(crate) fn registry_part(&self, name: &str) -> Option<String> {
         match self.value(&["registry", name])? {
             Value::String(text) => Some(text.clone()),
             Value::Number(number) => Some(number.to_string()),
@@ -83,7 +83,7 @@ impl Config {
     }
 
     /// Returns true if the datastore records checksums of its files.
-    pub fn keeps_checksums(&self) -> bool {
+    pub(crate) fn keeps_checksums(&self) -> bool {
         self.value(&["datastore", "checksum"]).and_then(Value::as_bool).unwrap_or(false)
     }
 
@@ -91,7 +91,7 @@ impl Config {
     ///
     /// # Errors
     /// A remote Butler, or a configuration that includes other files.
-    pub fn check_supported(&self) -> Result<()> {
+    pub(crate) fn check_supported(&self) -> Result<()> {
         if self.0.values().any(includes) || self.0.contains_key("includeConfigs") {
             let message = "the configuration includes other files (!include or includeConfigs), which is not supported";
             return Err(Error::new(Kind::Unsupported, message));
@@ -106,7 +106,7 @@ impl Config {
     }
 
     /// Returns the class of the datastore, if it is not `FileDatastore`.
-    pub fn other_datastore(&self) -> Option<&str> {
+    pub(crate) fn other_datastore(&self) -> Option<&str> {
         self.text(&["datastore", "cls"]).filter(|class| !class.ends_with(".FileDatastore"))
     }
 
@@ -114,7 +114,7 @@ impl Config {
     ///
     /// # Errors
     /// A manager of another class, a given schema version, another datastore class, or an obscore table.
-    pub fn check_managers(&self) -> Result<()> {
+    pub(crate) fn check_managers(&self) -> Result<()> {
         for (name, class) in MANAGERS {
             let other = self.manager(name).filter(|given| *given != class);
             let version = self.value(&["registry", "managers", name, "config", "schema_version"]);
@@ -141,7 +141,7 @@ impl Config {
 
     /// Returns the configuration that `butler create --seed-config` writes; `keep` corresponds to `--override`.
     #[must_use]
-    pub fn for_new_repository(&self, keep: bool) -> Self {
+    pub(crate) fn for_new_repository(&self, keep: bool) -> Self {
         let mut map = self.0.clone();
         let datastore = section(&mut map, "datastore");
         default(datastore, "cls", FILE_DATASTORE);
@@ -164,7 +164,7 @@ impl Config {
     }
 
     /// Formats the configuration as YAML with sorted keys, as the Butler does.
-    pub fn to_yaml(&self) -> String {
+    pub(crate) fn to_yaml(&self) -> String {
         yaml::write(&sorted(&Value::Mapping(self.0.clone())))
     }
 }

@@ -30,11 +30,11 @@ pub(super) fn shape(kind: &str) -> (&'static [&'static str], &'static [&'static 
 }
 
 impl Block {
-    pub fn key(&self, name: &str) -> Option<&Node> {
+    pub(super) fn key(&self, name: &str) -> Option<&Node> {
         self.keys.iter().find(|(key, _)| key == name).map(|(_, value)| value)
     }
 
-    pub fn lacks(&self, name: &str) -> Error {
+    pub(super) fn lacks(&self, name: &str) -> Error {
         let kind = if self.kind.is_empty() { "block" } else { &self.kind };
         Error::invalid(format!("line {}: this {kind} has no key '{name}'", self.line))
     }
@@ -54,7 +54,7 @@ impl Block {
     }
 
     /// Returns the item that precedes the records of a dimension block.
-    pub fn begin(&self) -> Result<Option<Item>> {
+    pub(super) fn begin(&self) -> Result<Option<Item>> {
         let element = if self.kind == "dimension" { Some(self.text("element")?) } else { None };
         Ok(element.map(|element| Item::Element { element, line: self.line }))
     }
@@ -69,7 +69,7 @@ impl Block {
         list.into_iter().map(child).collect()
     }
 
-    pub fn declaration(&self) -> Result<Item> {
+    pub(super) fn declaration(&self) -> Result<Item> {
         match self.kind.as_str() {
             "dataset_type" => Ok(Item::DatasetType {
                 name: self.text("name")?,
@@ -92,7 +92,7 @@ impl Block {
         }
     }
 
-    pub fn item(&self, node: Node) -> Result<Item> {
+    pub(super) fn item(&self, node: Node) -> Result<Item> {
         let line = node.line;
         match self.kind.as_str() {
             "dimension" => Ok(Item::Record { element: self.text("element")?, line, fields: node.map()? }),
@@ -187,7 +187,7 @@ fn dataset_id(node: &Node) -> Result<Uuid> {
 ///
 /// # Errors
 /// A value of another type.
-pub fn instant(node: &Node) -> Result<Option<i64>> {
+pub(crate) fn instant(node: &Node) -> Result<Option<i64>> {
     if node.is_null() { Ok(None) } else { node.time().map(Some) }
 }
 
@@ -195,7 +195,7 @@ pub fn instant(node: &Node) -> Result<Option<i64>> {
 ///
 /// # Errors
 /// A timespan that the registry cannot store.
-pub fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Timespan> {
+pub(crate) fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Timespan> {
     Timespan::checked(begin, end).map_err(|e| e.context(format_args!("line {line}")))
 }
 
@@ -203,7 +203,7 @@ pub fn checked(line: usize, begin: Option<i64>, end: Option<i64>) -> Result<Time
 ///
 /// # Errors
 /// A value of another type.
-pub fn timespan(node: Node) -> Result<Timespan> {
+pub(crate) fn timespan(node: Node) -> Result<Timespan> {
     if node.tag.as_deref() != Some("lsst.daf.butler.Timespan") {
         return Err(node.wrong("expected a timespan tagged !lsst.daf.butler.Timespan"));
     }
@@ -228,7 +228,7 @@ pub fn timespan(node: Node) -> Result<Timespan> {
 ///
 /// # Errors
 /// A value of another type.
-pub fn region(node: Node) -> Result<Vec<u8>> {
+pub(crate) fn region(node: Node) -> Result<Vec<u8>> {
     let shape = node.tag.as_deref().and_then(|tag| tag.strip_prefix("lsst.sphgeom.")).map(str::to_owned);
     let Some(shape) = shape else {
         return Err(node.wrong("expected a region such as !<lsst.sphgeom.ConvexPolygon>"));
@@ -244,7 +244,7 @@ pub fn region(node: Node) -> Result<Vec<u8>> {
 }
 
 /// Decodes hexadecimal digits; `None` if the text is invalid.
-pub fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let pair = |pair: &[u8]| Some(digit(pair[0])? * 16 + digit(pair[1])?);
     if text.len().is_multiple_of(2) { text.as_bytes().chunks(2).map(pair).collect() } else { None }

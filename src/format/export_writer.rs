@@ -14,7 +14,7 @@ const VERSION: &str = "1.0.2";
 
 /// A value of a dimension record or data ID.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Scalar {
+pub(crate) enum Scalar {
     /// NULL.
     Null,
     /// A string.
@@ -34,14 +34,14 @@ pub enum Scalar {
 }
 
 /// The writer of an export file; the flag is true once a block has been written.
-pub struct Writer<W: Write>(W, bool);
+pub(crate) struct Writer<W: Write>(W, bool);
 
 impl<W: Write> Writer<W> {
     /// Begins an export file for a dimension universe.
     ///
     /// # Errors
     /// A failed write.
-    pub fn begin(mut out: W, universe: &str, universe_version: i64) -> Result<Self> {
+    pub(crate) fn begin(mut out: W, universe: &str, universe_version: i64) -> Result<Self> {
         writeln!(
             out,
             "description: Butler Data Repository Export\nversion: {VERSION}\nuniverse_version: {universe_version}\n\
@@ -62,7 +62,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn dimension(&mut self, element: &str) -> Result<()> {
+    pub(crate) fn dimension(&mut self, element: &str) -> Result<()> {
         Ok(writeln!(self.block()?, "- type: dimension\n  element: {element}\n  records:")?)
     }
 
@@ -70,7 +70,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn record(&mut self, fields: &[(&str, Scalar)]) -> Result<()> {
+    pub(crate) fn record(&mut self, fields: &[(&str, Scalar)]) -> Result<()> {
         for (i, (name, value)) in fields.iter().enumerate() {
             writeln!(self.0, "  {} {name}: {}", if i == 0 { '-' } else { ' ' }, shown(value, "      ")?)?;
         }
@@ -81,7 +81,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn collection(
+    pub(crate) fn collection(
         &mut self,
         name: &str,
         kind: CollectionType,
@@ -110,7 +110,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn datasets(&mut self, dataset_type: &DatasetType, dimensions: &[String], run: &str) -> Result<()> {
+    pub(crate) fn datasets(&mut self, dataset_type: &DatasetType, dimensions: &[String], run: &str) -> Result<()> {
         let DatasetType { name, storage_class, is_calibration, .. } = dataset_type;
         writeln!(self.block()?, "- type: dataset_type\n  name: {name}")?;
         if dimensions.is_empty() {
@@ -129,7 +129,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn dataset(&mut self, id: &str, data_id: &[(&str, Scalar)], path: &str, formatter: &str) -> Result<()> {
+    pub(crate) fn dataset(&mut self, id: &str, data_id: &[(&str, Scalar)], path: &str, formatter: &str) -> Result<()> {
         writeln!(self.0, "  - dataset_id:\n    - !uuid '{id}'\n    data_id:")?;
         if data_id.is_empty() {
             writeln!(self.0, "    - {{}}")?;
@@ -144,7 +144,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn associations(&mut self, collection: &str, kind: CollectionType) -> Result<()> {
+    pub(crate) fn associations(&mut self, collection: &str, kind: CollectionType) -> Result<()> {
         let items = if kind == CollectionType::Calibration { "validity_ranges" } else { "dataset_ids" };
         let name = scalar(collection);
         Ok(writeln!(
@@ -157,7 +157,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn tagged(&mut self, id: &str) -> Result<()> {
+    pub(crate) fn tagged(&mut self, id: &str) -> Result<()> {
         Ok(writeln!(self.0, "  - !uuid '{id}'")?)
     }
 
@@ -165,7 +165,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn certified(&mut self, span: Timespan, ids: &[&str]) -> Result<()> {
+    pub(crate) fn certified(&mut self, span: Timespan, ids: &[&str]) -> Result<()> {
         if span.is_empty() {
             writeln!(self.0, "  - timespan: !lsst.daf.butler.Timespan EMPTY\n    dataset_ids:")?;
         } else {
@@ -186,7 +186,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// A failed write.
-    pub fn finish(mut self) -> Result<W> {
+    pub(crate) fn finish(mut self) -> Result<W> {
         if !self.1 {
             writeln!(self.0, "data: []")?;
         }
@@ -240,7 +240,7 @@ fn float(value: f64) -> String {
 ///
 /// # Errors
 /// A byte that is not the code of a region class.
-pub fn shape(bytes: &[u8]) -> Result<&'static str> {
+pub(crate) fn shape(bytes: &[u8]) -> Result<&'static str> {
     Ok(match bytes.first() {
         Some(b'p') => "ConvexPolygon",
         Some(b'c') => "Circle",

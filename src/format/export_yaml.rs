@@ -21,6 +21,12 @@ pub struct Export<R: Read> {
     universe: (String, i64),
 }
 
+impl<R: Read> std::fmt::Debug for Export<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Export").field("universe", &self.universe).finish_non_exhaustive()
+    }
+}
+
 enum State {
     Start,
     /// The next event is a key of the document.

@@ -9,11 +9,11 @@ const TEXT: usize = 67;
 
 /// The cards of one header.
 #[derive(Debug, Default)]
-pub struct Header(String);
+pub(crate) struct Header(String);
 
 /// A column of a binary table.
 #[derive(Debug)]
-pub struct Column<'a> {
+pub(crate) struct Column<'a> {
     /// The name of the column (`TTYPE`).
     pub name: &'a str,
     /// The format of the cells (`TFORM`).
@@ -24,7 +24,7 @@ pub struct Column<'a> {
 
 impl Header {
     /// Creates a primary header without data.
-    pub fn primary(bitpix: i64, extend: bool) -> Self {
+    pub(crate) fn primary(bitpix: i64, extend: bool) -> Self {
         let mut header = Self::default();
         header.card("SIMPLE", &true.into()).card("BITPIX", &bitpix.into()).card("NAXIS", &0.into());
         if extend {
@@ -34,7 +34,7 @@ impl Header {
     }
 
     /// Creates the header of a binary table.
-    pub fn table(columns: &[Column<'_>], row_bytes: usize, rows: usize, heap_bytes: usize) -> Self {
+    pub(crate) fn table(columns: &[Column<'_>], row_bytes: usize, rows: usize, heap_bytes: usize) -> Self {
         let mut header = Self::default();
         header.card("XTENSION", &"BINTABLE".into()).card("BITPIX", &8.into()).card("NAXIS", &2.into());
         header.card("NAXIS1", &row_bytes.into()).card("NAXIS2", &rows.into());
@@ -51,7 +51,7 @@ impl Header {
 
     /// Adds a card; values other than booleans, numbers and strings are ignored. Keys that are long or contain blanks
     /// become HIERARCH cards; long strings continue on CONTINUE cards.
-    pub fn card(&mut self, key: &str, value: &Value) -> &mut Self {
+    pub(crate) fn card(&mut self, key: &str, value: &Value) -> &mut Self {
         let hierarch = key.len() > 8 || key.contains(' ');
         let name = if hierarch { format!("HIERARCH {key} ") } else { format!("{key:<8}") };
         match value {
@@ -91,7 +91,7 @@ impl Header {
     }
 
     /// Returns the header and its data, both padded to a multiple of 2880 bytes.
-    pub fn with(mut self, data: &[u8]) -> Vec<u8> {
+    pub(crate) fn with(mut self, data: &[u8]) -> Vec<u8> {
         self.push("END");
         let length = self.0.len().next_multiple_of(BLOCK);
         let mut bytes = format!("{:<length$}", self.0).into_bytes();
@@ -102,7 +102,7 @@ impl Header {
 }
 
 /// Returns a FITS file that consists of a primary header with these keys.
-pub fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
+pub(crate) fn header_only<'a>(keys: impl IntoIterator<Item = (&'a String, &'a Value)>) -> Vec<u8> {
     let mut header = Header::primary(8, false);
     for (key, value) in keys {
         header.card(key, value);

@@ -1,26 +1,26 @@
 //! File formats of other programs: `butler.yaml`, `_index.json`, `export.yaml`, ECSV, FITS, sky map configurations.
 
-pub mod butler_yaml;
+pub(crate) mod butler_yaml;
 pub mod curated;
-pub mod export_blocks;
-pub mod export_item;
-pub mod export_writer;
+pub(crate) mod export_blocks;
+pub(crate) mod export_item;
+pub(crate) mod export_writer;
 pub mod export_yaml;
-pub mod fits;
+pub(crate) mod fits;
 pub mod fits_table;
 pub mod index;
 mod python;
 pub mod skymap_config;
 mod skymap_settings;
 pub mod tables;
-pub mod yaml;
+pub(crate) mod yaml;
 mod yaml_chars;
-pub mod yaml_nodes;
+pub(crate) mod yaml_nodes;
 
 use crate::error::{Error, Result};
 
 /// Encodes bytes as base64.
-pub fn base64(bytes: &[u8]) -> String {
+pub(crate) fn base64(bytes: &[u8]) -> String {
     use base64::Engine;
     base64::prelude::BASE64_STANDARD.encode(bytes)
 }
@@ -29,7 +29,7 @@ pub fn base64(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// A size above the limit.
-pub fn check_size_limit(what: &str, size: u64, limit: u64) -> Result<()> {
+pub(crate) fn check_size_limit(what: &str, size: u64, limit: u64) -> Result<()> {
     if size > limit {
         return Err(Error::invalid(format!("{what} has {size} bytes, more than the limit of {limit}")));
     }

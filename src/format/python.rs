@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// A value on the right of an assignment.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(super) enum Value {
     /// `None`.
     None,
     /// `True` or `False`.
@@ -23,7 +23,7 @@ pub enum Value {
 ///
 /// # Errors
 /// An unterminated string or an unclosed bracket, with its line.
-pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
+pub(super) fn statements(text: &str) -> Result<Vec<(usize, String)>> {
     let mut all = Vec::new();
     let mut open = String::new();
     let mut depth = 0_i32;
@@ -63,7 +63,7 @@ pub fn statements(text: &str) -> Result<Vec<(usize, String)>> {
 ///
 /// # Errors
 /// Text that is not such a path.
-pub fn steps(path: &str) -> Result<Vec<String>> {
+pub(super) fn steps(path: &str) -> Result<Vec<String>> {
     let mut steps = Vec::new();
     let mut rest = path;
     let wrong = || Error::invalid(format!("'{path}' is not a field of a configuration"));
@@ -94,7 +94,7 @@ pub fn steps(path: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// An expression of another kind.
-pub fn parse_value(text: &str) -> Result<Value> {
+pub(super) fn parse_value(text: &str) -> Result<Value> {
     let wrong = || Error::invalid(format!("'{text}' is not a literal"));
     match text {
         "None" => return Ok(Value::None),

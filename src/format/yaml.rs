@@ -3,14 +3,14 @@
 use serde_yaml::Value;
 
 /// Formats a value as block-style YAML; mappings keep their order.
-pub fn write(value: &Value) -> String {
+pub(crate) fn write(value: &Value) -> String {
     let mut out = String::new();
     block(value, 0, &mut out);
     out
 }
 
 /// Formats a string as a scalar: plain if every parser reads it as a string, otherwise quoted.
-pub fn scalar(text: &str) -> String {
+pub(crate) fn scalar(text: &str) -> String {
     if is_plain(text) {
         text.to_owned()
     } else if text.chars().any(needs_escape) {

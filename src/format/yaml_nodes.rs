@@ -176,7 +176,7 @@ impl Node {
 type Step = (Event<'static>, usize);
 
 /// A streaming reader of the values of a YAML text.
-pub struct Nodes<R: Read> {
+pub(crate) struct Nodes<R: Read> {
     parser: Parser<'static, BufferedInput<Chars<R>>>,
     fault: Fault,
     peeked: Option<Step>,
@@ -186,7 +186,7 @@ pub struct Nodes<R: Read> {
 
 impl<R: Read + 'static> Nodes<R> {
     /// Creates a reader of a YAML text.
-    pub fn new(reader: R) -> Self {
+    pub(crate) fn new(reader: R) -> Self {
         let fault = Fault::default();
         let chars = Chars::new(reader, Rc::clone(&fault));
         Self { parser: Parser::new_from_iter(chars), fault, peeked: None, anchors: HashMap::new(), repeated: 0 }
@@ -196,7 +196,7 @@ impl<R: Read + 'static> Nodes<R> {
     ///
     /// # Errors
     /// Text that is not YAML or not UTF-8, or a failed read.
-    pub fn step(&mut self) -> Result<Step> {
+    pub(crate) fn step(&mut self) -> Result<Step> {
         if let Some(step) = self.peeked.take() {
             return Ok(step);
         }
@@ -215,7 +215,7 @@ impl<R: Read + 'static> Nodes<R> {
     ///
     /// # Errors
     /// The errors of [`Self::step`].
-    pub fn peek(&mut self) -> Result<&Step> {
+    pub(crate) fn peek(&mut self) -> Result<&Step> {
         let step = self.step()?;
         Ok(self.peeked.insert(step))
     }
@@ -224,7 +224,7 @@ impl<R: Read + 'static> Nodes<R> {
     ///
     /// # Errors
     /// An event that does not start a value, or a value that is nested too deep.
-    pub fn node(&mut self) -> Result<Node> {
+    pub(crate) fn node(&mut self) -> Result<Node> {
         let step = self.step()?;
         self.value(step, 0)
     }
@@ -295,7 +295,7 @@ impl<R: Read + 'static> Nodes<R> {
     ///
     /// # Errors
     /// A key that is not a scalar.
-    pub fn key(&mut self) -> Result<Option<(String, usize)>> {
+    pub(crate) fn key(&mut self) -> Result<Option<(String, usize)>> {
         match self.step()? {
             (Event::MappingEnd, _) => Ok(None),
             (Event::Scalar(text, ..), line) => Ok(Some((text.into_owned(), line))),
@@ -305,7 +305,7 @@ impl<R: Read + 'static> Nodes<R> {
 }
 
 /// Creates the error of a duplicate key.
-pub fn twice(key: &str, line: usize) -> Error {
+pub(crate) fn twice(key: &str, line: usize) -> Error {
     Error::invalid(format!("line {line}: duplicate key '{key}'"))
 }
 

@@ -10,7 +10,7 @@ use crate::sphere::{Vector, unit};
 /// The geometry of a camera.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Camera {
+pub(crate) struct Camera {
     /// Padding of regions around the detectors, pixels.
     padding: f64,
     /// Whether the image is mirrored along x.
@@ -40,7 +40,7 @@ type DetectorPlacement = (i64, String, f64, f64, f64);
 
 /// The pointing of a camera: ICRS right ascension and declination of the boresight, and the rotation angle, degrees.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pointing {
+pub(crate) struct Pointing {
     /// ICRS right ascension of the boresight, degrees.
     pub ra: f64,
     /// ICRS declination of the boresight, degrees.
@@ -54,7 +54,7 @@ impl Camera {
     ///
     /// # Errors
     /// The first detector without a position or with an unknown sensor.
-    pub fn check(&self, detectors: impl Iterator<Item = i64>) -> Result<()> {
+    pub(crate) fn check(&self, detectors: impl Iterator<Item = i64>) -> Result<()> {
         if let Some((id, sensor, ..)) = self.places.iter().find(|place| !self.sensors.contains_key(&place.1)) {
             let error = Error::not_found("sensor", sensor, self.sensors.keys().map(String::as_str));
             return Err(error.context(format_args!("camera, detector {id}")));
@@ -66,13 +66,13 @@ impl Camera {
     }
 
     /// Returns the number of detectors.
-    pub fn detectors(&self) -> usize {
+    pub(crate) fn detectors(&self) -> usize {
         self.places.len()
     }
 
     /// Returns the id of each detector and the sky positions of its corners: lower left, lower right, upper right,
     /// upper left.
-    pub fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
+    pub(crate) fn corners(&self, pointing: Pointing) -> Vec<(i64, [Vector; 4])> {
         let sky = Sky::new(pointing, self.flip_x);
         let detector = |place: &DetectorPlacement| {
             let (id, sensor, x, y, yaw) = place;

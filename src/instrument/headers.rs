@@ -15,7 +15,7 @@ use crate::model::time;
 /// The parameters of the rules that differ between cameras.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rules {
+pub(super) struct Rules {
     /// Start of an observing day, seconds after midnight TAI.
     pub(super) observing_day_offset: i64,
     /// First supported observing day (`YYYYMMDD`); earlier days began at another hour and are refused.
@@ -43,7 +43,7 @@ struct Header<'a> {
 }
 
 /// Translates a header to an observation.
-pub fn translate(instrument: &Instrument, rules: &Rules, entry: &Entry<'_>) -> Result<Observation> {
+pub(super) fn translate(instrument: &Instrument, rules: &Rules, entry: &Entry<'_>) -> Result<Observation> {
     let observation_type = match need(entry, "IMGTYPE")?.to_lowercase().as_str() {
         "skyexp" | "object" => "science".to_owned(),
         other => other.to_owned(),

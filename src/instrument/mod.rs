@@ -2,7 +2,7 @@
 //!
 //! To add an instrument, put its file into this folder and add it to `BUILT_IN`; users can also name their own files.
 
-pub mod camera;
+pub(crate) mod camera;
 mod headers;
 mod observation;
 
@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 use serde_json::Map;
 
-pub use self::observation::{Entry, Observation, check_properties};
+pub(crate) use self::observation::{Entry, Observation, check_properties};
 use crate::error::{Error, Kind, Result};
 use crate::model::calendar;
 use crate::model::time;
@@ -28,7 +28,7 @@ const BUILT_IN: [&str; 4] = [
 /// An instrument: the records that `register_instrument` writes, and the properties of its raws.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Instrument {
+pub(crate) struct Instrument {
     /// Name of the instrument, the value of the dimension `instrument`.
     pub name: String,
     /// Fully qualified name of its Python class.
@@ -61,7 +61,7 @@ pub struct Instrument {
 /// How raw datasets of an instrument are registered.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Raw {
+pub(crate) struct Raw {
     /// Name of the dataset type.
     pub dataset_type: String,
     /// Dimensions of the dataset type.
@@ -75,12 +75,12 @@ pub struct Raw {
 }
 
 /// A detector: `(id, full_name, name_in_raft, raft, purpose)`.
-pub type Detector = (i64, String, String, Option<String>, String);
+pub(crate) type Detector = (i64, String, String, Option<String>, String);
 
 /// How the metadata of the files of an instrument is recognised and translated.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Headers {
+pub(crate) struct Headers {
     /// The value of `_translator` in translated metadata.
     pub translator: String,
     /// Alternative conditions; each maps header keys to their allowed values (lower case).
@@ -92,7 +92,7 @@ pub struct Headers {
 
 impl Instrument {
     /// Returns the built-in instruments; their files are parsed once.
-    pub fn built_in() -> &'static [Self] {
+    pub(crate) fn built_in() -> &'static [Self] {
         static ALL: LazyLock<Vec<Instrument>> = LazyLock::new(|| {
             BUILT_IN
                 .iter()
@@ -106,7 +106,7 @@ impl Instrument {
     ///
     /// # Errors
     /// An unknown instrument, or an invalid file.
-    pub fn find(name: &str) -> Result<Self> {
+    pub(crate) fn find(name: &str) -> Result<Self> {
         if Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml") {
             let text = std::fs::read_to_string(name)
                 .map_err(|e| Error::from(e).context(format_args!("instrument file '{name}'")))?;
@@ -132,7 +132,7 @@ impl Instrument {
     }
 
     /// Returns true if these header values or translated properties belong to this instrument.
-    pub fn recognises(&self, entry: &Entry<'_>) -> bool {
+    pub(crate) fn recognises(&self, entry: &Entry<'_>) -> bool {
         let value = |key: &str| entry.text(key).unwrap_or_default().to_lowercase();
         self.headers.recognise.iter().any(|keys| keys.iter().all(|(key, allowed)| allowed.contains(&value(key))))
     }
@@ -141,7 +141,7 @@ impl Instrument {
     ///
     /// # Errors
     /// An instrument without header rules, or a required value that is missing or invalid.
-    pub fn translate(&self, entry: &Entry<'_>) -> Result<Observation> {
+    pub(crate) fn translate(&self, entry: &Entry<'_>) -> Result<Observation> {
         match &self.headers.rules {
             Some(rules) => headers::translate(self, rules, entry),
             None => Err(Error::new(
@@ -152,7 +152,7 @@ impl Instrument {
     }
 
     /// Returns the start of an observing day in seconds after midnight TAI, if known.
-    pub fn observing_day_offset(&self) -> Option<i64> {
+    pub(crate) fn observing_day_offset(&self) -> Option<i64> {
         Some(self.headers.rules.as_ref()?.observing_day_offset)
     }
 
@@ -163,13 +163,13 @@ impl Instrument {
 }
 
 /// Returns start and end (TAI nanoseconds) of an observing day: 24 hours from midnight plus the offset (seconds).
-pub fn day_obs_timespan(day_obs: i64, offset: i64) -> Option<(i64, i64)> {
+pub(crate) fn day_obs_timespan(day_obs: i64, offset: i64) -> Option<(i64, i64)> {
     let begin = calendar::day_start(day_obs)? + offset * 1_000_000_000;
     Some((begin, begin + time::DAY))
 }
 
 /// A JSON object, as in index files.
-pub type Object = Map<String, serde_json::Value>;
+pub(crate) type Object = Map<String, serde_json::Value>;
 
 #[cfg(test)]
 mod tests {

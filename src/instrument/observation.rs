@@ -9,7 +9,7 @@ use crate::model::time;
 
 /// The metadata of one file; values common to the index take precedence over the values of the file.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub(crate) struct Entry<'a> {
     /// Values shared by all files of the index.
     pub common: &'a Object,
     /// Values of this file.
@@ -18,7 +18,7 @@ pub struct Entry<'a> {
 
 /// An observation: the properties of an exposure, and the detector that the file contains.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
+pub(crate) struct Observation {
     /// Name of the instrument.
     pub instrument: String,
     /// Exposure id.
@@ -132,7 +132,7 @@ const PROPERTIES: [(&str, Form); 41] = [
 ///
 /// # Errors
 /// The first property that is unknown or has another type, by name.
-pub fn check_properties(object: &Object) -> Result<()> {
+pub(crate) fn check_properties(object: &Object) -> Result<()> {
     for (key, value) in object.iter().filter(|(_, value)| !value.is_null()) {
         let Some((_, form)) = PROPERTIES.iter().find(|(name, _)| name == key) else {
             return Err(Error::not_found("translated property", key, PROPERTIES.iter().map(|p| p.0)));
@@ -171,17 +171,17 @@ fn brief(value: &Value) -> String {
 
 impl<'a> Entry<'a> {
     /// Returns the value of a key, unless it is null.
-    pub fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn value(&self, key: &str) -> Option<&'a Value> {
         self.common.get(key).or_else(|| self.own.get(key)).filter(|v| !v.is_null())
     }
 
     /// Returns a string value.
-    pub fn text(&self, key: &str) -> Option<&'a str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&'a str> {
         self.value(key).filter(|value| constant(value).is_none())?.as_str()
     }
 
     /// Returns an integer, which may be written as a string; fractions are truncated.
-    pub fn int(&self, key: &str) -> Option<i64> {
+    pub(crate) fn int(&self, key: &str) -> Option<i64> {
         match self.value(key)? {
             Value::String(text) => text.trim().parse().ok(),
             value => value.as_i64().or_else(|| value.as_f64().map(|f| f as i64)),
@@ -189,7 +189,7 @@ impl<'a> Entry<'a> {
     }
 
     /// Returns a number; NaN and infinities are accepted as Python writes them.
-    pub fn number(&self, key: &str) -> Option<f64> {
+    pub(crate) fn number(&self, key: &str) -> Option<f64> {
         number(self.value(key)?)
     }
 
@@ -205,7 +205,7 @@ impl<'a> Entry<'a> {
     ///
     /// # Errors
     /// A required property that is missing, by name.
-    pub fn identity(&self) -> Result<(&'a str, i64, i64)> {
+    pub(crate) fn identity(&self) -> Result<(&'a str, i64, i64)> {
         let exposure = self.int("exposure_id").ok_or_else(|| missing("exposure_id"))?;
         let detector = self.int("detector_num").ok_or_else(|| missing("detector_num"))?;
         Ok((self.text("instrument").ok_or_else(|| missing("instrument"))?, exposure, detector))
@@ -221,7 +221,7 @@ impl Observation {
     ///
     /// # Errors
     /// A required property that is missing, or a declination or altitude beyond 90 degrees.
-    pub fn from_translated(entry: &Entry<'_>) -> Result<Self> {
+    pub(crate) fn from_translated(entry: &Entry<'_>) -> Result<Self> {
         let text = |key: &str| entry.text(key).map(str::to_owned);
         let need_text = |key: &str| text(key).ok_or_else(|| missing(key));
         let need_int = |key: &str| entry.int(key).ok_or_else(|| missing(key));

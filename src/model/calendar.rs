@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, Timelike};
 
 /// Parses a date and time (`2024-11-21`, `2024-11-21T03:10:00.5`, or with a blank instead of `T`) to nanoseconds since
 /// 1970, without conversion of the time scale.
-pub fn parse(text: &str) -> Option<i64> {
+pub(crate) fn parse(text: &str) -> Option<i64> {
     let text = text.trim();
     let reading = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
         .into_iter()
@@ -15,7 +15,7 @@ pub fn parse(text: &str) -> Option<i64> {
 
 /// Parses a date and time in the forms of [`parse`], or in the short form of file names (`20241121`,
 /// `20241121T031000`).
-pub fn parse_stem(text: &str) -> Option<i64> {
+pub(crate) fn parse_stem(text: &str) -> Option<i64> {
     let short = || {
         NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%S")
             .ok()
@@ -27,7 +27,7 @@ pub fn parse_stem(text: &str) -> Option<i64> {
 }
 
 /// Returns the start of a `YYYYMMDD` day in nanoseconds since 1970, without conversion of the time scale.
-pub fn day_start(day: i64) -> Option<i64> {
+pub(crate) fn day_start(day: i64) -> Option<i64> {
     let date = NaiveDate::from_ymd_opt(
         i32::try_from(day / 10_000).ok()?,
         u32::try_from(day / 100 % 100).ok()?,
@@ -37,12 +37,12 @@ pub fn day_start(day: i64) -> Option<i64> {
 }
 
 /// Returns the `YYYYMMDD` day of a time in nanoseconds, without conversion of the time scale.
-pub fn day_of(clock: i64) -> i64 {
+pub(crate) fn day_of(clock: i64) -> i64 {
     DateTime::from_timestamp_nanos(clock).format("%Y%m%d").to_string().parse().unwrap_or_default()
 }
 
 /// Formats a time in nanoseconds, with as many decimal places as necessary, without conversion of the time scale.
-pub fn format(clock: i64) -> String {
+pub(crate) fn format(clock: i64) -> String {
     let time = DateTime::from_timestamp_nanos(clock);
     let text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
     match time.nanosecond() {

@@ -63,7 +63,7 @@ impl fmt::Display for CollectionType {
 
 /// A collection of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Collection {
+pub(crate) struct Collection {
     /// Integer key in the registry.
     pub id: i64,
     /// Name, unique in the registry.
@@ -78,7 +78,7 @@ pub struct Collection {
 
 /// All collections of a registry, by name.
 #[derive(Debug, Clone, Default)]
-pub struct Collections(BTreeMap<String, Collection>);
+pub(crate) struct Collections(BTreeMap<String, Collection>);
 
 impl FromIterator<Collection> for Collections {
     fn from_iter<I: IntoIterator<Item = Collection>>(all: I) -> Self {
@@ -88,7 +88,7 @@ impl FromIterator<Collection> for Collections {
 
 /// A line of a collection tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TreeLine<'a> {
+pub(crate) struct TreeLine<'a> {
     /// Depth in the tree; 0 for the root.
     pub depth: usize,
     /// The collection on this line.
@@ -97,7 +97,7 @@ pub struct TreeLine<'a> {
 
 impl Collections {
     /// Iterates over the collections, ordered by name.
-    pub fn iter(&self) -> impl Iterator<Item = &Collection> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Collection> {
         self.0.values()
     }
 
@@ -105,12 +105,12 @@ impl Collections {
     ///
     /// # Errors
     /// A name that does not exist.
-    pub fn get(&self, name: &str) -> Result<&Collection> {
+    pub(crate) fn get(&self, name: &str) -> Result<&Collection> {
         self.find(name).ok_or_else(|| Error::not_found("collection", name, self.0.keys().map(String::as_str)))
     }
 
     /// Returns the collection with this name, if it exists.
-    pub fn find(&self, name: &str) -> Option<&Collection> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Collection> {
         self.0.get(name)
     }
 
@@ -118,7 +118,7 @@ impl Collections {
     ///
     /// # Errors
     /// An exact name that does not exist.
-    pub fn select(&self, expressions: &[String]) -> Result<Vec<&Collection>> {
+    pub(crate) fn select(&self, expressions: &[String]) -> Result<Vec<&Collection>> {
         let mut seen = HashSet::new();
         let mut found = Vec::new();
         for expression in expressions {
@@ -136,7 +136,7 @@ impl Collections {
     ///
     /// # Errors
     /// An exact name that does not exist.
-    pub fn flatten(&self, expressions: &[String]) -> Result<Vec<&Collection>> {
+    pub(crate) fn flatten(&self, expressions: &[String]) -> Result<Vec<&Collection>> {
         let mut seen = HashSet::new();
         let mut order = Vec::new();
         for collection in self.select(expressions)? {
@@ -152,7 +152,7 @@ impl Collections {
     }
 
     /// Returns the tree below a collection, as printed by `butler query-collections --chains=tree`.
-    pub fn tree<'a>(&'a self, top: &'a Collection) -> Vec<TreeLine<'a>> {
+    pub(crate) fn tree<'a>(&'a self, top: &'a Collection) -> Vec<TreeLine<'a>> {
         let mut lines = Vec::new();
         self.walk(top, &mut Vec::new(), &mut |line| {
             lines.push(line);
@@ -175,7 +175,7 @@ impl Collections {
     }
 
     /// Returns the chains that have this collection as a child.
-    pub fn parents(&self, name: &str) -> Vec<&Collection> {
+    pub(crate) fn parents(&self, name: &str) -> Vec<&Collection> {
         self.iter().filter(|c| c.children.iter().any(|child| child == name)).collect()
     }
 
@@ -183,7 +183,7 @@ impl Collections {
     ///
     /// # Errors
     /// An unknown child, a parent that is not a chain, a cycle, `redefine` without children, an invalid position.
-    pub fn edit_chain(&self, parent: &str, given: &[String], edit: ChainEdit) -> Result<Vec<String>> {
+    pub(crate) fn edit_chain(&self, parent: &str, given: &[String], edit: ChainEdit) -> Result<Vec<String>> {
         let current = match self.find(parent) {
             Some(c) if c.kind != CollectionType::Chained => {
                 return Err(Error::new(Kind::Conflict, format!("collection '{parent}' is {}, not CHAINED", c.kind)));
@@ -239,7 +239,7 @@ impl Collections {
 
 /// How an edit changes a chain (the modes of `butler collection-chain`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChainEdit {
+pub(crate) enum ChainEdit {
     /// Replace all children.
     Redefine,
     /// Put the children first; existing children are moved.
@@ -265,7 +265,7 @@ impl ChainEdit {
     ///
     /// # Errors
     /// An unknown mode.
-    pub fn from_name(name: &str) -> Result<Self> {
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
         Self::ALL
             .into_iter()
             .find(|(n, _)| *n == name)

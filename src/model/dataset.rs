@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 
 /// A dataset type of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatasetType {
+pub(crate) struct DatasetType {
     /// Name, unique in the registry.
     pub name: String,
     /// Required dimensions, in the order of the universe.
@@ -18,7 +18,7 @@ pub struct DatasetType {
 }
 
 /// Returns the storage classes of the Butler (daf_butler 29 and 30), each with its default formatter class, if any.
-pub fn storage_classes() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
+pub(crate) fn storage_classes() -> impl Iterator<Item = (&'static str, Option<&'static str>)> {
     let lines = include_str!("storage_classes.csv").lines().skip(1).filter_map(|line| line.split_once(','));
     lines.map(|(name, formatter)| (name, Some(formatter).filter(|f| !f.is_empty())))
 }
@@ -28,7 +28,7 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0
 
 /// How the ids of new datasets are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdMode {
+pub(crate) enum IdMode {
     /// Random ids.
     Unique,
     /// Ids determined by dataset type and data ID.
@@ -45,7 +45,7 @@ impl IdMode {
     ///
     /// # Errors
     /// An unknown mode.
-    pub fn from_name(name: &str) -> Result<Self> {
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         found.map(|f| f.1).ok_or_else(|| Error::not_found("id_generation_mode", name, Self::ALL.map(|(n, _)| n)))
     }
@@ -55,7 +55,7 @@ impl IdMode {
 /// `DATAID_TYPE`.
 ///
 /// `data_id` contains the required dimensions in any order; they are sorted by name before hashing.
-pub fn dataset_id(dataset_type: &str, run: Option<&str>, data_id: &[(&str, String)]) -> Uuid {
+pub(crate) fn dataset_id(dataset_type: &str, run: Option<&str>, data_id: &[(&str, String)]) -> Uuid {
     let mut keys: Vec<_> = data_id.iter().collect();
     keys.sort_by_key(|(name, _)| *name);
     let mut text = format!("dataset_type={dataset_type}");

@@ -1,12 +1,12 @@
 //! Name patterns with the semantics of Python's `fnmatch`, as in the Butler; `*` also matches `/`.
 
 /// Returns true if a text contains `*`, `?` or `[`.
-pub fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
 /// Returns true if the complete `name` matches `pattern`, case-sensitively.
-pub fn matches(pattern: &str, name: &str) -> bool {
+pub(crate) fn matches(pattern: &str, name: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let name: Vec<char> = name.chars().collect();
     // The position to backtrack to: after the last star in the pattern, and where that star began to match.

@@ -21,7 +21,7 @@ static TABLE: LazyLock<(Table, Option<Error>)> = LazyLock::new(|| match read() {
 });
 
 /// Returns TAI − UTC in nanoseconds at a UTC time (nanoseconds); `None` before 1972.
-pub fn offset(utc: i64) -> Option<i64> {
+pub(crate) fn offset(utc: i64) -> Option<i64> {
     TABLE.0.iter().rev().find(|(from, _)| *from <= utc).map(|(_, offset)| *offset)
 }
 
@@ -29,7 +29,7 @@ pub fn offset(utc: i64) -> Option<i64> {
 ///
 /// # Errors
 /// A file that cannot be read or is not a valid table, with its line.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     TABLE.1.as_ref().map_or(Ok(()), |error| Err(error.clone()))
 }
 

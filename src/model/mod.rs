@@ -1,9 +1,9 @@
 //! Plain values of the Butler: collections, dataset types, times and name patterns, without access to a repository.
 
-pub mod calendar;
-pub mod collection;
-pub mod dataset;
-pub mod glob;
-pub mod leap_seconds;
-pub mod python_json;
-pub mod time;
+pub(crate) mod calendar;
+pub(crate) mod collection;
+pub(crate) mod dataset;
+pub(crate) mod glob;
+pub(crate) mod leap_seconds;
+pub(crate) mod python_json;
+pub(crate) mod time;

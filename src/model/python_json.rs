@@ -7,7 +7,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// Text that is not JSON, even with these constants.
-pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(bytes).or_else(|e| match constants_quoted(bytes) {
         Some(quoted) => serde_json::from_slice(&quoted),
         None => Err(e),
@@ -21,7 +21,7 @@ const CONSTANT: char = '\0';
 const CONSTANTS: [(&str, f64); 3] = [("-Infinity", f64::NEG_INFINITY), ("Infinity", f64::INFINITY), ("NaN", f64::NAN)];
 
 /// Returns the float that a constant represents; `None` for other values.
-pub fn constant(value: &Value) -> Option<f64> {
+pub(crate) fn constant(value: &Value) -> Option<f64> {
     let name = value.as_str()?.strip_prefix(CONSTANT)?;
     CONSTANTS.iter().find(|known| known.0 == name).map(|known| known.1)
 }

@@ -5,10 +5,10 @@ use super::leap_seconds;
 use crate::error::{Error, Result};
 
 /// The length of a day in nanoseconds.
-pub const DAY: i64 = 86_400_000_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000_000;
 
 /// The latest time, 2100-01-01 00:00:00 TAI; it represents an unbounded end, and later times are clamped to it.
-pub const MAX: i64 = 4_102_444_800_000_000_000;
+pub(crate) const MAX: i64 = 4_102_444_800_000_000_000;
 
 /// A half-open range of TAI nanoseconds; `0` and [`MAX`] represent unbounded sides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -75,13 +75,13 @@ impl Timespan {
 }
 
 /// Converts a Modified Julian Date (TAI) to TAI nanoseconds, rounded as in `astropy` (nearest day first).
-pub fn from_mjd(mjd: f64) -> i64 {
+pub(crate) fn from_mjd(mjd: f64) -> i64 {
     let day = mjd.round_ties_even();
     (day as i64 - 40_587) * DAY + ((mjd - day) * 86_400e9).round_ties_even() as i64
 }
 
 /// Converts a two-part Julian Date (TAI) to TAI nanoseconds.
-pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
+pub(crate) fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
     let whole = (jd1 - 2_440_588.0) + 0.5;
     let day = (whole + jd2).round_ties_even();
     let rest = (whole - day) + jd2;
@@ -89,7 +89,7 @@ pub fn from_jd_pair(jd1: f64, jd2: f64) -> i64 {
 }
 
 /// Parses a UTC date and time, including leap seconds (`23:59:60`), to TAI nanoseconds.
-pub fn parse_utc(text: &str) -> Option<i64> {
+pub(crate) fn parse_utc(text: &str) -> Option<i64> {
     let clock = calendar::parse(text)?;
     let leap = text.trim().get(17..19) == Some("60");
     Some(if leap { utc_to_tai(clock - 1_000_000_000) + 1_000_000_000 } else { utc_to_tai(clock) })
@@ -108,12 +108,12 @@ fn offset(utc: i64) -> i64 {
 }
 
 /// Converts a UTC time to TAI, both in nanoseconds.
-pub fn utc_to_tai(utc: i64) -> i64 {
+pub(crate) fn utc_to_tai(utc: i64) -> i64 {
     utc + offset(utc)
 }
 
 /// Converts a TAI time to UTC, both in nanoseconds; during a leap second the result stays constant.
-pub fn tai_to_utc(tai: i64) -> i64 {
+pub(crate) fn tai_to_utc(tai: i64) -> i64 {
     let guess = tai - offset(tai);
     let utc = tai - offset(guess);
     // Immediately before a leap second the later offset is not valid yet.
@@ -121,7 +121,7 @@ pub fn tai_to_utc(tai: i64) -> i64 {
 }
 
 /// Returns the current time in TAI nanoseconds, rounded to microseconds as the Butler does for `ingest_date`.
-pub fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let utc = chrono::Utc::now().timestamp_micros() * 1000;
     utc_to_tai(utc)
 }

@@ -27,7 +27,7 @@ const UNIVERSE: &str = "config:dimensions.json";
 const OBSCORE: &str = "config:registry.managers.obscore";
 
 /// The attributes of a registry.
-pub struct RegistryAttributes {
+pub(crate) struct RegistryAttributes {
     /// The dimension universe, as JSON text.
     pub universe: String,
     /// The table layout that the managers use.
@@ -41,7 +41,7 @@ pub struct RegistryAttributes {
 /// # Errors
 /// `Kind::NotFound` when the database holds no Butler registry, `Kind::Unsupported` for a manager of another class or
 /// version, and other database errors.
-pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
+pub(crate) async fn read(conn: &Conn) -> Result<RegistryAttributes> {
     let columns = ["name", "value"].map(|n| ReadColumn::plain(n, ColumnType::Text(None))).to_vec();
     let sql = format!("SELECT name, value FROM {}", conn.table("butler_attributes"));
     let rows = conn.rows(sql, columns).await.map_err(|e| no_registry(conn, e))?;
@@ -80,7 +80,7 @@ pub async fn read(conn: &Conn) -> Result<RegistryAttributes> {
 ///
 /// # Errors
 /// Database errors.
-pub async fn write(tx: &mut Tx, universe: &str) -> Result<()> {
+pub(crate) async fn write(tx: &mut Tx, universe: &str) -> Result<()> {
     let mut rows = Vec::new();
     for (manager, class, versions) in MANAGERS {
         rows.push((format!("config:registry.managers.{manager}"), class));

@@ -40,7 +40,7 @@ struct Certified {
 /// # Errors
 /// `Kind::Conflict` for a type that is not a calibration type, or when another dataset with the same data ID is valid
 /// at the same time.
-pub async fn certify(
+pub(crate) async fn certify(
     tx: &mut Tx,
     registry: &Registry,
     record: &TypeRecord,
@@ -87,7 +87,7 @@ pub async fn certify(
 ///
 /// # Errors
 /// `Kind::Conflict` for a type that is not a calibration type; database errors.
-pub async fn decertify(
+pub(crate) async fn decertify(
     tx: &mut Tx,
     record: &TypeRecord,
     collection: &str,
@@ -119,7 +119,7 @@ pub async fn decertify(
 /// # Errors
 /// `Kind::Conflict` for a type that is not a calibration type, `Kind::NotFound` for an unknown collection; database
 /// errors.
-pub async fn count_overlapping(
+pub(crate) async fn count_overlapping(
     registry: &Registry,
     record: &TypeRecord,
     collection: &str,
@@ -136,7 +136,7 @@ pub async fn count_overlapping(
 ///
 /// # Errors
 /// Database errors.
-pub async fn count_known(
+pub(crate) async fn count_known(
     registry: &Registry,
     types: &[TypeRecord],
     collection: &str,
@@ -175,7 +175,7 @@ async fn number(registry: &Registry, collection: &str) -> Result<Option<i64>> {
 ///
 /// # Errors
 /// `Kind::NotFound` for an id without a dataset, and the errors of [`certify`] and [`dataset_writer::associate`].
-pub async fn join(
+pub(crate) async fn join(
     tx: &mut Tx,
     registry: &Registry,
     types: &[TypeRecord],

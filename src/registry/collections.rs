@@ -18,7 +18,7 @@ const TEXT: ColumnType = ColumnType::Text(None);
 ///
 /// # Errors
 /// Database errors, or a collection of an unknown type.
-pub async fn load(registry: &Registry) -> Result<Collections> {
+pub(crate) async fn load(registry: &Registry) -> Result<Collections> {
     let conn = &registry.conn;
     let by_name = registry.variant.collections_by_name;
     let columns = [("id", ColumnType::Int), ("name", TEXT), ("type", ColumnType::Small), ("doc", TEXT)];
@@ -69,7 +69,7 @@ fn read_columns(columns: &[(&str, ColumnType)]) -> Vec<ReadColumn> {
 ///
 /// # Errors
 /// Database errors.
-pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option<&str>) -> Result<bool> {
+pub(crate) async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option<&str>) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, run) = (tx.table("collection"), tx.table("run"));
     let (text, number) = (dialect.text(name), kind as i64);
@@ -95,7 +95,7 @@ pub async fn register(tx: &mut Tx, name: &str, kind: CollectionType, doc: Option
 ///
 /// # Errors
 /// `Kind::NotFound` when the collection does not exist; database errors.
-pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
+pub(crate) async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
     let sql = format!("SELECT collection_id FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     let rows = tx.rows(sql, &[ReadColumn::plain("collection_id", ColumnType::Int)]).await?;
     i64_values(&rows, 0).first().copied().ok_or_else(|| Error::not_found("collection", name, []))
@@ -106,7 +106,12 @@ pub async fn number(tx: &mut Tx, name: &str) -> Result<i64> {
 ///
 /// # Errors
 /// `Kind::Stale` when another writer has changed the chain, `Kind::Conflict` when a child was removed; database errors.
-pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &[(String, i64)]) -> Result<bool> {
+pub(crate) async fn set_chain(
+    tx: &mut Tx,
+    parent: &str,
+    before: &[String],
+    children: &[(String, i64)],
+) -> Result<bool> {
     let dialect = tx.dialect();
     let (collection, chain) = (tx.table("collection"), tx.table("collection_chain"));
     let lock = if dialect == crate::registry::db::dialect::Dialect::Postgres { " FOR UPDATE" } else { "" };
@@ -148,7 +153,7 @@ pub async fn set_chain(tx: &mut Tx, parent: &str, before: &[String], children: &
 ///
 /// # Errors
 /// Database errors.
-pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
+pub(crate) async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
     let (collection, chain) = (conn.table("collection"), conn.table("collection_chain"));
     let sql = format!(
         "SELECT l.position FROM {chain} l JOIN {collection} p ON p.collection_id = l.parent WHERE p.name = {} \
@@ -162,7 +167,7 @@ pub async fn positions(conn: &Conn, parent: &str) -> Result<Vec<i64>> {
 ///
 /// # Errors
 /// `Kind::Conflict` when the collection is a child of a chain or its datasets are stored; other database errors.
-pub async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
+pub(crate) async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     let sql = format!("DELETE FROM {} WHERE name = {}", tx.table("collection"), tx.dialect().text(name));
     tx.execute(sql).await.map_err(|e| match e.kind() {
         Kind::Conflict => {

@@ -12,7 +12,7 @@ use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
 /// A collection in a dataset search.
 #[derive(Debug, Clone)]
-pub struct SearchCollection {
+pub(crate) struct SearchCollection {
     /// Position in the search order; lower ranks are preferred.
     pub rank: usize,
     /// Collection name.
@@ -22,7 +22,7 @@ pub struct SearchCollection {
 }
 
 /// Returns the columns of a search: id, dimensions, run, collection, and for a calibration type its validity range.
-pub fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
+pub(crate) fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
     all.push(named("collection", ColumnType::Text(None)));
     if record.dataset_type.is_calibration {
@@ -32,7 +32,7 @@ pub fn columns(record: &TypeRecord) -> Vec<ReadColumn> {
 }
 
 /// Returns the columns of [`datasets`]: id, dimensions, run, ingest date.
-pub fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<ReadColumn> {
+pub(crate) fn dataset_columns(registry: &Registry, record: &TypeRecord) -> Vec<ReadColumn> {
     let mut all = identity(record);
     all.push(named(
         "ingest_date",
@@ -60,7 +60,7 @@ fn named(name: &str, kind: ColumnType) -> ReadColumn {
 /// In SQLite, where looking up millions of random ids is slow, the row of a dataset is first guessed: `dataset` and the
 /// tags table were usually written in the same order, so the distance between their row numbers is the same as for
 /// another dataset. The id shows whether the guess is right; otherwise the row is looked up by id.
-pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
+pub(crate) fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String {
     let conn = &registry.conn;
     let (key, role, _) = keys(registry);
     let [dataset, collection, tags] = ["dataset", "collection", &record.tags.name].map(|name| conn.table(name));
@@ -91,7 +91,7 @@ pub fn datasets(registry: &Registry, record: &TypeRecord, dated: bool) -> String
 const TERMS: usize = 400;
 
 /// Returns the columns of [`memberships`].
-pub fn membership_columns() -> Vec<ReadColumn> {
+pub(crate) fn membership_columns() -> Vec<ReadColumn> {
     let text = |name: &str| named(name, ColumnType::Text(None));
     let mut all = vec![text("collection"), text("dataset_type"), named("dataset_id", ColumnType::Uuid)];
     all.extend(["timespan_begin", "timespan_end"].map(|name| ReadColumn::plain(name, ColumnType::Time)));
@@ -100,7 +100,7 @@ pub fn membership_columns() -> Vec<ReadColumn> {
 
 /// Returns a subquery of every dataset in every collection that holds it, with [`membership_columns`]. Validity ranges
 /// are NULL except for certifications.
-pub fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
+pub(crate) fn memberships(registry: &Registry, types: &[TypeRecord]) -> String {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
     let (key, role, _) = keys(registry);
     let mut tables: Vec<(&str, bool)> = Vec::new();
@@ -158,7 +158,12 @@ fn members(registry: &Registry, record: &TypeRecord) -> Vec<String> {
 
 /// Returns a subquery of the datasets in the collections, with [`columns`]. With `first`, only the first dataset per
 /// data ID is returned (not for calibration types, whose order depends on the instant: see [`ranked_datasets`]).
-pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[SearchCollection], first: bool) -> String {
+pub(crate) fn find_datasets_sql(
+    registry: &Registry,
+    record: &TypeRecord,
+    ranks: &[SearchCollection],
+    first: bool,
+) -> String {
     let dialect = registry.conn.dialect();
     let union = union(registry, record, ranks);
     if !first {
@@ -176,7 +181,7 @@ pub fn find_datasets_sql(registry: &Registry, record: &TypeRecord, ranks: &[Sear
 ///
 /// # Errors
 /// Database errors.
-pub async fn collection_members(
+pub(crate) async fn collection_members(
     registry: &Registry,
     record: &TypeRecord,
     name: &str,
@@ -193,7 +198,7 @@ pub async fn collection_members(
 ///
 /// # Errors
 /// Database errors.
-pub async fn ranked_datasets(
+pub(crate) async fn ranked_datasets(
     registry: &Registry,
     record: &TypeRecord,
     ranks: &[SearchCollection],

@@ -22,7 +22,7 @@ const TEXT: ColumnType = ColumnType::Text(None);
 
 /// A registered dataset type with its key and tables.
 #[derive(Debug, Clone)]
-pub struct TypeRecord {
+pub(crate) struct TypeRecord {
     /// Key in the table `dataset_type`.
     pub id: i64,
     /// Definition of the dataset type.
@@ -37,7 +37,7 @@ pub struct TypeRecord {
 ///
 /// # Errors
 /// Database errors, or a type with an unknown dimension group.
-pub async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
+pub(crate) async fn load(registry: &Registry) -> Result<Vec<TypeRecord>> {
     let conn = &registry.conn;
     let columns = [
         ("id", ColumnType::Int),
@@ -107,7 +107,7 @@ fn gather(registry: &Registry, rows: &arrow::array::RecordBatch) -> Result<BTree
 ///
 /// # Errors
 /// `Kind::NotFound` when the type is not registered; database errors.
-pub async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
+pub(crate) async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
     let all = load(registry).await?;
     match all.iter().find(|t| t.dataset_type.name == name) {
         Some(found) => Ok(found.clone()),
@@ -119,7 +119,7 @@ pub async fn get(registry: &Registry, name: &str) -> Result<TypeRecord> {
 ///
 /// # Errors
 /// `Kind::Conflict` with the difference.
-pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
+pub(crate) fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
     let differs = if wanted.dimensions != there.dimensions {
         format!("dimensions {{{}}}, not {{{}}}", there.dimensions.join(", "), wanted.dimensions.join(", "))
     } else if wanted.storage_class != there.storage_class {
@@ -134,7 +134,7 @@ pub fn check_same(wanted: &DatasetType, there: &DatasetType) -> Result<()> {
 
 /// What [`register`] created for a dataset type, for [`unregister_if_unused`].
 #[derive(Debug)]
-pub struct Registered {
+pub(crate) struct Registered {
     /// Dataset type name.
     pub name: String,
     /// True if the dataset type is new.
@@ -147,7 +147,7 @@ pub struct Registered {
 
 impl Registered {
     /// Creates a record of a dataset type for which nothing was created yet.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned(), is_new: false, key: None, tables: Vec::new() }
     }
 }
@@ -157,7 +157,7 @@ impl Registered {
 ///
 /// # Errors
 /// `Kind::Conflict` when the name is registered with another definition; database errors.
-pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Registered) -> Result<bool> {
+pub(crate) async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Registered) -> Result<bool> {
     if let Some(there) = load(registry).await?.iter().find(|t| t.dataset_type.name == wanted.name) {
         check_same(wanted, &there.dataset_type)?;
         // A Butler that lost a race may have left a type without its tables.
@@ -198,7 +198,7 @@ pub async fn register(registry: &Registry, wanted: &DatasetType, made: &mut Regi
 ///
 /// # Errors
 /// Database errors.
-pub async fn unregister_if_unused(registry: &Registry, made: &Registered) -> Result<()> {
+pub(crate) async fn unregister_if_unused(registry: &Registry, made: &Registered) -> Result<()> {
     let mut tx = registry.conn.begin().await?;
     let (dialect, types) = (tx.dialect(), tx.table("dataset_type"));
     if made.is_new {
@@ -267,7 +267,7 @@ async fn dimensions_key(registry: &Registry, dimensions: &[String], made: &mut R
 ///
 /// # Errors
 /// Database errors.
-pub async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
+pub(crate) async fn has_tables(registry: &Registry, record: &TypeRecord) -> Result<bool> {
     let there = tables(&mut Executor::Conn(&registry.conn)).await?;
     Ok(std::iter::once(&record.tags).chain(&record.calibs).all(|table| there.contains(&table.name)))
 }

@@ -23,7 +23,7 @@ use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};
 /// Datasets to insert: rows with `dataset_id`, the dimensions of the type, and for stored datasets `path`, `formatter`
 /// and `file_size` (bytes).
 #[derive(Debug, Clone)]
-pub struct DatasetBatch<'a> {
+pub(crate) struct DatasetBatch<'a> {
     /// Dataset type.
     pub record: &'a TypeRecord,
     /// RUN collection of the datasets.
@@ -38,7 +38,7 @@ pub struct DatasetBatch<'a> {
 
 /// The tables that an inserted dataset has rows in, in foreign key order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DatasetTable {
+pub(crate) enum DatasetTable {
     /// `dataset`: the datasets.
     Datasets,
     /// The tags table of the dataset type: the data IDs and the RUN.
@@ -51,7 +51,7 @@ pub enum DatasetTable {
 
 /// How datasets are inserted efficiently.
 #[derive(Debug)]
-pub struct InsertStrategy {
+pub(crate) struct InsertStrategy {
     /// Number of datasets per chunk.
     pub together: usize,
     /// The tables written in each pass over a chunk.
@@ -60,7 +60,7 @@ pub struct InsertStrategy {
 
 /// Returns the insert strategy for a database. SQLite indexes on random ids may exceed the page cache, so large chunks
 /// and one table per pass reduce page lookups. PostgreSQL checks a reference fastest when its target was just written.
-pub fn insert_strategy(tx: &Tx) -> InsertStrategy {
+pub(crate) fn insert_strategy(tx: &Tx) -> InsertStrategy {
     use DatasetTable::{Datasets, Files, Locations, Memberships};
     match tx.dialect() {
         Dialect::Sqlite => {
@@ -74,7 +74,12 @@ pub fn insert_strategy(tx: &Tx) -> InsertStrategy {
 ///
 /// # Errors
 /// `Kind::Conflict` for another dataset with the same data ID, or a missing dimension record; other database errors.
-pub async fn store(tx: &mut Tx, registry: &Registry, stored: &DatasetBatch<'_>, part: DatasetTable) -> Result<u64> {
+pub(crate) async fn store(
+    tx: &mut Tx,
+    registry: &Registry,
+    stored: &DatasetBatch<'_>,
+    part: DatasetTable,
+) -> Result<u64> {
     let (record, rows, n) = (stored.record, stored.rows, stored.rows.num_rows());
     let tables = static_tables(&registry.universe, registry.variant);
     let ids = required_column(rows, "dataset_id")?;
@@ -141,7 +146,12 @@ fn dangling(error: Error, record: &TypeRecord) -> Error {
 ///
 /// # Errors
 /// Database errors.
-pub async fn replace_files(tx: &mut Tx, registry: &Registry, record: &TypeRecord, rows: &RecordBatch) -> Result<u64> {
+pub(crate) async fn replace_files(
+    tx: &mut Tx,
+    registry: &Registry,
+    record: &TypeRecord,
+    rows: &RecordBatch,
+) -> Result<u64> {
     tx.insert(&registry.file_records, &file_records(record, rows)?, OnConflict::Replace).await
 }
 
@@ -150,7 +160,7 @@ pub async fn replace_files(tx: &mut Tx, registry: &Registry, record: &TypeRecord
 ///
 /// # Errors
 /// `Kind::Conflict` when the collection holds another dataset with the same data ID; other database errors.
-pub async fn associate(
+pub(crate) async fn associate(
     tx: &mut Tx,
     registry: &Registry,
     record: &TypeRecord,
@@ -167,7 +177,7 @@ pub async fn associate(
 ///
 /// # Errors
 /// Database errors.
-pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, ids: &[String]) -> Result<u64> {
+pub(crate) async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, ids: &[String]) -> Result<u64> {
     let number = collections::number(tx, collection).await?;
     let (dialect, table) = (tx.dialect(), tx.table(&record.tags.name));
     let mut removed = 0;
@@ -186,7 +196,7 @@ pub async fn disassociate(tx: &mut Tx, record: &TypeRecord, collection: &str, id
 ///
 /// # Errors
 /// Database errors.
-pub async fn update_collection_summary(
+pub(crate) async fn update_collection_summary(
     tx: &mut Tx,
     registry: &Registry,
     record: &TypeRecord,

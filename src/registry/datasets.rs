@@ -19,10 +19,10 @@ use crate::registry::schema::{ColumnType, ReadColumn, arrow_schema};
 use crate::registry::string_values;
 
 /// The value of the column `component` for a file that is not a component.
-pub const NO_COMPONENT: &str = "__NULL_STRING__";
+pub(crate) const NO_COMPONENT: &str = "__NULL_STRING__";
 
 /// Returns the ids in a column, as text.
-pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
+pub(crate) fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
     Ok(required_column(rows, name)?.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
 
@@ -30,7 +30,7 @@ pub fn ids(rows: &RecordBatch, name: &str) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// A missing dimension column.
-pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
+pub(crate) fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
     let dimensions =
         record.dataset_type.dimensions.iter().map(|d| required_column(rows, d)).collect::<Result<Vec<_>>>()?;
     texts_of(&dimensions, rows.num_rows())
@@ -40,7 +40,7 @@ pub fn keys(record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Values that cannot be cast to text.
-pub fn row_texts(rows: &RecordBatch) -> Result<Vec<String>> {
+pub(crate) fn row_texts(rows: &RecordBatch) -> Result<Vec<String>> {
     texts_of(rows.columns(), rows.num_rows())
 }
 
@@ -58,7 +58,7 @@ fn texts_of(columns: &[ArrayRef], rows: usize) -> Result<Vec<String>> {
 
 /// A dataset that a run already holds for a data ID.
 #[derive(Debug)]
-pub struct ExistingDataset {
+pub(crate) struct ExistingDataset {
     /// Dataset id.
     pub id: String,
     /// Path and size in bytes of its file, if it is stored.
@@ -70,7 +70,7 @@ pub struct ExistingDataset {
 ///
 /// # Errors
 /// Database errors.
-pub async fn existing_datasets(
+pub(crate) async fn existing_datasets(
     registry: &Registry,
     record: &TypeRecord,
     run: &str,
@@ -117,7 +117,7 @@ pub async fn existing_datasets(
 ///
 /// # Errors
 /// Database errors.
-pub async fn known_paths(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
+pub(crate) async fn known_paths(registry: &Registry, paths: &[String]) -> Result<HashSet<String>> {
     let conn = &registry.conn;
     let mut found = HashSet::new();
     if !registry.has_file_records().await? {
@@ -144,7 +144,7 @@ fn id_list(dialect: Dialect, ids: &[String]) -> Result<String> {
 ///
 /// # Errors
 /// A malformed id; database errors.
-pub async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
+pub(crate) async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<HashMap<i64, Vec<String>>> {
     let mut found: HashMap<i64, Vec<String>> = HashMap::new();
     for some in wanted.chunks(CHUNK) {
         let (table, list) = (source.table("dataset"), id_list(source.dialect(), some)?);
@@ -163,7 +163,7 @@ pub async fn types_of(source: &mut Executor<'_>, wanted: &[String]) -> Result<Ha
 ///
 /// # Errors
 /// A malformed id; database errors.
-pub async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
+pub(crate) async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[String]) -> Result<RecordBatch> {
     let dialect = source.dialect();
     let identity = |c: &ReadColumn| c.name == "dataset_id" || record.dataset_type.dimensions.contains(&c.name);
     let columns: Vec<ReadColumn> = record.tags.read_columns().into_iter().filter(identity).collect();
@@ -190,7 +190,7 @@ pub async fn data_ids(source: &mut Executor<'_>, record: &TypeRecord, wanted: &[
 ///
 /// # Errors
 /// Database errors.
-pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) -> Result<HashSet<String>> {
+pub(crate) async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) -> Result<HashSet<String>> {
     let conn = &registry.conn;
     let sql = format!(
         "SELECT t.dataset_id FROM {} t JOIN {} c ON c.collection_id = t.collection_id WHERE c.name = {} \
@@ -209,7 +209,7 @@ pub async fn ids_in(registry: &Registry, record: &TypeRecord, collection: &str) 
 ///
 /// # Errors
 /// Database errors.
-pub async fn count_members(
+pub(crate) async fn count_members(
     registry: &Registry,
     types: &[TypeRecord],
     collection: &str,
@@ -231,7 +231,7 @@ pub async fn count_members(
 ///
 /// # Errors
 /// Database errors.
-pub async fn of_exposures(
+pub(crate) async fn of_exposures(
     registry: &Registry,
     record: &TypeRecord,
     run: &str,

@@ -26,7 +26,7 @@ use crate::universe::Element;
 ///
 /// # Errors
 /// `Kind::NotFound` for an unknown element, `Kind::Unsupported` for an element without a table.
-pub fn table(registry: &Registry, element: &str) -> Result<TableDef> {
+pub(crate) fn table(registry: &Registry, element: &str) -> Result<TableDef> {
     let found = registry.universe.element(element)?;
     if !found.has_table {
         return Err(Error::new(
@@ -42,7 +42,7 @@ pub fn table(registry: &Registry, element: &str) -> Result<TableDef> {
 ///
 /// # Errors
 /// `Kind::Conflict` for a missing parent record or a duplicate key; other database errors.
-pub async fn insert(
+pub(crate) async fn insert(
     tx: &mut Tx,
     registry: &Registry,
     element: &str,
@@ -138,7 +138,7 @@ async fn delete_overlaps(
 ///
 /// # Errors
 /// A missing key column; database errors.
-pub async fn stored(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<RecordBatch> {
+pub(crate) async fn stored(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<RecordBatch> {
     let columns: Vec<_> =
         table.read_columns().into_iter().filter(|c| rows.schema_ref().column_with_name(&c.name).is_some()).collect();
     keyed_values(registry, table, columns, rows).await
@@ -148,7 +148,7 @@ pub async fn stored(registry: &Registry, table: &TableDef, rows: &RecordBatch) -
 ///
 /// # Errors
 /// A missing key column; database errors.
-pub async fn keyed_values(
+pub(crate) async fn keyed_values(
     registry: &Registry,
     table: &TableDef,
     columns: Vec<ReadColumn>,
@@ -163,7 +163,11 @@ pub async fn keyed_values(
 ///
 /// # Errors
 /// A missing key column; database errors.
-pub async fn records_with_keys(registry: &Registry, table: &TableDef, keys: &[RecordBatch]) -> Result<RecordBatch> {
+pub(crate) async fn records_with_keys(
+    registry: &Registry,
+    table: &TableDef,
+    keys: &[RecordBatch],
+) -> Result<RecordBatch> {
     let columns = table.read_columns();
     let quoted: Vec<_> = table.primary_key.iter().map(|key| registry.conn.dialect().quote(key)).collect();
     let order = format!(" ORDER BY {}", quoted.join(", "));
@@ -206,7 +210,7 @@ async fn keyed_batches(
 ///
 /// # Errors
 /// Database errors.
-pub async fn unknown_values(
+pub(crate) async fn unknown_values(
     registry: &Registry,
     element: &str,
     column: &str,
@@ -226,7 +230,7 @@ pub async fn unknown_values(
 ///
 /// # Errors
 /// Database errors.
-pub async fn values(
+pub(crate) async fn values(
     registry: &Registry,
     element: &str,
     columns: Vec<ReadColumn>,

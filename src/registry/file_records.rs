@@ -12,7 +12,7 @@ use crate::registry::schema::{ColumnType, ReadColumn};
 
 /// Which datasets of a type are selected.
 #[derive(Debug, Clone, Copy)]
-pub enum Selection<'a> {
+pub(crate) enum Selection<'a> {
     /// The datasets in collections.
     Collections(&'a [SearchCollection]),
     /// The datasets with these ids.
@@ -24,7 +24,7 @@ pub enum Selection<'a> {
 ///
 /// # Errors
 /// Database errors.
-pub async fn datasets_with_files(
+pub(crate) async fn datasets_with_files(
     registry: &Registry,
     record: &TypeRecord,
     selection: Selection<'_>,
@@ -65,7 +65,7 @@ pub async fn datasets_with_files(
 ///
 /// # Errors
 /// Database errors.
-pub async fn by_folder(registry: &Registry, collections: &[&str]) -> Result<Batches> {
+pub(crate) async fn by_folder(registry: &Registry, collections: &[&str]) -> Result<Batches> {
     if !registry.has_file_records().await? {
         return Ok(futures::stream::empty().boxed());
     }

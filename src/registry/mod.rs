@@ -2,17 +2,17 @@
 //!
 //! SQL text for a database is made only in this room. `repo` decides what is written.
 
-pub mod attributes;
-pub mod certifications;
-pub mod collections;
-pub mod dataset_queries;
-pub mod dataset_types;
-pub mod dataset_writer;
-pub mod datasets;
-pub mod db;
-pub mod dimensions;
-pub mod file_records;
-pub mod schema;
+pub(crate) mod attributes;
+pub(crate) mod certifications;
+pub(crate) mod collections;
+pub(crate) mod dataset_queries;
+pub(crate) mod dataset_types;
+pub(crate) mod dataset_writer;
+pub(crate) mod datasets;
+pub(crate) mod db;
+pub(crate) mod dimensions;
+pub(crate) mod file_records;
+pub(crate) mod schema;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, TimestampNanosecondType};
@@ -28,7 +28,7 @@ use crate::universe::Universe;
 
 /// An open registry.
 #[derive(Debug)]
-pub struct Registry {
+pub(crate) struct Registry {
     /// Database connections.
     pub conn: Conn,
     /// Dimension universe.
@@ -49,7 +49,7 @@ impl Registry {
     /// # Errors
     /// `Kind::NotFound` for a database without a registry, `Kind::Unsupported` for a registry of an unsupported kind or
     /// version.
-    pub async fn open(conn: Conn, file_records: &str) -> Result<Self> {
+    pub(crate) async fn open(conn: Conn, file_records: &str) -> Result<Self> {
         let found = attributes::read(&conn).await?;
         let universe = Universe::parse(&found.universe)?;
         let file_records = schema::butler_tables::file_records(file_records);
@@ -61,7 +61,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Kind::Exists` when the schema holds other tables; database errors.
-    pub async fn create(conn: &Conn, universe: &str) -> Result<bool> {
+    pub(crate) async fn create(conn: &Conn, universe: &str) -> Result<bool> {
         let parsed = Universe::parse(universe)?;
         let mut tx = conn.begin().await?;
         prepare(&mut tx).await?;
@@ -85,7 +85,7 @@ impl Registry {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn has_file_records(&self) -> Result<bool> {
+    pub(crate) async fn has_file_records(&self) -> Result<bool> {
         let table = ReadColumn::plain("table_name", ColumnType::Text(None));
         let name = self.conn.dialect().text(&self.file_records.name);
         let sql = format!("SELECT table_name FROM {} WHERE table_name = {name}", self.conn.table("opaque_meta"));
@@ -96,7 +96,7 @@ impl Registry {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn make_file_records(&self, tx: &mut Tx) -> Result<()> {
+    pub(crate) async fn make_file_records(&self, tx: &mut Tx) -> Result<()> {
         let name = tx.dialect().text(&self.file_records.name);
         let column = ReadColumn::plain("table_name", ColumnType::Text(None));
         let known = format!("SELECT table_name FROM {} WHERE table_name = {name}", tx.table("opaque_meta"));
@@ -119,7 +119,7 @@ impl Registry {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn begin(&self) -> Result<Tx> {
+    pub(crate) async fn begin(&self) -> Result<Tx> {
         let mut tx = self.conn.begin().await?;
         if tx.dialect() == Dialect::Postgres {
             let table = tx.table("dataset");
@@ -132,7 +132,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Kind::Unsupported` with the reason.
-    pub fn check_writable(&self) -> Result<()> {
+    pub(crate) fn check_writable(&self) -> Result<()> {
         match &self.read_only {
             Some(reason) => Err(Error::new(Kind::Unsupported, format!("this repository is read-only: {reason}"))),
             None => Ok(()),
@@ -143,7 +143,7 @@ impl Registry {
     ///
     /// # Errors
     /// `Kind::Unsupported` with the reason.
-    pub fn check_files(&self) -> Result<()> {
+    pub(crate) fn check_files(&self) -> Result<()> {
         match &self.partial_files {
             Some(reason) => Err(Error::new(Kind::Unsupported, format!("files are not listed: {reason}"))),
             None => Ok(()),
@@ -151,7 +151,7 @@ impl Registry {
     }
 
     /// Returns all tables, as the Butler defines them.
-    pub fn tables(&self, types: &[TypeRecord]) -> Vec<TableDef> {
+    pub(crate) fn tables(&self, types: &[TypeRecord]) -> Vec<TableDef> {
         let mut all = schema::butler_tables::static_tables(&self.universe, self.variant);
         all.push(self.file_records.clone());
         let dynamic = types.iter().flat_map(|t| [Some(t.tags.clone()), t.calibs.clone()]).flatten();
@@ -203,22 +203,22 @@ async fn create_table(tx: &mut Tx, table: &TableDef) -> Result<()> {
 }
 
 /// Returns the text column at an index of a small result; NULL becomes an empty text.
-pub fn string_values(batch: &RecordBatch, column: usize) -> Vec<String> {
+pub(crate) fn string_values(batch: &RecordBatch, column: usize) -> Vec<String> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.unwrap_or_default().to_owned()).collect()
 }
 
 /// Returns the text column at an index of a small result.
-pub fn optional_string_values(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
+pub(crate) fn optional_string_values(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
     batch.column(column).as_string::<i32>().iter().map(|t| t.map(str::to_owned)).collect()
 }
 
 /// Returns the integer column at an index of a small result; NULL becomes zero.
-pub fn i64_values(batch: &RecordBatch, column: usize) -> Vec<i64> {
+pub(crate) fn i64_values(batch: &RecordBatch, column: usize) -> Vec<i64> {
     batch.column(column).as_primitive::<Int64Type>().iter().map(Option::unwrap_or_default).collect()
 }
 
 /// Returns the timestamp column at an index of a small result, in TAI nanoseconds.
-pub fn timestamp_values(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
+pub(crate) fn timestamp_values(batch: &RecordBatch, column: usize) -> Vec<Option<i64>> {
     let array = batch.column(column).as_primitive::<TimestampNanosecondType>();
     (0..array.len()).map(|i| array.is_valid(i).then(|| array.value(i))).collect()
 }

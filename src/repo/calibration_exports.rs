@@ -11,7 +11,7 @@ use crate::store::Location;
 
 /// The contents of an export file that belong to one ticket.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ExportSummary {
+pub(crate) struct ExportSummary {
     /// Path of the export file.
     pub file: String,
     /// Ticket in the collection names, such as `DM-48520`; `None` for names without a ticket.
@@ -31,7 +31,7 @@ const FILE: &str = "export.yaml";
 ///
 /// # Errors
 /// `Kind::NotFound` when the folder does not exist; errors for a malformed export file.
-pub async fn find(folder: &str) -> Result<Vec<ExportSummary>> {
+pub(crate) async fn find(folder: &str) -> Result<Vec<ExportSummary>> {
     let mut waiting = vec![Location::parse(folder)?];
     let mut files = Vec::new();
     // Links may form a cycle.

@@ -33,7 +33,7 @@ const FOLDERS: usize = 64;
 
 /// Options of `check_files`.
 #[derive(Debug, Clone)]
-pub struct CheckFilesOptions {
+pub(crate) struct CheckFilesOptions {
     /// Collections, chains and globs.
     pub collections: Vec<String>,
     /// True to read the first byte of every file.
@@ -65,7 +65,7 @@ struct Checked {
 }
 
 /// Returns the schema of the result.
-pub fn schema() -> SchemaRef {
+pub(crate) fn schema() -> SchemaRef {
     let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
     Arc::new(Schema::new(vec![
         text("state", false),
@@ -80,7 +80,7 @@ pub fn schema() -> SchemaRef {
 
 /// Checks the files of some collections, folder by folder, and then lists the files in the folders of their runs that
 /// no record names. The rows have the columns of [`schema`].
-pub fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> Batches {
+pub(crate) fn check_files(handle: Arc<RepositoryHandle>, check: CheckFilesOptions) -> Batches {
     let begin = async move {
         let repo = handle.repo().await?;
         repo.registry.check_files()?;

@@ -3,17 +3,16 @@
 //! An operation reads the repository and passes change sets to the applier
 //! ([`changeset::applier`]), which writes them.
 
-pub mod calibration_exports;
-pub mod changeset;
-pub mod check_files;
+pub(crate) mod calibration_exports;
+pub(crate) mod changeset;
+pub(crate) mod check_files;
 pub(crate) mod ingest;
-pub mod operations;
-pub mod repository;
-pub mod search;
+pub(crate) mod operations;
+pub(crate) mod repository;
+pub(crate) mod search;
 
-pub use self::changeset::Operation;
-pub use self::ingest::incoming::IngestOptions;
-pub use self::operations::*;
-pub use self::repository::Repo;
-pub use self::repository::handle::RepositoryHandle;
-pub use self::repository::locate::ConfigLocation;
+pub(crate) use self::changeset::Operation;
+pub(crate) use self::ingest::incoming::IngestOptions;
+pub(crate) use self::operations::*;
+pub(crate) use self::repository::Repo;
+pub(crate) use self::repository::handle::RepositoryHandle;

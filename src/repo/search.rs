@@ -10,7 +10,7 @@ use crate::repo::Repo;
 ///
 /// # Errors
 /// `Kind::NotFound` for a name that does not exist; database errors.
-pub async fn ranks(repo: &Repo, collections: &[String]) -> Result<Vec<SearchCollection>> {
+pub(crate) async fn ranks(repo: &Repo, collections: &[String]) -> Result<Vec<SearchCollection>> {
     let all = load(&repo.registry).await?;
     let found = all.flatten(collections)?.into_iter().enumerate();
     Ok(found
@@ -26,6 +26,6 @@ pub async fn ranks(repo: &Repo, collections: &[String]) -> Result<Vec<SearchColl
 ///
 /// # Errors
 /// Database errors.
-pub async fn collections(repo: &Repo) -> Result<Collections> {
+pub(crate) async fn collections(repo: &Repo) -> Result<Collections> {
     load(&repo.registry).await
 }

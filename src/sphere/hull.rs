@@ -8,7 +8,7 @@ use super::{Vector, negative, orientation, robust_cross, unit};
 ///
 /// Points are added one by one; each new point replaces the edges that are visible from it. The first vertex of the
 /// result follows from this order.
-pub fn hull(points: &[Vector]) -> Option<Polygon> {
+pub(crate) fn hull(points: &[Vector]) -> Option<Polygon> {
     let mut rest = points.iter().copied();
     let mut hull = triangle(&mut rest)?;
     for point in rest {

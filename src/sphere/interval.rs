@@ -15,7 +15,7 @@ pub struct Longitudes {
 }
 
 /// Normalizes an angle to [0, 2π].
-pub fn normalized(angle: f64) -> f64 {
+pub(crate) fn normalized(angle: f64) -> f64 {
     if angle < 0.0 {
         angle % TAU + TAU
     } else if angle > TAU {

@@ -3,28 +3,28 @@
 //!
 //! Results agree with the library `sphgeom`, which the Butler uses; relations of polygons and points agree exactly.
 
-pub mod circle;
-pub mod ellipse;
+pub(crate) mod circle;
+pub(crate) mod ellipse;
 pub mod healpix;
 pub mod htm;
-pub mod hull;
-pub mod interval;
-pub mod lonlat_box;
-pub mod polygon;
+pub(crate) mod hull;
+pub(crate) mod interval;
+pub(crate) mod lonlat_box;
+pub(crate) mod polygon;
 pub mod region;
-pub mod relation;
-pub mod rings;
-pub mod skypix;
+pub(crate) mod relation;
+pub(crate) mod rings;
+pub(crate) mod skypix;
 
 use std::f64::consts::{FRAC_PI_2, TAU};
 
 use robust::{Coord3D, orient3d};
 
 /// A vector; for points, a unit vector.
-pub type Vector = [f64; 3];
+pub(crate) type Vector = [f64; 3];
 
 /// Normalizes a vector with the rounding of `sphgeom`: it is first divided by its largest component.
-pub fn unit(v: Vector) -> Vector {
+pub(crate) fn unit(v: Vector) -> Vector {
     normalized(v).0
 }
 
@@ -49,24 +49,24 @@ fn normalized(v: Vector) -> (Vector, f64) {
 }
 
 /// Returns the unit vector at a longitude and latitude in degrees.
-pub fn from_degrees(lon: f64, lat: f64) -> Vector {
+pub(crate) fn from_degrees(lon: f64, lat: f64) -> Vector {
     from_radians(lon.to_radians(), lat.to_radians())
 }
 
 /// Returns the unit vector at a longitude and latitude in radians.
-pub fn from_radians(lon: f64, lat: f64) -> Vector {
+pub(crate) fn from_radians(lon: f64, lat: f64) -> Vector {
     let ((sin_lon, cos_lon), (sin_lat, cos_lat)) = (lon.sin_cos(), lat.sin_cos());
     [cos_lon * cos_lat, sin_lon * cos_lat, sin_lat]
 }
 
 /// Returns the longitude of a direction in [0, 2π); 0 at the poles.
-pub fn longitude(v: Vector) -> f64 {
+pub(crate) fn longitude(v: Vector) -> f64 {
     let lon = if v[0] * v[0] + v[1] * v[1] == 0.0 { 0.0 } else { v[1].atan2(v[0]) };
     if lon < 0.0 { lon + TAU } else { lon }
 }
 
 /// Returns the latitude of a direction, radians.
-pub fn latitude(v: Vector) -> f64 {
+pub(crate) fn latitude(v: Vector) -> f64 {
     if v[2] == 0.0 { 0.0 } else { v[2].atan2((v[0] * v[0] + v[1] * v[1]).sqrt()).clamp(-FRAC_PI_2, FRAC_PI_2) }
 }
 
@@ -112,7 +112,7 @@ fn distance2(a: Vector, b: Vector) -> f64 {
 }
 
 /// Returns the angle between two directions, radians.
-pub fn angle(a: Vector, b: Vector) -> f64 {
+pub(crate) fn angle(a: Vector, b: Vector) -> f64 {
     let (sine, cosine) = (norm(cross(a, b)), dot(a, b));
     if sine == 0.0 && cosine == 0.0 { 0.0 } else { sine.atan2(cosine) }
 }
@@ -128,7 +128,7 @@ fn orthogonal(a: Vector, b: Vector) -> Vector {
 
 /// Returns the exact sign of the determinant of three unit vectors: 1 if they are counter-clockwise seen from outside.
 #[inline]
-pub fn orientation(a: Vector, b: Vector, c: Vector) -> i8 {
+pub(crate) fn orientation(a: Vector, b: Vector, c: Vector) -> i8 {
     /// An upper limit of the rounding error of the simple formula.
     const DOUBT: f64 = 1e-14;
     let plain = dot(a, cross(b, c));
@@ -187,7 +187,7 @@ mod tests {
 
 /// Test vectors of the original libraries, stored outside the project; tests without them compare nothing.
 #[cfg(test)]
-pub mod vectors {
+pub(crate) mod vectors {
     use serde_json::Value;
 
     use super::Vector;
@@ -197,7 +197,7 @@ pub mod vectors {
     }
 
     /// Reads a file and decompresses it according to its name; `None` if it does not exist.
-    pub fn text(file: &str) -> String {
+    pub(crate) fn text(file: &str) -> String {
         let path = path(file);
         let found = if file.ends_with(".gz") {
             let packed = std::process::Command::new("gzip").args(["-dc", &path]).output();
@@ -215,27 +215,27 @@ pub mod vectors {
     }
 
     /// Parses the lines of a JSON Lines file.
-    pub fn cases(file: &str) -> Vec<Value> {
+    pub(crate) fn cases(file: &str) -> Vec<Value> {
         text(file).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// Decodes hexadecimal digits to bytes.
-    pub fn bytes(hex: &str) -> Vec<u8> {
+    pub(crate) fn bytes(hex: &str) -> Vec<u8> {
         (0..hex.len()).step_by(2).map(|i| u8::from_str_radix(&hex[i..i + 2], 16).unwrap()).collect()
     }
 
     /// Decodes hexadecimal digits to doubles.
-    pub fn numbers(hex: &str) -> Vec<f64> {
+    pub(crate) fn numbers(hex: &str) -> Vec<f64> {
         bytes(hex).as_chunks::<8>().0.iter().map(|chunk| f64::from_le_bytes(*chunk)).collect()
     }
 
     /// Decodes a JSON string of hexadecimal digits to bytes.
-    pub fn hex_bytes(hex: &Value) -> Vec<u8> {
+    pub(crate) fn hex_bytes(hex: &Value) -> Vec<u8> {
         bytes(hex.as_str().unwrap())
     }
 
     /// Decodes a JSON value of hexadecimal digits to a vector.
-    pub fn vector(hex: &Value) -> Vector {
+    pub(crate) fn vector(hex: &Value) -> Vector {
         numbers(hex.as_str().unwrap()).try_into().unwrap()
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The entries of one folder, without the contents of its subfolders.
 #[derive(Debug, Default)]
-pub struct DirListing {
+pub(crate) struct DirListing {
     /// Names of files, with their sizes in bytes.
     pub files: Vec<(String, u64)>,
     /// Names of folders.
@@ -47,7 +47,7 @@ impl Location {
     ///
     /// # Errors
     /// `Kind::NotFound` when the folder does not exist; errors of the file system or the server.
-    pub async fn list(&self) -> Result<DirListing> {
+    pub(crate) async fn list(&self) -> Result<DirListing> {
         let mut folder = DirListing::default();
         match &self.root {
             Root::Local => {
@@ -93,7 +93,7 @@ impl Location {
     ///
     /// # Errors
     /// Server errors. A missing folder is not an error.
-    pub async fn sweep(&self) -> Result<()> {
+    pub(crate) async fn sweep(&self) -> Result<()> {
         let Root::Dav(client) = &self.root else {
             let path = PathBuf::from(&self.path);
             let swept = tokio::task::spawn_blocking(move || temporary::sweep(&path)).await;
@@ -117,7 +117,7 @@ impl Location {
     ///
     /// # Errors
     /// As for [`Location::list`].
-    pub async fn entries(&self, checksums: bool) -> Result<Vec<Entry>> {
+    pub(crate) async fn entries(&self, checksums: bool) -> Result<Vec<Entry>> {
         let mut entries = match &self.root {
             Root::Dav(client) if checksums => client.list_with_checksums(&self.path).await?,
             Root::Dav(client) => client.list(&self.path).await?,

@@ -11,7 +11,7 @@ use super::temporary;
 use super::transfer_mode::TransferMode;
 
 /// Writes bytes to a local file. Returns true if the file is new.
-pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
+pub(super) fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
     if to.exists() {
         return kept(std::fs::read(to)? == bytes[..]);
     }
@@ -26,7 +26,7 @@ pub fn written(bytes: &Bytes, to: &Path) -> std::io::Result<bool> {
 }
 
 /// Creates a local file that does not exist yet.
-pub fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
+pub(super) fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
     let folder = to.parent().unwrap_or(Path::new("/"));
     let new = temporary::make_folder(folder)?;
     beside(to, write, |_| Ok(false))?;
@@ -34,7 +34,7 @@ pub fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>) -> std
 }
 
 /// Transfers a local file to a local path. Returns true if the target is new or was replaced.
-pub fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
+pub(super) fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
     if mode == TransferMode::Direct || same_place(from, to) {
         return Ok(false);
     }
@@ -90,13 +90,13 @@ fn kept(same: bool) -> std::io::Result<bool> {
 }
 
 /// Returns true if two paths denote the same directory entry.
-pub fn same_place(a: &Path, b: &Path) -> bool {
+pub(super) fn same_place(a: &Path, b: &Path) -> bool {
     let place = |path: &Path| Some((path.parent()?.canonicalize().ok()?, path.file_name()?.to_owned()));
     place(a).is_some_and(|a| place(b) == Some(a))
 }
 
 /// Returns true if two paths lead to the same file, or to files with the same bytes.
-pub fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
+pub(super) fn same(a: &Path, b: &Path) -> std::io::Result<bool> {
     let (left, right) = (a.metadata()?, b.metadata()?);
     if (left.dev(), left.ino()) == (right.dev(), right.ino()) {
         return Ok(true);

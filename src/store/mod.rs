@@ -2,11 +2,11 @@
 
 mod folder;
 mod local;
-pub mod path_template;
-pub mod temporary;
-pub mod transfer;
-pub mod transfer_mode;
-pub mod walk;
+pub(crate) mod path_template;
+pub(crate) mod temporary;
+pub(crate) mod transfer;
+pub(crate) mod transfer_mode;
+pub(crate) mod walk;
 pub mod webdav;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use tokio::io::AsyncReadExt;
 use url::Url;
 
-pub use self::folder::DirListing;
+pub(crate) use self::folder::DirListing;
 use self::webdav::{Body, Client};
 use crate::error::{Error, Kind, Result};
 use crate::format::check_size_limit;
@@ -26,7 +26,7 @@ use crate::format::check_size_limit;
 const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
 /// The URI schemes of WebDAV servers.
-pub const WEBDAV_SCHEMES: [&str; 2] = ["davs", "dav"];
+pub(crate) const WEBDAV_SCHEMES: [&str; 2] = ["davs", "dav"];
 
 /// Percent-encodes a path for a URI.
 fn quoted(path: &str) -> String {
@@ -35,7 +35,7 @@ fn quoted(path: &str) -> String {
 
 /// The location of a file or folder, in the local file system or on a WebDAV server.
 #[derive(Debug, Clone)]
-pub struct Location {
+pub(crate) struct Location {
     root: Root,
     /// Absolute and decoded, without `.`, `..` and a trailing slash.
     path: String,
@@ -60,7 +60,7 @@ impl Location {
     ///
     /// # Errors
     /// `Kind::Unsupported` for another URI scheme; an error for a malformed URI or unusable credentials of a server.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         if let Some(path) = local_path(text) {
             let path = std::path::absolute(&path).map_err(|e| Error::from(e).context(format_args!("path '{text}'")))?;
             return Ok(Self { root: Root::Local, path: plain(&path.to_string_lossy()) });
@@ -78,19 +78,19 @@ impl Location {
 
     /// Returns the location of a name in this folder.
     #[must_use]
-    pub fn child(&self, name: &str) -> Self {
+    pub(crate) fn child(&self, name: &str) -> Self {
         Self { root: self.root.clone(), path: plain(&format!("{}/{name}", self.path)) }
     }
 
     /// Returns the folder that contains this location.
     #[must_use]
-    pub fn parent(&self) -> Self {
+    pub(crate) fn parent(&self) -> Self {
         let folder = self.path.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
         Self { root: self.root.clone(), path: folder.to_owned() }
     }
 
     /// Returns the URI, quoted as the Butler quotes it.
-    pub fn uri(&self) -> String {
+    pub(crate) fn uri(&self) -> String {
         match &self.root {
             Root::Local => format!("file://{}", quoted(&self.path)),
             Root::Dav(client) => client.uri(&self.path),
@@ -98,7 +98,7 @@ impl Location {
     }
 
     /// Returns the location for messages: a local path or a URI.
-    pub fn display(&self) -> String {
+    pub(crate) fn display(&self) -> String {
         match &self.root {
             Root::Local => self.path.clone(),
             Root::Dav(_) => self.uri(),
@@ -109,7 +109,7 @@ impl Location {
     ///
     /// # Errors
     /// `Kind::Unsupported` for a remote location.
-    pub fn local(&self) -> Result<PathBuf> {
+    pub(crate) fn local(&self) -> Result<PathBuf> {
         match &self.root {
             Root::Local => Ok(PathBuf::from(&self.path)),
             Root::Dav(_) => {
@@ -120,7 +120,7 @@ impl Location {
     }
 
     /// Returns the last component of the path.
-    pub fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.rsplit('/').next().unwrap_or_default().to_owned()
     }
 
@@ -129,7 +129,7 @@ impl Location {
     /// # Errors
     /// `Kind::NotFound` when the file does not exist, an error when it is too large; errors of the file system or the
     /// server.
-    pub async fn read(&self, limit: u64) -> Result<Bytes> {
+    pub(crate) async fn read(&self, limit: u64) -> Result<Bytes> {
         if let Root::Dav(client) = &self.root {
             return client.read(&self.path, limit).await;
         }
@@ -146,7 +146,7 @@ impl Location {
     ///
     /// # Errors
     /// As for [`Location::read`].
-    pub async fn read_head(&self, length: u64) -> Result<(Bytes, bool)> {
+    pub(crate) async fn read_head(&self, length: u64) -> Result<(Bytes, bool)> {
         let size = match self.stat().await? {
             FileType::File(size) => size,
             FileType::Directory => return Err(Error::invalid(format!("'{}' is a folder, not a file", self.display()))),
@@ -171,7 +171,7 @@ impl Location {
     ///
     /// # Errors
     /// As for [`Location::read`].
-    pub async fn open(&self) -> Result<std::fs::File> {
+    pub(crate) async fn open(&self) -> Result<std::fs::File> {
         match &self.root {
             Root::Local => std::fs::File::open(&self.path).map_err(|e| self.with_path(e)),
             Root::Dav(client) => Ok(client.fetch(&self.path).await?.0.into_file()),
@@ -182,7 +182,7 @@ impl Location {
     ///
     /// # Errors
     /// As for [`Location::read`].
-    pub async fn probe(&self) -> Result<()> {
+    pub(crate) async fn probe(&self) -> Result<()> {
         match &self.root {
             Root::Dav(client) => client.read_range(&self.path, 0..1).await.map(drop),
             Root::Local => {
@@ -196,7 +196,7 @@ impl Location {
     ///
     /// # Errors
     /// `Kind::Exists` when the file exists; errors of the file system or the server.
-    pub async fn write(&self, bytes: Bytes) -> Result<()> {
+    pub(crate) async fn write(&self, bytes: Bytes) -> Result<()> {
         match &self.root {
             Root::Local => local::make_file(Path::new(&self.path), |file| std::fs::write(file, &bytes))
                 .map_err(|e| self.with_path(e)),
@@ -236,7 +236,7 @@ impl Location {
     ///
     /// # Errors
     /// `Kind::NotFound` when the file does not exist; errors of the file system or the server.
-    pub async fn remove(&self) -> Result<()> {
+    pub(crate) async fn remove(&self) -> Result<()> {
         match &self.root {
             Root::Local => tokio::fs::remove_file(&self.path).await.map_err(|e| self.with_path(e)),
             Root::Dav(client) => client.remove(&self.path).await,
@@ -254,7 +254,7 @@ impl Location {
     }
 
     /// Returns true if the location is in the local file system.
-    pub fn is_local(&self) -> bool {
+    pub(crate) fn is_local(&self) -> bool {
         matches!(self.root, Root::Local)
     }
 
@@ -272,7 +272,7 @@ impl Location {
     ///
     /// # Errors
     /// Errors of the file system or the server.
-    pub async fn stat(&self) -> Result<FileType> {
+    pub(crate) async fn stat(&self) -> Result<FileType> {
         if let Root::Dav(client) = &self.root {
             return Ok(match client.stat(&self.path).await? {
                 Some(entry) if entry.is_directory => FileType::Directory,
@@ -292,7 +292,7 @@ impl Location {
     }
 
     /// Returns the path relative to a folder, if the location is inside it.
-    pub fn strip_prefix(&self, folder: &Self) -> Option<String> {
+    pub(crate) fn strip_prefix(&self, folder: &Self) -> Option<String> {
         let one_root = match (&self.root, &folder.root) {
             (Root::Local, Root::Local) => true,
             (Root::Dav(own), Root::Dav(other)) => Arc::ptr_eq(own, other),
@@ -304,7 +304,7 @@ impl Location {
 }
 
 /// Returns the local path of a path or `file:` URL, or `None` for a URL of another scheme.
-pub fn local_path(text: &str) -> Option<PathBuf> {
+pub(crate) fn local_path(text: &str) -> Option<PathBuf> {
     match text.split_once("://") {
         Some(("file", rest)) => {
             let path = rest.strip_prefix("localhost").filter(|path| path.starts_with('/')).unwrap_or(rest);
@@ -317,7 +317,7 @@ pub fn local_path(text: &str) -> Option<PathBuf> {
 
 /// The type of what exists at a location.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileType {
+pub(crate) enum FileType {
     /// Nothing exists.
     Missing,
     /// A file, with its size in bytes.

@@ -5,11 +5,11 @@ use percent_encoding::percent_decode_str;
 use crate::error::{Error, Kind, Result};
 
 /// The Butler's template for raws, selected by their dimensions.
-pub const RAW: &str = "{run:/}/{datasetType}.{component:?}/{day_obs|exposure.day_obs}/{exposure.obs_id}/\
+pub(crate) const RAW: &str = "{run:/}/{datasetType}.{component:?}/{day_obs|exposure.day_obs}/{exposure.obs_id}/\
     {datasetType}_{component:?}_{instrument:?}_{physical_filter}_{exposure.obs_id}_{detector.full_name}_{run}";
 
 /// The Butler's template for all other datasets.
-pub const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:?}/\
+pub(crate) const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:?}/\
     {day_obs|visit.day_obs|exposure.day_obs:?}/{band:?}/{subfilter:?}/{physical_filter:?}/{visit:?}/\
     {exposure.obs_id|group:?}/{datasetType}_{component:?}_{instrument:?}_{tract:?}_{patch:?}_{band:?}_\
     {physical_filter:?}_{visit:?}_{exposure.obs_id|group:?}_{detector.full_name:?}_{skymap:?}_{skypix:?}_{run}";
@@ -21,7 +21,7 @@ pub const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/{patch:
 ///
 /// # Errors
 /// A required field without a value, a malformed or unsupported template, or a path that the Butler cannot find.
-pub fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+pub(crate) fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
@@ -57,7 +57,7 @@ pub fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<
 ///
 /// # Errors
 /// An error that names the problem.
-pub fn check(template: &str) -> Result<()> {
+pub(crate) fn check(template: &str) -> Result<()> {
     let refuse = |why: &str| Err(Error::invalid(format!("file template '{template}' {why}, so the Butler refuses it")));
     let (fields, special) = (fields(template), ["run", "id", "datasetType", "component"]);
     if fields.contains(&"collection") {
@@ -116,7 +116,7 @@ fn is_escaped(path: &str) -> bool {
 }
 
 /// Returns the field names of a template.
-pub fn fields(template: &str) -> Vec<&str> {
+pub(crate) fn fields(template: &str) -> Vec<&str> {
     let inside = template.split('{').skip(1).filter_map(|part| part.split('}').next());
     inside.filter_map(|field| field.split(':').next()).flat_map(|names| names.split('|')).collect()
 }
@@ -151,7 +151,7 @@ fn normal(path: &str) -> String {
 }
 
 /// Returns the extension of a file name; both parts of `.fits.fz` and similar.
-pub fn extension(name: &str) -> &str {
+pub(crate) fn extension(name: &str) -> &str {
     let require_size = |suffix: &str| name.len() > suffix.len() && name.ends_with(suffix);
     if let Some(both) = [".fits.fz", ".fits.gz", ".fit.fz", ".fit.gz"].into_iter().find(|s| require_size(s)) {
         return &name[name.len() - both.len()..];

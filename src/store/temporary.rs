@@ -73,7 +73,7 @@ fn begin(process: u32) -> Option<u64> {
 }
 
 /// Returns the prefix of temporary file names of this process.
-pub fn prefix() -> String {
+pub(crate) fn prefix() -> String {
     let Owner { host, process, begin } = Owner::own();
     format!("{PREFIX}{host}.{process}.{begin}.")
 }
@@ -82,7 +82,7 @@ pub fn prefix() -> String {
 ///
 /// # Errors
 /// File system errors.
-pub fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
+pub(crate) fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).permissions(mode).tempfile_in(folder)
 }
@@ -91,7 +91,10 @@ pub fn create(folder: &Path) -> std::io::Result<NamedTempFile> {
 ///
 /// # Errors
 /// Errors of the function.
-pub fn create_by(folder: &Path, make: impl FnMut(&Path) -> std::io::Result<()>) -> std::io::Result<NamedTempFile<()>> {
+pub(crate) fn create_by(
+    folder: &Path,
+    make: impl FnMut(&Path) -> std::io::Result<()>,
+) -> std::io::Result<NamedTempFile<()>> {
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).make_in(folder, make)
 }
 
@@ -99,7 +102,7 @@ pub fn create_by(folder: &Path, make: impl FnMut(&Path) -> std::io::Result<()>) 
 ///
 /// # Errors
 /// File system errors.
-pub fn create_folder(folder: &Path) -> std::io::Result<TempDir> {
+pub(crate) fn create_folder(folder: &Path) -> std::io::Result<TempDir> {
     tempfile::Builder::new().prefix(&prefix()).suffix(SUFFIX).tempdir_in(folder)
 }
 
@@ -107,7 +110,7 @@ pub fn create_folder(folder: &Path) -> std::io::Result<TempDir> {
 ///
 /// # Errors
 /// File system errors.
-pub fn scratch() -> std::io::Result<NamedTempFile> {
+pub(crate) fn scratch() -> std::io::Result<NamedTempFile> {
     static SWEPT: OnceLock<()> = OnceLock::new();
     let folder = std::env::temp_dir();
     SWEPT.get_or_init(|| sweep(&folder));
@@ -116,14 +119,14 @@ pub fn scratch() -> std::io::Result<NamedTempFile> {
 
 /// Returns true if a name is that of a temporary file whose process has ended. Processes of other machines cannot be
 /// checked: their files count as left over 24 hours after the last change.
-pub fn is_left(name: &str, changed: impl FnOnce() -> Option<SystemTime>) -> bool {
+pub(crate) fn is_left(name: &str, changed: impl FnOnce() -> Option<SystemTime>) -> bool {
     let is_old = || changed().and_then(|at| SystemTime::now().duration_since(at).ok()).is_some_and(|age| age > LEFT);
     Owner::of(name).is_some_and(|owner| owner.has_ended().unwrap_or_else(is_old))
 }
 
 /// Removes the leftovers of processes that have ended from a folder. Leftovers that cannot be removed are logged and
 /// kept.
-pub fn sweep(folder: &Path) {
+pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let changed = || entry.metadata().and_then(|found| found.modified()).ok();
@@ -144,7 +147,7 @@ pub fn sweep(folder: &Path) {
 ///
 /// # Errors
 /// File system errors.
-pub fn make_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+pub(crate) fn make_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
     std::fs::create_dir_all(folder)?;
     Ok(missing)
@@ -154,7 +157,7 @@ pub fn make_folder(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// File system errors.
-pub fn sync_folder(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> std::io::Result<()> {
     match File::open(folder)?.sync_all() {
         Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         done => done,

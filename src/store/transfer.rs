@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 
 /// The source of a transfer.
 #[derive(Debug, Clone)]
-pub enum TransferSource {
+pub(crate) enum TransferSource {
     /// An existing file.
     File(Location),
     /// Bytes in memory, which are written in any transfer mode.
@@ -34,7 +34,7 @@ impl std::fmt::Display for TransferSource {
 
 /// A transfer of one file.
 #[derive(Debug, Clone)]
-pub struct Transfer {
+pub(crate) struct Transfer {
     /// Source.
     pub from: TransferSource,
     /// Target.
@@ -55,7 +55,7 @@ type Changed = Arc<Mutex<BTreeSet<PathBuf>>>;
 ///
 /// # Errors
 /// Errors of the file system or the server, with the file name; `Kind::Exists` when a different file exists.
-pub async fn transfer_all(transfers: &[Transfer], made: &mut Vec<Location>) -> Result<()> {
+pub(crate) async fn transfer_all(transfers: &[Transfer], made: &mut Vec<Location>) -> Result<()> {
     sweep(transfers).await;
     let changed = Changed::default();
     for some in transfers.chunks(AT_ONCE) {
@@ -89,7 +89,7 @@ async fn sweep(transfers: &[Transfer]) {
 
 /// Removes transferred files after an error; sources still exist. Errors are only logged, because the first error is
 /// reported.
-pub async fn rollback(made: &[Location]) {
+pub(crate) async fn rollback(made: &[Location]) {
     for (done, location) in made.iter().enumerate() {
         if let Err(e) = location.remove().await
             && matches!(e.kind(), Kind::Unreachable | Kind::Denied)
@@ -110,7 +110,7 @@ pub async fn rollback(made: &[Location]) {
 ///
 /// # Errors
 /// Errors of the file system or the server, with the file name.
-pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result<u64> {
+pub(crate) async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result<u64> {
     let made: HashSet<String> = made.iter().map(Location::display).collect();
     let mut removed = 0;
     for transfer in transfers.iter().filter(|t| t.mode == TransferMode::Move) {
@@ -138,7 +138,7 @@ pub async fn remove_sources(transfers: &[Transfer], made: &[Location]) -> Result
 ///
 /// # Errors
 /// File system errors.
-pub async fn unfinished_moves(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
+pub(crate) async fn unfinished_moves(mut moves: Vec<Transfer>) -> Result<Vec<Transfer>> {
     blocking(move || {
         moves.retain(|transfer| match (&transfer.from, transfer.to.local()) {
             (TransferSource::File(from), Ok(to)) => {

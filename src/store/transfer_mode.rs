@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 
 /// How a file is transferred into the datastore.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TransferMode {
+pub(crate) enum TransferMode {
     /// In place if the file is inside the datastore, else a link.
     Auto,
     /// Hard link, else symbolic link.
@@ -39,7 +39,7 @@ impl TransferMode {
     ///
     /// # Errors
     /// `Kind::NotFound` for an unknown name.
-    pub fn from_name(name: &str) -> Result<Self> {
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|(n, _)| *n == name);
         found.map(|f| f.1).ok_or_else(|| Error::not_found("transfer mode", name, Self::ALL.map(|(n, _)| n)))
     }

@@ -7,7 +7,7 @@ use super::{DirListing, Location};
 use crate::error::Result;
 
 /// Walks a folder tree, depth first in name order. Up to `ahead` folders are listed concurrently.
-pub fn walk(top: Location, ahead: usize) -> BoxStream<'static, (Location, Result<DirListing>)> {
+pub(crate) fn walk(top: Location, ahead: usize) -> BoxStream<'static, (Location, Result<DirListing>)> {
     let begun = |location: Location| Listing { location, listed: None };
     stream::unfold(vec![begun(top)], move |mut waiting| async move {
         for listing in waiting.iter_mut().rev().take(ahead).filter(|listing| listing.listed.is_none()) {

@@ -54,8 +54,6 @@ pub(super) struct Spec {
     pub(super) metadata: Vec<FieldSpec>,
     #[serde(default)]
     pub(super) governor: bool,
-    #[serde(default)]
-    pub(super) always_join: bool,
     pub(super) implied_union_target: Option<String>,
     #[serde(default)]
     pub(super) storage: serde_json::Value,

@@ -11,11 +11,11 @@ use self::document::{Document, FieldSpec, Skypix, Spec};
 use crate::error::{Error, Kind, Result};
 
 /// The universe of new repositories: `daf_butler` version 7, which is supported by all Butlers since w_2024.
-pub const DEFAULT: &str = include_str!("daf_butler-v7.json");
+pub(crate) const DEFAULT: &str = include_str!("daf_butler-v7.json");
 
 /// The type of a key or metadata field of an element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FieldType {
+pub(crate) enum FieldType {
     /// Text, with its declared length.
     Text(u32),
     /// 64-bit integer.
@@ -32,7 +32,7 @@ pub enum FieldType {
 
 /// A key or metadata field of an element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Field {
+pub(crate) struct Field {
     /// Name of the column.
     pub name: String,
     /// Type of the column.
@@ -41,7 +41,7 @@ pub struct Field {
 
 /// A dimension element: a dimension, or a relation between dimensions.
 #[derive(Debug, Clone)]
-pub struct Element {
+pub(crate) struct Element {
     /// Name of the element and of its table.
     pub name: String,
     /// The element's own key column in its table; `None` for a relation.
@@ -64,13 +64,11 @@ pub struct Element {
     pub spatial: bool,
     /// Whether the element has a timespan.
     pub temporal: bool,
-    /// Whether the element is joined to every query that has all its dimensions.
-    pub always_join: bool,
 }
 
 /// The dimension elements of one version of the universe.
 #[derive(Debug, Clone)]
-pub struct Universe {
+pub(crate) struct Universe {
     /// Version of the universe.
     pub version: i64,
     /// Namespace of the universe, normally `daf_butler`.
@@ -84,7 +82,7 @@ pub struct Universe {
 
 impl Element {
     /// Returns true if the values of the element are sky pixels, which have no records.
-    pub fn is_skypix(&self) -> bool {
+    pub(crate) fn is_skypix(&self) -> bool {
         !self.has_table && self.union_of.is_none()
     }
 }
@@ -94,7 +92,7 @@ impl Universe {
     ///
     /// # Errors
     /// Text that is not such a document, refers to an unknown element, or contains a cycle.
-    pub fn parse(text: &str) -> Result<Self> {
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let document: Document = serde_json::from_str(text)
             .map_err(|e| Error::invalid(format!("the dimension universe cannot be read: {e}")).with_source(e))?;
         let order = order(&document)?;
@@ -117,12 +115,12 @@ impl Universe {
     }
 
     /// Returns all elements in universe order, including skypix dimensions.
-    pub fn elements(&self) -> &[Element] {
+    pub(crate) fn elements(&self) -> &[Element] {
         &self.elements
     }
 
     /// Iterates over the elements that have a table, in universe order.
-    pub fn tables(&self) -> impl Iterator<Item = &Element> {
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &Element> {
         self.elements.iter().filter(|e| e.has_table)
     }
 
@@ -130,17 +128,17 @@ impl Universe {
     ///
     /// # Errors
     /// A name that does not exist.
-    pub fn element(&self, name: &str) -> Result<&Element> {
+    pub(crate) fn element(&self, name: &str) -> Result<&Element> {
         self.find(name).ok_or_else(|| Error::not_found("dimension", name, self.index.keys().map(String::as_str)))
     }
 
     /// Returns the element with this name, if it exists.
-    pub fn find(&self, name: &str) -> Option<&Element> {
+    pub(crate) fn find(&self, name: &str) -> Option<&Element> {
         self.index.get(name).map(|i| &self.elements[*i])
     }
 
     /// Returns the spatial family of an element; elements of the same family are not joined by overlap.
-    pub fn spatial_family(&self, name: &str) -> Option<&str> {
+    pub(crate) fn spatial_family(&self, name: &str) -> Option<&str> {
         self.families.get(name).map(String::as_str)
     }
 
@@ -148,7 +146,7 @@ impl Universe {
     ///
     /// # Errors
     /// A name that is not a dimension.
-    pub fn group(&self, names: &[String]) -> Result<Group> {
+    pub(crate) fn group(&self, names: &[String]) -> Result<Group> {
         let mut todo: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut members = BTreeSet::new();
         let mut implied = BTreeSet::new();
@@ -171,7 +169,7 @@ impl Universe {
 
 /// A set of dimensions with all dimensions they require and imply, in universe order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
+pub(crate) struct Group {
     /// Dimensions whose values identify a row.
     pub required: Vec<String>,
     /// Dimensions whose values follow from the required ones.
@@ -232,7 +230,6 @@ fn skypix(name: &str) -> Element {
         union_of: None,
         spatial: false,
         temporal: false,
-        always_join: false,
     }
 }
 
@@ -275,7 +272,6 @@ fn element(
         union_of,
         spatial: spatial.contains_key(name),
         temporal: temporal.contains_key(name),
-        always_join: spec.always_join,
     })
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use butlersql::engine::session::Session;
-use butlersql::progress::{Progress, ProgressTask};
+use butlersql::Session;
+use butlersql::{Progress, ProgressTask};
 
 use crate::world::{Db, Home};
 

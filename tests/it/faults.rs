@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use butlersql::error::{Error, Kind, Result};
-use butlersql::store::webdav::{Body, Client};
+use butlersql::internal::webdav::{Body, Client};
+use butlersql::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;

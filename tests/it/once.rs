@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use butlersql::engine::session::Session;
-use butlersql::engine::sql::tokens::tokenize;
-use butlersql::progress::Silent;
+use butlersql::Session;
+use butlersql::Silent;
+use butlersql::internal::tokenize;
 
 use crate::world::{Db, Home};
 

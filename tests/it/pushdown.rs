@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use butlersql::engine::session::Session;
-use butlersql::progress::Silent;
+use butlersql::Session;
+use butlersql::Silent;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -240,7 +240,7 @@ fn a_query_that_nobody_waits_for_ends_in_the_server() {
     // A stream that is dropped.
     let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
     runtime.block_on(async {
-        let tokens = butlersql::engine::sql::tokens::tokenize(ENDLESS).expect("tokens");
+        let tokens = butlersql::internal::tokenize(ENDLESS).expect("tokens");
         let mut answer = session.run(tokens).await.expect("an answer");
         let waited = tokio::time::timeout(Duration::from_millis(100), answer.rows.next()).await;
         assert!(waited.is_err(), "it is still at work");

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use butlersql::engine::functions;
-use butlersql::engine::functions::definition::{ArgType, FunctionKind};
-use butlersql::engine::functions::reference;
+use butlersql::functions;
+use butlersql::functions::ArgType;
+use butlersql::internal::reference;
 
 use crate::world::{Db, Home};
 
@@ -58,12 +58,12 @@ fn every_column_is_told_and_every_example_runs() {
         let ran = home.sql(&example);
         assert_eq!(ran.code, 0, "{example}\n{}", ran.err);
         told.push(function.name);
-        if matches!(function.kind, FunctionKind::Search(_)) {
+        if function.is_search() {
             assert!(ran.out.lines().count() > 1, "{example} finds nothing");
         }
     }
     let columns = reference::columns();
-    let own: BTreeSet<String> = butlersql::engine::functions::reference::own_columns()
+    let own: BTreeSet<String> = butlersql::internal::reference::own_columns()
         .into_iter()
         .map(|(table, column)| format!("{table},{column}"))
         .collect();

@@ -1,7 +1,7 @@
 //! Regions and joins on the sky are those of the Butler and its library `sphgeom`.
 
-use butlersql::sphere::region::Region;
-use butlersql::sphere::{healpix, htm};
+use butlersql::internal::sphere::region::Region;
+use butlersql::internal::sphere::{healpix, htm};
 use serde_json::Value;
 
 use crate::world::{Db, Home, butler, oracle, run};

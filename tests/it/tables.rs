@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use butlersql::engine::session::Session;
-use butlersql::progress::Silent;
+use butlersql::Session;
+use butlersql::Silent;
 
 use crate::world::{Db, Home, Ran, butler, fresh, oracle, program, run};
 
@@ -257,7 +257,7 @@ fn a_cancelled_copy_leaves_no_staged_file() {
     let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
     let copy = format!("COPY (SELECT value FROM range(1, 100000000000)) TO '{}/x.csv'", folder.display());
     runtime.block_on(async {
-        let tokens = butlersql::engine::sql::tokens::tokenize(&copy).expect("tokens");
+        let tokens = butlersql::internal::tokenize(&copy).expect("tokens");
         let mut answer = session.run(tokens).await.expect("an answer");
         let waited = tokio::time::timeout(Duration::from_millis(200), answer.rows.next()).await;
         assert!(waited.is_err(), "it is still at work");

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use butlersql::store::webdav::{Client, WebDavStore};
+use butlersql::internal::webdav::{Client, WebDavStore};
 use futures::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
@@ -105,7 +105,7 @@ async fn every_store_does_alike() {
         let folder = format!("/{}", fresh("folder"));
         client.make_folder(&format!("{folder}/a/b")).await.expect("folders");
         assert!(client.remove(&folder).await.expect_err("a folder").message().contains("is a folder"), "{uri}");
-        let body = butlersql::store::webdav::Body::Bytes("x".into());
+        let body = butlersql::internal::webdav::Body::Bytes("x".into());
         assert!(
             client.write(&folder, body, true).await.expect_err("a folder").message().contains("is a folder"),
             "{uri}"

@@ -18,7 +18,7 @@ use crate::model::time;
 
 /// The arguments of `butlersql sample`.
 #[derive(Debug, Clone, Args)]
-pub struct Sample {
+pub(super) struct Sample {
     /// The folder to write into.
     pub dir: PathBuf,
     /// Number of exposures.
@@ -37,7 +37,7 @@ pub struct Sample {
 
 /// The content of index files (`__CONTENT__`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Content {
+pub(super) enum Content {
     /// Translated properties, with the same meaning for all instruments.
     Translated,
     /// Raw header keys, as the camera writes them.
@@ -138,7 +138,7 @@ impl Sample {
     ///
     /// # Errors
     /// A file that cannot be written, or `--nights 0`.
-    pub fn run(&self) -> Result<(), Failure> {
+    pub(super) fn run(&self) -> Result<(), Failure> {
         let written = self.write()?;
         println!("{}: {} exposures, {} files, {} good visits", self.dir.display(), written.0, written.1, written.2);
         Ok(())
@@ -148,7 +148,7 @@ impl Sample {
     ///
     /// # Errors
     /// A file that cannot be written, or `--nights 0`.
-    pub fn write(&self) -> Result<(usize, usize, usize)> {
+    pub(super) fn write(&self) -> Result<(usize, usize, usize)> {
         if self.nights == 0 {
             return Err(Error::invalid("--nights must be at least 1"));
         }

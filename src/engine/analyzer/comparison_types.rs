@@ -16,7 +16,7 @@ use crate::error::{Error, SourceLocation};
 
 /// The analyzer rule; it runs before DataFusion's type coercion.
 #[derive(Debug)]
-pub struct CheckComparisonTypes;
+pub(crate) struct CheckComparisonTypes;
 
 impl AnalyzerRule for CheckComparisonTypes {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {

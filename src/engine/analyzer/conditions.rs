@@ -20,7 +20,7 @@ const TURNS: usize = 8;
 
 /// Rewrites IN lists with computed items to comparisons, and CASE with many branches to AND and OR.
 #[derive(Debug)]
-pub struct Conditions;
+pub(super) struct Conditions;
 
 impl AnalyzerRule for Conditions {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {

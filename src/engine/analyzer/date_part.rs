@@ -17,7 +17,7 @@ const SECOND: i64 = 1_000_000_000;
 
 /// Rewrites `date_part` and `extract` of durations, or refuses unsupported parts.
 #[derive(Debug)]
-pub struct DatePartUnits;
+pub(crate) struct DatePartUnits;
 
 impl FunctionRewrite for DatePartUnits {
     fn name(&self) -> &str {

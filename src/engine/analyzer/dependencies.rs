@@ -16,7 +16,7 @@ use datafusion::optimizer::AnalyzerRule;
 
 /// Inserts a [`NoKeys`] below an aggregate or DISTINCT over a join with grouped rows.
 #[derive(Debug)]
-pub struct Keys;
+pub(super) struct Keys;
 
 impl AnalyzerRule for Keys {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -64,7 +64,7 @@ fn no_keys(input: Arc<LogicalPlan>) -> LogicalPlan {
 ///
 /// # Errors
 /// Errors of DataFusion when a node gets its new input.
-pub fn without_no_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn without_no_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     let with_keys = plan.transform_down_with_subqueries(|plan| {
         let mut plan = plan;
         let mut is_other = false;
@@ -118,7 +118,7 @@ impl UserDefinedLogicalNodeCore for NoKeys {
         Vec::new()
     }
 
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("NoKeys")
     }
 

@@ -15,7 +15,7 @@ use super::rewrite;
 
 /// Rewrites comparisons with such times.
 #[derive(Debug)]
-pub struct FarTimes;
+pub(super) struct FarTimes;
 
 impl AnalyzerRule for FarTimes {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {

@@ -14,7 +14,7 @@ const DEPTH: usize = 500;
 ///
 /// # Errors
 /// `Kind::Unsupported` for a chain of other operators that is longer than the limit.
-pub fn check_depth(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+pub(crate) fn check_depth(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     match VisitMut::visit(what, &mut Balance) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => {

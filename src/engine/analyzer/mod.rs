@@ -1,16 +1,16 @@
 //! Analyzer rules that rewrite or refuse logical plans that DataFusion 55 would execute wrongly.
 
-pub mod comparison_types;
+pub(super) mod comparison_types;
 mod conditions;
-pub mod date_part;
+pub(super) mod date_part;
 mod dependencies;
 mod far_times;
 mod limits;
-pub mod null_joins;
+pub(super) mod null_joins;
 mod overflow;
-pub mod permissions;
+pub(super) mod permissions;
 mod subqueries;
-pub mod sum;
+pub(super) mod sum;
 
 use std::sync::Arc;
 
@@ -22,18 +22,18 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
-pub use self::dependencies::without_no_keys;
-pub use self::limits::check_depth;
+pub(super) use self::dependencies::without_no_keys;
+pub(super) use self::limits::check_depth;
 
 type Rule = Arc<dyn AnalyzerRule + Send + Sync>;
 
 /// The rules that run before DataFusion's rules, and thus before type coercion.
-pub fn before_types() -> Vec<Rule> {
+pub(super) fn before_types() -> Vec<Rule> {
     vec![Arc::new(subqueries::Subqueries), Arc::new(far_times::FarTimes)]
 }
 
 /// The rules that run after DataFusion's rules.
-pub fn after_types() -> Vec<Rule> {
+pub(super) fn after_types() -> Vec<Rule> {
     vec![Arc::new(overflow::CheckedArithmetic), Arc::new(conditions::Conditions), Arc::new(dependencies::Keys)]
 }
 

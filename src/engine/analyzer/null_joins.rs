@@ -12,7 +12,7 @@ use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// DataFusion's rule that extracts join keys from conditions, restricted to keys that do not match NULLs.
 #[derive(Debug, Default)]
-pub struct ExtractKeys(ExtractEquijoinPredicate);
+pub(crate) struct ExtractKeys(ExtractEquijoinPredicate);
 
 impl OptimizerRule for ExtractKeys {
     fn name(&self) -> &str {
@@ -40,7 +40,7 @@ impl OptimizerRule for ExtractKeys {
 ///
 /// # Errors
 /// A column that neither side of a join has.
-pub fn with_null_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(crate) fn with_null_keys(plan: LogicalPlan) -> Result<LogicalPlan> {
     plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Join(join) if join.on.is_empty() && join.filter.is_some() => keyed(join),
         other => Ok(Transformed::no(other)),

@@ -20,7 +20,7 @@ use super::rewrite;
 
 /// Replaces `+`, `-` and `*` of integers and times by functions that fail on overflow.
 #[derive(Debug)]
-pub struct CheckedArithmetic;
+pub(super) struct CheckedArithmetic;
 
 impl AnalyzerRule for CheckedArithmetic {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {

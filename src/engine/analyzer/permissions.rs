@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Kind::Invalid` for refused statements; see also [`target::check`].
-pub async fn check(
+pub(crate) async fn check(
     plan: &LogicalPlan,
     repository: &RepositoryCatalog,
     catalog: &Catalog,

@@ -30,7 +30,7 @@ use crate::error::{Error, Kind};
 
 /// Rewrites subqueries, or refuses them.
 #[derive(Debug)]
-pub struct Subqueries;
+pub(super) struct Subqueries;
 
 impl AnalyzerRule for Subqueries {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {

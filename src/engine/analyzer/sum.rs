@@ -21,7 +21,7 @@ use crate::error::{Error, Kind};
 const WIDE: DataType = DataType::Decimal128(38, 0);
 
 /// The aggregate function that replaces DataFusion's `sum`.
-pub fn sum() -> AggregateUDF {
+pub(crate) fn sum() -> AggregateUDF {
     AggregateUDF::from(CheckedSum { plain: sum_udaf() })
 }
 
@@ -57,7 +57,7 @@ impl AggregateUDFImpl for CheckedSum {
         self.plain.coerce_types(arg_types)
     }
 
-    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let kind = args.return_field.data_type().clone();
         match wraps(&kind) {
             true => Ok(Box::new(Narrowed { wide: self.plain.accumulator(wide(args))?, kind })),
@@ -65,7 +65,7 @@ impl AggregateUDFImpl for CheckedSum {
         }
     }
 
-    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         if !wraps(args.return_field.data_type()) {
             return self.plain.state_fields(args);
         }
@@ -73,11 +73,11 @@ impl AggregateUDFImpl for CheckedSum {
         self.plain.state_fields(StateFieldsArgs { return_field, ..args })
     }
 
-    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
         self.plain.groups_accumulator_supported(args)
     }
 
-    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+    fn create_groups_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn GroupsAccumulator>> {
         let kind = args.return_field.data_type().clone();
         match wraps(&kind) {
             true => Ok(Box::new(NarrowedGroups { wide: self.plain.create_groups_accumulator(wide(args))?, kind })),
@@ -85,7 +85,7 @@ impl AggregateUDFImpl for CheckedSum {
         }
     }
 
-    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let kind = args.return_field.data_type().clone();
         if !wraps(&kind) {
             return self.plain.create_sliding_accumulator(args);

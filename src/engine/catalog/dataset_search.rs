@@ -35,7 +35,7 @@ use crate::repo::search::{collections, ranks};
 ///
 /// # Errors
 /// `Kind::NotFound` for an unknown dataset type.
-pub fn find_first(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+pub(crate) fn find_first(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
     search(args, context, true)
 }
 
@@ -43,7 +43,7 @@ pub fn find_first(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn Ta
 ///
 /// # Errors
 /// `Kind::NotFound` for an unknown dataset type.
-pub fn members(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+pub(crate) fn members(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
     search(args, context, false)
 }
 
@@ -61,7 +61,7 @@ fn search(args: &Args, context: &SearchContext<'_>, first: bool) -> Result<Arc<d
 ///
 /// # Errors
 /// None.
-pub fn collection_tree(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+pub(crate) fn collection_tree(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
     let (names, flatten) = (args.list("collections").unwrap_or_default(), args.bool("flatten", false));
     Ok(Arc::new(CollectionTree { handle: Arc::clone(context.handle), names, flatten }))
 }
@@ -70,7 +70,7 @@ pub fn collection_tree(args: &Args, context: &SearchContext<'_>) -> Result<Arc<d
 ///
 /// # Errors
 /// Errors of DataFusion's setup.
-pub fn check_files(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
+pub(crate) fn check_files(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>, Error> {
     let collections = args.list("collections").unwrap_or_default();
     let check = CheckFilesOptions { collections, read: args.bool("read", false) };
     let files = CheckFiles { handle: Arc::clone(context.handle), check, schema: check_files::schema() };
@@ -79,7 +79,7 @@ pub fn check_files(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn T
 
 /// A search for datasets of one type in collections (`find_first` and `members`).
 #[derive(Debug)]
-pub struct DatasetSearch {
+pub(crate) struct DatasetSearch {
     handle: Arc<RepositoryHandle>,
     record: TypeRecord,
     names: Vec<String>,
@@ -93,7 +93,7 @@ impl DatasetSearch {
     ///
     /// # Errors
     /// `Kind::NotFound` for a collection that does not exist, and database errors.
-    pub async fn as_table(&self) -> Result<Option<RegistryTable>> {
+    pub(crate) async fn as_table(&self) -> Result<Option<RegistryTable>> {
         if self.first && self.record.dataset_type.is_calibration {
             return Ok(None);
         }

@@ -33,7 +33,7 @@ use crate::error::{Error, Kind};
 struct Files(Arc<RepositoryCatalog>);
 
 /// Extends catalogs so that file names resolve to tables.
-pub fn with_files(
+pub(crate) fn with_files(
     catalogs: Arc<dyn CatalogProviderList>,
     repository: &Arc<RepositoryCatalog>,
 ) -> Arc<dyn CatalogProviderList> {

@@ -1,11 +1,11 @@
 //! The catalog of a session: schemas `public`, `registry`, `dataset` and `collection`.
 
-pub mod dataset_search;
-pub mod file_tables;
-pub mod object_stores;
-pub mod registry_table;
-pub mod repository;
-pub mod system_tables;
+pub(super) mod dataset_search;
+pub(super) mod file_tables;
+pub(super) mod object_stores;
+pub(super) mod registry_table;
+pub(super) mod repository;
+pub(super) mod system_tables;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -33,7 +33,7 @@ use crate::repo::search::collections;
 use crate::universe::{Element, FieldType};
 
 /// The name of a field type of the dimension universe.
-pub fn type_word(kind: FieldType) -> &'static str {
+pub(super) fn type_word(kind: FieldType) -> &'static str {
     match kind {
         FieldType::Text(_) => "text",
         FieldType::Int => "integer",
@@ -46,13 +46,13 @@ pub fn type_word(kind: FieldType) -> &'static str {
 
 /// The catalog `butler` of a session.
 #[derive(Debug)]
-pub struct Catalog {
+pub(super) struct Catalog {
     schemas: BTreeMap<&'static str, Arc<ButlerSchemaProvider>>,
 }
 
 impl Catalog {
     /// Creates the catalog of a repository.
-    pub fn new(repository: &Arc<RepositoryCatalog>) -> Self {
+    pub(super) fn new(repository: &Arc<RepositoryCatalog>) -> Self {
         let schema = |which| {
             Arc::new(ButlerSchemaProvider {
                 repository: Arc::clone(repository),
@@ -70,7 +70,7 @@ impl Catalog {
     }
 
     /// Whether a name is a table of the repository, not one that the session created.
-    pub fn is_repository_table(&self, name: &TableReference) -> bool {
+    pub(super) fn is_repository_table(&self, name: &TableReference) -> bool {
         let Some(tables) = self.schemas.get(name.schema().unwrap_or("public")) else { return false };
         let is_own = read(&tables.session_tables).contains_key(name.table());
         !is_own && tables.table_names().iter().any(|known| known == name.table())

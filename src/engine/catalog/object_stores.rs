@@ -12,7 +12,7 @@ use crate::store::webdav::{Client, WebDavStore};
 
 /// DataFusion's object stores, and WebDAV servers.
 #[derive(Debug, Default)]
-pub struct ButlerObjectStoreRegistry(DefaultObjectStoreRegistry);
+pub(crate) struct ButlerObjectStoreRegistry(DefaultObjectStoreRegistry);
 
 impl ObjectStoreRegistry for ButlerObjectStoreRegistry {
     fn register_store(&self, url: &Url, store: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {

@@ -31,7 +31,7 @@ use crate::registry::schema::{ColumnType, ReadColumn, TableDef, arrow_schema};
 
 /// A table of a registry, or a query that is used as a table.
 #[derive(Debug, Clone)]
-pub struct RegistryTable {
+pub(crate) struct RegistryTable {
     /// The connection to the registry database.
     pub conn: Conn,
     /// The columns of the table.
@@ -51,7 +51,7 @@ pub struct RegistryTable {
 
 impl RegistryTable {
     /// A physical table of the registry.
-    pub fn new(conn: Conn, table: &TableDef) -> Self {
+    pub(crate) fn new(conn: Conn, table: &TableDef) -> Self {
         let from = conn.table(&table.name);
         let keys = std::iter::once(&table.primary_key).chain(&table.unique).filter(|key| !key.is_empty());
         let columns = table.read_columns();
@@ -59,7 +59,7 @@ impl RegistryTable {
     }
 
     /// A query as a table; `from` is a subquery in parentheses or a table name.
-    pub fn query(conn: Conn, from: String, columns: Vec<ReadColumn>) -> Self {
+    pub(crate) fn query(conn: Conn, from: String, columns: Vec<ReadColumn>) -> Self {
         let schema = arrow_schema(&columns);
         let (keys, row_count_table, is_filtered_subset, slim_source) = Default::default();
         Self { conn, columns, keys, from, row_count_table, is_filtered_subset, slim_source, schema }
@@ -67,21 +67,21 @@ impl RegistryTable {
 
     /// Sets the physical table that provides the row estimate.
     #[must_use]
-    pub fn row_count_table(mut self, table: &str) -> Self {
+    pub(crate) fn row_count_table(mut self, table: &str) -> Self {
         self.row_count_table = Some(self.conn.table(table));
         self
     }
 
     /// Marks the table as a part of the rows of its physical tables.
     #[must_use]
-    pub fn filtered_subset(mut self) -> Self {
+    pub(crate) fn filtered_subset(mut self) -> Self {
         self.is_filtered_subset = true;
         self
     }
 
     /// Sets the source for queries that do not use `column`.
     #[must_use]
-    pub fn slim_source(mut self, column: &'static str, from: String) -> Self {
+    pub(crate) fn slim_source(mut self, column: &'static str, from: String) -> Self {
         self.slim_source = Some((column, from));
         self
     }
@@ -93,7 +93,7 @@ impl RegistryTable {
     }
 
     /// The table name or subquery that has the projected columns and the columns of the filters.
-    pub fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
+    pub(crate) fn from(&self, projection: Option<&Vec<usize>>, filters: &[Expr]) -> &str {
         let Some((column, slim_source)) = &self.slim_source else { return &self.from };
         let projected = projection.is_none_or(|all| all.iter().any(|i| self.columns[*i].name == *column));
         let filtered = || filters.iter().any(|filter| filter.column_refs().iter().any(|c| c.name == *column));
@@ -175,7 +175,7 @@ fn normalized(filter: Expr) -> Result<Expr> {
 
 /// An estimate of the number of rows.
 #[derive(Debug, Clone, Default)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// The table with a similar number of rows, until the database is queried for it.
     pub table: Option<String>,
     /// The estimated number of rows, or an upper limit.
@@ -184,7 +184,7 @@ pub struct Estimate {
 
 /// The physical node of one query of a registry database.
 #[derive(Debug, Clone)]
-pub struct RegistryScan {
+pub(crate) struct RegistryScan {
     conn: Conn,
     sql: String,
     columns: Vec<ReadColumn>,
@@ -195,23 +195,23 @@ pub struct RegistryScan {
 
 impl RegistryScan {
     /// The connection that executes the query.
-    pub fn conn(&self) -> &Conn {
+    pub(crate) fn conn(&self) -> &Conn {
         &self.conn
     }
 
     /// The SQL text.
-    pub fn sql(&self) -> &str {
+    pub(crate) fn sql(&self) -> &str {
         &self.sql
     }
 
     /// A scan of the query `sql`, which returns `columns`.
-    pub fn new(conn: Conn, sql: String, columns: Vec<ReadColumn>, estimate: Estimate) -> Self {
+    pub(crate) fn new(conn: Conn, sql: String, columns: Vec<ReadColumn>, estimate: Estimate) -> Self {
         let properties = single_partition(arrow_schema(&columns));
         Self { conn, sql, columns, estimate, metrics: ExecutionPlanMetricsSet::new(), properties }
     }
 
     /// Completes the row estimate with statistics of the database; errors leave it unknown.
-    pub async fn with_row_estimate(mut self) -> Self {
+    pub(crate) async fn with_row_estimate(mut self) -> Self {
         if let Some(table) = self.estimate.table.take() {
             match self.conn.estimated_rows(&table).await {
                 Ok(rows) => self.estimate.rows = self.estimate.rows.into_iter().chain(rows).min(),
@@ -223,7 +223,7 @@ impl RegistryScan {
 }
 
 /// The properties of a plan with one bounded partition.
-pub fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
+pub(crate) fn single_partition(schema: SchemaRef) -> Arc<PlanProperties> {
     Arc::new(PlanProperties::new(
         EquivalenceProperties::new(schema),
         Partitioning::UnknownPartitioning(1),

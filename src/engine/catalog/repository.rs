@@ -14,7 +14,7 @@ use crate::repo::RepositoryHandle;
 
 /// The state of the repository while a statement is planned.
 #[derive(Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// The open repository.
     pub repo: Arc<Repo>,
     /// All dataset types of the repository.
@@ -24,7 +24,7 @@ pub struct Snapshot {
 }
 
 /// The repository of a session; its snapshot is refreshed before each statement.
-pub struct RepositoryCatalog {
+pub(crate) struct RepositoryCatalog {
     /// The handle that opens the repository.
     pub handle: Arc<RepositoryHandle>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
@@ -52,13 +52,13 @@ fn write<T>(lock: &RwLock<T>, value: T) {
 
 impl RepositoryCatalog {
     /// The catalog of a repository, without a snapshot.
-    pub fn new(handle: Arc<RepositoryHandle>) -> Self {
+    pub(crate) fn new(handle: Arc<RepositoryHandle>) -> Self {
         let (snapshot, missing, state) = Default::default();
         Self { handle, snapshot, missing, state }
     }
 
     /// Sets the session that plans views.
-    pub fn set_session_state(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
+    pub(crate) fn set_session_state(&self, state: impl Fn() -> Option<SessionState> + Send + Sync + 'static) {
         write(&self.state, Some(Arc::new(state)));
     }
 
@@ -66,7 +66,7 @@ impl RepositoryCatalog {
     ///
     /// # Errors
     /// A repository that exists but cannot be opened, and database errors.
-    pub async fn refresh(&self) -> Result<()> {
+    pub(crate) async fn refresh(&self) -> Result<()> {
         let looked = async {
             let repo = self.handle.repo().await?;
             let types = dataset_types::load(&repo.registry).await?;
@@ -88,7 +88,7 @@ impl RepositoryCatalog {
     ///
     /// # Errors
     /// `Kind::NotFound` if the repository does not exist.
-    pub fn snapshot(&self) -> Result<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self) -> Result<Arc<Snapshot>> {
         let missing = || {
             let missing = self.missing.read().unwrap_or_else(PoisonError::into_inner);
             missing.as_ref().map_or_else(|| Error::bug("the repository has no snapshot"), Error::clone)
@@ -97,7 +97,7 @@ impl RepositoryCatalog {
     }
 
     /// The error for a table that DataFusion did not resolve, with its full name.
-    pub fn unknown_table(&self, catalog: &dyn CatalogProvider, full_name: &str) -> Error {
+    pub(crate) fn unknown_table(&self, catalog: &dyn CatalogProvider, full_name: &str) -> Error {
         let (schema, name) = full_name.trim_start_matches("butler.").split_once('.').unwrap_or(("public", full_name));
         if let Err(missing) = self.snapshot() {
             return missing;
@@ -125,7 +125,7 @@ impl RepositoryCatalog {
     ///
     /// # Errors
     /// `Kind::Bug` after the session has ended.
-    pub fn state(&self) -> Result<SessionState> {
+    pub(crate) fn state(&self) -> Result<SessionState> {
         read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session has ended"))
     }
 
@@ -133,7 +133,7 @@ impl RepositoryCatalog {
     ///
     /// # Errors
     /// A query that cannot be planned.
-    pub async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
+    pub(crate) async fn view(&self, sql: &str) -> Result<Arc<dyn TableProvider>> {
         let state = self.state()?;
         let plan = Box::pin(state.create_logical_plan(sql)).await?;
         Ok(Arc::new(ViewTable::new(plan, Some(sql.to_owned()))))

@@ -13,7 +13,7 @@ use crate::registry::dataset_types::TypeRecord;
 use crate::universe::{Element, Universe};
 
 /// The views over the schema `registry`: name and SQL. The leading comments of the SQL are the documentation.
-pub const VIEWS: [(&str, &str); 6] = [
+pub(crate) const VIEWS: [(&str, &str); 6] = [
     ("collections", include_str!("../../../sql/views/collections.sql")),
     ("collection_chains", include_str!("../../../sql/views/collection_chains.sql")),
     ("datasets", include_str!("../../../sql/views/datasets.sql")),
@@ -23,21 +23,21 @@ pub const VIEWS: [(&str, &str); 6] = [
 ];
 
 /// A table name, a description, and the descriptions of its columns.
-pub type DerivedTable = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+pub(crate) type DerivedTable = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
 
 /// Tables whose SQL depends on the repository, with their documentation.
-pub const DERIVED_TABLES: [DerivedTable; 1] = [(
+pub(crate) const DERIVED_TABLES: [DerivedTable; 1] = [(
     "memberships",
     "Every dataset in every RUN, TAGGED or CALIBRATION collection that contains it, with its validity range.",
     &[("dataset_type", "name of the dataset type")],
 )];
 
 /// The descriptions of columns, which are the same in all tables.
-pub const COLUMNS: &str = include_str!("../../../sql/columns.csv");
+pub(crate) const COLUMNS: &str = include_str!("../../../sql/columns.csv");
 
 /// The input of system tables.
 #[derive(Debug, Clone, Copy)]
-pub struct SystemTableContext<'a> {
+pub(crate) struct SystemTableContext<'a> {
     /// The dimension universe.
     pub universe: &'a Universe,
     /// The dataset types of the repository.
@@ -46,7 +46,7 @@ pub struct SystemTableContext<'a> {
 
 /// A table that the session computes.
 #[derive(Debug)]
-pub struct SystemTable {
+pub(crate) struct SystemTable {
     /// The name of the table.
     pub name: &'static str,
     /// A description in one sentence.
@@ -58,7 +58,7 @@ pub struct SystemTable {
 }
 
 /// The system tables.
-pub const SYSTEM_TABLES: [SystemTable; 3] = [
+pub(crate) const SYSTEM_TABLES: [SystemTable; 3] = [
     SystemTable {
         name: "dataset_types",
         description: "The dataset types of the repository.",

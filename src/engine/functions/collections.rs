@@ -9,7 +9,7 @@ use crate::repo::Chain;
 use crate::repo::RegisterCollection;
 use crate::repo::RemoveCollection;
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::procedure("register_collection", "Registers a collection.", |args| {
             Ok(Arc::new(RegisterCollection {

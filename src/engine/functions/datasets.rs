@@ -13,7 +13,7 @@ use crate::repo::Disassociate;
 use crate::repo::Export;
 use crate::store::transfer_mode::TransferMode;
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::procedure("associate", "Adds datasets to a TAGGED collection.", |args| {
             Ok(Arc::new(Associate { collection: args.required("collection")? }))

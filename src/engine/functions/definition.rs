@@ -69,7 +69,7 @@ pub struct ArgDef {
 
 /// The implementation of a function that reads a table outside the repository.
 #[async_trait]
-pub trait TableReader: Send + Sync {
+pub(crate) trait TableReader: Send + Sync {
     /// Returns the columns of the table, and its rows only if they determine the columns.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ pub trait TableReader: Send + Sync {
 
 /// What a reader knows before its table is scanned.
 #[derive(Debug)]
-pub enum OpenTable {
+pub(crate) enum OpenTable {
     /// The columns; the rows are read when the table is scanned.
     Columns(SchemaRef),
     /// All rows.
@@ -94,7 +94,7 @@ pub enum OpenTable {
 
 /// What a search function needs.
 #[derive(Debug, Clone, Copy)]
-pub struct SearchContext<'a> {
+pub(crate) struct SearchContext<'a> {
     /// The repository.
     pub handle: &'a Arc<RepositoryHandle>,
     /// The registered dataset types.
@@ -102,11 +102,11 @@ pub struct SearchContext<'a> {
 }
 
 /// Creates the table of a search function.
-pub type SearchTable = fn(&Args, &SearchContext<'_>) -> Result<Arc<dyn TableProvider>>;
+pub(crate) type SearchTable = fn(&Args, &SearchContext<'_>) -> Result<Arc<dyn TableProvider>>;
 
 /// The kind of a function, with its implementation.
 #[derive(Clone)]
-pub enum FunctionKind {
+pub(crate) enum FunctionKind {
     /// A procedure: creates an operation that changes the repository.
     Operation(fn(&Args) -> Result<Arc<dyn Operation>>),
     /// A table function that searches the repository; the registry is read when the table is scanned.
@@ -145,12 +145,12 @@ pub struct FunctionDef {
     /// An example statement.
     pub example: &'static str,
     /// The kind and implementation of the function.
-    pub kind: FunctionKind,
+    pub(crate) kind: FunctionKind,
 }
 
 impl FunctionDef {
     /// Defines a procedure.
-    pub fn procedure(
+    pub(crate) fn procedure(
         name: &'static str,
         description: &'static str,
         make: fn(&Args) -> Result<Arc<dyn Operation>>,
@@ -159,49 +159,53 @@ impl FunctionDef {
     }
 
     /// Defines a table function that searches the repository.
-    pub fn search(name: &'static str, description: &'static str, table: SearchTable) -> Self {
+    pub(crate) fn search(name: &'static str, description: &'static str, table: SearchTable) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search(table) }
     }
 
     /// Defines a table function that expands to a query.
-    pub fn query(name: &'static str, description: &'static str, text: fn(&Args, &Universe) -> Result<String>) -> Self {
+    pub(crate) fn query(
+        name: &'static str,
+        description: &'static str,
+        text: fn(&Args, &Universe) -> Result<String>,
+    ) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Query(text) }
     }
 
     /// Defines a table function that reads files or folders.
-    pub fn read(name: &'static str, description: &'static str, reader: Arc<dyn TableReader>) -> Self {
+    pub(crate) fn read(name: &'static str, description: &'static str, reader: Arc<dyn TableReader>) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Read(reader) }
     }
 
     /// Defines a scalar function.
-    pub fn scalar(name: &'static str, description: &'static str, udf: ScalarUDF) -> Self {
+    pub(crate) fn scalar(name: &'static str, description: &'static str, udf: ScalarUDF) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Scalar(udf) }
     }
 
     /// Adds a required argument.
     #[must_use]
-    pub fn arg(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
+    pub(crate) fn arg(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
         self.arguments.push(ArgDef { name, arg_type, description, required: true });
         self
     }
 
     /// Adds an optional argument.
     #[must_use]
-    pub fn option(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
+    pub(crate) fn option(mut self, name: &'static str, arg_type: ArgType, description: &'static str) -> Self {
         self.arguments.push(ArgDef { name, arg_type, description, required: false });
         self
     }
 
     /// Sets the notes.
     #[must_use]
-    pub fn notes(mut self, notes: &'static str) -> Self {
+    pub(crate) fn notes(mut self, notes: &'static str) -> Self {
         self.notes = notes;
         self
     }
 
     /// Sets the example.
     #[must_use]
-    pub fn example(mut self, example: &'static str) -> Self {
+    pub(crate) fn example(mut self, example: &'static str) -> Self {
         self.example = example;
         self
     }
@@ -210,7 +214,7 @@ impl FunctionDef {
     ///
     /// # Errors
     /// `Kind::NotFound` for an unknown name, `Kind::Invalid` for too many arguments.
-    pub fn argument(&self, position: usize, name: Option<&str>) -> Result<&ArgDef> {
+    pub(crate) fn argument(&self, position: usize, name: Option<&str>) -> Result<&ArgDef> {
         match name {
             Some(name) => self.arguments.iter().find(|a| a.name == name).ok_or_else(|| {
                 let names = self.arguments.iter().map(|a| a.name);
@@ -222,6 +226,11 @@ impl FunctionDef {
         }
     }
 
+    /// Whether the function searches the repository, such as `find_first`.
+    pub fn is_search(&self) -> bool {
+        matches!(self.kind, FunctionKind::Search(_))
+    }
+
     /// The signature, such as `name(first, second, [option])`.
     pub fn signature(&self) -> String {
         let show = |a: &ArgDef| if a.required { a.name.to_owned() } else { format!("[{}]", a.name) };
@@ -229,7 +238,7 @@ impl FunctionDef {
     }
 
     /// The argument that takes a subquery, if any.
-    pub fn rows(&self) -> Option<&ArgDef> {
+    pub(crate) fn rows(&self) -> Option<&ArgDef> {
         self.arguments.iter().find(|a| matches!(a.arg_type, ArgType::Query(_)))
     }
 }
@@ -244,7 +253,7 @@ enum Value {
 
 /// The argument values of a call, checked against the definition.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Args {
+pub(crate) struct Args {
     values: BTreeMap<&'static str, Value>,
     rows: bool,
 }
@@ -254,7 +263,7 @@ impl Args {
     ///
     /// # Errors
     /// `Kind::Invalid` for a value of another type, and for an argument that is already set.
-    pub fn set(&mut self, function: &FunctionDef, argument: &ArgDef, value: &ScalarValue) -> Result<()> {
+    pub(crate) fn set(&mut self, function: &FunctionDef, argument: &ArgDef, value: &ScalarValue) -> Result<()> {
         if value.is_null() {
             return Ok(());
         }
@@ -284,7 +293,7 @@ impl Args {
     ///
     /// # Errors
     /// `Kind::Invalid` if it is already set.
-    pub fn set_rows(&mut self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
+    pub(crate) fn set_rows(&mut self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
         self.check_unset(function, argument)?;
         self.rows = true;
         Ok(())
@@ -303,7 +312,7 @@ impl Args {
     ///
     /// # Errors
     /// `Kind::Invalid` for the first missing argument.
-    pub fn check_complete(&self, function: &FunctionDef) -> Result<()> {
+    pub(crate) fn check_complete(&self, function: &FunctionDef) -> Result<()> {
         let args = |a: &ArgDef| match a.arg_type {
             ArgType::Query(_) => self.rows,
             _ => self.values.contains_key(a.name),
@@ -318,12 +327,12 @@ impl Args {
     }
 
     /// Whether the rows argument is set.
-    pub fn has_rows(&self) -> bool {
+    pub(crate) fn has_rows(&self) -> bool {
         self.rows
     }
 
     /// The value of a string argument; `None` if it is not set.
-    pub fn text(&self, name: &str) -> Option<String> {
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
         self.list(name)?.into_iter().next()
     }
 
@@ -331,12 +340,12 @@ impl Args {
     ///
     /// # Errors
     /// `Kind::Bug` if it is not set; [`Self::check_complete`] runs before.
-    pub fn required(&self, name: &str) -> Result<String> {
+    pub(crate) fn required(&self, name: &str) -> Result<String> {
         self.text(name).ok_or_else(|| Error::bug(format!("argument '{name}' was not checked")))
     }
 
     /// The value of a list argument; `None` if it is not set.
-    pub fn list(&self, name: &str) -> Option<Vec<String>> {
+    pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
         match self.values.get(name)? {
             Value::Texts(texts) => Some(texts.clone()),
             _ => None,
@@ -344,7 +353,7 @@ impl Args {
     }
 
     /// The value of a boolean argument, or `default`.
-    pub fn bool(&self, name: &str, default: bool) -> bool {
+    pub(crate) fn bool(&self, name: &str, default: bool) -> bool {
         match self.values.get(name) {
             Some(Value::Bool(value)) => *value,
             _ => default,
@@ -352,7 +361,7 @@ impl Args {
     }
 
     /// The value of an integer argument, or `default`.
-    pub fn int(&self, name: &str, default: i64) -> i64 {
+    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
         match self.values.get(name) {
             Some(Value::Int(value)) => *value,
             _ => default,

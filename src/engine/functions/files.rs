@@ -23,7 +23,7 @@ use crate::store::webdav::Entry;
 /// The maximum size of a table file in bytes.
 const LIMIT: u64 = 1 << 30;
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::read(
             "read_ecsv",

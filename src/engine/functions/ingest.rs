@@ -18,7 +18,7 @@ use crate::store::transfer_mode::TransferMode;
 /// The description of the argument `transfer`.
 const MODES: &str = "auto, link, symlink, hardlink, copy, move, relsymlink or direct; default auto";
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![ingest_raws(), define_visits(), ingest_files(), import()]
 }
 

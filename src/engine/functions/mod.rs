@@ -3,7 +3,7 @@
 mod call;
 mod collections;
 mod datasets;
-pub mod definition;
+pub(crate) mod definition;
 mod files;
 mod ingest;
 pub mod reference;

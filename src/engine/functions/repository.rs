@@ -11,7 +11,7 @@ use crate::repo::RegisterInstrument;
 use crate::repo::RegisterSkymap;
 use crate::repo::WriteCurated;
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         create_repository(),
         register_instrument(),

@@ -48,7 +48,7 @@ pub(super) fn resolved(function: &str, args: &Args) -> Option<Arc<dyn TableProvi
 ///
 /// # Errors
 /// A file that does not exist or has another format, and errors of the registry; with the location of the call.
-pub async fn with_resolved<T>(
+pub(crate) async fn with_resolved<T>(
     repository: &RepositoryCatalog,
     statement: &Statement,
     planning: impl Future<Output = T>,

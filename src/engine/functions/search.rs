@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::sphere::skypix;
 use crate::universe::{Element, Universe};
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::search("find_first", "Returns, for each data ID, the first dataset in the search order of the collections.", dataset_search::find_first)
             .arg("dataset_type", ArgType::Text, "the dataset type")

@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, hint};
 
 /// Plans procedures and table functions in FROM, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
-pub struct TableFunctionPlanner(pub Arc<RepositoryCatalog>);
+pub(crate) struct TableFunctionPlanner(pub Arc<RepositoryCatalog>);
 
 impl RelationPlanner for TableFunctionPlanner {
     fn plan_relation(

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::model::calendar::format;
 use crate::model::time::{DAY, Timespan, tai_to_utc, utc_to_tai};
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
         FunctionDef::scalar(
             "utc",

@@ -23,7 +23,7 @@ use crate::repo::RepositoryHandle;
 
 /// Rewrites `SELECT associate('X', dataset_id) FROM …` without GROUP BY to a call of the procedure.
 #[derive(Debug)]
-pub struct AggregateCallRewrite(pub Arc<RepositoryHandle>);
+pub(crate) struct AggregateCallRewrite(pub Arc<RepositoryHandle>);
 
 impl AnalyzerRule for AggregateCallRewrite {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
@@ -108,7 +108,7 @@ struct PlaceholderUdaf {
 }
 
 /// The placeholder aggregates of all procedures that take rows.
-pub fn markers() -> Vec<AggregateUDF> {
+pub(crate) fn markers() -> Vec<AggregateUDF> {
     let verbs = crate::engine::functions::all().iter().filter(|f| f.rows().is_some());
     verbs
         .map(|f| {
@@ -131,7 +131,7 @@ impl AggregateUDFImpl for PlaceholderUdaf {
         Ok(DataType::Int64)
     }
 
-    fn accumulator(&self, _args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    fn accumulator(&self, _args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         let message = format!("{} must be the only aggregate of a SELECT without GROUP BY", self.name);
         Err(DataFusionError::from(Error::invalid(message)))
     }

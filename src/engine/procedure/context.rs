@@ -8,7 +8,7 @@ use tokio::task::AbortHandle;
 use crate::progress::Progress;
 
 /// The state that a session shares with its plans: the progress display, and the procedures that run.
-pub struct ProcedureContext {
+pub(crate) struct ProcedureContext {
     /// Receives the progress of procedures.
     pub progress: Arc<dyn Progress>,
     running: Mutex<Vec<AbortHandle>>,
@@ -19,18 +19,18 @@ pub struct ProcedureContext {
 
 impl ProcedureContext {
     /// A context that reports progress to `progress`.
-    pub fn new(progress: Arc<dyn Progress>) -> Self {
+    pub(crate) fn new(progress: Arc<dyn Progress>) -> Self {
         Self { progress, running: Mutex::default(), cancel_generation: AtomicU64::new(0), failures: AtomicU64::new(0) }
     }
 
     /// Cancels all running and pending procedures. Committed changes stay; the open transaction is rolled back.
-    pub fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.cancel_generation.fetch_add(1, Ordering::SeqCst);
         self.running.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|task| task.abort());
     }
 
     /// Returns the number of items that failed since the last call, and resets it.
-    pub fn take_failures(&self) -> u64 {
+    pub(crate) fn take_failures(&self) -> u64 {
         self.failures.swap(0, Ordering::Relaxed)
     }
 

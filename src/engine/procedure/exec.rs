@@ -31,7 +31,7 @@ pub(in crate::engine) type ResultCell = Arc<OnceCell<std::result::Result<Vec<Rep
 
 /// The physical node of a procedure: the first execution runs it, and all others share the result.
 #[derive(Debug)]
-pub struct ProcedureExec {
+pub(crate) struct ProcedureExec {
     call: ProcedureCall,
     input: Option<Arc<dyn ExecutionPlan>>,
     cell: ResultCell,
@@ -49,7 +49,7 @@ impl ProcedureExec {
     }
 
     /// The plan of an INSERT, which returns one `count` row as DataFusion expects.
-    pub fn insert(call: ProcedureCall, input: Arc<dyn ExecutionPlan>) -> Self {
+    pub(crate) fn insert(call: ProcedureCall, input: Arc<dyn ExecutionPlan>) -> Self {
         let schema = Arc::new(Schema::new(vec![Field::new("count", DataType::UInt64, false)]));
         Self::new(call, Some(input), schema, ResultCell::default())
     }
@@ -156,7 +156,7 @@ impl ExecutionPlan for ProcedureExec {
 ///
 /// # Errors
 /// A read-only session or repository, and errors of the operation.
-pub async fn run_procedure(
+pub(crate) async fn run_procedure(
     call: &ProcedureCall,
     rows: Option<SendableRecordBatchStream>,
     dry: bool,

@@ -3,7 +3,7 @@
 //! `CALL procedure(…)` and `FROM procedure(…)` are planned by `relation`, and the aggregate form by `aggregate`;
 //! `INSERT INTO collection."X"` creates the physical node directly.
 
-pub mod aggregate_call;
+pub(super) mod aggregate_call;
 mod context;
 mod exec;
 mod node;
@@ -17,11 +17,11 @@ use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
-pub use self::context::ProcedureContext;
+pub(super) use self::context::ProcedureContext;
 pub(in crate::engine) use self::exec::ResultCell;
-pub use self::exec::{ProcedureExec, run_procedure};
-pub use self::node::{ProcedureNode, new_node, procedure_calls, procedure_plan};
-pub use self::report::OutputMode;
+pub(super) use self::exec::{ProcedureExec, run_procedure};
+pub(super) use self::node::{ProcedureNode, new_node, procedure_calls, procedure_plan};
+pub(super) use self::report::OutputMode;
 use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind};
 use crate::error::Error;
 use crate::repo::Operation;
@@ -29,7 +29,7 @@ use crate::repo::RepositoryHandle;
 
 /// A call of a procedure in a plan.
 #[derive(Debug, Clone)]
-pub struct ProcedureCall {
+pub(super) struct ProcedureCall {
     /// The name of the procedure.
     pub function: &'static str,
     /// The operation, with its arguments.
@@ -44,7 +44,7 @@ pub struct ProcedureCall {
 ///
 /// # Errors
 /// `Kind::Invalid` if the expression is not a constant.
-pub fn fold_constant(expr: Expr) -> Result<ScalarValue> {
+pub(super) fn fold_constant(expr: Expr) -> Result<ScalarValue> {
     let shown = expr.to_string();
     let simplifier = ExprSimplifier::new(SimplifyContext::default());
     let empty = DFSchema::empty();
@@ -60,7 +60,7 @@ pub fn fold_constant(expr: Expr) -> Result<ScalarValue> {
 }
 
 /// Binds the arguments of a procedure to an operation.
-pub fn bind_procedure(
+pub(super) fn bind_procedure(
     function: &'static FunctionDef,
     args: &Args,
     handle: &Arc<RepositoryHandle>,

@@ -16,7 +16,7 @@ use super::report::report_schema;
 
 /// The logical node of a procedure. Two nodes are equal only if they are copies of the same call.
 #[derive(Debug, Clone)]
-pub struct ProcedureNode {
+pub(crate) struct ProcedureNode {
     pub(in crate::engine) id: u64,
     pub(in crate::engine) call: ProcedureCall,
     input: Option<LogicalPlan>,
@@ -24,20 +24,20 @@ pub struct ProcedureNode {
 }
 
 /// Creates the logical node of a procedure that returns its report.
-pub fn procedure_plan(call: ProcedureCall, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
+pub(crate) fn procedure_plan(call: ProcedureCall, input: Option<LogicalPlan>) -> Result<LogicalPlan> {
     let schema = Arc::new(DFSchema::try_from_qualified_schema(call.function, &report_schema())?);
     Ok(new_node(call, input, schema))
 }
 
 /// Creates a logical node with a unique identifier.
-pub fn new_node(call: ProcedureCall, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
+pub(crate) fn new_node(call: ProcedureCall, input: Option<LogicalPlan>, schema: DFSchemaRef) -> LogicalPlan {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = NEXT.fetch_add(1, Atomic::Relaxed);
     LogicalPlan::Extension(Extension { node: Arc::new(ProcedureNode { id, call, input, schema }) })
 }
 
 /// The procedure calls of a plan and its subqueries, each once, with their inputs.
-pub fn procedure_calls(plan: &LogicalPlan) -> Result<Vec<(ProcedureCall, Option<LogicalPlan>)>> {
+pub(crate) fn procedure_calls(plan: &LogicalPlan) -> Result<Vec<(ProcedureCall, Option<LogicalPlan>)>> {
     let mut found: Vec<(u64, ProcedureCall, Option<LogicalPlan>)> = Vec::new();
     plan.apply_with_subqueries(|part| {
         if let LogicalPlan::Extension(Extension { node }) = part
@@ -85,7 +85,7 @@ impl UserDefinedLogicalNodeCore for ProcedureNode {
         Vec::new()
     }
 
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Procedure: {}", self.call.function)
     }
 

@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// The output columns of a procedure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum OutputMode {
+pub(crate) enum OutputMode {
     /// The report, one row for each kind, status and name; see [`report_schema`].
     Report,
     /// The number of changed items, as the `count` of an INSERT or the value of the aggregate.
@@ -18,7 +18,7 @@ pub enum OutputMode {
 }
 
 /// The columns of a report.
-pub fn report_schema() -> SchemaRef {
+pub(super) fn report_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("kind", DataType::Utf8, false),
         Field::new("status", DataType::Utf8, false),
@@ -28,7 +28,7 @@ pub fn report_schema() -> SchemaRef {
 }
 
 /// Converts a report to a record batch.
-pub fn report(lines: &[ReportRow]) -> Result<RecordBatch> {
+pub(super) fn report(lines: &[ReportRow]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(
         report_schema(),
         vec![

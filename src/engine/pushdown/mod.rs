@@ -27,7 +27,7 @@ use crate::engine::unparse::NotPushed;
 
 /// A part of a plan that a database executes.
 #[derive(Debug, Clone)]
-pub struct RemoteQuery {
+pub(super) struct RemoteQuery {
     /// The SELECT and its columns.
     pub scan: RegistryScan,
     schema: DFSchemaRef,
@@ -35,7 +35,7 @@ pub struct RemoteQuery {
 
 /// A plan with the pushed-down parts, and the reasons why other parts were not pushed down.
 #[derive(Debug)]
-pub struct PushdownResult {
+pub(super) struct PushdownResult {
     /// The plan, with [`RemoteQuery`] nodes.
     pub plan: LogicalPlan,
     /// Why the other parts are not pushed down, each reason once.
@@ -46,7 +46,7 @@ pub struct PushdownResult {
 ///
 /// # Errors
 /// Errors of the collection search of `find_first` and `members`, and database errors.
-pub async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
+pub(super) async fn push_down(plan: LogicalPlan) -> Result<PushdownResult> {
     let found = searches(&plan).await?;
     let tables = |scan: &TableScan| {
         let provider = source_as_provider(&scan.source).ok()?;
@@ -154,7 +154,7 @@ impl UserDefinedLogicalNodeCore for RemoteQuery {
         Vec::new()
     }
 
-    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RemoteQuery: {}", self.scan.sql())
     }
 

@@ -15,10 +15,10 @@ use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ReadColumn, arrow_type};
 
 /// Finds the registry table behind a scan.
-pub type TableLookup<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
+pub(super) type TableLookup<'a> = dyn Fn(&TableScan) -> Option<Arc<RegistryTable>> + 'a;
 
 /// One SELECT under construction.
-pub struct SelectBlock {
+pub(super) struct SelectBlock {
     conn: Conn,
     /// The output expressions, in the order of the plan's schema.
     exprs: Vec<SqlExpr>,
@@ -39,7 +39,7 @@ pub struct SelectBlock {
 }
 
 /// Builds query blocks from plans.
-pub struct BlockBuilder<'a> {
+pub(super) struct BlockBuilder<'a> {
     /// Finds the registry table of a scan.
     pub tables: &'a TableLookup<'a>,
     /// The number of table aliases in use.
@@ -97,7 +97,7 @@ impl SelectBlock {
     }
 
     /// Completes the block to a scan; an error is the reason why it is not pushed down.
-    pub fn finish(self, schema: &DFSchema) -> Translated<RegistryScan> {
+    pub(super) fn finish(self, schema: &DFSchema) -> Translated<RegistryScan> {
         if self.from.len() > 1 && !self.is_reduced() {
             // The joined rows are usually more data than the tables.
             return Err(NotPushed::CompleteTables);
@@ -159,7 +159,7 @@ impl BlockBuilder<'_> {
     }
 
     /// Translates a plan to a block; an error is the reason why it is not pushed down.
-    pub fn block(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
+    pub(super) fn block(&mut self, plan: &LogicalPlan) -> Translated<SelectBlock> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.block(&alias.input),

@@ -26,14 +26,14 @@ use crate::repo::RepositoryHandle;
 use crate::store::{Location, local_path, temporary};
 
 /// The partition value for NULL, as in Hive and DuckDB.
-pub const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
+pub(crate) const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
 
 /// Checks each COPY of a plan.
 ///
 /// # Errors
 /// `Kind::Invalid` for a target inside the repository, a target that cannot be replaced, and duplicate column names;
 /// `Kind::Unsupported` for unsupported options.
-pub async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &ConfigOptions) -> Result<()> {
+pub(crate) async fn check(plan: &LogicalPlan, handle: &RepositoryHandle, options: &ConfigOptions) -> Result<()> {
     let mut copies = Vec::new();
     plan.apply(|node| {
         if let LogicalPlan::Copy(copy) = node {
@@ -88,7 +88,7 @@ fn is_left(entry: &std::fs::DirEntry) -> bool {
 ///
 /// # Errors
 /// `Kind::Invalid` for a URL inside the repository.
-pub async fn check_outside(url: &str, handle: &RepositoryHandle) -> Result<()> {
+pub(crate) async fn check_outside(url: &str, handle: &RepositoryHandle) -> Result<()> {
     let target = ListingTableUrl::parse(url)?;
     match handle.repo().await {
         Ok(repo) if is_inside(&repo, target.as_str()) => {
@@ -102,7 +102,7 @@ pub async fn check_outside(url: &str, handle: &RepositoryHandle) -> Result<()> {
 ///
 /// # Errors
 /// `Kind::Invalid` for the first duplicate name.
-pub fn check_names(schema: &Schema) -> Result<()> {
+pub(crate) fn check_names(schema: &Schema) -> Result<()> {
     let mut seen = HashSet::new();
     match schema.fields().iter().find(|field| !seen.insert(field.name())) {
         Some(twice) => Err(Error::invalid(format!("two columns have the name '{0}'; AS gives another", twice.name()))),
@@ -111,7 +111,7 @@ pub fn check_names(schema: &Schema) -> Result<()> {
 }
 
 /// The target of a COPY; a local file or folder is replaced when all rows are written.
-pub struct CopyTarget {
+pub(crate) struct CopyTarget {
     url: String,
     staged: Option<StagedOutput>,
 }
@@ -170,7 +170,7 @@ impl CopyTarget {
     ///
     /// # Errors
     /// A target that cannot be created.
-    pub fn of(plan: &mut LogicalPlan, all: &StagedOutputs) -> Result<Option<Self>> {
+    pub(crate) fn of(plan: &mut LogicalPlan, all: &StagedOutputs) -> Result<Option<Self>> {
         let copy = match plan {
             LogicalPlan::Copy(copy) => copy,
             LogicalPlan::Analyze(analyze) => return Self::of(Arc::make_mut(&mut analyze.input), all),
@@ -218,7 +218,7 @@ impl CopyTarget {
     }
 
     /// Wraps the result stream of COPY: the target is replaced before the first batch is returned.
-    pub fn commit_after(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+    pub(crate) fn commit_after(self, mut rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = rows.schema();
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));

@@ -62,13 +62,13 @@ fn column(values: &ArrayRef, delimiter: char, null: &str) -> Result<ArrayRef, Ar
 ///
 /// # Errors
 /// Values that cannot be formatted as text.
-pub fn batch(batch: &RecordBatch, schema: &SchemaRef, delimiter: char) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn batch(batch: &RecordBatch, schema: &SchemaRef, delimiter: char) -> Result<RecordBatch, ArrowError> {
     let columns = batch.columns().iter().map(|values| column(values, delimiter, ""));
     RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<Vec<_>, _>>()?)
 }
 
 /// The schema of formatted batches, with quoted column names.
-pub fn schema(schema: &Schema, delimiter: char) -> SchemaRef {
+pub(crate) fn schema(schema: &Schema, delimiter: char) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let kind = if is_text(field.data_type()) { DataType::Utf8 } else { field.data_type().clone() };
         Field::new(quoted(field.name(), delimiter, ""), kind, true)
@@ -88,7 +88,7 @@ fn is_text(kind: &DataType) -> bool {
 ///
 /// # Errors
 /// Internal errors of DataFusion.
-pub fn quote(copy: &mut CopyTo) -> Result<()> {
+pub(crate) fn quote(copy: &mut CopyTo) -> Result<()> {
     let option = |name: &str| copy.options.iter().find(|(key, _)| key.trim_start_matches("format.") == name);
     let delimiter = option("delimiter").map_or(",", |(_, value)| value.as_str());
     let is_other = QUOTES.into_iter().any(|name| option(name).is_some()) || !DELIMITERS.contains(&delimiter);

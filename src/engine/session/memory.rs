@@ -6,7 +6,7 @@ const SHARE: u64 = 70;
 const ASSUMED: u64 = 8 << 30;
 
 /// The memory limit for all queries of a session, in bytes; `SET datafusion.runtime.memory_limit = '4G'` changes it.
-pub fn limit() -> usize {
+pub(super) fn limit() -> usize {
     let total = [installed(), group("memory.max"), group("memory/memory.limit_in_bytes")];
     let total = total.into_iter().flatten().min().unwrap_or(ASSUMED);
     usize::try_from(total / 100 * SHARE).unwrap_or(usize::MAX)

@@ -1,13 +1,13 @@
 //! A session: executes statements and returns Arrow record batches.
 
 mod assert;
-pub mod copy_target;
-pub mod delimited;
+pub(crate) mod copy_target;
+pub(crate) mod delimited;
 mod explain;
 mod locate;
 mod memory;
-pub mod planner;
-pub mod settings;
+pub(crate) mod planner;
+pub(crate) mod settings;
 mod unplanned;
 
 use std::ops::ControlFlow;
@@ -175,7 +175,7 @@ impl Session {
     }
 
     /// The handle of the repository.
-    pub fn handle(&self) -> &RepositoryHandle {
+    pub(crate) fn handle(&self) -> &RepositoryHandle {
         &self.repository.handle
     }
 

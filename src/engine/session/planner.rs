@@ -20,7 +20,7 @@ use crate::engine::session::settings::Settings;
 
 /// Pushes parts of a plan down to databases, and gives all copies of a procedure node one shared result.
 #[derive(Debug)]
-pub struct Planner;
+pub(crate) struct Planner;
 
 #[async_trait]
 impl QueryPlanner for Planner {

@@ -8,7 +8,7 @@ use datafusion::error::{DataFusionError, Result};
 
 /// The settings of the engine, for example `SET butler.pushdown = false`.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Whether joins, aggregates, sorts and limits are pushed down to the database.
     pub pushdown: bool,
 }
@@ -20,7 +20,7 @@ impl Default for Settings {
 }
 
 /// The default value of a setting; `None` for an unknown setting.
-pub fn default(name: &str) -> Option<String> {
+pub(crate) fn default(name: &str) -> Option<String> {
     Settings::default().entries().into_iter().find(|entry| entry.key == name)?.value
 }
 

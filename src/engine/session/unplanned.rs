@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, NO_SUBQUERY};
 
 /// Converts an error of the optimizer or the physical planner. If the plan passes the analyzer and has a subquery, the
 /// subquery is not supported: the original message would name internal columns.
-pub fn unplanned(error: DataFusionError, plan: LogicalPlan, context: &SessionContext) -> Error {
+pub(super) fn unplanned(error: DataFusionError, plan: LogicalPlan, context: &SessionContext) -> Error {
     let is_of_planning = matches!(
         error.find_root(),
         DataFusionError::SchemaError(..) | DataFusionError::Plan(_) | DataFusionError::Internal(_)
@@ -39,7 +39,7 @@ fn has_subquery(plan: &LogicalPlan) -> bool {
 }
 
 /// The error for an unknown scalar function: a table function, a window function, or a typing error.
-pub fn unknown_function(name: &str, state: &SessionState) -> Error {
+pub(super) fn unknown_function(name: &str, state: &SessionState) -> Error {
     if functions::find(name).is_some() {
         return Error::invalid(format!(
             "{name} yields rows, not a value: use CALL {name}(…) or SELECT … FROM {name}(…)"

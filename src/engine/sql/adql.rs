@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// Flattens the points of `polygon((1, 2), (3, 4), …)`, the syntax of Butler expressions, to separate arguments.
-pub struct PairsAsArguments;
+pub(crate) struct PairsAsArguments;
 
 impl VisitorMut for PairsAsArguments {
     type Break = ();
@@ -35,7 +35,7 @@ impl VisitorMut for PairsAsArguments {
 
 /// Plans `CONTAINS(…) = 1` and `= 0`, the syntax of ADQL, as the predicate or its negation.
 #[derive(Debug)]
-pub struct OneIsTrue;
+pub(crate) struct OneIsTrue;
 
 impl ExprPlanner for OneIsTrue {
     fn plan_binary_op(&self, expr: RawBinaryExpr, _schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {

@@ -27,7 +27,7 @@ const COMPRESSED_SUFFIXES: [&str; 5] = [".gz", ".zst", ".bz2", ".xz", ".zip"];
 ///
 /// # Errors
 /// `Kind::Invalid` for COPY TO STDOUT, and for options that are not names and values in parentheses.
-pub fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn normalize_copy(mut tokens: Vec<TokenWithSpan>) -> Result<Vec<TokenWithSpan>> {
     let message: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |i: Option<&usize>, wanted: &str| i.and_then(|i| word(&tokens[*i].token)).as_deref() == Some(wanted);
     let mut depth = 0;
@@ -141,7 +141,7 @@ fn nesting(token: &Token) -> i32 {
 /// # Errors
 /// `Kind::NotFound` for an unknown format or option, `Kind::Invalid` if the format cannot be inferred, and
 /// `Kind::Unsupported` for compressed files.
-pub fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
+pub(crate) fn resolve_format(copy: &mut CopyToStatement) -> Result<()> {
     let words = || FORMATS.map(|format| format.0);
     let wanted = match &copy.stored_as {
         Some(word) => word.to_lowercase(),

@@ -15,7 +15,7 @@ const DISTINCT: &str = "IS DISTINCT FROM";
 const SAME: &str = "IS NOT DISTINCT FROM";
 
 /// Replaces `IS [NOT] DISTINCT FROM` by the custom operators.
-pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(crate) fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     use Keyword as K;
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let is = |at: usize, wanted: K| {
@@ -41,7 +41,7 @@ pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
 
 /// Replaces the custom operators in the syntax tree by `IS [NOT] DISTINCT FROM`.
 #[derive(Debug)]
-pub struct AsWritten;
+pub(crate) struct AsWritten;
 
 impl VisitorMut for AsWritten {
     type Break = ();

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Kind::Invalid` for such a name.
-pub fn check(statement: &Statement, known: &Snapshot) -> Result<()> {
+pub(crate) fn check(statement: &Statement, known: &Snapshot) -> Result<()> {
     match statement {
         Statement::Statement(ast) => match ast.as_ref() {
             Ast::Query(query) => check_names(query, known),
@@ -32,7 +32,7 @@ pub fn check(statement: &Statement, known: &Snapshot) -> Result<()> {
 ///
 /// # Errors
 /// `Kind::Invalid` for such a name.
-pub fn check_names(part: &impl Visit, known: &Snapshot) -> Result<()> {
+pub(crate) fn check_names(part: &impl Visit, known: &Snapshot) -> Result<()> {
     match part.visit(&mut Names { known, own: HashSet::new() }) {
         ControlFlow::Break(error) => Err(error),
         ControlFlow::Continue(()) => Ok(()),

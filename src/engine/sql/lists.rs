@@ -7,7 +7,7 @@ use crate::engine::sql::tokens::is_blank;
 
 /// Wraps a subquery at the start of an IN list in `coalesce`, so that it parses as a value:
 /// `x IN (coalesce((SELECT …)), y)`.
-pub fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+pub(crate) fn rewrite_tokens(mut tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let significant: Vec<usize> = (0..tokens.len()).filter(|i| !is_blank(&tokens[*i].token)).collect();
     let token = |at: usize| significant.get(at).map(|i| &tokens[*i].token);
     let keyword = |at: usize| match token(at) {

@@ -1,13 +1,13 @@
 //! From text to a syntax tree that DataFusion plans rightly: parsing, rewriting, and errors for what is not supported.
 
-pub mod adql;
-pub mod copy_options;
-pub mod distinct;
-pub mod file_name;
-pub mod identifier_case;
-pub mod lists;
-pub mod names;
-pub mod rewrite;
-pub mod statement;
-pub mod tokens;
-pub mod unsupported;
+pub(crate) mod adql;
+pub(crate) mod copy_options;
+pub(crate) mod distinct;
+pub(crate) mod file_name;
+pub(crate) mod identifier_case;
+pub(crate) mod lists;
+pub(crate) mod names;
+pub(crate) mod rewrite;
+pub(crate) mod statement;
+pub(crate) mod tokens;
+pub(crate) mod unsupported;

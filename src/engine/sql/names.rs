@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 /// Rewrites the names of a statement if that may resolve `error`; otherwise `None`.
-pub fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
+pub(crate) fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
     let root = error.find_root();
     if let DataFusionError::SchemaError(inner, _) = root
         && let SchemaError::FieldNotFound { field, valid_fields } = inner.as_ref()
@@ -35,7 +35,7 @@ pub fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement
 ///
 /// # Errors
 /// Internal errors of DataFusion.
-pub fn meant_in_plan(statement: &Statement, plan: &LogicalPlan) -> Result<Option<Statement>, DataFusionError> {
+pub(crate) fn meant_in_plan(statement: &Statement, plan: &LogicalPlan) -> Result<Option<Statement>, DataFusionError> {
     let mut takes_field = false;
     plan.apply_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());

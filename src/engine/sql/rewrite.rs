@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Kind::Unsupported` for refused syntax and for expressions that are too deep.
-pub fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
+pub(crate) fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
     check_depth(what)?;
     let _ = VisitMut::visit(what, &mut AsWritten);
     let _ = VisitMut::visit(what, &mut AliasProjections);
@@ -38,7 +38,7 @@ pub fn normalize(what: &mut (impl Visit + VisitMut)) -> Result<()> {
 ///
 /// # Errors
 /// `Kind::Invalid` if the query has both LIMIT and FETCH.
-pub fn desugar_query(query: &mut Query) -> Result<()> {
+pub(crate) fn desugar_query(query: &mut Query) -> Result<()> {
     if let SetExpr::Select(select) = query.body.as_mut()
         && select.flavor == SelectFlavor::FromFirstNoSelect
     {
@@ -167,7 +167,7 @@ impl VisitorMut for RowsFromFiles {
 }
 
 /// Replaces a string literal for a rows argument of `function` by `(SELECT * FROM 'file')`.
-pub fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
+pub(crate) fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
     let Some(function) = simple_name(function).and_then(|name| functions::find(&name)) else { return };
     for (position, arg) in args.iter_mut().enumerate() {
         let (name, expr) = match arg {

@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result, SourceLocation, hint};
 
 /// A parsed statement, by how the session executes it.
 #[derive(Debug)]
-pub enum Parsed {
+pub(crate) enum Parsed {
     /// A statement that DataFusion plans and executes.
     Query(Statement),
     /// EXPLAIN of a statement.
@@ -31,7 +31,7 @@ pub enum Parsed {
 
 /// The condition and message of an ASSERT statement.
 #[derive(Debug)]
-pub struct Assertion {
+pub(crate) struct Assertion {
     /// The condition.
     pub condition: Expr,
     /// The operands, if the condition is a comparison.
@@ -44,7 +44,7 @@ pub struct Assertion {
 ///
 /// # Errors
 /// `Kind::Invalid` for syntax errors, `Kind::Unsupported` for refused statements; with the location.
-pub fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
+pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let mut parser =
         DFParserBuilder::new(distinct::rewrite_tokens(lists::rewrite_tokens(copy_options::normalize_copy(tokens)?)))
             .with_dialect(&DIALECT)

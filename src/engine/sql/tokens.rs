@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Toke
 use crate::error::{Error, Result, SourceLocation};
 
 /// The SQL dialect of the tokenizer and the parser.
-pub const DIALECT: GenericDialect = GenericDialect {};
+pub(crate) const DIALECT: GenericDialect = GenericDialect {};
 
 /// Splits SQL text into tokens with their locations.
 ///
@@ -32,7 +32,7 @@ pub(in crate::engine) fn location_of(what: &impl Spanned) -> Option<SourceLocati
 }
 
 /// Whether a token is whitespace, a comment or the end of the input.
-pub fn is_blank(token: &Token) -> bool {
+pub(crate) fn is_blank(token: &Token) -> bool {
     matches!(token, Token::Whitespace(_) | Token::EOF)
 }
 

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 ///
 /// # Errors
 /// `Kind::Unsupported` for the first refused syntax.
-pub fn check(statement: &impl Visit) -> Result<()> {
+pub(crate) fn check(statement: &impl Visit) -> Result<()> {
     match statement.visit(&mut Refused) {
         ControlFlow::Break(message) => Err(Error::new(Kind::Unsupported, message)),
         ControlFlow::Continue(()) => Ok(()),

@@ -36,12 +36,12 @@ pub(super) fn joined(operands: &[String], op: Operator) -> String {
 const FEW: usize = 100;
 
 /// The conjunction of conditions.
-pub fn all(conditions: &[String]) -> String {
+pub(crate) fn all(conditions: &[String]) -> String {
     if conditions.len() > FEW { joined(conditions, Operator::And) } else { conditions.join(" AND ") }
 }
 
 /// The condition that two values are equal.
-pub fn equal(one: &SqlExpr, other: &SqlExpr) -> Translated<String> {
+pub(crate) fn equal(one: &SqlExpr, other: &SqlExpr) -> Translated<String> {
     if class(one.kind) != class(other.kind) || one.kind == ColumnType::UtcTime {
         return Err(NotPushed::TwoTypes);
     }

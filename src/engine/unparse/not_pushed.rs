@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Operator};
 
 /// The reason why a part of a query is not pushed down.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotPushed {
+pub(crate) enum NotPushed {
     /// A column that the database does not have.
     Column(Column),
     /// An expression that may have other semantics in the database.
@@ -53,7 +53,7 @@ impl NotPushed {
     }
 
     /// The reason for a plan node.
-    pub fn node(plan: &LogicalPlan) -> Self {
+    pub(crate) fn node(plan: &LogicalPlan) -> Self {
         Self::Node(plan.display().to_string())
     }
 }

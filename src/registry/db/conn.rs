@@ -26,7 +26,7 @@ const STEPS: i32 = 100_000;
 
 /// Connections to the database of a registry.
 #[derive(Debug, Clone)]
-pub enum Conn {
+pub(crate) enum Conn {
     /// An SQLite file.
     Sqlite {
         /// Read connections.
@@ -39,7 +39,7 @@ pub enum Conn {
 }
 
 /// Runs small queries, either on any connection or inside a transaction.
-pub enum Executor<'a> {
+pub(crate) enum Executor<'a> {
     /// Uses any connection.
     Conn(&'a Conn),
     /// Uses a transaction and sees its changes.
@@ -48,7 +48,7 @@ pub enum Executor<'a> {
 
 impl Executor<'_> {
     /// Returns the SQL dialect of the database.
-    pub fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Conn(conn) => conn.dialect(),
             Self::Tx(tx) => tx.dialect(),
@@ -56,7 +56,7 @@ impl Executor<'_> {
     }
 
     /// Returns the configured schema, if any.
-    pub fn schema(&self) -> Option<&str> {
+    pub(crate) fn schema(&self) -> Option<&str> {
         match self {
             Self::Conn(conn) => conn.schema(),
             Self::Tx(tx) => tx.schema(),
@@ -64,7 +64,7 @@ impl Executor<'_> {
     }
 
     /// Returns a table name, qualified and quoted for use in statements.
-    pub fn table(&self, name: &str) -> String {
+    pub(crate) fn table(&self, name: &str) -> String {
         match self {
             Self::Conn(conn) => conn.table(name),
             Self::Tx(tx) => tx.table(name),
@@ -75,7 +75,7 @@ impl Executor<'_> {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
+    pub(crate) async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         match self {
             Self::Conn(conn) => conn.rows(sql, columns.to_vec()).await,
             Self::Tx(tx) => tx.rows(sql, columns).await,
@@ -85,7 +85,7 @@ impl Executor<'_> {
 
 impl Conn {
     /// Returns the SQL dialect of the database.
-    pub fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite { .. } => Dialect::Sqlite,
             Self::Postgres(..) => Dialect::Postgres,
@@ -93,7 +93,7 @@ impl Conn {
     }
 
     /// Returns true if both values share the same connections.
-    pub fn same_pool(&self, other: &Self) -> bool {
+    pub(crate) fn same_pool(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Sqlite { readers: own, .. }, Self::Sqlite { readers: other, .. }) => {
                 std::sync::Arc::ptr_eq(&own.connect_options(), &other.connect_options())
@@ -106,7 +106,7 @@ impl Conn {
     }
 
     /// Returns the configured schema, if any.
-    pub fn schema(&self) -> Option<&str> {
+    pub(crate) fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
             Self::Sqlite { .. } => None,
@@ -114,7 +114,7 @@ impl Conn {
     }
 
     /// Returns the path of the SQLite file, or `None` for PostgreSQL.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub(crate) fn file(&self) -> Option<PathBuf> {
         match self {
             Self::Sqlite { readers, .. } => Some(readers.connect_options().get_filename().to_owned()),
             Self::Postgres(..) => None,
@@ -122,12 +122,12 @@ impl Conn {
     }
 
     /// Returns a table name, qualified and quoted for use in statements.
-    pub fn table(&self, name: &str) -> String {
+    pub(crate) fn table(&self, name: &str) -> String {
         self.dialect().qualified(self.schema(), name)
     }
 
     /// Runs a query. The batches have the declared columns in this order. Nothing runs before the first poll.
-    pub fn query(&self, sql: String, columns: Vec<ReadColumn>) -> Batches {
+    pub(crate) fn query(&self, sql: String, columns: Vec<ReadColumn>) -> Batches {
         tracing::debug!(sql, "query");
         match self {
             Self::Sqlite { readers, .. } => query_sqlite(readers.clone(), sql, columns),
@@ -139,7 +139,7 @@ impl Conn {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn rows(&self, sql: String, columns: Vec<ReadColumn>) -> Result<RecordBatch> {
+    pub(crate) async fn rows(&self, sql: String, columns: Vec<ReadColumn>) -> Result<RecordBatch> {
         let schema = arrow_schema(&columns);
         let batches: Vec<_> = self.query(sql, columns).try_collect().await?;
         Ok(concat_batches(&schema, &batches)?)
@@ -149,7 +149,7 @@ impl Conn {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn estimated_rows(&self, table: &str) -> Result<Option<usize>> {
+    pub(crate) async fn estimated_rows(&self, table: &str) -> Result<Option<usize>> {
         let rows =
             self.rows(self.dialect().estimated_rows(table), vec![ReadColumn::plain("rows", ColumnType::Int)]).await?;
         Ok(i64_values(&rows, 0).first().and_then(|rows| usize::try_from(*rows).ok()))
@@ -160,7 +160,7 @@ impl Conn {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn analyze_grown_tables(&self) -> Result<()> {
+    pub(crate) async fn analyze_grown_tables(&self) -> Result<()> {
         let Self::Postgres(pool, schema) = self else { return Ok(()) };
         let schema = schema.as_ref().map_or_else(
             || "current_schema()::regnamespace".to_owned(),
@@ -182,7 +182,7 @@ impl Conn {
     ///
     /// # Errors
     /// `Kind::Busy` when another statement holds the SQLite write connection for too long; other database errors.
-    pub async fn begin(&self) -> Result<Tx> {
+    pub(crate) async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { writer, .. } => Tx::Sqlite(begin_sqlite(writer).await.map_err(|e| {
                 let file = writer.connect_options().get_filename().display().to_string();
@@ -199,7 +199,7 @@ impl Conn {
     }
 
     /// Closes all connections.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.end_writing().await;
         match self {
             Self::Sqlite { readers, .. } => readers.close().await,
@@ -209,7 +209,7 @@ impl Conn {
 
     /// Waits until no SQLite transaction is open; abandoned transactions are rolled back. No transaction can begin
     /// afterwards. A PostgreSQL server rolls back by itself.
-    pub async fn end_writing(&self) {
+    pub(crate) async fn end_writing(&self) {
         if let Self::Sqlite { writer, .. } = self {
             writer.close().await;
         }

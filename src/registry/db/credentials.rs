@@ -21,7 +21,7 @@ struct Entry {
 ///
 /// # Errors
 /// `Kind::Denied` for a credentials file that other users can read; an error for invalid contents.
-pub fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions> {
+pub(super) fn fill(mut options: PgConnectOptions, url: &Url) -> Result<PgConnectOptions> {
     if url.password().is_some() {
         return Ok(options);
     }

@@ -8,7 +8,7 @@ use crate::registry::schema::{ColumnSource, ColumnType, ReadColumn};
 
 /// The SQL dialect of a database that the Butler supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// SQLite: the registry is one file.
     Sqlite,
     /// PostgreSQL: the registry is a schema ("namespace").
@@ -23,18 +23,18 @@ const ROW: u64 = 150;
 
 impl Dialect {
     /// Quotes an identifier.
-    pub fn quote(self, name: &str) -> String {
+    pub(crate) fn quote(self, name: &str) -> String {
         format!("\"{}\"", name.replace('"', "\"\""))
     }
 
     /// Returns a table name, qualified and quoted for use in statements.
-    pub fn qualified(self, schema: Option<&str>, name: &str) -> String {
+    pub(crate) fn qualified(self, schema: Option<&str>, name: &str) -> String {
         let schema = schema.map(|schema| format!("{}.", self.quote(schema)));
         schema.unwrap_or_default() + &self.quote(name)
     }
 
     /// Returns an identifier of the schema, quoted only where the Butler quotes it.
-    pub fn schema_name(self, name: &str) -> String {
+    pub(crate) fn schema_name(self, name: &str) -> String {
         if QUOTED.contains(&name) || !name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_') {
             self.quote(name)
         } else {
@@ -43,13 +43,13 @@ impl Dialect {
     }
 
     /// Returns a text literal. NUL characters are dropped.
-    pub fn text(self, value: &str) -> String {
+    pub(crate) fn text(self, value: &str) -> String {
         // A backslash needs no escape: both databases take it literally in a plain literal.
         format!("'{}'", value.replace('\'', "''").replace('\0', ""))
     }
 
     /// Returns a UUID literal for text with dashes, or `None` when the text is not a UUID.
-    pub fn uuid(self, value: &str) -> Option<String> {
+    pub(crate) fn uuid(self, value: &str) -> Option<String> {
         let id = uuid::Uuid::try_parse(value).ok()?;
         Some(match self {
             Self::Sqlite => format!("'{}'", id.simple()),
@@ -58,7 +58,7 @@ impl Dialect {
     }
 
     /// Returns a Boolean literal.
-    pub fn bool(self, value: bool) -> &'static str {
+    pub(crate) fn bool(self, value: bool) -> &'static str {
         match (self, value) {
             (Self::Sqlite, true) => "1",
             (Self::Sqlite, false) => "0",
@@ -68,7 +68,7 @@ impl Dialect {
     }
 
     /// Returns a literal of a column type, or `None` when the value cannot be written as one.
-    pub fn literal(self, kind: ColumnType, value: Value<'_>) -> Option<String> {
+    pub(crate) fn literal(self, kind: ColumnType, value: Value<'_>) -> Option<String> {
         Some(match (kind, value) {
             (_, Value::Null) => "NULL".to_owned(),
             (ColumnType::Uuid, Value::Text(text)) => self.uuid(text)?,
@@ -85,7 +85,7 @@ impl Dialect {
     }
 
     /// Returns a text expression that is ordered byte by byte.
-    pub fn binary_collation(self, text: &str) -> String {
+    pub(crate) fn binary_collation(self, text: &str) -> String {
         match self {
             Self::Sqlite => text.to_owned(),
             Self::Postgres => format!("{text} COLLATE \"C\""),
@@ -93,7 +93,7 @@ impl Dialect {
     }
 
     /// Returns the condition that a text matches a LIKE pattern, case-sensitively; the pattern has no escape character.
-    pub fn like(self, text: &str, negated: bool, pattern: &str) -> String {
+    pub(crate) fn like(self, text: &str, negated: bool, pattern: &str) -> String {
         let not = if negated { "NOT " } else { "" };
         match self {
             Self::Postgres => format!("({text} {not}LIKE {})", self.text(pattern)),
@@ -106,7 +106,7 @@ impl Dialect {
     }
 
     /// Returns the LIMIT and OFFSET clauses with a leading space, or an empty text when all rows are wanted.
-    pub fn limit(self, skip: u64, fetch: Option<u64>) -> String {
+    pub(crate) fn limit(self, skip: u64, fetch: Option<u64>) -> String {
         let limit = match (fetch, self) {
             (Some(fetch), _) => format!(" LIMIT {fetch}"),
             (None, Self::Sqlite) if skip > 0 => " LIMIT -1".to_owned(),
@@ -117,7 +117,7 @@ impl Dialect {
 
     /// Returns the query that estimates the number of rows of a table, given its quoted name. SQLite takes the largest
     /// row number; PostgreSQL takes its statistics, or the table size when the table has not been analyzed.
-    pub fn estimated_rows(self, table: &str) -> String {
+    pub(crate) fn estimated_rows(self, table: &str) -> String {
         match self {
             Self::Sqlite => format!("SELECT coalesce(max(rowid), 0) AS rows FROM {table}"),
             Self::Postgres => format!(
@@ -129,14 +129,14 @@ impl Dialect {
     }
 
     /// Returns true if the database has row count statistics and uses them to plan joins and sorts of entire tables.
-    pub fn has_statistics(self) -> bool {
+    pub(crate) fn has_statistics(self) -> bool {
         self == Self::Postgres
     }
 
     /// Returns why a statement exceeds the limits of the database, if it does. SQLite joins at most 64 tables and
     /// allows an expression depth of 1000, estimated by the nesting of parentheses; PostgreSQL limits the length of a
     /// statement.
-    pub fn beyond(self, sql: &str, tables: usize) -> Option<&'static str> {
+    pub(crate) fn beyond(self, sql: &str, tables: usize) -> Option<&'static str> {
         let (length, joined, depth) = match self {
             Self::Sqlite => (900_000_000, 60, 900),
             Self::Postgres => (500_000_000, usize::MAX, 2000),
@@ -151,7 +151,7 @@ impl Dialect {
     }
 
     /// Returns the type of a column in `CREATE TABLE`.
-    pub fn column_type(self, kind: ColumnType, auto: bool) -> String {
+    pub(crate) fn column_type(self, kind: ColumnType, auto: bool) -> String {
         match (self, kind) {
             (Self::Sqlite, ColumnType::Int) if auto => "INTEGER".to_owned(),
             (_, ColumnType::Int | ColumnType::Time) => "BIGINT".to_owned(),
@@ -169,7 +169,7 @@ impl Dialect {
     }
 
     /// Returns the expression that reads a column, qualified by a table alias unless `alias` is empty.
-    pub fn select_expr(self, column: &ReadColumn, alias: &str) -> String {
+    pub(crate) fn select_expr(self, column: &ReadColumn, alias: &str) -> String {
         let named = |name: &str| match alias {
             "" => self.quote(name),
             alias => format!("{alias}.{}", self.quote(name)),
@@ -194,7 +194,7 @@ impl Dialect {
 
     /// Returns the name of a constraint or index. Names longer than the 63 characters of PostgreSQL are shortened with
     /// a digest of the full name, as the Butler does.
-    pub fn constraint(self, name: &str) -> String {
+    pub(crate) fn constraint(self, name: &str) -> String {
         if self == Self::Sqlite || name.len() <= 63 {
             return name.to_owned();
         }

@@ -10,13 +10,11 @@ use crate::registry::schema::{ColumnType, TableDef};
 
 /// What an insert does with a row whose key exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnConflict {
+pub(crate) enum OnConflict {
     /// Fail with `Kind::Conflict`.
     Fail,
     /// Keep the row with the same primary key; fail on any other conflict.
     Keep,
-    /// Keep the existing row on a conflict in any unique key.
-    KeepAny,
     /// Replace all columns that are not part of the primary key.
     Replace,
 }
@@ -37,7 +35,7 @@ pub(in crate::registry) struct Insert {
 }
 
 impl Insert {
-    pub fn new(
+    pub(crate) fn new(
         dialect: Dialect,
         schema: Option<&str>,
         table: &TableDef,
@@ -60,7 +58,6 @@ impl Insert {
         let tail = match conflict {
             OnConflict::Fail => String::new(),
             OnConflict::Keep => format!(" ON CONFLICT ({}) DO NOTHING", key(&table.primary_key)),
-            OnConflict::KeepAny => " ON CONFLICT DO NOTHING".to_owned(),
             OnConflict::Replace => {
                 let others = columns.iter().filter(|c| !table.primary_key.contains(c)).map(|c| dialect.quote(c));
                 let set: Vec<_> = others.map(|c| format!("{c} = excluded.{c}")).collect();
@@ -81,7 +78,7 @@ impl Insert {
         }
     }
 
-    pub fn sqlite(&self) -> String {
+    pub(crate) fn sqlite(&self) -> String {
         format!("INSERT INTO {} ({}) VALUES ({}){}", self.target, self.columns, self.parameters, self.tail)
     }
 
@@ -90,7 +87,7 @@ impl Insert {
     ///
     /// # Errors
     /// `Kind::NotFound` for a column that the table does not have.
-    pub fn values(&self, table: &TableDef, batch: &RecordBatch) -> Result<Option<String>> {
+    pub(crate) fn values(&self, table: &TableDef, batch: &RecordBatch) -> Result<Option<String>> {
         let given = bind_columns(table, batch)?;
         let (mut rows, mut length) = (Vec::with_capacity(batch.num_rows()), 0);
         for row in 0..batch.num_rows() {
@@ -109,21 +106,21 @@ impl Insert {
         Ok(Some(format!("INSERT INTO {target} ({auto}{columns}) VALUES {}{tail}", rows.join(", "))))
     }
 
-    pub fn drop_staging(&self) -> String {
+    pub(crate) fn drop_staging(&self) -> String {
         format!("DROP TABLE IF EXISTS pg_temp.{}", self.staging)
     }
 
-    pub fn make_staging(&self) -> String {
+    pub(crate) fn make_staging(&self) -> String {
         let (staging, columns, target) = (&self.staging, &self.columns, &self.target);
         format!("CREATE TEMPORARY TABLE {staging} ON COMMIT DROP AS SELECT {columns} FROM {target} WITH NO DATA")
     }
 
-    pub fn copy(&self, direct: bool) -> String {
+    pub(crate) fn copy(&self, direct: bool) -> String {
         let into = if direct { &self.target } else { &self.staging };
         format!("COPY {into} ({}) FROM STDIN (FORMAT binary)", self.columns)
     }
 
-    pub fn insert_staged(&self) -> String {
+    pub(crate) fn insert_staged(&self) -> String {
         let (target, columns, staging, tail) = (&self.target, &self.columns, &self.staging, &self.tail);
         match &self.number {
             Some((auto, sequence)) => format!(

@@ -1,17 +1,17 @@
 //! Connections to SQLite and PostgreSQL: record batches in, record batches out, and what differs between the two.
 
-pub mod conn;
+pub(crate) mod conn;
 mod credentials;
-pub mod dialect;
-pub mod insert;
-pub mod open;
+pub(crate) mod dialect;
+pub(crate) mod insert;
+pub(crate) mod open;
 mod pool;
 mod postgres;
-pub mod predicates;
-pub mod rows;
-pub mod spill;
+pub(crate) mod predicates;
+pub(crate) mod rows;
+pub(crate) mod spill;
 mod sqlite;
-pub mod tx;
+pub(crate) mod tx;
 
 use arrow::array::RecordBatch;
 use futures::stream::BoxStream;
@@ -19,4 +19,4 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 
 /// A stream of record batches from the database.
-pub type Batches = BoxStream<'static, Result<RecordBatch>>;
+pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;

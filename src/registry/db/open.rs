@@ -35,7 +35,7 @@ const WRITING: &str = "-65536";
 
 /// How a database is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OpenMode {
+pub(crate) enum OpenMode {
     /// For reading.
     Read,
     /// For reading and writing.
@@ -46,7 +46,7 @@ pub enum OpenMode {
 
 /// The database address of a registry.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub(crate) struct Database {
     /// A URL as SQLAlchemy writes it, such as `sqlite:////data/gen3.sqlite3`.
     pub url: String,
     /// Schema of a PostgreSQL database.
@@ -57,12 +57,12 @@ pub struct Database {
 
 impl Database {
     /// Returns the URL without passwords.
-    pub fn display(&self) -> String {
+    pub(crate) fn display(&self) -> String {
         redacted(&self.url)
     }
 
     /// Returns the path of an SQLite database.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub(crate) fn file(&self) -> Option<PathBuf> {
         let (scheme, rest) = self.url.split_once(':')?;
         scheme.starts_with("sqlite").then(|| rest.strip_prefix("///").map(PathBuf::from)).flatten()
     }
@@ -74,7 +74,7 @@ impl Conn {
     /// # Errors
     /// An invalid or unsupported URL, `Kind::NotFound` for a missing SQLite file, `Kind::Unreachable` or `Kind::Denied`
     /// when the database cannot be opened.
-    pub async fn open(database: &Database, mode: OpenMode) -> Result<Self> {
+    pub(crate) async fn open(database: &Database, mode: OpenMode) -> Result<Self> {
         let (scheme, rest) = database.url.split_once(':').unwrap_or((&database.url, ""));
         match (scheme.split('+').next().unwrap_or_default(), &database.namespace) {
             ("sqlite", None) => match rest.strip_prefix("///") {

@@ -22,7 +22,7 @@ const STEP: Duration = Duration::from_millis(50);
 /// A query whose rows are not consumed yet holds its connection. When the server has no other connection, the consumer
 /// itself may be waiting for one. The query then reads its remaining rows and releases its connection.
 #[derive(Debug, Clone)]
-pub struct Pool {
+pub(crate) struct Pool {
     connections: PgPool,
     demand: Arc<Demand>,
 }
@@ -51,23 +51,23 @@ impl Drop for Waiting<'_> {
 }
 
 /// Returns true if the server has reached its connection limit.
-pub fn is_full(error: &sqlx::Error) -> bool {
+pub(super) fn is_full(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(|e| e.code().as_deref() == Some("53300"))
 }
 
 impl Pool {
     /// Creates a pool on these connections.
-    pub fn new(connections: PgPool) -> Self {
+    pub(crate) fn new(connections: PgPool) -> Self {
         Self { connections, demand: Arc::default() }
     }
 
     /// Returns the underlying sqlx pool.
-    pub fn connections(&self) -> &PgPool {
+    pub(crate) fn connections(&self) -> &PgPool {
         &self.connections
     }
 
     /// Waits until a task waits for a connection.
-    pub async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         loop {
             let changed = self.demand.changed.notified();
             if self.demand.waiting.load(Ordering::SeqCst) > 0 {
@@ -81,7 +81,7 @@ impl Pool {
     ///
     /// # Errors
     /// `Kind::Unreachable` when the server cannot be reached or has had no free connection for 5 minutes.
-    pub async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
+    pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>> {
         let begun = Instant::now();
         let mut acquiring = Box::pin(self.connections.acquire());
         let mut waiting = None;

@@ -17,7 +17,7 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// Decodes the pieces of a COPY stream into batches.
-pub fn decoded<'a>(
+pub(super) fn decoded<'a>(
     pieces: BoxStream<'a, sqlx::Result<bytes::Bytes>>,
     columns: Vec<ReadColumn>,
 ) -> BoxStream<'a, Result<RecordBatch>> {
@@ -38,7 +38,7 @@ pub fn decoded<'a>(
 }
 
 /// Decodes a COPY stream that arrives in pieces.
-pub struct Decoder {
+pub(super) struct Decoder {
     gather: BatchBuilder,
     rest: BytesMut,
     begun: bool,
@@ -46,7 +46,7 @@ pub struct Decoder {
 
 impl Decoder {
     /// Creates a decoder for these columns.
-    pub fn new(columns: &[ReadColumn]) -> Self {
+    pub(super) fn new(columns: &[ReadColumn]) -> Self {
         Self { gather: BatchBuilder::new(columns), rest: BytesMut::new(), begun: false }
     }
 
@@ -54,7 +54,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A stream that does not match the columns.
-    pub fn feed(&mut self, piece: &[u8]) -> Result<Vec<RecordBatch>> {
+    pub(super) fn feed(&mut self, piece: &[u8]) -> Result<Vec<RecordBatch>> {
         self.rest.extend_from_slice(piece);
         let mut full = Vec::new();
         if !self.begun && !self.header()? {
@@ -72,7 +72,7 @@ impl Decoder {
     ///
     /// # Errors
     /// A NULL in a column that is not nullable.
-    pub fn finish(mut self) -> Result<Option<RecordBatch>> {
+    pub(super) fn finish(mut self) -> Result<Option<RecordBatch>> {
         if self.gather.rows() > 0 { self.gather.take().map(Some) } else { Ok(None) }
     }
 
@@ -173,7 +173,7 @@ fn broken(how: &str) -> Error {
 ///
 /// # Errors
 /// A column that the table does not have, or a malformed UUID.
-pub fn encode(table: &TableDef, batch: &RecordBatch) -> Result<Vec<u8>> {
+pub(super) fn encode(table: &TableDef, batch: &RecordBatch) -> Result<Vec<u8>> {
     let given = bind_columns(table, batch)?;
     let mut out = Vec::with_capacity(64 * batch.num_rows() * given.len().max(1) / 4);
     out.extend_from_slice(SIGNATURE);

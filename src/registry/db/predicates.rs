@@ -15,7 +15,7 @@ const KEYS: usize = 4096;
 ///
 /// # Errors
 /// A missing column, or a NULL in it.
-pub fn key_predicates(
+pub(crate) fn key_predicates(
     dialect: Dialect,
     alias: &str,
     table: &TableDef,

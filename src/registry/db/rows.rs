@@ -16,17 +16,17 @@ use crate::model::time;
 use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef, arrow_schema, arrow_type};
 
 /// Number of rows in a batch of a scan.
-pub const BATCH: usize = 8192;
+pub(crate) const BATCH: usize = 8192;
 
 /// Builds record batches from the values of a scan.
-pub struct BatchBuilder {
+pub(crate) struct BatchBuilder {
     schema: SchemaRef,
     columns: Vec<ColumnBuilder>,
     rows: usize,
 }
 
 /// Builds the array of one column.
-pub struct ColumnBuilder {
+pub(crate) struct ColumnBuilder {
     kind: ColumnType,
     builder: TypedBuilder,
 }
@@ -42,23 +42,23 @@ enum TypedBuilder {
 
 impl BatchBuilder {
     /// Creates a builder for these columns.
-    pub fn new(columns: &[ReadColumn]) -> Self {
+    pub(crate) fn new(columns: &[ReadColumn]) -> Self {
         let cell = |c: &ReadColumn| ColumnBuilder { kind: c.kind(), builder: TypedBuilder::new(c.kind()) };
         Self { schema: arrow_schema(columns), columns: columns.iter().map(cell).collect(), rows: 0 }
     }
 
     /// Returns the column builders; each takes one value before [`Self::end_row`].
-    pub fn columns(&mut self) -> &mut [ColumnBuilder] {
+    pub(crate) fn columns(&mut self) -> &mut [ColumnBuilder] {
         &mut self.columns
     }
 
     /// Completes a row.
-    pub fn end_row(&mut self) {
+    pub(crate) fn end_row(&mut self) {
         self.rows += 1;
     }
 
     /// Returns the number of rows since the last batch.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows
     }
 
@@ -66,7 +66,7 @@ impl BatchBuilder {
     ///
     /// # Errors
     /// A NULL in a column that is not nullable.
-    pub fn take(&mut self) -> Result<RecordBatch> {
+    pub(crate) fn take(&mut self) -> Result<RecordBatch> {
         let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(|c| c.builder.finish()).collect();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
         self.rows = 0;
@@ -100,12 +100,12 @@ impl TypedBuilder {
 
 impl ColumnBuilder {
     /// Returns the column type.
-    pub fn kind(&self) -> ColumnType {
+    pub(crate) fn kind(&self) -> ColumnType {
         self.kind
     }
 
     /// Appends NULL.
-    pub fn null(&mut self) {
+    pub(crate) fn null(&mut self) {
         match &mut self.builder {
             TypedBuilder::Text(b) => b.append_null(),
             TypedBuilder::Int(b) => b.append_null(),
@@ -117,7 +117,7 @@ impl ColumnBuilder {
     }
 
     /// Appends an integer; Boolean, float and timestamp columns (TAI nanoseconds) convert it.
-    pub fn int(&mut self, value: i64) {
+    pub(crate) fn int(&mut self, value: i64) {
         match &mut self.builder {
             TypedBuilder::Int(b) => b.append_value(value),
             TypedBuilder::Time(b) => b.append_value(value),
@@ -129,7 +129,7 @@ impl ColumnBuilder {
     }
 
     /// Appends a float.
-    pub fn float(&mut self, value: f64) {
+    pub(crate) fn float(&mut self, value: f64) {
         match &mut self.builder {
             TypedBuilder::Float(b) => b.append_value(value),
             _ => self.int(value as i64),
@@ -137,14 +137,14 @@ impl ColumnBuilder {
     }
 
     /// Appends a UUID, as text.
-    pub fn uuid(&mut self, id: uuid::Uuid) {
+    pub(crate) fn uuid(&mut self, id: uuid::Uuid) {
         if let TypedBuilder::Text(b) = &mut self.builder {
             b.append_value(id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
         }
     }
 
     /// Appends bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         if let TypedBuilder::Bytes(b) = &mut self.builder {
             b.append_value(bytes);
         }
@@ -154,7 +154,7 @@ impl ColumnBuilder {
     ///
     /// # Errors
     /// Text that the column type cannot parse.
-    pub fn text(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn text(&mut self, bytes: &[u8]) -> Result<()> {
         let text = std::str::from_utf8(bytes).map_err(|_| wrong("text that is not UTF-8", bytes))?;
         match (self.kind, &mut self.builder) {
             (ColumnType::Uuid, _) => {
@@ -179,7 +179,7 @@ fn wrong(what: &str, bytes: &[u8]) -> Error {
 }
 
 /// A table column with the values to write to it.
-pub struct BoundColumn<'a> {
+pub(crate) struct BoundColumn<'a> {
     /// The column of the table.
     pub column: &'a Column,
     /// The values; for a timespan, two arrays.
@@ -187,7 +187,7 @@ pub struct BoundColumn<'a> {
 }
 
 /// The values of one column to write.
-pub enum ColumnValues {
+pub(crate) enum ColumnValues {
     /// Text and UUIDs.
     Text(StringArray),
     /// Integers, and times in TAI nanoseconds.
@@ -204,7 +204,7 @@ pub enum ColumnValues {
 
 /// One value to write.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// NULL.
     Null,
     /// Text or a UUID.
@@ -225,7 +225,7 @@ pub enum Value<'a> {
 ///
 /// # Errors
 /// `Kind::NotFound` for a column that the table does not have, or values that cannot be cast.
-pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<BoundColumn<'a>>> {
+pub(crate) fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<BoundColumn<'a>>> {
     let mut all = Vec::new();
     for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
         let name = field.name();
@@ -253,7 +253,7 @@ pub fn bind_columns<'a>(table: &'a TableDef, batch: &RecordBatch) -> Result<Vec<
 ///
 /// # Errors
 /// The first value that cannot be cast.
-pub fn strict_cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
+pub(crate) fn strict_cast(array: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     Ok(cast_with_options(array, wanted, &options)?)
 }
@@ -284,7 +284,7 @@ fn values(kind: ColumnType, array: &ArrayRef) -> Result<ColumnValues> {
 
 impl ColumnValues {
     /// Returns the value in a row.
-    pub fn at(&self, row: usize) -> Value<'_> {
+    pub(crate) fn at(&self, row: usize) -> Value<'_> {
         match self {
             Self::Text(a) if a.is_valid(row) => Value::Text(a.value(row)),
             Self::Int(a) if a.is_valid(row) => Value::Int(a.value(row)),
@@ -298,7 +298,7 @@ impl ColumnValues {
 }
 
 /// Encodes bytes as the registry stores them: base64 text.
-pub fn encode_bytes(bytes: &[u8]) -> String {
+pub(crate) fn encode_bytes(bytes: &[u8]) -> String {
     BASE64_STANDARD.encode(bytes)
 }
 
@@ -306,7 +306,7 @@ pub fn encode_bytes(bytes: &[u8]) -> String {
 ///
 /// # Errors
 /// Columns of different lengths.
-pub fn record_batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
+pub(crate) fn record_batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))?)
 }
 
@@ -314,27 +314,27 @@ pub fn record_batch<'a>(columns: impl IntoIterator<Item = (&'a str, ArrayRef)>) 
 ///
 /// # Errors
 /// A missing column, which is a bug of the caller.
-pub fn required_column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
+pub(crate) fn required_column(rows: &RecordBatch, name: &str) -> Result<ArrayRef> {
     rows.column_by_name(name).cloned().ok_or_else(|| Error::bug(format!("rows without column '{name}'")))
 }
 
 /// Returns an array of the same integer in every row.
-pub fn constant_int(value: i64, rows: usize) -> ArrayRef {
+pub(crate) fn constant_int(value: i64, rows: usize) -> ArrayRef {
     Arc::new(Int64Array::from_value(value, rows))
 }
 
 /// Returns an array of the same time in every row, TAI nanoseconds.
-pub fn constant_instant(value: i64, rows: usize) -> ArrayRef {
+pub(crate) fn constant_instant(value: i64, rows: usize) -> ArrayRef {
     Arc::new(arrow::array::TimestampNanosecondArray::from_value(value, rows))
 }
 
 /// Returns an array of the same text in every row.
-pub fn constant_text(value: &str, rows: usize) -> ArrayRef {
+pub(crate) fn constant_text(value: &str, rows: usize) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(std::iter::repeat_n(value, rows)))
 }
 
 /// Returns a text array of these values.
-pub fn text_column<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
+pub(crate) fn text_column<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
     Arc::new(StringArray::from_iter_values(values))
 }
 
@@ -342,7 +342,7 @@ pub fn text_column<'a>(values: impl IntoIterator<Item = &'a str>) -> ArrayRef {
 ///
 /// # Errors
 /// A column that is not text, which is a bug of the caller.
-pub fn distinct_texts(array: &ArrayRef) -> Result<Vec<String>> {
+pub(crate) fn distinct_texts(array: &ArrayRef) -> Result<Vec<String>> {
     let texts = array.as_string_opt::<i32>().ok_or_else(|| Error::bug("a text column of another type"))?;
     let all: std::collections::BTreeSet<&str> = texts.iter().flatten().collect();
     Ok(all.into_iter().map(str::to_owned).collect())

@@ -18,7 +18,7 @@ const LIMIT: usize = 8 << 20;
 
 /// A buffer of rows; all batches have the same schema.
 #[derive(Default)]
-pub struct SpillBuffer {
+pub(crate) struct SpillBuffer {
     batches: Vec<RecordBatch>,
     bytes: usize,
     spilled: Option<StreamWriter<BufWriter<File>>>,
@@ -42,7 +42,7 @@ impl SpillBuffer {
     ///
     /// # Errors
     /// The temporary file cannot be written.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
+    pub(crate) fn push(&mut self, batch: RecordBatch) -> Result<()> {
         self.rows += batch.num_rows();
         self.bytes += batch.get_array_memory_size();
         if self.bytes > LIMIT && self.spilled.is_none() {
@@ -62,7 +62,7 @@ impl SpillBuffer {
     ///
     /// # Errors
     /// Errors of the stream; the temporary file cannot be written.
-    pub async fn collect(mut stream: Batches) -> Result<Self> {
+    pub(crate) async fn collect(mut stream: Batches) -> Result<Self> {
         let mut rows = Self::default();
         while let Some(batch) = stream.try_next().await? {
             // An empty batch is kept if it is the first, for its schema.
@@ -77,17 +77,17 @@ impl SpillBuffer {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn stream(&self) -> Result<Batches> {
+    pub(crate) fn stream(&self) -> Result<Batches> {
         Ok(futures::stream::iter(self.batches()?).boxed())
     }
 
     /// Returns the number of rows.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.rows
     }
 
     /// Returns true if the buffer has no rows.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.rows == 0
     }
 
@@ -95,7 +95,7 @@ impl SpillBuffer {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+    pub(crate) fn batches(&self) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
         let Some(writer) = &self.spilled else { return Ok(Box::new(self.batches.clone().into_iter().map(Ok))) };
         let read = || {
             let written = writer.get_ref();
@@ -111,7 +111,7 @@ impl SpillBuffer {
     ///
     /// # Errors
     /// The temporary file cannot be read.
-    pub fn chunks(&self, together: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
+    pub(crate) fn chunks(&self, together: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + Send> {
         let mut batches = self.batches()?;
         let mut portion = move || {
             let (mut some, mut rows) = (Vec::new(), 0);

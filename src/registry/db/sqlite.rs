@@ -20,7 +20,7 @@ use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 ///
 /// # Errors
 /// SQLite errors, or a value that does not match its column type.
-pub fn read(
+pub(super) fn read(
     handle: &mut LockedSqliteHandle<'_>,
     sql: &str,
     columns: &[ReadColumn],
@@ -47,7 +47,12 @@ pub fn read(
 ///
 /// # Errors
 /// SQLite errors, most often `Kind::Conflict` for a violated constraint.
-pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, batch: &RecordBatch) -> Result<u64> {
+pub(super) fn insert(
+    handle: &mut LockedSqliteHandle<'_>,
+    sql: &str,
+    table: &TableDef,
+    batch: &RecordBatch,
+) -> Result<u64> {
     let given = bind_columns(table, batch)?;
     let mut statement = Statement::prepare(handle, sql)?;
     let mut changed = 0;
@@ -71,12 +76,12 @@ pub fn insert(handle: &mut LockedSqliteHandle<'_>, sql: &str, table: &TableDef, 
 }
 
 /// Returns true if a database file has a journal: a writer is active or was killed.
-pub fn has_journal(path: &str) -> bool {
+pub(super) fn has_journal(path: &str) -> bool {
     std::fs::metadata(format!("{path}-journal")).is_ok_and(|journal| journal.len() > 0)
 }
 
 /// Returns the error message for a database that cannot be read because of such a journal.
-pub fn left_journal(path: &str) -> String {
+pub(super) fn left_journal(path: &str) -> String {
     format!(
         "an interrupted writer left the journal '{path}-journal', which a read-only session cannot roll back: run a \
          statement with --write, as a user with write access"

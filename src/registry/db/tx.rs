@@ -20,16 +20,22 @@ const LIKELY_NEW: usize = 64;
 const LITERALS: usize = 2048;
 
 /// A write transaction; rolled back when dropped before [`Tx::commit`].
-pub enum Tx {
+pub(crate) enum Tx {
     /// An SQLite transaction, begun with `BEGIN IMMEDIATE` as in the Butler.
     Sqlite(Transaction<'static, Sqlite>),
     /// A PostgreSQL transaction at the default level, READ COMMITTED, and the configured schema.
     Postgres(Transaction<'static, Postgres>, Option<String>),
 }
 
+impl std::fmt::Debug for Tx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tx").field("dialect", &self.dialect()).finish_non_exhaustive()
+    }
+}
+
 impl Tx {
     /// Returns the SQL dialect of the database.
-    pub fn dialect(&self) -> Dialect {
+    pub(crate) fn dialect(&self) -> Dialect {
         match self {
             Self::Sqlite(_) => Dialect::Sqlite,
             Self::Postgres(..) => Dialect::Postgres,
@@ -37,7 +43,7 @@ impl Tx {
     }
 
     /// Returns the configured schema, if any.
-    pub fn schema(&self) -> Option<&str> {
+    pub(crate) fn schema(&self) -> Option<&str> {
         match self {
             Self::Postgres(_, schema) => schema.as_deref(),
             Self::Sqlite(_) => None,
@@ -45,7 +51,7 @@ impl Tx {
     }
 
     /// Returns a table name, qualified and quoted for use in statements.
-    pub fn table(&self, name: &str) -> String {
+    pub(crate) fn table(&self, name: &str) -> String {
         self.dialect().qualified(self.schema(), name)
     }
 
@@ -53,7 +59,7 @@ impl Tx {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn execute(&mut self, sql: String) -> Result<u64> {
+    pub(crate) async fn execute(&mut self, sql: String) -> Result<u64> {
         tracing::debug!(sql, "execute");
         let sql = AssertSqlSafe(sql);
         Ok(match self {
@@ -66,7 +72,7 @@ impl Tx {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
+    pub(crate) async fn rows(&mut self, sql: String, columns: &[ReadColumn]) -> Result<RecordBatch> {
         let schema = arrow_schema(columns);
         let mut batches = Vec::new();
         match self {
@@ -90,7 +96,7 @@ impl Tx {
     ///
     /// # Errors
     /// `Kind::NotFound` for a column that the table does not have; database errors.
-    pub async fn insert(&mut self, table: &TableDef, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
+    pub(crate) async fn insert(&mut self, table: &TableDef, batch: &RecordBatch, conflict: OnConflict) -> Result<u64> {
         if batch.num_rows() == 0 {
             return Ok(0);
         }
@@ -148,7 +154,7 @@ impl Tx {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn commit(self) -> Result<()> {
+    pub(crate) async fn commit(self) -> Result<()> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx, _) => tx.commit().await?,

@@ -5,7 +5,7 @@ use crate::universe::{Element, FieldType, Universe};
 
 /// The table layout of a registry, which depends on its managers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SchemaVariant {
+pub(crate) struct SchemaVariant {
     /// Collections are keyed by name (`nameKey`), not by number.
     pub collections_by_name: bool,
     /// `ingest_date` is a UTC timestamp (version 1 of the datasets manager).
@@ -14,7 +14,7 @@ pub struct SchemaVariant {
 
 impl SchemaVariant {
     /// The layout of new repositories.
-    pub const CURRENT: Self = Self { collections_by_name: false, utc_ingest_date: false };
+    pub(crate) const CURRENT: Self = Self { collections_by_name: false, utc_ingest_date: false };
 
     /// Returns the name and type of the column that refers to a collection in `role` ("collection" or "run").
     fn collection_column(self, role: &str) -> (String, ColumnType) {
@@ -47,7 +47,7 @@ fn alias(table: &mut TableDef, name: &str, of: &str, kind: ColumnType) {
 const TEXT: ColumnType = ColumnType::Text(None);
 
 /// Returns all tables of a new repository except the file records, in an order that satisfies the foreign keys.
-pub fn static_tables(universe: &Universe, variant: SchemaVariant) -> Vec<TableDef> {
+pub(crate) fn static_tables(universe: &Universe, variant: SchemaVariant) -> Vec<TableDef> {
     let mut tables = vec![attributes()];
     for element in universe.tables() {
         tables.push(element_table(universe, element));
@@ -74,7 +74,7 @@ fn attributes() -> TableDef {
 
 /// Returns the table of a dimension element: required and implied dimensions, alternate keys, metadata, region,
 /// timespan.
-pub fn element_table(universe: &Universe, element: &Element) -> TableDef {
+pub(crate) fn element_table(universe: &Universe, element: &Element) -> TableDef {
     let mut table = TableDef::new(&element.name);
     for name in &element.required {
         match &element.key {
@@ -242,7 +242,7 @@ fn locations() -> [TableDef; 2] {
 }
 
 /// Returns the table of the file records of a datastore.
-pub fn file_records(name: &str) -> TableDef {
+pub(crate) fn file_records(name: &str) -> TableDef {
     let mut table = TableDef::new(name);
     table
         .primary_key("dataset_id", ColumnType::Uuid)
@@ -258,7 +258,7 @@ pub fn file_records(name: &str) -> TableDef {
 }
 
 /// Returns the table of memberships in RUN and TAGGED collections for a dimension group.
-pub fn tags_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
+pub(crate) fn tags_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
     let mut table = association(universe, variant, name, dimensions, true);
     let (collection, _) = variant.collection_column("collection");
     let lead = ["dataset_type_id".to_owned(), collection];
@@ -267,7 +267,7 @@ pub fn tags_table(universe: &Universe, variant: SchemaVariant, name: &str, dimen
 }
 
 /// Returns the table of certifications in CALIBRATION collections for a dimension group.
-pub fn calibs_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
+pub(crate) fn calibs_table(universe: &Universe, variant: SchemaVariant, name: &str, dimensions: &[String]) -> TableDef {
     let mut table = association(universe, variant, name, dimensions, false);
     table.not_null("timespan", ColumnType::Span);
     let (collection, _) = variant.collection_column("collection");

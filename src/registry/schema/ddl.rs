@@ -5,7 +5,7 @@ use crate::registry::db::dialect::Dialect;
 use crate::registry::schema::{ColumnType, TableDef};
 
 /// Returns the statements that create a table; `schema` qualifies names on PostgreSQL.
-pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
+pub(crate) fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = Vec::new();
     statements.extend(writer.sequence().map(|name| format!("CREATE SEQUENCE {name}")));
@@ -15,7 +15,7 @@ pub fn create(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<S
 }
 
 /// Returns the statements that drop a table created by [`create`].
-pub fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
+pub(crate) fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<String> {
     let writer = Writer { dialect, schema, table };
     let mut statements = vec![format!("DROP TABLE {}", writer.qualified(&table.name))];
     statements.extend(writer.sequence().map(|name| format!("DROP SEQUENCE {name}")));
@@ -23,7 +23,7 @@ pub fn drop(dialect: Dialect, schema: Option<&str>, table: &TableDef) -> Vec<Str
 }
 
 /// Returns the qualified name of the PostgreSQL sequence that numbers the rows of a table.
-pub fn sequence(schema: Option<&str>, table: &TableDef) -> Option<String> {
+pub(crate) fn sequence(schema: Option<&str>, table: &TableDef) -> Option<String> {
     Writer { dialect: Dialect::Postgres, schema, table }.sequence()
 }
 

@@ -1,7 +1,7 @@
 //! Table definitions as values: columns, keys, foreign keys, indexes. Independent of the database.
 
-pub mod butler_tables;
-pub mod ddl;
+pub(crate) mod butler_tables;
+pub(crate) mod ddl;
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 /// The type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
+pub(crate) enum ColumnType {
     /// Text; a length of at most 32 characters is declared.
     Text(Option<u32>),
     /// 64-bit integer.
@@ -34,7 +34,7 @@ pub enum ColumnType {
 
 /// A column of a table definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// Column name.
     pub name: String,
     /// Column type.
@@ -47,7 +47,7 @@ pub struct Column {
 
 /// A foreign key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForeignKey {
+pub(crate) struct ForeignKey {
     /// Referenced table.
     pub table: String,
     /// Referencing columns of this table.
@@ -60,7 +60,7 @@ pub struct ForeignKey {
 
 /// A table definition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TableDef {
+pub(crate) struct TableDef {
     /// Table name.
     pub name: String,
     /// Columns, in order.
@@ -79,7 +79,7 @@ pub struct TableDef {
 
 /// A column of a query result; a timespan gives two of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReadColumn {
+pub(crate) struct ReadColumn {
     /// Name in SQL and Arrow.
     pub name: String,
     /// How the column is read.
@@ -90,7 +90,7 @@ pub struct ReadColumn {
 
 /// How a column is read from the database.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnSource {
+pub(crate) enum ColumnSource {
     /// The column itself: type and name.
     Plain(ColumnType, String),
     /// The begin of a timespan column, TAI nanoseconds.
@@ -101,12 +101,12 @@ pub enum ColumnSource {
 
 impl ReadColumn {
     /// Creates a nullable column that is read as it is.
-    pub fn plain(name: &str, kind: ColumnType) -> Self {
+    pub(crate) fn plain(name: &str, kind: ColumnType) -> Self {
         Self { name: name.to_owned(), source: ColumnSource::Plain(kind, name.to_owned()), nullable: true }
     }
 
     /// Returns the type of the values.
-    pub fn kind(&self) -> ColumnType {
+    pub(crate) fn kind(&self) -> ColumnType {
         match &self.source {
             ColumnSource::Plain(kind, _) => *kind,
             ColumnSource::Begin(_) | ColumnSource::End(_) => ColumnType::Time,
@@ -114,18 +114,18 @@ impl ReadColumn {
     }
 
     /// Returns the Arrow field.
-    pub fn arrow(&self) -> Field {
+    pub(crate) fn arrow(&self) -> Field {
         Field::new(&self.name, arrow_type(self.kind()), self.nullable)
     }
 }
 
 /// Returns the Arrow schema of result columns.
-pub fn arrow_schema(columns: &[ReadColumn]) -> SchemaRef {
+pub(crate) fn arrow_schema(columns: &[ReadColumn]) -> SchemaRef {
     Arc::new(Schema::new(columns.iter().map(ReadColumn::arrow).collect::<Vec<_>>()))
 }
 
 /// Returns the Arrow type of a column type.
-pub fn arrow_type(kind: ColumnType) -> DataType {
+pub(crate) fn arrow_type(kind: ColumnType) -> DataType {
     match kind {
         ColumnType::Text(_) | ColumnType::Uuid => DataType::Utf8,
         ColumnType::Int | ColumnType::Small => DataType::Int64,
@@ -138,17 +138,17 @@ pub fn arrow_type(kind: ColumnType) -> DataType {
 
 impl TableDef {
     /// Creates a table definition without columns.
-    pub fn new(name: impl Into<String>) -> Self {
+    pub(crate) fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
     }
 
     /// Returns the column with this name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub(crate) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)
     }
 
     /// Returns the columns as they are read.
-    pub fn read_columns(&self) -> Vec<ReadColumn> {
+    pub(crate) fn read_columns(&self) -> Vec<ReadColumn> {
         let mut all = Vec::new();
         for column in &self.columns {
             let source = column.alias_of.clone().unwrap_or_else(|| column.name.clone());

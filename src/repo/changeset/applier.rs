@@ -29,7 +29,7 @@ const MAX_RUNS: u32 = 3;
 ///
 /// # Errors
 /// Errors of the operation; `Kind::Invalid` when the session or the repository is read-only.
-pub async fn run(
+pub(crate) async fn run(
     operation: &dyn Operation,
     handle: &RepositoryHandle,
     rows: Option<Batches>,

@@ -14,7 +14,7 @@ use crate::repo::changeset::report::ReportRow;
 
 /// A change. The changes of a change set are applied together.
 #[derive(Debug)]
-pub enum Change {
+pub(crate) enum Change {
     /// Registers a dataset type, before the transaction, because tables are created outside of it.
     DatasetType(CreateDatasetType),
     /// Transfers files, before the transaction; they are removed if the transaction fails.
@@ -66,7 +66,7 @@ impl<T: RowChange + 'static> From<T> for Change {
 
 /// A change of rows in the registry.
 #[async_trait]
-pub trait RowChange: Debug + Send + Sync {
+pub(crate) trait RowChange: Debug + Send + Sync {
     /// Returns what the change does, with the number of items that it concerns.
     fn describe(&self) -> ReportRow;
 
@@ -86,7 +86,7 @@ pub trait RowChange: Debug + Send + Sync {
 
 /// A change that is not made in the transaction of an open registry.
 #[async_trait]
-pub trait StandaloneChange: Debug + Send + Sync {
+pub(crate) trait StandaloneChange: Debug + Send + Sync {
     /// Returns what the change does.
     fn describe(&self) -> Vec<ReportRow>;
 
@@ -98,7 +98,7 @@ pub trait StandaloneChange: Debug + Send + Sync {
 }
 
 /// The transaction that row changes write in.
-pub struct WriteContext<'a> {
+pub(crate) struct WriteContext<'a> {
     /// Transaction.
     pub tx: &'a mut Tx,
     /// Repository.
@@ -120,7 +120,7 @@ impl<'a> WriteContext<'a> {
     ///
     /// # Errors
     /// `Kind::NotFound` for an unknown name.
-    pub fn dataset_type(&self, name: &str) -> Result<&'a TypeRecord> {
+    pub(crate) fn dataset_type(&self, name: &str) -> Result<&'a TypeRecord> {
         let names = || self.types.iter().map(|t| t.dataset_type.name.as_str());
         let found = self.types.iter().find(|t| t.dataset_type.name == name);
         found.ok_or_else(|| Error::not_found("dataset type", name, names()))

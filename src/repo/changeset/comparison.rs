@@ -17,7 +17,7 @@ use crate::repo::changeset::report::Status;
 
 /// How a record compares with the existing record of the same key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// No existing record has the key.
     New,
     /// The existing record has equal values.
@@ -30,7 +30,7 @@ pub enum Comparison {
 ///
 /// # Errors
 /// A missing key column; database errors.
-pub async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Comparison>> {
+pub(crate) async fn compare(registry: &Registry, table: &TableDef, rows: &RecordBatch) -> Result<Vec<Comparison>> {
     if rows.num_rows() == 0 {
         return Ok(Vec::new());
     }
@@ -97,7 +97,7 @@ fn show(value: Value<'_>) -> String {
 ///
 /// # Errors
 /// None if there is one status per row.
-pub fn select(
+pub(crate) fn select(
     rows: &RecordBatch,
     statuses: &[Comparison],
     wanted: impl Fn(&Comparison) -> bool,
@@ -109,12 +109,12 @@ pub fn select(
 ///
 /// # Errors
 /// None if there is one value per row.
-pub fn filter_rows(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
+pub(crate) fn filter_rows(rows: &RecordBatch, wanted: impl Iterator<Item = bool>) -> Result<RecordBatch> {
     Ok(filter_record_batch(rows, &wanted.map(Some).collect::<BooleanArray>())?)
 }
 
 /// Returns the error for a record that differs from the existing one.
-pub fn conflict(table: &str, difference: &str) -> Error {
+pub(crate) fn conflict(table: &str, difference: &str) -> Error {
     Error::new(Kind::Conflict, format!("a record of '{table}' exists with other values: {difference}"))
 }
 
@@ -122,7 +122,7 @@ pub fn conflict(table: &str, difference: &str) -> Error {
 ///
 /// # Errors
 /// Columns that the table does not have.
-pub fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
+pub(crate) fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Option<usize>>> {
     let given = bind_columns(table, rows)?;
     let keys = key_columns(table, &given)?;
     let mut seen = HashMap::new();
@@ -138,7 +138,7 @@ pub fn find_duplicates(table: &TableDef, rows: &RecordBatch) -> Result<Vec<Optio
 ///
 /// # Errors
 /// Two rows with one key, or a record that differs.
-pub async fn sync_records(
+pub(crate) async fn sync_records(
     repo: &Repo,
     element: &str,
     rows: &RecordBatch,

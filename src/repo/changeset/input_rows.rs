@@ -14,7 +14,7 @@ use crate::registry::db::Batches;
 ///
 /// # Errors
 /// No rows were given, or the query fails.
-pub async fn read_rows(rows: Option<Batches>) -> Result<RecordBatch> {
+pub(crate) async fn read_rows(rows: Option<Batches>) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> =
         rows.ok_or_else(|| Error::invalid("rows are required: give a subquery in parentheses"))?.try_collect().await?;
     let Some(first) = batches.first() else {
@@ -27,7 +27,7 @@ pub async fn read_rows(rows: Option<Batches>) -> Result<RecordBatch> {
 ///
 /// # Errors
 /// As for [`read_rows`].
-pub async fn read_texts(rows: Option<Batches>, name: &str) -> Result<Vec<String>> {
+pub(crate) async fn read_texts(rows: Option<Batches>, name: &str) -> Result<Vec<String>> {
     let rows = read_rows(rows).await?;
     if rows.num_rows() == 0 {
         return Ok(Vec::new());

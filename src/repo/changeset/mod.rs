@@ -1,11 +1,11 @@
 //! Changes of a repository: the change sets that operations plan, and the applier that applies them.
 
-pub mod applier;
-pub mod change;
-pub mod changes;
-pub mod comparison;
-pub mod input_rows;
-pub mod report;
+pub(crate) mod applier;
+pub(crate) mod change;
+pub(crate) mod changes;
+pub(crate) mod comparison;
+pub(crate) mod input_rows;
+pub(crate) mod report;
 mod retry;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +24,7 @@ use crate::repo::RepositoryHandle;
 /// An operation on a repository: the implementation of a procedure. It reads, and plans what is to be changed; it
 /// writes nothing.
 #[async_trait]
-pub trait Operation: std::fmt::Debug + Send + Sync {
+pub(crate) trait Operation: std::fmt::Debug + Send + Sync {
     /// Reads the repository, files and input rows, and returns the change sets in order. A change set is planned after
     /// the one before it is applied, or in a dry run reported.
     ///
@@ -34,14 +34,14 @@ pub trait Operation: std::fmt::Debug + Send + Sync {
 }
 
 /// The change sets of an operation.
-pub type Plan<'a> = BoxStream<'a, Result<ChangeSet<'a>>>;
+pub(crate) type Plan<'a> = BoxStream<'a, Result<ChangeSet<'a>>>;
 
 /// Decides what follows the failure of a change set: `Ok` continues with the plan, an error ends it.
 type FailureHandler<'a> = Box<dyn FnOnce(Error) -> Result<()> + Send + 'a>;
 
 /// Changes that are applied together, and the items that need no change.
 #[derive(Default)]
-pub struct ChangeSet<'a> {
+pub(crate) struct ChangeSet<'a> {
     changes: Vec<Change>,
     outcomes: Vec<ReportRow>,
     /// Number of items and bytes that are done when the change set is applied.
@@ -60,49 +60,49 @@ impl std::fmt::Debug for ChangeSet<'_> {
 
 impl<'a> ChangeSet<'a> {
     /// Adds a change.
-    pub fn push(&mut self, change: impl Into<Change>) {
+    pub(crate) fn push(&mut self, change: impl Into<Change>) {
         self.changes.push(change.into());
     }
 
     /// Adds changes.
-    pub fn extend(&mut self, changes: impl IntoIterator<Item = impl Into<Change>>) {
+    pub(crate) fn extend(&mut self, changes: impl IntoIterator<Item = impl Into<Change>>) {
         self.changes.extend(changes.into_iter().map(Into::into));
     }
 
     /// Adds items that need no change, or that cannot be changed.
-    pub fn record(&mut self, kind: &str, status: Status, name: impl Into<String>, count: u64) {
+    pub(crate) fn record(&mut self, kind: &str, status: Status, name: impl Into<String>, count: u64) {
         self.outcomes.push(ReportRow::new(kind, status, name, count));
     }
 
     /// Adds rows of the report.
-    pub fn record_all(&mut self, rows: impl IntoIterator<Item = ReportRow>) {
+    pub(crate) fn record_all(&mut self, rows: impl IntoIterator<Item = ReportRow>) {
         self.outcomes.extend(rows);
     }
 
     /// Sets the numbers of items and bytes that are done when the change set is applied.
-    pub fn set_completed(&mut self, items: u64, bytes: u64) {
+    pub(crate) fn set_completed(&mut self, items: u64, bytes: u64) {
         self.completed = (items, bytes);
     }
 
     /// Sets the input that errors name, such as an export file.
-    pub fn set_input(&mut self, input: String) {
+    pub(crate) fn set_input(&mut self, input: String) {
         self.input = Some(input);
     }
 
     /// Sets what decides how the plan continues when this change set cannot be applied; by default the plan ends.
-    pub fn on_failure(mut self, handler: impl FnOnce(Error) -> Result<()> + Send + 'a) -> Self {
+    pub(crate) fn on_failure(mut self, handler: impl FnOnce(Error) -> Result<()> + Send + 'a) -> Self {
         self.on_failure = Some(Box::new(handler));
         self
     }
 
     /// Returns a plan of this change set alone.
-    pub fn into_plan(self) -> Plan<'a> {
+    pub(crate) fn into_plan(self) -> Plan<'a> {
         futures::stream::once(async { Ok(self) }).boxed()
     }
 }
 
 /// What an operation plans with.
-pub struct PlanContext<'a> {
+pub(crate) struct PlanContext<'a> {
     /// Repository, which `create_repository` finds absent.
     pub handle: &'a RepositoryHandle,
     /// Input rows, if the procedure has a subquery.
@@ -118,7 +118,7 @@ impl std::fmt::Debug for PlanContext<'_> {
 }
 
 /// The progress of one operation. Nothing is displayed before it begins.
-pub struct PlanProgress {
+pub(crate) struct PlanProgress {
     display: Arc<dyn Progress>,
     task: Mutex<Option<Box<dyn ProgressTask>>>,
 }
@@ -135,19 +135,19 @@ impl PlanProgress {
     }
 
     /// Starts the display; `total` is the number of items, if known.
-    pub fn begin(&self, what: &str, total: Option<u64>) {
+    pub(crate) fn begin(&self, what: &str, total: Option<u64>) {
         *self.task.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.display.begin(what, total));
     }
 
     /// Adds to the numbers of items and bytes that are done.
-    pub fn tick(&self, items: u64, bytes: u64) {
+    pub(crate) fn tick(&self, items: u64, bytes: u64) {
         if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
             task.add(items, bytes);
         }
     }
 
     /// Adds to the number of folders that have been listed.
-    pub fn add_folders(&self, folders: u64) {
+    pub(crate) fn add_folders(&self, folders: u64) {
         if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
             task.add_folders(folders);
         }

@@ -7,7 +7,7 @@ const MAX_NAMES: usize = 8;
 
 /// What became of items of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Status {
+pub(crate) enum Status {
     /// The item is new.
     Inserted,
     /// The item existed with other values, which were replaced.
@@ -26,7 +26,7 @@ pub enum Status {
 
 impl Status {
     /// Returns the word used in reports.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Inserted => "inserted",
             Self::Updated => "updated",
@@ -41,7 +41,7 @@ impl Status {
 
 /// A row of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReportRow {
+pub(crate) struct ReportRow {
     /// Kind of item: `collection`, `dataset`, a dimension element, and others.
     pub kind: String,
     /// What became of the items.
@@ -54,7 +54,7 @@ pub struct ReportRow {
 
 impl ReportRow {
     /// Creates a row.
-    pub fn new(kind: &str, status: Status, name: impl Into<String>, count: u64) -> Self {
+    pub(crate) fn new(kind: &str, status: Status, name: impl Into<String>, count: u64) -> Self {
         Self { kind: kind.to_owned(), status, name: name.into(), count }
     }
 }

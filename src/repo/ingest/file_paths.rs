@@ -18,7 +18,7 @@ use crate::store::path_template;
 use crate::universe::Element;
 
 /// Records that the same change set inserts, by element; they are treated as existing.
-pub type PendingRecords<'a> = HashMap<&'a str, &'a SpillBuffer>;
+pub(crate) type PendingRecords<'a> = HashMap<&'a str, &'a SpillBuffer>;
 
 /// The texts of one template field, one per row; `None` where the field has no value.
 type Field = Vec<Option<String>>;
@@ -27,7 +27,7 @@ type Field = Vec<Option<String>>;
 ///
 /// # Errors
 /// Dimensions that are not in the universe, or a template that the Butler refuses.
-pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Option<&str>) -> Result<&'a str> {
+pub(crate) fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Option<&str>) -> Result<&'a str> {
     let universe = &repo.registry.universe;
     // Dimensions may be named in any order, with or without the dimensions that they require or imply.
     let is_ours = |key: &str| {
@@ -62,7 +62,7 @@ pub fn template<'a>(repo: &'a Repo, dataset_type: &DatasetType, instrument: Opti
 ///
 /// # Errors
 /// A template field without a value; database errors.
-pub async fn paths(
+pub(crate) async fn paths(
     repo: &Repo,
     dataset_type: &DatasetType,
     run: &str,

@@ -24,7 +24,7 @@ use crate::store::{FileType, Location, path_template};
 
 /// Options of an ingest.
 #[derive(Debug, Clone, Copy)]
-pub struct IngestOptions {
+pub(crate) struct IngestOptions {
     /// How files are transferred into the datastore.
     pub transfer: TransferMode,
     /// True to record file sizes.
@@ -35,7 +35,7 @@ pub struct IngestOptions {
 
 /// Datasets of one type and one run that are to be ingested.
 #[derive(Debug)]
-pub struct IncomingDatasets<'a> {
+pub(crate) struct IncomingDatasets<'a> {
     /// Dataset type.
     pub dataset_type: &'a DatasetType,
     /// Run.
@@ -52,7 +52,7 @@ pub struct IncomingDatasets<'a> {
 
 /// How an incoming dataset is ingested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The dataset is inserted, and its file is stored.
     Insert,
     /// The existing dataset is kept.
@@ -65,7 +65,7 @@ pub enum Decision {
 
 /// Decides how a dataset is ingested, from the dataset that the run holds for its data ID. `size` is the size of the
 /// file in bytes, or −1.
-pub fn classify(
+pub(crate) fn classify(
     id: &str,
     location: &Location,
     size: i64,
@@ -91,7 +91,7 @@ pub fn classify(
 
 /// The changes for the datasets of one type and run.
 #[derive(Debug, Default)]
-pub struct IngestChanges {
+pub(crate) struct IngestChanges {
     /// Rows to insert, with `path`, `formatter` and `file_size` unless without files.
     pub new: SpillBuffer,
     /// Rows of existing datasets whose file records are to be replaced.
@@ -106,7 +106,7 @@ pub struct IngestChanges {
 
 impl IngestChanges {
     /// Returns the changes, files first.
-    pub fn into_changes(self, dataset_type: &str, run: &str) -> impl Iterator<Item = Change> {
+    pub(crate) fn into_changes(self, dataset_type: &str, run: &str) -> impl Iterator<Item = Change> {
         let Self { new, replaced, transfers, sources, .. } = self;
         let (dataset_type, run) = (dataset_type.to_owned(), run.to_owned());
         let files = (!transfers.is_empty()).then(|| TransferFiles { transfers }.into());
@@ -124,7 +124,7 @@ impl IncomingDatasets<'_> {
     /// # Errors
     /// `Kind::Conflict` for another dataset with the same data ID, `Kind::Stale` for the same id in another run,
     /// `Kind::NotFound` for a missing file; database errors.
-    pub async fn plan(
+    pub(crate) async fn plan(
         self,
         repo: &Repo,
         options: IngestOptions,

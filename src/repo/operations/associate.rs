@@ -21,14 +21,14 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Adds datasets to a TAGGED collection.
 #[derive(Debug)]
-pub struct Associate {
+pub(crate) struct Associate {
     /// Collection name; the collection must exist.
     pub collection: String,
 }
 
 /// Removes datasets from a TAGGED collection; datasets that are not in it are ignored.
 #[derive(Debug)]
-pub struct Disassociate {
+pub(crate) struct Disassociate {
     /// Collection name; the collection must exist.
     pub collection: String,
 }

@@ -28,7 +28,7 @@ use crate::repo::operations::collections::{check, ensure_collection};
 
 /// Certifies datasets in a CALIBRATION collection, which is created if it does not exist.
 #[derive(Debug)]
-pub struct Certify {
+pub(crate) struct Certify {
     /// Collection name.
     pub collection: String,
     /// Validity range of rows without `timespan_begin` and `timespan_end`; TAI nanoseconds.
@@ -37,7 +37,7 @@ pub struct Certify {
 
 /// Removes a timespan from the validity ranges of a dataset type.
 #[derive(Debug)]
-pub struct Decertify {
+pub(crate) struct Decertify {
     /// Collection name.
     pub collection: String,
     /// Dataset type name.

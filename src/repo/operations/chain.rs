@@ -14,7 +14,7 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Edits a chain, which is created if it does not exist.
 #[derive(Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     /// Name of the chain.
     pub parent: String,
     /// Children, or for `pop` their positions; `None` if they are given as rows.

@@ -39,7 +39,7 @@ pub(super) async fn ensure_collection(
 
 /// Creates a collection; an existing collection of the same name and type is not changed.
 #[derive(Debug)]
-pub struct RegisterCollection {
+pub(crate) struct RegisterCollection {
     /// Collection name.
     pub name: String,
     /// RUN, TAGGED, CHAINED or CALIBRATION.
@@ -71,7 +71,7 @@ impl Operation for RegisterCollection {
 
 /// Removes collections other than RUN collections. Their associations are removed, their datasets are kept.
 #[derive(Debug)]
-pub struct RemoveCollection {
+pub(crate) struct RemoveCollection {
     /// A name or a glob.
     pub name: String,
 }

@@ -12,7 +12,7 @@ use crate::universe::{DEFAULT, Universe};
 
 /// Creates `butler.yaml` and the registry tables; an existing repository with the same configuration is not changed.
 #[derive(Debug)]
-pub struct CreateRepository {
+pub(crate) struct CreateRepository {
     /// Path of a configuration to start from.
     pub seed_config: Option<String>,
     /// Path of another dimension universe, in YAML or JSON.

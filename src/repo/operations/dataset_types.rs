@@ -13,7 +13,7 @@ use crate::universe::Universe;
 
 /// Registers a dataset type; an identical one is not changed.
 #[derive(Debug)]
-pub struct RegisterDatasetType {
+pub(crate) struct RegisterDatasetType {
     /// Dataset type name.
     pub name: String,
     /// Storage class name.

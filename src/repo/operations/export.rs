@@ -34,7 +34,7 @@ const IDS: usize = 4096;
 
 /// Exports datasets.
 #[derive(Debug)]
-pub struct Export {
+pub(crate) struct Export {
     /// Folder of the export file and of transferred files; created if it does not exist.
     pub directory: String,
     /// Name of the export file.

@@ -28,7 +28,7 @@ use crate::store::Location;
 
 /// Ingests files. The first column of the rows is the file, the others are the data ID.
 #[derive(Debug)]
-pub struct IngestFiles {
+pub(crate) struct IngestFiles {
     /// Dataset type, which must exist.
     pub dataset_type: String,
     /// RUN collection, which is created if it does not exist.

@@ -19,7 +19,7 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Inserts records of a dimension element.
 #[derive(Debug)]
-pub struct InsertRecords {
+pub(crate) struct InsertRecords {
     /// Dimension element.
     pub element: String,
     /// True to keep existing records with the same key, whatever their values.

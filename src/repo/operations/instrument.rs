@@ -14,7 +14,7 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Registers an instrument. Identical records are unchanged; records that differ are an error unless `update`.
 #[derive(Debug)]
-pub struct RegisterInstrument {
+pub(crate) struct RegisterInstrument {
     /// Instrument to register.
     pub instrument: Instrument,
     /// True to overwrite records that differ.

@@ -31,7 +31,7 @@ use crate::store::transfer_mode::TransferMode;
 
 /// Registers a sky map; an identical registered sky map is not changed.
 #[derive(Debug)]
-pub struct RegisterSkymap {
+pub(crate) struct RegisterSkymap {
     /// Path of a configuration file.
     pub config_file: Option<String>,
     /// Assignments that are applied after the file.

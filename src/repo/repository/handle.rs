@@ -14,7 +14,7 @@ use crate::repo::repository::locate::ConfigLocation;
 
 /// A repository that may not be open yet, or may not exist yet.
 #[derive(Debug)]
-pub struct RepositoryHandle {
+pub(crate) struct RepositoryHandle {
     uri: String,
     write: AtomicBool,
     open: RwLock<Option<Arc<Repo>>>,
@@ -22,35 +22,35 @@ pub struct RepositoryHandle {
 
 impl RepositoryHandle {
     /// Creates a handle without opening the repository.
-    pub fn new(uri: &str, write: bool) -> Self {
+    pub(crate) fn new(uri: &str, write: bool) -> Self {
         Self { uri: uri.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
     }
 
     /// Returns the repository location as the user wrote it.
-    pub fn uri(&self) -> &str {
+    pub(crate) fn uri(&self) -> &str {
         &self.uri
     }
 
     /// Returns true if writing is enabled.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.write.load(Ordering::Relaxed)
     }
 
     /// Enables or disables writing; the repository is reopened on the next use.
-    pub async fn set_write(&self, write: bool) {
+    pub(crate) async fn set_write(&self, write: bool) {
         self.write.store(write, Ordering::Relaxed);
         self.close().await;
     }
 
     /// Closes the repository, if it is open.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         if let Some(repo) = self.open.write().await.take() {
             repo.registry.conn.close().await;
         }
     }
 
     /// Waits until no transaction is open; no transaction can begin afterwards.
-    pub async fn end_writing(&self) {
+    pub(crate) async fn end_writing(&self) {
         // A repository that is being opened has no transaction.
         let open = self.open.try_read().ok().and_then(|open| open.clone());
         if let Some(repo) = open {
@@ -63,7 +63,7 @@ impl RepositoryHandle {
     /// # Errors
     /// `Kind::NotFound` when the repository does not exist, `Kind::Unsupported` when its configuration or version is
     /// not supported; database errors.
-    pub async fn repo(&self) -> Result<Arc<Repo>> {
+    pub(crate) async fn repo(&self) -> Result<Arc<Repo>> {
         if let Some(repo) = &*self.open.read().await {
             return Ok(Arc::clone(repo));
         }
@@ -103,7 +103,7 @@ impl RepositoryHandle {
     ///
     /// # Errors
     /// `Kind::Invalid` when the session is read-only.
-    pub fn check_writable(&self) -> Result<()> {
+    pub(crate) fn check_writable(&self) -> Result<()> {
         if self.is_writable() {
             return Ok(());
         }

@@ -17,7 +17,7 @@ const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// The location of a repository's configuration file; its folder is `<butlerRoot>` unless the configuration has a root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigLocation {
+pub(crate) struct ConfigLocation {
     /// Configuration file.
     pub file: Location,
 }
@@ -27,7 +27,7 @@ impl ConfigLocation {
     ///
     /// # Errors
     /// `Kind::Unsupported` for another URI scheme, `Kind::Invalid` for the URL of a registry database.
-    pub async fn find(given: &str) -> Result<Self> {
+    pub(crate) async fn find(given: &str) -> Result<Self> {
         // As in the Butler, an unreadable repository index is ignored, and names are treated as paths.
         let labels = labels().await.unwrap_or_default();
         let given = labels.get(given).map_or(given, String::as_str);
@@ -52,7 +52,7 @@ impl ConfigLocation {
     ///
     /// # Errors
     /// A file that cannot be read or is not a configuration.
-    pub async fn read(&self) -> Result<Option<Config>> {
+    pub(crate) async fn read(&self) -> Result<Option<Config>> {
         let named = |e: Error| e.context(format_args!("configuration '{}'", self.file.display()));
         if self.file.local().is_ok_and(|path| is_sqlite(&path)) {
             let message = format!(
@@ -71,7 +71,7 @@ impl ConfigLocation {
     }
 
     /// Returns the error for a repository that does not exist.
-    pub async fn missing(&self, given: &str) -> Error {
+    pub(crate) async fn missing(&self, given: &str) -> Error {
         let labels = labels().await.unwrap_or_default();
         let near = hint(given, labels.keys().map(String::as_str).filter(|label| *label != given));
         let file = self.file.display();
@@ -79,7 +79,7 @@ impl ConfigLocation {
     }
 
     /// Returns the root of the repository, `<butlerRoot>`.
-    pub fn root(&self, config: &Config) -> String {
+    pub(crate) fn root(&self, config: &Config) -> String {
         let root = config.text(&["root"]).map(|root| match local_path(root) {
             Some(path) => path.display().to_string(),
             None => root.to_owned(),

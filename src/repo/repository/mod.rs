@@ -1,7 +1,7 @@
 //! An open repository: its configuration and its registry.
 
-pub mod handle;
-pub mod locate;
+pub(crate) mod handle;
+pub(crate) mod locate;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::butler_yaml::Config;
@@ -11,7 +11,7 @@ use crate::registry::db::open::Database;
 
 /// An open repository.
 #[derive(Debug)]
-pub struct Repo {
+pub(crate) struct Repo {
     /// Root of the repository, the value of `<butlerRoot>`.
     pub root: String,
     /// Configuration.
@@ -22,7 +22,7 @@ pub struct Repo {
 
 impl Repo {
     /// Returns the root folder of the datastore.
-    pub fn datastore_root(&self) -> String {
+    pub(crate) fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
     }
 }
@@ -33,7 +33,7 @@ impl Repo {
     ///
     /// # Errors
     /// `Kind::NotFound` for a storage class without a default formatter.
-    pub fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
+    pub(crate) fn formatter(&self, dataset_type: &DatasetType) -> Result<&str> {
         let class = &dataset_type.storage_class;
         let configured = [&dataset_type.name, class].into_iter().find_map(|name| {
             let value = self.config.value(&["datastore", "formatters", name])?;

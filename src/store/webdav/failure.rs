@@ -13,7 +13,7 @@ use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind};
 
 /// Maximum pause that a server can request.
-pub const PAUSE: Duration = Duration::from_secs(120);
+pub(super) const PAUSE: Duration = Duration::from_secs(120);
 /// Maximum number of bytes of an error response that are quoted in a message.
 const TOLD: usize = 200;
 

@@ -17,10 +17,10 @@ const DAV: &str = "DAV:";
 const DCACHE: &str = "http://www.dcache.org/2013/webdav";
 
 /// The request body for the needed properties. dCache looks up each property separately, so not all are requested.
-pub const PROPERTIES: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"#;
+pub(super) const PROPERTIES: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/></D:prop></D:propfind>"#;
 
 /// [`PROPERTIES`] with the dCache checksums.
-pub const CHECKSUMS: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/><C:Checksums xmlns:C="http://www.dcache.org/2013/webdav"/></D:prop></D:propfind>"#;
+pub(super) const CHECKSUMS: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/><C:Checksums xmlns:C="http://www.dcache.org/2013/webdav"/></D:prop></D:propfind>"#;
 
 /// A file or folder on a server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct Properties {
 ///
 /// # Errors
 /// A message when the response is not a complete WebDAV multistatus document.
-pub async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, String> {
+pub(super) async fn parse(source: impl AsyncBufRead + Unpin) -> Result<Vec<Entry>, String> {
     let mut reader = NsReader::from_reader(tokio::io::BufReader::new(source.take(LIMIT)));
     let (mut entries, mut entry, mut properties) = (Vec::new(), None::<Entry>, Properties::default());
     let (mut buffer, mut text, mut depth, mut seen) = (Vec::new(), String::new(), 0_usize, false);

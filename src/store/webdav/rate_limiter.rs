@@ -10,20 +10,20 @@ const BURST: u32 = 20;
 
 /// Spaces out requests.
 #[derive(Debug)]
-pub struct RateLimiter {
+pub(super) struct RateLimiter {
     gap: Duration,
     next: Mutex<Instant>,
 }
 
 impl RateLimiter {
     /// Creates a limiter of `rate` requests per second; `None` is no limit.
-    pub fn new(rate: Option<f64>) -> Self {
+    pub(super) fn new(rate: Option<f64>) -> Self {
         let gap = rate.map_or(Duration::ZERO, |rate| Duration::from_secs_f64(1.0 / rate.max(0.001)));
         Self { gap, next: Mutex::new(Instant::now()) }
     }
 
     /// Waits until the next request may be sent.
-    pub async fn acquire(&self) {
+    pub(super) async fn acquire(&self) {
         tokio::time::sleep_until(self.take(Instant::now())).await;
     }
 
@@ -37,7 +37,7 @@ impl RateLimiter {
     }
 
     /// Delays all requests by `pause`, after the server has reported an overload.
-    pub fn pause(&self, pause: Duration) {
+    pub(super) fn pause(&self, pause: Duration) {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next = (*next).max(Instant::now() + pause);
     }

@@ -149,7 +149,7 @@ impl Client {
 }
 
 /// Returns the adler32 checksum in a `Digest` header or a list of checksums, if present.
-pub fn adler32(text: Option<&str>) -> Option<u32> {
+pub(super) fn adler32(text: Option<&str>) -> Option<u32> {
     let value = text?.split(',').find_map(|part| part.trim().strip_prefix("adler32="))?;
     u32::from_str_radix(value, 16).ok()
 }

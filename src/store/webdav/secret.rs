@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A token or password.
 #[derive(Clone)]
-pub struct Secret {
+pub(super) struct Secret {
     name: Arc<str>,
     file: Option<PathBuf>,
     known: Arc<Mutex<Option<(String, SystemTime)>>>,
@@ -30,7 +30,7 @@ impl Secret {
     /// # Errors
     /// `Kind::Denied` for a file that does not exist or that other users can read, or for a value that is not valid in
     /// a header.
-    pub fn new(name: &str, given: &str) -> Result<Self> {
+    pub(super) fn new(name: &str, given: &str) -> Result<Self> {
         let path = given.strip_prefix("file://").unwrap_or(given);
         let like_a_path = ["/", "./", "../", "~", "$", "file:"].iter().any(|start| given.starts_with(start));
         // A password may look like a path.
@@ -49,7 +49,7 @@ impl Secret {
     ///
     /// # Errors
     /// As for [`Secret::new`].
-    pub fn value(&self) -> Result<String> {
+    pub(super) fn value(&self) -> Result<String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &self.file {
             let changed = protected(&self.name, file)?;
@@ -67,7 +67,7 @@ impl Secret {
 ///
 /// # Errors
 /// `Kind::Denied` when the file does not exist or users other than its owner can read it.
-pub fn protected(name: &str, file: &Path) -> Result<SystemTime> {
+pub(super) fn protected(name: &str, file: &Path) -> Result<SystemTime> {
     let what = if name.to_lowercase().contains("token") { "token file" } else { "file" };
     let found = std::fs::metadata(file).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {

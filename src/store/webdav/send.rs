@@ -22,7 +22,7 @@ const HOPS: usize = 5;
 /// Minimum rate, in bytes per second, that the timeout of a file upload assumes.
 const SLOWEST: u64 = 100_000;
 /// A path of a local file; a temporary file is deleted when its last reference is dropped.
-pub type LocalFile = Arc<dyn AsRef<Path> + Send + Sync>;
+pub(super) type LocalFile = Arc<dyn AsRef<Path> + Send + Sync>;
 
 /// The body of a request, which can be sent repeatedly.
 #[derive(Clone)]
@@ -262,7 +262,7 @@ fn redirect_target(from: &Url, to: &str) -> Option<Url> {
 }
 
 /// Returns a URL without query and fragment, which may contain secrets.
-pub fn redacted(url: &Url) -> String {
+pub(super) fn redacted(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);
     url.set_fragment(None);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, hint};
 
 /// The settings of one endpoint.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(super) struct Settings {
     /// Bearer token.
     pub token: Option<Secret>,
     /// User and password for basic authentication.
@@ -96,7 +96,7 @@ impl Settings {
     ///
     /// # Errors
     /// A configuration file that is missing or malformed, and invalid values.
-    pub fn of(endpoint: &Url) -> Result<Self> {
+    pub(super) fn of(endpoint: &Url) -> Result<Self> {
         Self::from(endpoint, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 
@@ -241,7 +241,7 @@ impl Settings {
     }
 
     /// Describes the credentials for messages, without the secret.
-    pub fn credentials(&self) -> String {
+    pub(super) fn credentials(&self) -> String {
         match (&self.token, &self.certificate, &self.user) {
             (Some(token), _, _) => format!("bearer token {token:?}"),
             (_, Some((file, _)), _) => format!("client certificate '{}'", file.display()),

@@ -32,7 +32,7 @@ impl ResolvesClientCert for Only {
 ///
 /// # Errors
 /// Files that are missing or contain no certificate or key; `Kind::Denied` for an expired certificate.
-pub fn config(settings: &Settings) -> Result<ClientConfig> {
+pub(super) fn config(settings: &Settings) -> Result<ClientConfig> {
     let roots = roots(settings.authorities.as_deref())?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()

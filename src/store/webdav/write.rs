@@ -254,7 +254,7 @@ pub fn require_size(entry: &Entry) -> Result<u64> {
 }
 
 /// Maximum size in bytes of files that are held in memory.
-pub const IN_MEMORY: u64 = 8 << 20;
+pub(super) const IN_MEMORY: u64 = 8 << 20;
 
 /// Returns the folder of a path.
 fn parent(path: &str) -> &str {

@@ -6,8 +6,8 @@ mod dice;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use butlersql::engine::session::Session;
-use butlersql::progress::Silent;
+use butlersql::Session;
+use butlersql::Silent;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use tokio::runtime::Runtime;

@@ -23,13 +23,13 @@ mod join;
 use super::{fresh, unsupported};
 
 /// The columns of an outer query that a subquery reads.
-pub struct Domain<'a> {
+pub(super) struct Domain<'a> {
     outer_query: &'a LogicalPlan,
     columns: Vec<Column>,
 }
 
 /// A plan computed for all rows of a domain.
-pub struct Dependent {
+pub(super) struct Dependent {
     /// The plan, with the columns of the original plan and additional ones.
     pub plan: LogicalPlan,
     /// The columns with the values of the domain.
@@ -43,7 +43,7 @@ impl<'a> Domain<'a> {
     ///
     /// # Errors
     /// `Kind::Unsupported` if two executions of the outer query may return different rows.
-    pub fn of(outer_query: &'a LogicalPlan, subquery: &LogicalPlan) -> Result<Self> {
+    pub(super) fn of(outer_query: &'a LogicalPlan, subquery: &LogicalPlan) -> Result<Self> {
         let schema = outer_query.schema();
         let mut columns = BTreeSet::new();
         outer_references(subquery, &mut |column| {
@@ -61,7 +61,7 @@ impl<'a> Domain<'a> {
     }
 
     /// The join conditions between the outer query and the rows of the domain.
-    pub fn ties(&self, keys: &[Column]) -> Vec<Expr> {
+    pub(super) fn ties(&self, keys: &[Column]) -> Vec<Expr> {
         self.equal(&self.columns, keys)
     }
 
@@ -69,7 +69,7 @@ impl<'a> Domain<'a> {
     ///
     /// # Errors
     /// `Kind::Unsupported` for nodes that cannot be decorrelated.
-    pub fn each(&self, plan: &LogicalPlan) -> Result<Dependent> {
+    pub(super) fn each(&self, plan: &LogicalPlan) -> Result<Dependent> {
         if !self.is_read_by(plan)? {
             if self.columns.is_empty() {
                 return Ok(Dependent { plan: plan.clone(), keys: Vec::new(), rank: None });
@@ -315,7 +315,7 @@ fn of_no_rows(expr: &Expr, data_type: &datafusion::arrow::datatypes::DataType) -
 }
 
 /// Calls `found` for all columns of outer queries that a plan reads.
-pub fn outer_references(plan: &LogicalPlan, found: &mut dyn FnMut(&Column)) -> Result<()> {
+pub(super) fn outer_references(plan: &LogicalPlan, found: &mut dyn FnMut(&Column)) -> Result<()> {
     plan.apply(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Distinct, Expr, FetchType, LogicalPlan, Projectio
 use super::correlated;
 
 /// Simplifies EXISTS, to a constant if the result is known without execution.
-pub fn existence(exists: Exists) -> Result<Expr> {
+pub(super) fn existence(exists: Exists) -> Result<Expr> {
     let Exists { subquery, negated } = exists;
     let mut plan = &subquery.subquery;
     loop {
@@ -34,7 +34,7 @@ pub fn existence(exists: Exists) -> Result<Expr> {
 }
 
 /// Whether a query always has exactly one row.
-pub fn has_single_row(plan: &LogicalPlan) -> bool {
+pub(super) fn has_single_row(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(Projection { input, .. }) => has_single_row(input),
         LogicalPlan::SubqueryAlias(alias) => has_single_row(&alias.input),
@@ -47,7 +47,7 @@ pub fn has_single_row(plan: &LogicalPlan) -> bool {
 }
 
 /// Whether a query has at most one row.
-pub fn has_no_two_rows(plan: &LogicalPlan) -> bool {
+pub(super) fn has_no_two_rows(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Projection(Projection { input, .. }) => has_no_two_rows(input),
         LogicalPlan::Filter(filter) => has_no_two_rows(&filter.input),

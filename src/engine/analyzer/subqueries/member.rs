@@ -13,7 +13,7 @@ use super::simple::is_correlated;
 use super::{correlated, fresh};
 
 /// An IN condition with a subquery.
-pub struct Member {
+pub(super) struct Member {
     /// The subquery, with a unique name for its column.
     listed: Arc<LogicalPlan>,
     column: Expr,
@@ -28,7 +28,7 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn of(found: &InSubquery, schema: &DFSchema) -> Result<Self> {
+    pub(super) fn of(found: &InSubquery, schema: &DFSchema) -> Result<Self> {
         let listed = &found.subquery.subquery;
         let first = Column::from(listed.schema().qualified_field(0));
         let may_list_null = listed.schema().field(0).is_nullable();
@@ -59,14 +59,14 @@ impl Member {
     }
 
     /// The condition that the subquery has the value.
-    pub fn is_listed(&self) -> Result<Expr> {
+    pub(super) fn is_listed(&self) -> Result<Expr> {
         self.exists(Some(self.equal()), false)
     }
 
     /// The conditions, which must all be true, that the subquery neither has the value nor could have it (NULL). NULL
     /// is tested separately, so that the join on equal values can use a hash table; a correlated subquery needs one
     /// test.
-    pub fn is_not_listed(&self) -> Result<Vec<Expr>> {
+    pub(super) fn is_not_listed(&self) -> Result<Vec<Expr>> {
         if self.is_correlated {
             return Ok(vec![self.exists(Some(self.equal().is_not_false()), true)?]);
         }
@@ -81,7 +81,7 @@ impl Member {
     }
 
     /// The condition that IN is NULL where the subquery does not have the value; `None` if it is never NULL.
-    pub fn is_unknown(&self) -> Result<Option<Expr>> {
+    pub(super) fn is_unknown(&self) -> Result<Option<Expr>> {
         if self.is_correlated && (self.may_list_null || self.may_be_null) {
             return self.exists(Some(self.equal().is_unknown()), false).map(Some);
         }

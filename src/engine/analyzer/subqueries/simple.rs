@@ -13,19 +13,19 @@ use super::domain::outer_references;
 use super::subquery;
 
 /// Whether a plan reads columns of any outer query.
-pub fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn is_correlated(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     outer_references(plan, &mut |_| found = true)?;
     Ok(found)
 }
 
 /// Whether DataFusion can pull the correlated conditions out of a subquery of EXISTS or IN.
-pub fn has_plain_rows(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
+pub(super) fn has_plain_rows(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
     is_plain(plan, &|condition| may_be_taken_out(condition, outer))
 }
 
 /// Whether DataFusion can do so for a scalar subquery: an aggregate without GROUP BY, with conditions of equality.
-pub fn has_plain_value(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
+pub(super) fn has_plain_value(plan: &LogicalPlan, outer: &DFSchema) -> Result<bool> {
     match plan {
         LogicalPlan::Projection(Projection { input, expr, .. }) => {
             Ok(!expr.iter().any(reads_elsewhere) && names_are_new(expr, input)? && has_plain_value(input, outer)?)

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 
 /// The value of the only row of a group. A second row is an error, as in PostgreSQL, but also if a CASE does not use
 /// the value.
-pub fn single(value: Expr) -> Expr {
+pub(super) fn single(value: Expr) -> Expr {
     AggregateUDF::from(Single { signature: Signature::any(1, Volatility::Immutable) }).call(vec![value])
 }
 
@@ -34,11 +34,11 @@ impl AggregateUDFImpl for Single {
         Ok(arguments[0].clone())
     }
 
-    fn accumulator(&self, arguments: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+    fn accumulator(&self, arguments: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
         Ok(Box::new(Row { value: ScalarValue::try_from(arguments.return_type())?, rows: 0 }))
     }
 
-    fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+    fn state_fields(&self, arguments: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
         let value = Field::new("value", arguments.return_type().clone(), true);
         Ok(vec![value.into(), Field::new("rows", DataType::UInt64, true).into()])
     }

@@ -18,7 +18,7 @@ const PACKED: i64 = 1 << 16;
 ///
 /// # Errors
 /// `Kind::Invalid` for a truncated or corrupt file.
-pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
+pub(super) async fn check(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<()> {
     let head = store.get_range(&file.location, 0..file.size.min(8)).await?;
     let checked = match head.starts_with(MAGIC) {
         true => check_file(store, file).await,

@@ -17,7 +17,11 @@ const HEAD: u64 = 1 << 20;
 ///
 /// # Errors
 /// A file that cannot be read, and `Kind::Unsupported` for several files if the first has duplicate names.
-pub async fn renamed(store: &dyn ObjectStore, files: &[&ObjectMeta], delimiter: u8) -> Result<Option<SchemaRef>> {
+pub(super) async fn renamed(
+    store: &dyn ObjectStore,
+    files: &[&ObjectMeta],
+    delimiter: u8,
+) -> Result<Option<SchemaRef>> {
     let Some(first) = files.first().filter(|file| file.size > 0) else { return Ok(None) };
     let head = store.get_range(&first.location, 0..HEAD.min(first.size)).await?;
     let mut names = ReaderBuilder::new().delimiter(delimiter).from_reader(head.as_ref());

@@ -14,7 +14,7 @@ const DIGITS: usize = 19;
 ///
 /// # Errors
 /// A file that cannot be read.
-pub async fn is_array(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bool> {
+pub(super) async fn is_array(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bool> {
     if file.size == 0 {
         return Ok(false);
     }
@@ -26,7 +26,7 @@ pub async fn is_array(store: &dyn ObjectStore, file: &ObjectMeta) -> Result<bool
 ///
 /// # Errors
 /// `Kind::Unsupported` for an integer beyond 64 bits, `Kind::Invalid` for data after an array.
-pub async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -> Result<()> {
+pub(super) async fn check(store: &dyn ObjectStore, file: &ObjectMeta, is_array: bool) -> Result<()> {
     let mut bytes = store.get(&file.location).await?.into_stream();
     let mut numbers = Numbers::default();
     let mut array = Array::default();

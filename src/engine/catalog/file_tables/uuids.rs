@@ -20,7 +20,7 @@ const SIZE: i32 = 16;
 ///
 /// # Errors
 /// A Parquet file that cannot be read.
-pub async fn columns(
+pub(super) async fn columns(
     store: &dyn ObjectStore,
     file: &ObjectMeta,
     is_parquet: bool,
@@ -41,7 +41,7 @@ pub async fn columns(
 }
 
 /// The function that converts UUIDs to strings.
-pub fn text() -> ScalarUDF {
+pub(super) fn text() -> ScalarUDF {
     ScalarUDF::from(Text { signature: Signature::exact(vec![DataType::FixedSizeBinary(SIZE)], Volatility::Immutable) })
 }
 

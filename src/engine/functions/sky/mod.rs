@@ -1,7 +1,7 @@
 //! Scalar functions of regions on the sky, with the names of Butler expressions and of ADQL.
 
 mod compute;
-pub mod udf;
+pub(crate) mod udf;
 mod values;
 
 use crate::engine::functions::definition::{ArgType, FunctionDef};
@@ -10,7 +10,7 @@ use crate::engine::functions::sky::udf::{Op, function};
 const FRAME: &str =
     "Right ascension and declination are in ICRS degrees; the first argument may be the frame 'ICRS', as in ADQL.";
 
-pub fn functions() -> Vec<FunctionDef> {
+pub(crate) fn functions() -> Vec<FunctionDef> {
     regions().into_iter().chain(measures()).chain(pixels()).collect()
 }
 

@@ -10,11 +10,11 @@ use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, Sca
 
 use super::values::check_frame;
 use crate::engine::functions::definition::FunctionDef;
-pub use crate::engine::sql::adql::{OneIsTrue, PairsAsArguments};
+pub(crate) use crate::engine::sql::adql::{OneIsTrue, PairsAsArguments};
 
 /// The computation of a region function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Op {
+pub(crate) enum Op {
     Point,
     Circle,
     Box,
@@ -35,7 +35,7 @@ pub enum Op {
 }
 
 /// A scalar function that is called `name` and computes `op`.
-pub fn function(name: &'static str, op: Op) -> ScalarUDF {
+pub(crate) fn function(name: &'static str, op: Op) -> ScalarUDF {
     ScalarUDF::new_from_impl(Sky { name, op, signature: Signature::user_defined(Volatility::Immutable) })
 }
 

@@ -13,7 +13,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 /// Adds datasets to a TAGGED or CALIBRATION collection by id. Types and data IDs are looked up when the change is
 /// applied, because the same change set may insert the datasets.
 #[derive(Debug)]
-pub struct AddMembers {
+pub(crate) struct AddMembers {
     /// Collection name.
     pub collection: String,
     /// TAGGED or CALIBRATION.

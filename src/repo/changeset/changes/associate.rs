@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Adds datasets of a type to a TAGGED collection.
 #[derive(Debug)]
-pub struct AssociateDatasets {
+pub(crate) struct AssociateDatasets {
     /// Collection name.
     pub collection: String,
     /// Dataset type name.

@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Creates a collection.
 #[derive(Debug)]
-pub struct CreateCollection {
+pub(crate) struct CreateCollection {
     /// Collection name.
     pub name: String,
     /// Collection type.

@@ -9,7 +9,7 @@ use crate::repo::changeset::retry::RetryPolicy;
 
 /// Registers a dataset type.
 #[derive(Debug)]
-pub struct CreateDatasetType(pub DatasetType);
+pub(crate) struct CreateDatasetType(pub DatasetType);
 
 impl CreateDatasetType {
     pub(in crate::repo::changeset) fn describe(&self) -> ReportRow {

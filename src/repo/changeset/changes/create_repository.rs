@@ -17,7 +17,7 @@ use crate::repo::repository::locate::ConfigLocation;
 
 /// Creates `butler.yaml` and the registry tables.
 #[derive(Debug)]
-pub struct CreateRepositoryFiles {
+pub(crate) struct CreateRepositoryFiles {
     /// Location of the session.
     pub uri: String,
     /// Configuration file.

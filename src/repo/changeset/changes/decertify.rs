@@ -11,7 +11,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Removes a timespan from the validity ranges of a dataset type in a CALIBRATION collection.
 #[derive(Debug)]
-pub struct RemoveValidity {
+pub(crate) struct RemoveValidity {
     /// Collection name.
     pub collection: String,
     /// Dataset type name.

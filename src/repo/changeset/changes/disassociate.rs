@@ -9,7 +9,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Removes datasets of a type from a TAGGED collection.
 #[derive(Debug)]
-pub struct DisassociateDatasets {
+pub(crate) struct DisassociateDatasets {
     /// Collection name.
     pub collection: String,
     /// Dataset type name.

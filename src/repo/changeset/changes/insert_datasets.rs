@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Inserts datasets of a type into a run.
 #[derive(Debug)]
-pub struct InsertDatasets {
+pub(crate) struct InsertDatasets {
     /// Dataset type name.
     pub dataset_type: String,
     /// RUN collection.

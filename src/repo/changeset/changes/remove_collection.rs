@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Deletes a collection with its memberships; the datasets stay in their runs.
 #[derive(Debug)]
-pub struct DeleteCollection {
+pub(crate) struct DeleteCollection {
     /// Collection name.
     pub name: String,
     /// Collection type.

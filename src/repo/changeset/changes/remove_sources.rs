@@ -5,7 +5,7 @@ use crate::store::transfer::Transfer;
 
 /// Removes the sources of moves whose targets are stored.
 #[derive(Debug)]
-pub struct RemoveSources {
+pub(crate) struct RemoveSources {
     /// The moves.
     pub moves: Vec<Transfer>,
 }

@@ -10,7 +10,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Replaces the file records of datasets of a type.
 #[derive(Debug)]
-pub struct ReplaceFileRecords {
+pub(crate) struct ReplaceFileRecords {
     /// Dataset type name.
     pub dataset_type: String,
     /// Rows as in [`crate::registry::dataset_writer::DatasetBatch`].

@@ -9,7 +9,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Replaces the children of a chain.
 #[derive(Debug)]
-pub struct SetChildren {
+pub(crate) struct SetChildren {
     /// Name of the chain.
     pub chain: String,
     /// Children that the operation has read; if they differ by now, nothing is written.

@@ -5,7 +5,7 @@ use crate::store::transfer::Transfer;
 
 /// Transfers files into the datastore.
 #[derive(Debug)]
-pub struct TransferFiles {
+pub(crate) struct TransferFiles {
     /// The files.
     pub transfers: Vec<Transfer>,
 }

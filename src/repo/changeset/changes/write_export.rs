@@ -28,7 +28,7 @@ use crate::store::{Location, path_template, temporary};
 
 /// Writes an export file, and transfers the files of its datasets.
 #[derive(Debug)]
-pub struct WriteExport {
+pub(crate) struct WriteExport {
     /// Repository that is exported.
     pub repo: Arc<Repo>,
     /// Folder of the export file and of transferred files; created if it does not exist.
@@ -48,7 +48,7 @@ pub struct WriteExport {
 
 /// Datasets of one type: `dataset_id`, the dimensions, `run`, `path`, `formatter`, sorted by run and data ID.
 #[derive(Debug)]
-pub struct SelectedDatasets {
+pub(crate) struct SelectedDatasets {
     /// Dataset type.
     pub record: TypeRecord,
     /// Rows.

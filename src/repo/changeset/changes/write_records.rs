@@ -14,7 +14,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 
 /// Inserts or replaces records of a dimension element.
 #[derive(Debug)]
-pub struct WriteRecords {
+pub(crate) struct WriteRecords {
     /// Dimension element.
     pub element: String,
     /// Records.
@@ -25,15 +25,15 @@ pub struct WriteRecords {
 
 /// Records that exist, or that are computed when they are written.
 #[derive(Debug)]
-pub enum RecordSource {
+pub(crate) enum RecordSource {
     /// Existing rows.
-    Rows(SpillBuffer),
+    Rows(Box<SpillBuffer>),
     /// Rows that are expensive to compute.
     Computed(Arc<dyn ComputeRecords>),
 }
 
 /// Computes records of an element.
-pub trait ComputeRecords: Debug + Send + Sync {
+pub(crate) trait ComputeRecords: Debug + Send + Sync {
     /// Returns the number of records, without computing them.
     fn count(&self) -> u64;
 
@@ -46,12 +46,12 @@ pub trait ComputeRecords: Debug + Send + Sync {
 
 impl WriteRecords {
     /// Inserts new records.
-    pub fn insert(element: &str, rows: impl Into<SpillBuffer>) -> Self {
-        Self { element: element.to_owned(), records: RecordSource::Rows(rows.into()), replace: false }
+    pub(crate) fn insert(element: &str, rows: impl Into<SpillBuffer>) -> Self {
+        Self { element: element.to_owned(), records: RecordSource::Rows(Box::new(rows.into())), replace: false }
     }
 
     /// Replaces existing records.
-    pub fn replace(element: &str, rows: impl Into<SpillBuffer>) -> Self {
+    pub(crate) fn replace(element: &str, rows: impl Into<SpillBuffer>) -> Self {
         Self { replace: true, ..Self::insert(element, rows) }
     }
 }
@@ -76,7 +76,7 @@ impl RowChange for WriteRecords {
 
     async fn apply(&self, context: &mut WriteContext<'_>) -> Result<u64> {
         let rows = match &self.records {
-            RecordSource::Rows(rows) => rows,
+            RecordSource::Rows(rows) => &**rows,
             RecordSource::Computed(records) => records.records()?,
         };
         let conflict = if self.replace { OnConflict::Replace } else { OnConflict::Keep };

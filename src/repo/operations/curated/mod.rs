@@ -35,7 +35,7 @@ const LIMIT: u64 = 1 << 28;
 
 /// Writes curated calibrations; existing ones are not changed.
 #[derive(Debug)]
-pub struct WriteCurated {
+pub(crate) struct WriteCurated {
     /// Instrument.
     pub instrument: Instrument,
     /// Labels, which are part of the collection names.

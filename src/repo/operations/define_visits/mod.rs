@@ -29,7 +29,7 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
 /// Defines the visits of an instrument.
 #[derive(Debug)]
-pub struct DefineVisits {
+pub(crate) struct DefineVisits {
     /// Instrument.
     pub instrument: Instrument,
     /// True to overwrite visits that differ.
@@ -155,7 +155,7 @@ impl DefineVisits {
         set.record("visit", Status::Unchanged, "", unchanged as u64);
         let mut add = |element: &str, rows: RecordBatch, replace: bool| {
             if rows.num_rows() > 0 {
-                let records = RecordSource::Rows(rows.into());
+                let records = RecordSource::Rows(Box::new(rows.into()));
                 set.push(WriteRecords { element: element.to_owned(), records, replace });
             }
         };

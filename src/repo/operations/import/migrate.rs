@@ -43,7 +43,7 @@ impl Migration {
     ///
     /// # Errors
     /// Database errors.
-    pub async fn new(repo: &Repo, namespace: &str, version: i64) -> Result<Self> {
+    pub(super) async fn new(repo: &Repo, namespace: &str, version: i64) -> Result<Self> {
         let universe = &repo.registry.universe;
         if namespace != NAMESPACE || universe.namespace != NAMESPACE || version >= 6 {
             return Ok(Self::default());
@@ -62,7 +62,7 @@ impl Migration {
     }
 
     /// Returns the dimensions of a dataset type without dimensions that were removed from the universe.
-    pub fn dimensions(&self, mut dimensions: Vec<String>) -> Vec<String> {
+    pub(super) fn dimensions(&self, mut dimensions: Vec<String>) -> Vec<String> {
         if self.visit_system && dimensions.iter().any(|d| d == "visit") {
             dimensions.retain(|d| d != "visit_system");
         }
@@ -74,7 +74,12 @@ impl Migration {
     ///
     /// # Errors
     /// A record without a required field, with its line.
-    pub fn records(&mut self, element: &str, line: usize, given: &Fields) -> Result<Option<Vec<(String, Fields)>>> {
+    pub(super) fn records(
+        &mut self,
+        element: &str,
+        line: usize,
+        given: &Fields,
+    ) -> Result<Option<Vec<(String, Fields)>>> {
         let is_changed = match element {
             "visit" => self.visit_system || self.seeing || self.adds_day_obs || self.day_obs[0],
             "exposure" => self.group || self.day_obs[1],

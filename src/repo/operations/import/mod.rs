@@ -17,7 +17,7 @@ use crate::store::{FileType, Location};
 
 /// Imports an export file.
 #[derive(Debug)]
-pub struct Import {
+pub(crate) struct Import {
     /// Folder that relative paths refer to.
     pub directory: String,
     /// Path of the export file: relative to the folder, else to the working directory.

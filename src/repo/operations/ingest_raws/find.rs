@@ -18,7 +18,7 @@ const INDEX: &str = "_index.json";
 
 /// Criteria for raw files.
 #[derive(Debug)]
-pub struct RawFinder {
+pub(super) struct RawFinder {
     /// Pattern for the names of raw files in folders.
     pub regex: Regex,
     /// Instruments that can be recognized.
@@ -27,7 +27,7 @@ pub struct RawFinder {
 
 /// The raw files of one folder, or files that were given individually.
 #[derive(Debug, Default)]
-pub struct FileGroup {
+pub(super) struct FileGroup {
     /// Number of folders that were searched.
     pub folders: u64,
     /// Files with valid metadata.
@@ -38,7 +38,7 @@ pub struct FileGroup {
 
 /// A raw file with its metadata.
 #[derive(Debug)]
-pub struct RawFile {
+pub(super) struct RawFile {
     /// Location of the file.
     pub place: Location,
     /// Size in bytes; `None` if only an index names the file.
@@ -49,7 +49,7 @@ pub struct RawFile {
 
 /// The exposure and detector of a file.
 #[derive(Debug)]
-pub struct Metadata {
+pub(super) struct Metadata {
     /// Instrument.
     pub instrument: Arc<Instrument>,
     /// Exposure id.
@@ -62,13 +62,17 @@ pub struct Metadata {
 
 impl Metadata {
     /// Returns the instrument name and the exposure id.
-    pub fn key(&self) -> (String, i64) {
+    pub(super) fn key(&self) -> (String, i64) {
         (self.instrument.name.clone(), self.exposure)
     }
 }
 
 /// Returns all groups: folders depth first in name order, `at_once` of them concurrently, then individual files.
-pub fn groups(search: Arc<RawFinder>, locations: Vec<String>, at_once: usize) -> impl Stream<Item = FileGroup> + Send {
+pub(super) fn groups(
+    search: Arc<RawFinder>,
+    locations: Vec<String>,
+    at_once: usize,
+) -> impl Stream<Item = FileGroup> + Send {
     let last = Arc::clone(&search);
     let explicit: Arc<std::sync::Mutex<Vec<(Location, u64)>>> = Arc::default();
     let named = Arc::clone(&explicit);

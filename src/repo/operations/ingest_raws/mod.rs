@@ -36,7 +36,7 @@ const BROUGHT: u32 = if cfg!(debug_assertions) { 32 } else { 2048 };
 
 /// Ingests raw files.
 #[derive(Debug)]
-pub struct IngestRaws {
+pub(crate) struct IngestRaws {
     /// Folders and files.
     pub locations: Vec<String>,
     /// Pattern for the names of raw files in folders.

@@ -9,7 +9,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::find::FileGroup;
 
 /// Reads groups ahead while earlier groups are processed, up to a number of files.
-pub fn prefetch(groups: impl Stream<Item = FileGroup> + Send + 'static, files: u32) -> impl Stream<Item = FileGroup> {
+pub(super) fn prefetch(
+    groups: impl Stream<Item = FileGroup> + Send + 'static,
+    files: u32,
+) -> impl Stream<Item = FileGroup> {
     let room = Arc::new(Semaphore::new(files as usize));
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     let reading = async move {

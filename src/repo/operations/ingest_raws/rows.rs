@@ -23,7 +23,7 @@ use crate::repo::operations::ingest_raws::Exposure;
 use crate::store::Location;
 
 /// Returns the detector names of an instrument, by id.
-pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
+pub(super) async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, String>> {
     let columns =
         vec![ReadColumn::plain("id", ColumnType::Int), ReadColumn::plain("full_name", ColumnType::Text(None))];
     let rows = dimensions::values(&repo.registry, "detector", columns, Some(instrument)).await?;
@@ -31,13 +31,13 @@ pub async fn detectors(repo: &Repo, instrument: &str) -> Result<HashMap<i64, Str
 }
 
 /// Returns the filters of an instrument.
-pub async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
+pub(super) async fn filters(repo: &Repo, instrument: &str) -> Result<Vec<String>> {
     let columns = vec![ReadColumn::plain("name", ColumnType::Text(None))];
     Ok(string_values(&dimensions::values(&repo.registry, "physical_filter", columns, Some(instrument)).await?, 0))
 }
 
 /// Returns the distinct records of an element that exposures need, and the row number of each exposure's record.
-pub fn records(table: &TableDef, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
+pub(super) fn records(table: &TableDef, element: &str, exposures: &[Exposure]) -> Result<(RecordBatch, Vec<usize>)> {
     let all: Vec<&Observation> = exposures.iter().map(|e| &e.observation).collect();
     // Different offsets of the same day are kept as two records, so that the difference is reported.
     let key = |o: &Observation| match element {
@@ -131,7 +131,7 @@ fn exposure_rows(all: &[&Observation]) -> Result<RecordBatch> {
 
 /// A raw dataset and its file.
 #[derive(Debug)]
-pub struct Row<'a> {
+pub(super) struct Row<'a> {
     /// Dataset id.
     pub id: String,
     /// Exposure id.
@@ -145,7 +145,7 @@ pub struct Row<'a> {
 }
 
 /// Returns the dataset id of a raw.
-pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
+pub(super) fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detector: i64) -> String {
     let data_id = [
         ("detector", detector.to_string()),
         ("exposure", exposure.to_string()),
@@ -155,7 +155,7 @@ pub fn raw_dataset_id(instrument: &Instrument, run: &str, exposure: i64, detecto
 }
 
 /// Returns the `dataset_id` and the dimensions of datasets.
-pub fn data_ids(instrument: &Instrument, rows: &[&Row<'_>]) -> Result<RecordBatch> {
+pub(super) fn data_ids(instrument: &Instrument, rows: &[&Row<'_>]) -> Result<RecordBatch> {
     let int = |value: fn(&Row<'_>) -> i64| -> ArrayRef {
         Arc::new(rows.iter().map(|row| Some(value(row))).collect::<Int64Array>())
     };
@@ -168,7 +168,7 @@ pub fn data_ids(instrument: &Instrument, rows: &[&Row<'_>]) -> Result<RecordBatc
 }
 
 /// Returns rows for [`crate::registry::dataset_writer`], with the recorded paths of the files.
-pub fn dataset_rows(instrument: &Instrument, rows: &[Row<'_>], paths: &[String]) -> Result<RecordBatch> {
+pub(super) fn dataset_rows(instrument: &Instrument, rows: &[Row<'_>], paths: &[String]) -> Result<RecordBatch> {
     let data_ids = data_ids(instrument, &rows.iter().collect::<Vec<_>>())?;
     let columns = data_ids.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(data_ids.columns().to_vec());
     let sizes: ArrayRef = Arc::new(rows.iter().map(|row| Some(row.size)).collect::<Int64Array>());
@@ -180,10 +180,10 @@ pub fn dataset_rows(instrument: &Instrument, rows: &[Row<'_>], paths: &[String])
 }
 
 /// Existing raws by exposure and detector.
-pub type ExistingRaws = HashMap<(i64, i64), ExistingDataset>;
+pub(super) type ExistingRaws = HashMap<(i64, i64), ExistingDataset>;
 
 /// Returns the raws of these exposures that the run holds.
-pub async fn existing_raws(
+pub(super) async fn existing_raws(
     repo: &Repo,
     record: &TypeRecord,
     instrument: &Instrument,
@@ -206,7 +206,7 @@ pub async fn existing_raws(
 ///
 /// # Errors
 /// Dimensions that are not in the universe.
-pub fn raw_type(repo: &Repo, instrument: &Instrument) -> Result<DatasetType> {
+pub(super) fn raw_type(repo: &Repo, instrument: &Instrument) -> Result<DatasetType> {
     let raw = &instrument.raw;
     Ok(DatasetType {
         name: raw.dataset_type.clone(),
