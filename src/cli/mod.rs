@@ -21,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
 
 use self::output::Format;
 use self::runner::Runner;
@@ -34,6 +35,9 @@ struct Command {
     sub: Option<Sub>,
     #[command(flatten)]
     query: Query,
+    /// Log to standard error: error, warn, info, debug, or a filter such as butlersql=debug [env: BUTLERSQL_LOG].
+    #[arg(long, value_name = "FILTER", global = true)]
+    log: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,14 +87,15 @@ enum Work {
 /// does not hold, 4 database or server unreachable or access denied, 130 interrupted, 129 and 143 ended by SIGHUP and
 /// SIGTERM.
 pub fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let matches = Command::command().get_matches();
     let order = order(&matches);
     let command = match Command::from_arg_matches(&matches) {
         Ok(command) => command,
         Err(error) => error.exit(),
     };
+    if let Err(message) = log(command.log.as_deref()) {
+        Command::command().error(ErrorKind::ValueValidation, message).exit();
+    }
     let in_shell = command.sub.is_none() && order.is_empty() && std::io::stdin().is_terminal();
     interrupt::listen(in_shell);
     // A panic is caught and reported as an error of its statement.
@@ -127,6 +132,17 @@ pub fn main() -> ExitCode {
     interrupt::remove_staged();
     // Exits before a task that is still running writes more.
     std::process::exit(code.into())
+}
+
+/// Starts the log with the filter of `--log`, or else of the environment variable `BUTLERSQL_LOG`, whose errors are
+/// ignored.
+fn log(filter: Option<&str>) -> Result<(), String> {
+    let filter = match filter {
+        Some(filter) => EnvFilter::try_new(filter).map_err(|e| format!("--log {filter}: {e}"))?,
+        None => EnvFilter::try_from_env("BUTLERSQL_LOG").unwrap_or_else(|_| "off".into()),
+    };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    Ok(())
 }
 
 /// Runs the subcommand or the query; returns the exit code.

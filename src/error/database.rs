@@ -50,7 +50,6 @@ pub(crate) fn plain(code: Option<&str>, message: &str) -> String {
     match (code, message) {
         (Some("22003"), message) if message.starts_with("bigint") => OUT_OF_RANGE.to_owned(),
         (Some("22012"), _) => "division by zero".to_owned(),
-        (Some("21000"), _) => "more than one row returned by a subquery used as an expression".to_owned(),
         (_, "integer overflow") => OUT_OF_RANGE.to_owned(),
         (_, message) => message.to_owned(),
     }

@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_none_are_told_with_their_line() {
+    fn malformed_files_are_errors_with_their_line() {
         for (text, message) in [
             ("version: 2.0.0\ndata: []\n", "line 1: only export files of version 1.0 are supported, not '2.0.0'"),
             ("version: 1\ndata: []\n", "line 1: 'version' must be"),

@@ -51,6 +51,9 @@ pub fn parse_fits_table(bytes: &[u8]) -> Result<RecordBatch> {
 /// # Errors
 /// As for [`parse_fits_table`].
 pub fn fits_table_schema(head: &[u8]) -> Result<Option<SchemaRef>> {
+    if !head.starts_with(b"SIMPLE  =") {
+        return Err(Error::invalid("a FITS file begins with the keyword SIMPLE"));
+    }
     // A header without its end is not an error of the file.
     let Some((cards, _)) = find_table(head).ok().flatten() else { return Ok(None) };
     let (columns, _) = columns(&cards)?;
@@ -286,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_table_are_told() {
+    fn files_without_a_table_are_errors() {
         let file = file();
         let message = |bytes: &[u8]| parse_fits_table(bytes).unwrap_err().message().to_owned();
         assert!(message(b"x").contains("SIMPLE"));

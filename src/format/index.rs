@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_told_or_guessed() {
+    fn content_is_declared_or_inferred() {
         let index = parse_index(br#"{"__COMMON__": {"a": 1}, "x.fits": {"b": 2}}"#).unwrap();
         assert_eq!((index.content, index.files.len()), (Content::Metadata, 1));
         let sidecar = br#"{"observation_id": "x", "instrument": "LSSTComCam"}"#;

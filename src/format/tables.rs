@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_ecsv_are_told() {
+    fn malformed_ecsv_is_an_error() {
         for (from, to, message) in [
             ("%ECSV", "ECSV", "line 1: an ECSV file begins with '# %ECSV'"),
             ("int64", "int65", "no ECSV datatype named 'int65'"),

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_are_told_with_their_line() {
+    fn faults_are_errors_with_their_line() {
         for (text, message) in [
             ("a: [1\nb: 2", "line"),
             ("a: 1\na: 2", "line 2: duplicate key 'a'"),

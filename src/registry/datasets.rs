@@ -1,5 +1,6 @@
 //! Reading datasets, their file records and their memberships.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
@@ -215,13 +216,17 @@ pub(crate) async fn count_members(
     collection: &str,
     rows: impl Iterator<Item = Result<RecordBatch>>,
 ) -> Result<u64> {
-    let mut members = HashSet::new();
-    for record in types {
-        members.extend(ids_in(registry, record, collection).await?);
-    }
+    let mut members: HashMap<i64, HashSet<String>> = HashMap::new();
     let mut count = 0;
     for rows in rows {
-        count += ids(&rows?, "dataset_id")?.iter().filter(|id| members.contains(*id)).count() as u64;
+        let ids = ids(&rows?, "dataset_id")?;
+        for (key, ids) in types_of(&mut Executor::Conn(&registry.conn), &ids).await? {
+            let Some(record) = types.iter().find(|record| record.id == key) else { continue };
+            if let Entry::Vacant(unread) = members.entry(key) {
+                unread.insert(ids_in(registry, record, collection).await?);
+            }
+            count += ids.iter().filter(|id| members[&key].contains(*id)).count() as u64;
+        }
     }
     Ok(count)
 }

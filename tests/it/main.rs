@@ -4,6 +4,7 @@ mod campaign;
 mod checks;
 mod cli;
 mod curated;
+mod dependencies;
 mod errors;
 mod faults;
 mod floors;

@@ -265,6 +265,9 @@ fn a_cancelled_copy_leaves_no_staged_file() {
         session.cancel();
         // The stream is not dropped: a program that is interrupted may not get to it.
         assert!(!folder.exists() && !folder.parent().expect("a parent").exists());
+        drop(answer);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!folder.exists(), "a writer that still runs created it again");
     });
 }
 

@@ -49,10 +49,10 @@ pub(super) fn write(folder: &Path, camera: &Instrument) -> Result<()> {
 
 /// Formats an ECSV file from columns, metadata lines and rows.
 fn table(columns: &[(&str, &str)], meta: &str, rows: &str) -> String {
-    let columns_told: String = columns.iter().map(|(name, form)| format!("# - {{name: {name}, {form}}}\n")).collect();
+    let column_lines: String = columns.iter().map(|(name, form)| format!("# - {{name: {name}, {form}}}\n")).collect();
     let names: Vec<_> = columns.iter().map(|(name, _)| *name).collect();
     format!(
-        "# %ECSV 1.0\n# ---\n# datatype:\n{columns_told}# meta:\n{meta}# schema: astropy-2.0\n{}\n{rows}",
+        "# %ECSV 1.0\n# ---\n# datatype:\n{column_lines}# meta:\n{meta}# schema: astropy-2.0\n{}\n{rows}",
         names.join(" ")
     )
 }

@@ -24,7 +24,7 @@ pub(super) struct Conditions;
 
 impl AnalyzerRule for Conditions {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite(plan, &mut |expr, schema| expr.transform_up(|expr| said_plainly(expr, schema)))
+        rewrite(plan, &mut |expr, schema| expr.transform_up(|expr| simplified(expr, schema)))
     }
 
     fn name(&self) -> &str {
@@ -32,7 +32,7 @@ impl AnalyzerRule for Conditions {
     }
 }
 
-fn said_plainly(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn simplified(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let found = match &expr {
         Expr::InList(listed) => compared(listed),
         Expr::Case(case) if case.when_then_expr.len() > MANY => {

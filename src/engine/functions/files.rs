@@ -17,8 +17,8 @@ use crate::format::fits_table::{fits_table_schema, parse_fits_table};
 use crate::format::tables::{ecsv_schema, lines_schema, parse_ecsv, parse_lines};
 use crate::registry::db::rows::record_batch;
 use crate::repo::calibration_exports::{ExportSummary, find};
-use crate::store::Location;
 use crate::store::webdav::Entry;
+use crate::store::{FileType, Location};
 
 /// The maximum size of a table file in bytes.
 const LIMIT: u64 = 1 << 30;
@@ -28,19 +28,19 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         FunctionDef::read(
             "read_ecsv",
             "Reads an ECSV table as written by astropy.",
-            Arc::new(File { parse: |_, bytes| parse_ecsv(bytes), columns: Some(ecsv_schema) }),
+            Arc::new(File { parse: |_, bytes| parse_ecsv(bytes), columns: FileColumns::Head(ecsv_schema) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT filename, htm7 FROM read_ecsv('DATA/the_monster_20240904.ecsv')"),
         FunctionDef::read(
             "read_fits",
             "Reads the first binary table of a FITS file.",
-            Arc::new(File { parse: |_, bytes| parse_fits_table(bytes), columns: Some(fits_table_schema) }),
+            Arc::new(File { parse: |_, bytes| parse_fits_table(bytes), columns: FileColumns::Head(fits_table_schema) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .notes("Array columns are lists; bit, complex and variable-length array columns are not supported.")
         .example("SELECT * FROM read_fits('DATA/the_monster_20240904.fits')"),
-        FunctionDef::read("read_csv", "Reads a CSV file.", Arc::new(File { parse: csv, columns: None }))
+        FunctionDef::read("read_csv", "Reads a CSV file.", Arc::new(File { parse: csv, columns: FileColumns::Rows }))
             .arg("file", ArgType::Text, "the path or URL of the file")
             .option(
                 "header",
@@ -53,7 +53,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         FunctionDef::read(
             "read_text",
             "Reads the non-empty lines of a text file as column `line`.",
-            Arc::new(File { parse: |_, bytes| parse_lines(bytes), columns: Some(|_| Ok(Some(lines_schema()))) }),
+            Arc::new(File { parse: |_, bytes| parse_lines(bytes), columns: FileColumns::Fixed(lines_schema) }),
         )
         .arg("file", ArgType::Text, "the path or URL of the file")
         .example("SELECT CAST(line AS BIGINT) AS visit FROM read_text('DATA/dp1_good_visits.txt')"),
@@ -148,14 +148,20 @@ fn nullable<const N: usize>(columns: [(&str, DataType); N]) -> SchemaRef {
     Arc::new(Schema::new(columns.map(|(name, kind)| Field::new(name, kind, true)).to_vec()))
 }
 
-/// Returns the columns of a table from the first bytes of its file; `None` if more bytes are needed.
-type HeadColumns = fn(&[u8]) -> Result<Option<SchemaRef>>;
+/// What determines the columns of a file.
+enum FileColumns {
+    /// The format.
+    Fixed(fn() -> SchemaRef),
+    /// The first bytes of the file; `None` if more bytes are needed.
+    Head(fn(&[u8]) -> Result<Option<SchemaRef>>),
+    /// All rows.
+    Rows,
+}
 
 /// Reads a file of up to [`LIMIT`] bytes.
 struct File {
     parse: fn(&Args, &[u8]) -> Result<RecordBatch>,
-    /// `None` if all rows determine the columns.
-    columns: Option<HeadColumns>,
+    columns: FileColumns,
 }
 
 /// Number of bytes that are read first to find the columns of a file.
@@ -166,16 +172,22 @@ impl TableReader for File {
     async fn open(&self, args: &Args) -> Result<OpenTable> {
         let name = args.required("file")?;
         let file = Location::parse(&name)?;
+        // A pipe can be read once, and some servers do not list what they serve.
+        let is_file = matches!(file.stat().await, Ok(FileType::File(size)) if size <= LIMIT);
+        let columns = match self.columns {
+            FileColumns::Fixed(columns) if is_file => return Ok(OpenTable::Columns(columns())),
+            FileColumns::Head(columns) if is_file => columns,
+            _ => return Ok(OpenTable::Rows(self.rows(args).await?)),
+        };
         let mut length = HEAD;
-        while let Some(columns) = self.columns {
-            let (head, is_complete) = file.read_head(length).await?;
+        loop {
+            let (head, is_complete) = file.read_head(length.min(LIMIT)).await?;
             match columns(&head).map_err(|e| e.context(format_args!("file '{name}'")))? {
                 Some(schema) => return Ok(OpenTable::Columns(schema)),
-                None if is_complete => break,
+                None if is_complete => return Ok(OpenTable::Rows(self.rows(args).await?)),
                 None => length *= 8,
             }
         }
-        Ok(OpenTable::Rows(self.rows(args).await?))
     }
 
     async fn rows(&self, args: &Args) -> Result<RecordBatch> {

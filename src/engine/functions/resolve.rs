@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
 use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -15,13 +15,15 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::sql::parser::{CopyToSource, Statement};
 use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
+use futures::TryStreamExt;
+use futures::stream;
 use tokio::sync::OnceCell;
 
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions::call::{bind_args, function_call};
 use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind, OpenTable, TableReader};
 use crate::engine::procedure::fold_constant;
-use crate::error::{Error, Result, SourceLocation};
+use crate::error::{Error, Kind, Result, SourceLocation};
 
 /// A call of a table function, and its table.
 struct Resolved {
@@ -67,7 +69,7 @@ pub(crate) async fn with_resolved<T>(
                 let text = text(&args, &repository.snapshot()?.repo.registry.universe).map_err(named)?;
                 repository.view(&text).await.map_err(named)?
             }
-            FunctionKind::Read(reader) => read_table(reader, &args, location).await.map_err(named)?,
+            FunctionKind::Read(reader) => read_table(reader, &args).await.map_err(named)?,
             FunctionKind::Operation(_) | FunctionKind::Search(_) | FunctionKind::Scalar(_) => continue,
         };
         all.push(Resolved { function: function.name, args, table });
@@ -86,7 +88,9 @@ fn bound_call(
     let bound = bind_args(function, call.args, &mut |expr| {
         fold_constant(state.create_logical_expr(&expr.to_string(), &DFSchema::empty())?)
     });
-    Some((function, bound.ok()?.args, call.location))
+    let args = bound.ok()?.args;
+    args.check_complete(function).ok()?;
+    Some((function, args, call.location))
 }
 
 /// The relations in FROM clauses of a statement.
@@ -120,28 +124,25 @@ impl Visitor for Factors {
 }
 
 /// Returns the table of a reader, whose rows are read when it is scanned.
-async fn read_table(
-    reader: &Arc<dyn TableReader>,
-    args: &Args,
-    location: Option<SourceLocation>,
-) -> Result<Arc<dyn TableProvider>> {
-    let (schema, rows) = match reader.open(args).await? {
-        OpenTable::Columns(schema) => (schema, OnceCell::new()),
-        OpenTable::Rows(rows) => (rows.schema(), OnceCell::new_with(Some(rows))),
+async fn read_table(reader: &Arc<dyn TableReader>, args: &Args) -> Result<Arc<dyn TableProvider>> {
+    let schema = match reader.open(args).await? {
+        OpenTable::Columns(schema) => schema,
+        OpenTable::Rows(rows) => return Ok(Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?)),
     };
-    let scan = ReaderScan { reader: Arc::clone(reader), args: args.clone(), location, schema, rows: Arc::new(rows) };
+    let scan = ReaderScan { reader: Arc::clone(reader), args: args.clone(), schema, last: Mutex::default() };
     Ok(Arc::new(StreamingTable::try_new(Arc::clone(&scan.schema), vec![Arc::new(scan)])?))
 }
 
-/// The rows of a reader, which are read once.
-#[derive(Clone)]
+/// The rows that one execution of a plan reads.
+type Rows = Arc<OnceCell<RecordBatch>>;
+
+/// A scan of a reader. Each execution of a plan reads the rows once, however often the plan contains the scan.
 struct ReaderScan {
     reader: Arc<dyn TableReader>,
     args: Args,
-    /// The location of the call, for errors.
-    location: Option<SourceLocation>,
     schema: SchemaRef,
-    rows: Arc<OnceCell<RecordBatch>>,
+    /// The last execution, and its rows.
+    last: Mutex<Option<(Weak<TaskContext>, Rows)>>,
 }
 
 impl fmt::Debug for ReaderScan {
@@ -151,14 +152,30 @@ impl fmt::Debug for ReaderScan {
 }
 
 impl ReaderScan {
-    async fn read(&self) -> Result<RecordBatch> {
-        let read = || async {
-            let rows = self.reader.rows(&self.args).await.map_err(|e| e.with_location(self.location))?;
-            // The columns of the table may be NULL in other files.
-            Ok::<_, Error>(RecordBatch::try_new(Arc::clone(&self.schema), rows.columns().to_vec())?)
-        };
-        self.rows.get_or_try_init(read).await.cloned()
+    /// Returns the rows of an execution, which may not be read yet.
+    fn rows_of(&self, context: &Arc<TaskContext>) -> Rows {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, rows)) = &*last
+            && known.upgrade().is_some_and(|known| Arc::ptr_eq(&known, context))
+        {
+            return Arc::clone(rows);
+        }
+        let rows = Rows::default();
+        *last = Some((Arc::downgrade(context), Arc::clone(&rows)));
+        rows
     }
+}
+
+/// Reads the rows, and checks that the table still has the columns that it was planned with.
+async fn read(reader: &dyn TableReader, args: &Args, schema: &SchemaRef) -> Result<RecordBatch> {
+    let rows = reader.rows(args).await?;
+    let columns = |schema: &SchemaRef| {
+        schema.fields().iter().map(|f| (f.name().clone(), f.data_type().clone())).collect::<Vec<_>>()
+    };
+    if columns(&rows.schema()) != columns(schema) {
+        return Err(Error::new(Kind::Conflict, "the columns of a file changed after the statement was planned"));
+    }
+    Ok(RecordBatch::try_new(Arc::clone(schema), rows.columns().to_vec())?)
 }
 
 impl PartitionStream for ReaderScan {
@@ -166,9 +183,16 @@ impl PartitionStream for ReaderScan {
         &self.schema
     }
 
-    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let scan = self.clone();
-        let rows = futures::stream::once(async move { scan.read().await.map_err(DataFusionError::from) });
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
+    fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let (reader, args, schema) = (Arc::clone(&self.reader), self.args.clone(), Arc::clone(&self.schema));
+        let (rows, size) = (self.rows_of(&context), context.session_config().batch_size());
+        let read = async move {
+            let rows = rows.get_or_try_init(|| read(reader.as_ref(), &args, &schema)).await?.clone();
+            let starts = (0..rows.num_rows()).step_by(size);
+            let batches = starts.map(move |at| Ok(rows.slice(at, size.min(rows.num_rows() - at))));
+            Ok::<_, Error>(stream::iter(batches))
+        };
+        let batches = stream::once(read).map_err(DataFusionError::from).try_flatten();
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }

@@ -75,8 +75,11 @@ impl TableFunctionPlanner {
                 let known = self.0.snapshot()?;
                 table(&bound.args, &SearchContext { handle: &self.0.handle, types: &known.types })?
             }
-            FunctionKind::Query(_) | FunctionKind::Read(_) => resolved(function.name, &bound.args)
-                .ok_or_else(|| Error::invalid(format!("{} cannot be used here", function.name)))?,
+            FunctionKind::Query(_) | FunctionKind::Read(_) => {
+                resolved(function.name, &bound.args).ok_or_else(|| {
+                    Error::invalid(format!("{} is planned by Session::sql and Session::run only", function.name))
+                })?
+            }
             FunctionKind::Scalar(_) => return Err(Error::bug("a scalar function in FROM").into()),
         };
         LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()

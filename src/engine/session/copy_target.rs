@@ -136,13 +136,18 @@ pub struct StagedOutputs(Arc<Mutex<Vec<StagedFolder>>>);
 struct StagedFolder {
     folder: PathBuf,
     created: Vec<PathBuf>,
+    is_cancelled: bool,
 }
 
 impl StagedOutputs {
-    /// Removes all staged output. A COPY that still runs fails and leaves no file.
+    /// Cancels all running COPY statements and removes their staged output. What a writer creates afterwards is removed
+    /// when its statement ends.
     pub fn remove_all(&self) {
-        // The lock is held: a COPY that ends at the same time waits.
-        self.lock().drain(..).for_each(|staged| staged.remove());
+        // The lock is held: a COPY that commits at the same time waits, or is waited for.
+        for staged in self.lock().iter_mut() {
+            staged.is_cancelled = true;
+            staged.remove();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<StagedFolder>> {
@@ -199,7 +204,7 @@ impl CopyTarget {
         let staging = std::fs::create_dir_all(folder).and_then(|()| temporary::create_folder(folder));
         // DataFusion's error would not have the reason.
         let folder = staging.map_err(|e| target.io_error(&e))?.keep();
-        all.lock().push(StagedFolder { folder: folder.clone(), created });
+        all.lock().push(StagedFolder { folder: folder.clone(), created, is_cancelled: false });
         // Without a file name extension, DataFusion would write a folder.
         let staged_path = folder.join("copy.whole");
         let made = if is_file { File::create_new(&staged_path).map(drop) } else { std::fs::create_dir(&staged_path) };
@@ -223,13 +228,22 @@ impl CopyTarget {
         let once = async move {
             let answer = rows.next().await?.map_err(|e| self.named(e));
             Some(answer.and_then(|batch| match &self.staged {
-                Some(staged) if staged.is_removed() => Err(Error::new(Kind::Interrupted, "interrupted").into()),
-                Some(staged) => staged.commit().map(|()| batch).map_err(|e| self.io_error(&e).into()),
+                Some(staged) => self.commit(staged).map(|()| batch).map_err(DataFusionError::from),
                 None => Ok(batch),
             }))
         };
         let rows = futures::stream::once(once).filter_map(std::future::ready);
         Box::pin(RecordBatchStreamAdapter::new(schema, rows))
+    }
+
+    /// Replaces the target, unless the statement is cancelled.
+    fn commit(&self, staged: &StagedOutput) -> Result<()> {
+        // The lock is held until the target is complete.
+        let all = staged.all.lock();
+        if all.iter().any(|other| other.folder == staged.folder && other.is_cancelled) {
+            return Err(Error::new(Kind::Interrupted, "interrupted"));
+        }
+        staged.commit().map_err(|e| self.io_error(&e))
     }
 
     /// Adds the target to an error that has neither the file name nor the reason.
@@ -250,11 +264,6 @@ impl CopyTarget {
 }
 
 impl StagedOutput {
-    /// Returns true if the session has removed the output.
-    fn is_removed(&self) -> bool {
-        !self.all.lock().iter().any(|staged| staged.folder == self.folder)
-    }
-
     /// Moves the staged output to the target.
     fn commit(&self) -> std::io::Result<()> {
         if !self.final_path.is_dir() {

@@ -7,44 +7,66 @@ use crate::error::{Error, SourceLocation};
 
 /// The words, names and string literals of a statement, with their locations.
 pub(super) struct Locator {
-    tokens: Vec<(String, SourceLocation)>,
+    tokens: Vec<NamedToken>,
     start: Option<SourceLocation>,
+}
+
+/// A word, name or string literal.
+struct NamedToken {
+    text: String,
+    is_literal: bool,
+    location: SourceLocation,
 }
 
 impl Locator {
     /// Collects the tokens of a statement.
     pub(super) fn new(tokens: &[TokenWithSpan]) -> Self {
         let text = |token: &Token| match token {
-            Token::SingleQuotedString(text) => Some(text.clone()),
-            Token::Word(word) => Some(word.value.clone()),
+            Token::SingleQuotedString(text) => Some((text.clone(), true)),
+            Token::Word(word) => Some((word.value.clone(), false)),
             _ => None,
         };
         let start = tokens.iter().find(|t| !is_blank(&t.token)).map(|t| location(t.span.start));
-        let tokens = tokens.iter().filter_map(|t| Some((text(&t.token)?, location(t.span.start))));
+        let tokens = tokens.iter().filter_map(|t| {
+            let (text, is_literal) = text(&t.token)?;
+            Some(NamedToken { text, is_literal, location: location(t.span.start) })
+        });
         Self { tokens: tokens.collect(), start }
     }
 
-    /// Adds a location to an error that has none: of its subject, of a name that its message quotes, of the keyword or
-    /// function that its message begins with, or of the statement.
+    /// Adds a location to an error that has none: of its subject if it has one, else of a name that its message quotes
+    /// or of the keyword or function that its message begins with, else of the statement.
     pub(super) fn locate(&self, error: Error) -> Error {
         if error.location().is_some() {
             return error;
         }
-        let quoted = error.message().split('\'').skip(1).step_by(2);
-        let first = error.message().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
-        let keyword = Some(first).filter(|word| word.len() > 1 && *word == word.to_uppercase());
-        let function = error.message().strip_prefix(first).filter(|rest| rest.starts_with('(')).map(|_| first);
-        let named = error.subject().into_iter().chain(quoted).chain(keyword).chain(function);
-        let location = named.filter(|name| !name.is_empty()).find_map(|name| self.find(name)).or(self.start);
+        let found = match error.subject() {
+            Some(subject) => self.find(subject),
+            None => self.find_in(error.message()),
+        };
+        let location = found.or(self.start);
         error.with_location(location)
     }
 
-    /// Returns the location of a name or literal; a file may be named by its absolute path.
+    /// Returns the location of what a message names.
+    fn find_in(&self, message: &str) -> Option<SourceLocation> {
+        let message = message.split("; did you mean").next().unwrap_or_default();
+        let quoted = message.split('\'').skip(1).step_by(2);
+        let first = message.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        let is_keyword = first.len() > 1 && first == first.to_uppercase();
+        let is_function = message.strip_prefix(first).is_some_and(|rest| rest.starts_with('('));
+        let first = Some(first).filter(|_| is_keyword || is_function);
+        quoted.chain(first).find_map(|name| self.find(name))
+    }
+
+    /// Returns the location of a name or literal; a message may name a file by its absolute path.
     fn find(&self, name: &str) -> Option<SourceLocation> {
-        let exact = self.tokens.iter().find(|(text, _)| text == name);
-        let same = || self.tokens.iter().find(|(text, _)| text.eq_ignore_ascii_case(name));
-        let path = || self.tokens.iter().find(|(text, _)| name.ends_with(&format!("/{text}")));
-        exact.or_else(same).or_else(path).map(|(_, location)| *location)
+        let exact = self.tokens.iter().find(|token| token.text == name);
+        let same = || self.tokens.iter().find(|token| token.text.eq_ignore_ascii_case(name));
+        let is_path = |token: &&NamedToken| token.is_literal && name.ends_with(&format!("/{}", token.text));
+        let path = || self.tokens.iter().find(is_path);
+        let found = exact.or_else(same).or_else(path).filter(|_| !name.is_empty());
+        found.map(|token| token.location)
     }
 }
 
@@ -64,6 +86,10 @@ mod tests {
         assert_eq!(at("SELECT TOP 5 * FROM x", Error::invalid("TOP is not supported")), 8);
         assert_eq!(at("SELECT a, box('x') FROM t", Error::invalid("box(ra, dec) does not take (text)")), 11);
         assert_eq!(at("SELECT * FROM 'x.csv'", Error::invalid("file '/folder/x.csv' is damaged")), 15);
+        assert_eq!(
+            at("CALL import('x', skip => ['detector'])", Error::not_found("dimension", "detectr", ["detector"])),
+            1
+        );
         assert_eq!(at(" SELECT 1", Error::invalid("the disk is full")), 2);
     }
 }

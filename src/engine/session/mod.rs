@@ -179,7 +179,8 @@ impl Session {
         &self.repository.handle
     }
 
-    /// Cancels the running procedures and COPY statements. Committed changes stay, and no staged file remains.
+    /// Cancels the running procedures and the COPY statements to local files. Committed changes stay, and staged files
+    /// are removed.
     pub fn cancel(&self) {
         self.procedures.cancel();
         self.staged.remove_all();
@@ -202,7 +203,8 @@ impl Session {
         self.procedures.take_failures()
     }
 
-    /// The DataFusion session context.
+    /// The DataFusion session context. Statements with `read_fits` and other functions that read files or registries
+    /// are planned by [`Self::sql`] and [`Self::run`] only.
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
@@ -220,6 +222,7 @@ impl Session {
     ///
     /// # Errors
     /// Errors of parsing and planning, with the location in the statement.
+    #[tracing::instrument(name = "statement", level = "info", skip_all, fields(line = line_of(&tokens)))]
     pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
         let locator = Locator::new(&tokens);
         let parsed = parse(tokens).map_err(|e| locator.locate(e))?;
@@ -322,6 +325,11 @@ impl Session {
         let schema = Arc::new(Schema::new_with_metadata(fields.collect::<Vec<_>>(), made.metadata().clone()));
         Ok(Answer { schema, rows })
     }
+}
+
+/// The line of the first token, for the log.
+fn line_of(tokens: &[TokenWithSpan]) -> u64 {
+    tokens.first().map_or(0, |token| token.span.start.line)
 }
 
 /// An answer with one record batch.

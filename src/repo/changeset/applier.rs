@@ -29,6 +29,7 @@ const MAX_RUNS: u32 = 3;
 ///
 /// # Errors
 /// Errors of the operation; `Kind::Invalid` when the session or the repository is read-only.
+#[tracing::instrument(name = "operation", level = "info", skip_all, fields(?operation, is_dry))]
 pub(crate) async fn run(
     operation: &dyn Operation,
     handle: &RepositoryHandle,

@@ -132,22 +132,13 @@ impl IncomingDatasets<'_> {
         changes: &mut IngestChanges,
     ) -> Result<()> {
         let ids = datasets::ids(&self.rows, "dataset_id")?;
+        self.check_conflicts(&ids)?;
         self.check_unions(repo, planned).await?;
         self.check_elsewhere(repo, &ids).await?;
         let sizes = self.sizes(options).await?;
-        let mut decisions = Vec::with_capacity(ids.len());
-        for (row, id) in ids.iter().enumerate() {
-            let decision = classify(id, &self.files[row].0, sizes[row], self.existing(row), options);
-            if decision == Decision::Refuse {
-                let other = self.existing(row).map_or("", |existing| &existing.id);
-                let message = format!(
-                    "run '{}' already holds dataset {other} of type '{}' with the data ID of dataset {id}",
-                    self.run, self.dataset_type.name
-                );
-                return Err(Error::new(Kind::Conflict, message));
-            }
-            decisions.push(decision);
-        }
+        let decide =
+            |(row, id): (usize, &String)| classify(id, &self.files[row].0, sizes[row], self.existing(row), options);
+        let decisions: Vec<Decision> = ids.iter().enumerate().map(decide).collect();
         changes.unchanged += decisions.iter().filter(|decision| **decision == Decision::Keep).count() as u64;
         if options.without_datastore {
             let is_new = decisions.iter().map(|decision| *decision == Decision::Insert);
@@ -175,6 +166,20 @@ impl IncomingDatasets<'_> {
     /// Returns the dataset that the run holds for the data ID of a row.
     fn existing(&self, row: usize) -> Option<&ExistingDataset> {
         self.there.get(&self.keys[row])
+    }
+
+    /// Checks that the run holds no other dataset for a data ID.
+    fn check_conflicts(&self, ids: &[String]) -> Result<()> {
+        for (row, id) in ids.iter().enumerate() {
+            if let Some(existing) = self.existing(row).filter(|existing| existing.id != *id) {
+                let message = format!(
+                    "run '{}' already holds dataset {} of type '{}' with the data ID of dataset {id}",
+                    self.run, existing.id, self.dataset_type.name
+                );
+                return Err(Error::new(Kind::Conflict, message));
+            }
+        }
+        Ok(())
     }
 
     /// Checks that no id of a new data ID belongs to another dataset.

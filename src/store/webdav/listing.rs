@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_that_are_not_whole_are_told() {
+    async fn incomplete_answers_are_errors() {
         for at in [0, 40, 200, 700, ANSWER.len() - 20] {
             assert!(parsed(&ANSWER[..at]).await.is_err(), "{at}");
         }

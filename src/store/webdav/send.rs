@@ -103,6 +103,7 @@ impl Request {
 
 impl Client {
     /// Sends a request once and follows redirects. Returns the response, whatever its status.
+    #[tracing::instrument(name = "request", level = "debug", skip_all, fields(method = %request.method, path = request.path))]
     pub async fn send(&self, request: &Request) -> Result<DavResponse, Failure> {
         let door = self.door();
         let mut url = at(door, &request.path);

@@ -59,11 +59,17 @@ impl Operation for DefineVisits {
         let groups = self.groups(&repo, context.rows).await?;
         context.progress.begin("define_visits", Some(groups.iter().map(|group| group.len() as u64).sum()));
         let portions = portions(groups, REGIONS / camera.detectors().max(1));
-        let sets = stream::try_unfold((portions, false), move |(mut portions, has_visits)| {
+        let sets = stream::try_unfold((Some(portions), false), move |(mut portions, has_visits)| {
             let repo = Arc::clone(&repo);
             async move {
                 let mut set = ChangeSet::default();
-                let Some(portion) = portions.next() else { return Ok(None) };
+                let Some(portion) = portions.as_mut().and_then(Iterator::next) else {
+                    if has_visits || portions.is_none() {
+                        return Ok(None);
+                    }
+                    set.record("visit", Status::Unchanged, "no exposure is on the sky", 1);
+                    return Ok(Some((set, (None, true))));
+                };
                 let visits = visits(self.exposures(&repo, &portion).await?);
                 if !has_visits && !visits.is_empty() {
                     sync_records(&repo, "visit_system", &systems(name)?, false, &mut set).await?;

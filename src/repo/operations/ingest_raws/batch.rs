@@ -78,7 +78,7 @@ impl<'a> ExposureBatcher<'a> {
         if let Some(name) = self.preparing.take()
             && let Some(known) = self.instruments.get_mut(&name)
         {
-            known.is_prepared = !has_failed;
+            known.is_prepared |= !has_failed;
         }
         loop {
             let Some(mut batch) = self.lock().batches.pop_front() else { return Ok(self.take_failures()) };
@@ -95,7 +95,9 @@ impl<'a> ExposureBatcher<'a> {
                     self.preparing = Some(batch.instrument.name.clone());
                     let queue = Arc::clone(&self.queue);
                     let split = move |error| {
-                        queue.lock().unwrap_or_else(PoisonError::into_inner).split(batch, error, fail_fast)
+                        let mut queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+                        queue.has_failed = true;
+                        queue.split(batch, error, fail_fast)
                     };
                     return Ok(Some(set.on_failure(split)));
                 }

@@ -37,7 +37,6 @@ impl BatchQueue {
         if fail_fast || !concerns_one {
             return Err(error);
         }
-        self.has_failed = true;
         let Batch { instrument, mut exposures, is_checked } = batch;
         if let [exposure] = &exposures[..] {
             let error = error.context(format_args!("exposure {}", exposure.observation.obs_id));
