@@ -12,7 +12,10 @@ fi
 
 # Messages of PostgreSQL in another language.
 if ! locale -a | grep -qi '^fr_FR.utf'; then
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq locales >/dev/null
+    if [ ! -e /usr/share/i18n/locales/fr_FR ]; then
+        as_root apt-get update -qq
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq locales >/dev/null
+    fi
     as_root localedef -i fr_FR -f UTF-8 fr_FR.UTF-8
 fi
 

@@ -1,6 +1,7 @@
 //! SQL behaviour: every file of `tests/slt` is a test over SQLite and one over PostgreSQL, on the same small repository,
 //! with parts of queries left to the database and without. `cargo test --test slt sky` runs `sky.slt`.
 
+// The tests of `it` use more of it.
 #[allow(dead_code)]
 #[path = "../it/world/mod.rs"]
 mod world;

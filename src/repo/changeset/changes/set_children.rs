@@ -12,7 +12,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 pub(crate) struct SetChildren {
     /// Name of the chain.
     pub chain: String,
-    /// Children that the operation has read; if they differ by now, nothing is written.
+    /// Children that the operation has read; if another writer has changed them, the change is stale.
     pub expected: Vec<String>,
     /// New children with their positions.
     pub children: Vec<(String, i64)>,
