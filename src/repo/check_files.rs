@@ -18,8 +18,8 @@ use crate::registry::string_values;
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
 use crate::repo::search::collections;
+use crate::store::entry::Entry;
 use crate::store::walk::walk;
-use crate::store::webdav::Entry;
 use crate::store::{DirListing, Location};
 
 /// Number of folders that are listed concurrently, and of files that are read concurrently per folder.

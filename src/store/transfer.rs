@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures::future::join_all;
 
+use super::digest::digest;
 use super::local::{placed, same, same_place, written};
 use super::transfer_mode::TransferMode;
-use super::webdav::digest;
 use super::{FileType, Location, temporary};
 use crate::error::{Error, Kind, Result};
 

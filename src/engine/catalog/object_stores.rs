@@ -1,4 +1,4 @@
-//! Object stores for DataFusion; WebDAV stores are created on demand from the URL.
+//! Object stores for DataFusion; those of servers are created on demand from the URL.
 
 use std::sync::Arc;
 
@@ -7,10 +7,9 @@ use datafusion::execution::object_store::{DefaultObjectStoreRegistry, ObjectStor
 use object_store::ObjectStore;
 use url::Url;
 
-use crate::store::WEBDAV_SCHEMES;
-use crate::store::webdav::{Client, WebDavStore};
+use crate::store::schemes;
 
-/// DataFusion's object stores, and WebDAV servers.
+/// DataFusion's object stores, and those of this crate's schemes.
 #[derive(Debug, Default)]
 pub(crate) struct ButlerObjectStoreRegistry(DefaultObjectStoreRegistry);
 
@@ -24,9 +23,9 @@ impl ObjectStoreRegistry for ButlerObjectStoreRegistry {
     }
 
     fn get_store(&self, url: &Url) -> Result<Arc<dyn ObjectStore>> {
-        match WEBDAV_SCHEMES.contains(&url.scheme()) {
-            true => Ok(Arc::new(WebDavStore(Client::of(url)?))),
-            false => self.0.get_store(url),
+        match schemes::open(url) {
+            Some(store) => Ok(store?.object_store()),
+            None => self.0.get_store(url),
         }
     }
 }

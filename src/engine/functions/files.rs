@@ -17,7 +17,7 @@ use crate::format::fits_table::{fits_table_schema, parse_fits_table};
 use crate::format::tables::{ecsv_schema, lines_schema, parse_ecsv, parse_lines};
 use crate::registry::db::rows::record_batch;
 use crate::repo::calibration_exports::{ExportSummary, find};
-use crate::store::webdav::Entry;
+use crate::store::entry::Entry;
 use crate::store::{FileType, Location};
 
 /// The maximum size of a table file in bytes.

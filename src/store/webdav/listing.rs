@@ -8,6 +8,8 @@ use quick_xml::events::Event;
 use quick_xml::name::{Namespace, ResolveResult};
 use tokio::io::{AsyncBufRead, AsyncReadExt};
 
+use crate::store::entry::Entry;
+
 /// Maximum number of bytes of a response; about 2 million entries.
 const LIMIT: u64 = 1 << 30;
 /// Maximum number of bytes of a value.
@@ -21,21 +23,6 @@ pub(super) const PROPERTIES: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:
 
 /// [`PROPERTIES`] with the dCache checksums.
 pub(super) const CHECKSUMS: &str = r#"<?xml version="1.0" encoding="utf-8"?><D:propfind xmlns:D="DAV:"><D:prop><D:resourcetype/><D:getcontentlength/><D:getlastmodified/><C:Checksums xmlns:C="http://www.dcache.org/2013/webdav"/></D:prop></D:propfind>"#;
-
-/// A file or folder on a server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// Decoded path on the server, without a trailing slash.
-    pub path: String,
-    /// True for a folder.
-    pub is_directory: bool,
-    /// Size in bytes; `None` for a file that is still being written.
-    pub size: Option<u64>,
-    /// Modification time, UTC.
-    pub modified: Option<DateTime<Utc>>,
-    /// Checksums such as `adler32=0a1b2c3d`, if requested and known to the server.
-    pub checksums: Option<String>,
-}
 
 /// The properties of one `propstat` element, which are valid only if its status is 200.
 #[derive(Default)]

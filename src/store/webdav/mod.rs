@@ -5,6 +5,7 @@
 //! and checksum.
 
 mod failure;
+mod file_store;
 mod listing;
 mod object_store;
 mod rate_limiter;
@@ -26,15 +27,15 @@ use tokio_util::io::StreamReader;
 use url::Url;
 
 use self::failure::Failure;
-pub use self::listing::Entry;
+pub(in crate::store) use self::file_store::open;
 pub use self::object_store::WebDavStore;
 use self::rate_limiter::RateLimiter;
 use self::secret::Secret;
-pub use self::send::Body;
 use self::send::Request;
 use self::settings::Settings;
-pub use self::write::{digest, digest_of_file, require_size};
 use crate::error::{Error, Kind, Result};
+pub use crate::store::body::Body;
+pub use crate::store::entry::Entry;
 
 /// How long an idle connection is kept: shorter than a server under load would keep it.
 const IDLE: Duration = Duration::from_secs(20);
@@ -138,7 +139,7 @@ impl Client {
 
     /// Returns the URI of a path.
     pub fn uri(&self, path: &str) -> String {
-        format!("{}{}", self.name, super::quoted(path))
+        format!("{}{}", self.name, crate::store::location::quoted(path))
     }
 
     /// Returns one of the configured doors, at random.

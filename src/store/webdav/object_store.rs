@@ -18,9 +18,11 @@ use object_store::{
 };
 use tempfile::NamedTempFile;
 
-use super::write::{IN_MEMORY, require_size};
-use super::{Body, Client, Entry};
+use super::Client;
+use super::write::IN_MEMORY;
 use crate::error::Kind;
+use crate::store::body::Body;
+use crate::store::entry::{Entry, require_size};
 use crate::store::temporary;
 
 const STORE: &str = "WebDAV";

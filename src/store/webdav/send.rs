@@ -1,11 +1,9 @@
 //! Sending requests: redirects, authorization, retries.
 
-use std::path::Path;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, LOCATION,
 };
@@ -15,40 +13,13 @@ use url::Url;
 use super::Client;
 use super::failure::{Failure, PAUSE, Retry};
 use crate::error::{Error, Kind, Result};
-use crate::store::quoted;
+use crate::store::body::Body;
+use crate::store::location::quoted;
 
 /// Maximum number of consecutive redirects.
 const HOPS: usize = 5;
 /// Minimum rate, in bytes per second, that the timeout of a file upload assumes.
 const SLOWEST: u64 = 100_000;
-/// A path of a local file; a temporary file is deleted when its last reference is dropped.
-pub(super) type LocalFile = Arc<dyn AsRef<Path> + Send + Sync>;
-
-/// The body of a request, which can be sent repeatedly.
-#[derive(Clone)]
-pub enum Body {
-    /// Bytes in memory.
-    Bytes(Bytes),
-    /// A file with its size in bytes.
-    File(LocalFile, u64),
-}
-
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.size())
-    }
-}
-
-impl Body {
-    /// Returns the size in bytes.
-    pub fn size(&self) -> u64 {
-        match self {
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::File(_, size) => *size,
-        }
-    }
-}
-
 /// A request to an endpoint.
 #[derive(Debug, Clone)]
 pub struct Request {

@@ -1,16 +1,16 @@
 //! Writing, moving and removing files on a server, so that a file never exists half-written under its final name.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-
 use super::failure::{Failure, Retry};
 use super::read::adler32;
-use super::send::{Body, LocalFile, Request};
-use super::{Client, Entry, Server};
+use super::send::Request;
+use super::{Client, Server};
 use crate::error::{Error, Kind, Result};
+use crate::store::body::Body;
+use crate::store::digest::{adler32_of, digest_of_file};
+use crate::store::entry::{Entry, require_size};
 use crate::store::temporary;
 
 impl Client {
@@ -27,7 +27,7 @@ impl Client {
             Some(_) if !replace => return Err(taken("exists")),
             _ => {}
         }
-        let checksum = checksum(&body).await?;
+        let checksum = adler32_of(&body).await?;
         let server = self.server().await?;
         let folder = parent(path);
         let beside = format!("{folder}/{}{}.tmp", temporary::prefix(), uuid::Uuid::new_v4().simple());
@@ -244,52 +244,10 @@ impl Client {
     }
 }
 
-/// Returns the size in bytes of a file that is completely written.
-///
-/// # Errors
-/// `Kind::Busy` when the file is still being written.
-pub fn require_size(entry: &Entry) -> Result<u64> {
-    let message = || Error::new(Kind::Busy, format!("'{}' is still being written", entry.path));
-    entry.size.ok_or_else(message)
-}
-
 /// Maximum size in bytes of files that are held in memory.
 pub(super) const IN_MEMORY: u64 = 8 << 20;
 
 /// Returns the folder of a path.
 fn parent(path: &str) -> &str {
     path.trim_end_matches('/').rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-async fn checksum(body: &Body) -> Result<u32> {
-    match body {
-        Body::Bytes(bytes) => Ok(digest(bytes).1),
-        Body::File(path, _) => Ok(digest_of_file(Arc::clone(path)).await?.1),
-    }
-}
-
-/// Returns the size in bytes and the adler32 checksum of bytes.
-pub fn digest(bytes: &Bytes) -> (u64, u32) {
-    (bytes.len() as u64, simd_adler32::adler32(&&bytes[..]))
-}
-
-/// Returns the size in bytes and the adler32 checksum of a local file.
-///
-/// # Errors
-/// File system errors.
-pub async fn digest_of_file(path: LocalFile) -> Result<(u64, u32)> {
-    let sum = move || -> std::io::Result<(u64, u32)> {
-        let mut file = std::fs::File::open((*path).as_ref())?;
-        let (mut size, mut sum, mut buffer) = (0, simd_adler32::Adler32::new(), vec![0; 1 << 20]);
-        loop {
-            match file.read(&mut buffer)? {
-                0 => return Ok((size, sum.finish())),
-                n => {
-                    size += n as u64;
-                    sum.write(&buffer[..n]);
-                }
-            }
-        }
-    };
-    Ok(tokio::task::spawn_blocking(sum).await.map_err(|e| Error::bug(format!("reading a file: {e}")))??)
 }
