@@ -3,6 +3,7 @@
 //! Every room returns [`Error`]. Errors of other libraries are converted only in this module and its children.
 
 pub(crate) mod database;
+pub(crate) mod datafusion_text;
 mod engine;
 
 use std::fmt;
@@ -20,6 +21,17 @@ const FEW: usize = 8;
 type Source = Arc<dyn std::error::Error + Send + Sync>;
 
 /// The class of an error; it determines the exit code and whether a retry is useful.
+///
+/// ```
+/// use butlersql::{Error, Kind};
+///
+/// fn may_retry(error: &Error) -> bool {
+///     matches!(error.kind(), Kind::Busy | Kind::Stale | Kind::Unreachable)
+/// }
+///
+/// assert!(may_retry(&Error::new(Kind::Busy, "the registry is locked")));
+/// assert!(!may_retry(&Error::invalid("'x' is not a time")));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -51,7 +63,16 @@ pub enum Kind {
     Bug,
 }
 
-/// A location in a script; lines and columns are counted from 1.
+/// A location in a script; lines and columns are counted from 1, as editors do.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> butlersql::Result<()> {
+/// let session = butlersql::Session::open("repo")?;
+/// let error = session.sql("SELECT 1,\n  nothing(2)").await.unwrap_err();
+/// assert_eq!(error.location(), Some(butlersql::SourceLocation { line: 2, column: 3 }));
+/// # Ok(()) }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceLocation {
     /// Line of the text, from 1.
@@ -62,6 +83,17 @@ pub struct SourceLocation {
 
 /// An error: its kind, a message of one sentence, the name that it is about, its location in the script, the details
 /// that a database gives, and the error that caused it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> butlersql::Result<()> {
+/// let session = butlersql::Session::open("repo")?;
+/// let error = session.sql("SELECT lenght('abc')").await.unwrap_err();
+/// assert_eq!(error.kind(), butlersql::Kind::NotFound);
+/// assert_eq!(error.message(), "no function named 'lenght'; did you mean 'length'?");
+/// assert_eq!(error.subject(), Some("lenght"));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Error(Box<Inner>);
 

@@ -48,7 +48,6 @@ pub mod functions {
 #[doc(hidden)]
 pub mod internal {
     pub use crate::engine::functions::reference;
-    pub use crate::engine::sql::tokens::tokenize;
     pub use crate::format::{curated, export_yaml, fits_table, index, skymap_config, tables};
     pub use crate::store::webdav;
 

@@ -12,6 +12,6 @@ if [ "${1-}" = --no-servers ]; then
 fi
 . tests/servers.sh
 . tests/dav.sh
-# What is installed above must be there: a test that skips fails.
+# What is installed above must be there: a test that lacks it fails.
 export BUTLERSQL_REQUIRE="${BUTLERSQL_REQUIRE-dav,postgres,python}"
 cargo test "$@"

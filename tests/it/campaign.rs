@@ -3,6 +3,8 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use macro_rules_attribute::apply;
+
 use crate::world::{ALL, Db, Home, run};
 
 /// Everything of a repository that does not depend on when and in which order it was written.
@@ -57,7 +59,7 @@ fn without_place(content: Vec<String>, home: &Home) -> Vec<String> {
     content.into_iter().map(|line| line.replace(&home.at(""), "/")).collect()
 }
 
-#[test]
+#[apply(test!)]
 fn a_killed_campaign_is_finished_by_running_it_again() {
     for db in ALL {
         let Some(first) = Home::new(db) else { continue };
@@ -83,7 +85,7 @@ fn a_killed_campaign_is_finished_by_running_it_again() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_second_run_writes_nothing_and_says_so() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -100,7 +102,7 @@ fn a_second_run_writes_nothing_and_says_so() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn two_campaigns_at_the_same_moment_lose_nothing() {
     for db in ALL {
         let Some(first) = Home::new(db) else { continue };
@@ -120,7 +122,7 @@ fn two_campaigns_at_the_same_moment_lose_nothing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn every_transfer_mode_brings_the_files() {
     for mode in ["copy", "symlink", "hardlink", "relsymlink", "link", "auto", "direct", "move"] {
         let home = Home::new(Db::Sqlite).expect("SQLite is always there");
@@ -146,7 +148,7 @@ fn every_transfer_mode_brings_the_files() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn metadata_and_translated_indexes_say_the_same() {
     let seen = ["translated", "metadata"].map(|content| {
         let home = Home::new(Db::Sqlite).expect("SQLite is always there");

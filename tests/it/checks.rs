@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use butlersql::Session;
 use butlersql::{Progress, ProgressTask};
+use macro_rules_attribute::apply;
 
 use crate::world::{Db, Home};
 
-#[test]
+#[apply(test!)]
 fn files_are_what_the_registry_says_or_told() {
     for db in [Db::Sqlite, Db::Postgres] {
         let Some(home) = Home::new(db) else { continue };
@@ -83,7 +84,7 @@ impl ProgressTask for Adding {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn an_ingest_tells_folders_files_and_bytes() {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     let data = home.sample(&["--exposures", "12", "--nights", "2"]);

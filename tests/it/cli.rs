@@ -4,7 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::world::{Db, Home, Ran, program, run};
+use macro_rules_attribute::apply;
+
+use crate::world::{Db, Home, Ran, program, run, skip};
 
 fn home() -> Home {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
@@ -18,7 +20,7 @@ fn with(home: &Home, arguments: &[&str]) -> Ran {
 
 const TWO: &str = "SELECT detector, full_name FROM detector WHERE detector < 2 ORDER BY 1";
 
-#[test]
+#[apply(test!)]
 fn answers_come_in_every_format() {
     let home = home();
     let text = |format: &str| with(&home, &["--format", format, "-c", TWO]).ok();
@@ -46,7 +48,7 @@ fn answers_come_in_every_format() {
     assert_eq!(with(&home, &set).ok(), "name,value\nbutler.pushdown,false\n");
 }
 
-#[test]
+#[apply(test!)]
 fn copy_exports_and_files_are_tables() {
     let home = home();
     for format in ["parquet", "csv", "json", "arrow"] {
@@ -66,7 +68,7 @@ fn copy_exports_and_files_are_tables() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn copy_is_written_as_psql_and_duckdb_write_it_too() {
     let home = home();
     let written = |options: &str, name: &str| {
@@ -100,7 +102,7 @@ fn copy_is_written_as_psql_and_duckdb_write_it_too() {
     assert_eq!(written("", "x.jsonl").lines().next(), Some("{\"detector\":0,\"full_name\":\"R22_S00\"}"));
 }
 
-#[test]
+#[apply(test!)]
 fn files_hold_what_was_copied() {
     let home = home();
     let rows = |sql: &str| with(&home, &["-q", "--format", "csv", "-c", sql]);
@@ -174,7 +176,7 @@ fn files_hold_what_was_copied() {
     assert!(insert.code == 1 && insert.err.contains("it is inside the repository"), "{}", insert.err);
 }
 
-#[test]
+#[apply(test!)]
 fn columns_are_named_as_they_are_written() {
     let home = home();
     let rows = |sql: &str| with(&home, &["--format", "csv", "-c", sql]).ok();
@@ -202,7 +204,7 @@ fn columns_are_named_as_they_are_written() {
     assert_eq!(rows("SELECT CAST(1 AS INT), CAST(1 AS TEXT), (SELECT 2), (SELECT 3)").lines().nth(1), Some("1,1,2,3"));
 }
 
-#[test]
+#[apply(test!)]
 fn data_goes_to_stdout_and_everything_else_to_stderr() {
     let home = home();
     let ran = with(&home, &["--format", "csv", "-c", "SELECT 1 AS x", "-c", "SELECT nope"]);
@@ -210,7 +212,7 @@ fn data_goes_to_stdout_and_everything_else_to_stderr() {
     assert!(ran.err.starts_with("error: "), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn variables_are_values_and_tokens() {
     let home = home();
     let out = home.at("it's.csv");
@@ -242,7 +244,7 @@ fn variables_are_values_and_tokens() {
     assert_eq!(env.ok(), "x\n7\n");
 }
 
-#[test]
+#[apply(test!)]
 fn scripts_stop_at_the_first_error_with_its_place() {
     let home = home();
     std::fs::write(home.at("inner.sql"), "SELECT 'inner' AS x;\n\\q\nit's 33\n").expect("written");
@@ -259,7 +261,7 @@ fn scripts_stop_at_the_first_error_with_its_place() {
     assert!(with(&home, &["-f", &home.at("self.sql")]).err.contains("cannot run itself"));
 }
 
-#[test]
+#[apply(test!)]
 fn assertions_have_their_own_code() {
     let home = home();
     with(&home, &["-c", "ASSERT (SELECT count(*) FROM detector) = 9"]).ok();
@@ -273,7 +275,7 @@ fn assertions_have_their_own_code() {
     assert_eq!(with(&home, &["-c", "ASSERT NULL"]).code, 3);
 }
 
-#[test]
+#[apply(test!)]
 fn exit_codes_tell_what_happened() {
     let home = home();
     assert_eq!(with(&home, &["-c", "SELECT 1"]).code, 0);
@@ -288,7 +290,7 @@ fn exit_codes_tell_what_happened() {
     assert!(ran.err.contains("cannot open the registry database postgresql://x@127.0.0.1:1/none"), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn reading_is_the_default() {
     let home = home();
     let ran = with(&home, &["-c", "CALL register_collection('x')"]);
@@ -299,7 +301,7 @@ fn reading_is_the_default() {
     assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);
 }
 
-#[test]
+#[apply(test!)]
 fn scripts_come_from_standard_input() {
     let home = home();
     for more in [&[][..], &["-f", "-"]] {
@@ -321,10 +323,10 @@ fn scripts_come_from_standard_input() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_shell_answers_completes_and_survives_errors() {
     if run(Command::new("script").arg("--version")).code != 0 {
-        return eprintln!("skipped: there is no script(1) to make a terminal");
+        return skip("there is no script(1) to make a terminal");
     }
     let home = home();
     let line = format!("{} {}", env!("CARGO_BIN_EXE_butlersql"), home.repo());
@@ -368,7 +370,7 @@ fn the_shell_answers_completes_and_survives_errors() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn ctrl_c_stops_the_program_with_its_code() {
     let home = home();
     for endless in [
@@ -386,7 +388,7 @@ fn ctrl_c_stops_the_program_with_its_code() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_copy_that_is_ended_leaves_nothing() {
     let home = home();
     std::fs::create_dir(home.at("empty")).expect("made");
@@ -410,7 +412,7 @@ fn a_copy_that_is_ended_leaves_nothing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_copy_keeps_who_may_read_and_tells_why_it_cannot_write() {
     use std::os::unix::fs::PermissionsExt;
     let home = home();
@@ -444,7 +446,7 @@ fn a_copy_keeps_who_may_read_and_tells_why_it_cannot_write() {
     assert!(!Path::new(&home.at("large.csv")).exists());
 }
 
-#[test]
+#[apply(test!)]
 fn a_large_table_is_shown_in_portions_and_can_be_interrupted() {
     use std::io::{BufRead, BufReader, Read};
     let home = home();
@@ -466,7 +468,7 @@ fn a_large_table_is_shown_in_portions_and_can_be_interrupted() {
     assert_eq!(all.lines().filter(|line| line.starts_with("| ") && !line.contains("detector")).count(), 59049);
 }
 
-#[test]
+#[apply(test!)]
 fn a_copy_that_fails_leaves_the_file_that_is_there() {
     let home = home();
     let folder = home.at("out");

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crate::world::{ALL, Db, Home, butler, oracle};
+use macro_rules_attribute::apply;
+
+use crate::world::{ALL, Db, Home, butler, oracle, skip};
 
 const COUNTS: [&str; 6] = [
     "camera,1",
@@ -17,7 +19,7 @@ fn write(data: &str) -> String {
     format!("CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => '{data}')")
 }
 
-#[test]
+#[apply(test!)]
 fn they_are_written_once_and_found_by_the_butler() {
     for (db, version) in [(Db::Sqlite, "b29"), (Db::Postgres, "b30"), (Db::PostgresNamespace, "b29")] {
         let Some(home) = Home::new(db) else { continue };
@@ -69,7 +71,7 @@ fn they_are_written_once_and_found_by_the_butler() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn files_that_are_wrong_are_told_and_leave_nothing() {
     let Some(home) = Home::new(Db::Sqlite) else { return };
     home.create();
@@ -152,11 +154,11 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
 }
 
 /// The rows and files of the reference, which lie beside the project.
-#[test]
+#[apply(test!)]
 fn they_equal_those_of_the_reference() {
     let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/instrument");
     let Ok(want) = std::fs::read_to_string(shared.join("curated_datasets.csv")) else {
-        return eprintln!("skipped: {} is not there", shared.display());
+        return skip(&format!("{} is not there", shared.display()));
     };
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use macro_rules_attribute::apply;
+
 /// The strings in quotes between two lines of `deny.toml`.
 fn quoted<'a>(text: &'a str, from: &str) -> Vec<&'a str> {
     let (_, rest) = text.split_once(from).expect("a section");
@@ -19,7 +21,7 @@ fn is_allowed(expression: &str, allowed: &[&str]) -> bool {
     every.into_iter().all(|one| one.split(" OR ").any(|licence| allowed.contains(&licence.trim())))
 }
 
-#[test]
+#[apply(test!)]
 fn licences_are_allowed_and_versions_unique() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let deny = std::fs::read_to_string(top.join("deny.toml")).expect("deny.toml");

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use macro_rules_attribute::apply;
+
 use crate::world::{ALL, Db, Home, program, run};
 
 fn home() -> Home {
@@ -11,7 +13,7 @@ fn home() -> Home {
     home
 }
 
-#[test]
+#[apply(test!)]
 fn slips_of_the_pen() {
     let home = home();
     home.sql(
@@ -330,7 +332,7 @@ fn slips_of_the_pen() {
     assert_eq!(home.rows("SELECT name FROM collections"), ["tag"]);
 }
 
-#[test]
+#[apply(test!)]
 fn repositories_that_are_not_there_or_not_right() {
     let home = home();
     let at = |name: &str| home.at(name);
@@ -374,7 +376,7 @@ fn repositories_that_are_not_there_or_not_right() {
     assert!(ran.err.contains("s3:// are not supported"), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn labels_of_the_repository_index_work_and_are_suggested() {
     let home = home();
     let index = home.at("index.yaml");
@@ -394,7 +396,7 @@ fn labels_of_the_repository_index_work_and_are_suggested() {
     run(program().env("DAF_BUTLER_REPOSITORIES", text).args(["other", "-c", "SELECT 1 FROM detector"])).ok();
 }
 
-#[test]
+#[apply(test!)]
 fn a_wrong_namespace_and_a_missing_database_are_told() {
     let Some(home) = Home::new(Db::PostgresNamespace) else { return };
     home.create();
@@ -409,7 +411,7 @@ fn a_wrong_namespace_and_a_missing_database_are_told() {
     assert!(ran.err.contains("does not exist"), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn credentials_that_others_may_read_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     let Some(home) = Home::new(Db::Postgres) else { return };
@@ -425,7 +427,7 @@ fn credentials_that_others_may_read_are_refused() {
     ask().ok();
 }
 
-#[test]
+#[apply(test!)]
 fn a_refused_password_is_told_and_parts_beside_the_url_are_used() {
     let Some(home) = Home::new(Db::Postgres) else { return };
     home.create();
@@ -444,7 +446,7 @@ fn a_refused_password_is_told_and_parts_beside_the_url_are_used() {
     ask(&put("good.yaml", parts.replace("username: locked", "username: butler"))).ok();
 }
 
-#[test]
+#[apply(test!)]
 fn seeds_that_ask_for_other_managers_are_refused() {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     for (managers, message) in [
@@ -461,7 +463,7 @@ fn seeds_that_ask_for_other_managers_are_refused() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn creating_twice_with_another_seed_is_refused_and_a_failure_leaves_nothing() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -488,7 +490,7 @@ fn exposure(home: &Home) -> (String, String) {
     (folder, index)
 }
 
-#[test]
+#[apply(test!)]
 fn indexes_that_lie_are_told_and_write_nothing() {
     let home = home();
     let (folder, index) = exposure(&home);
@@ -550,7 +552,7 @@ fn indexes_that_lie_are_told_and_write_nothing() {
     ingest(true).ok();
 }
 
-#[test]
+#[apply(test!)]
 fn one_bad_exposure_does_not_hold_up_the_others() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -581,7 +583,7 @@ fn one_bad_exposure_does_not_hold_up_the_others() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn conflicts_are_refused_and_leave_what_is_there() {
     let home = home();
     let (folder, index) = exposure(&home);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use butlersql::internal::webdav::{Body, Client};
 use butlersql::{Error, Kind, Result};
+use macro_rules_attribute::apply;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
@@ -151,7 +152,7 @@ impl Door {
     }
 }
 
-#[tokio::test]
+#[apply(test!)]
 async fn no_fault_loses_a_file() {
     let Some(uri) = dav("DOOR") else { return };
     let control = std::env::var("BUTLERSQL_TEST_DAV_CONTROL").expect("the door's control");

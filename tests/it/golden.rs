@@ -5,7 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::world::{ALL, Db, Home, butler, program, run};
+use macro_rules_attribute::apply;
+
+use crate::world::{ALL, Db, Home, butler, program, run, skip};
 
 fn dump(db: Db) -> Option<PathBuf> {
     let name = if db == Db::Sqlite { "golden-small-sqlite.sql" } else { "golden-small-postgres.sql" };
@@ -13,7 +15,7 @@ fn dump(db: Db) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} is not there", path.display());
+    skip(&format!("{} is not there", path.display()));
     None
 }
 
@@ -39,7 +41,7 @@ fn golden(db: Db) -> Option<Home> {
     Some(home)
 }
 
-#[test]
+#[apply(test!)]
 fn what_the_butler_wrote_is_read() {
     for db in [Db::Sqlite, Db::Postgres] {
         let Some(home) = golden(db) else { continue };
@@ -88,7 +90,7 @@ fn what_the_butler_wrote_is_read() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn its_records_written_by_us_are_the_same_rows_with_the_same_pixels() {
     let elements = [
         "instrument",
@@ -144,7 +146,7 @@ fn its_records_written_by_us_are_the_same_rows_with_the_same_pixels() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_butlers_checklist_passes_and_its_queries_agree_on_the_golden_content_built_by_us() {
     let Some(reference) = dump(Db::Sqlite).and_then(|path| path.parent().map(Path::to_owned)) else { return };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/golden");

@@ -1,6 +1,8 @@
 //! Imports, exports and files: what is refused leaves nothing, what is repeated changes nothing, what goes out comes in.
 
-use crate::world::{ALL, Db, Home, butler, oracle};
+use macro_rules_attribute::apply;
+
+use crate::world::{ALL, Db, Home, butler, oracle, skip};
 
 /// An export file of one dataset, as `export-calibs` writes it.
 const EXPORT: &str = "description: x\nversion: 1.0.2\nuniverse_version: 7\nuniverse_namespace: daf_butler\ndata:\n\
@@ -25,7 +27,7 @@ fn put(home: &Home, text: &str) {
     std::fs::write(home.at("in/export.yaml"), text).expect("written");
 }
 
-#[test]
+#[apply(test!)]
 fn files_that_are_wrong_are_told_and_leave_nothing() {
     for db in [Db::Sqlite, Db::Postgres] {
         let Some(home) = Home::new(db) else { continue };
@@ -89,7 +91,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn imports_are_repeated_harmlessly_and_conflicts_are_told() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -134,7 +136,7 @@ fn imports_are_repeated_harmlessly_and_conflicts_are_told() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn what_is_exported_is_imported_again() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -164,7 +166,7 @@ fn what_is_exported_is_imported_again() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn files_of_a_table_are_ingested_once() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };
@@ -201,7 +203,7 @@ fn files_of_a_table_are_ingested_once() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_fits_table_is_what_astropy_wrote() {
     let Some(python) = butler("b30") else { return };
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
@@ -230,11 +232,11 @@ run missing host keys [1]: butlersql
 /// A repeated import is harmless; text in a column of numbers is refused, which only SQLite would take; a number in
 /// quotes is a number; Python classes are not looked up; no dataset of two ranges with one time is lost; datasets of an
 /// earlier import may be certified; runs need not say that they have no host.
-#[test]
+#[apply(test!)]
 fn every_kind_of_export_file_ends_as_with_the_butler_but_for_these() {
     let generator = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/reference/commands/gen_import_cases.py");
     if !std::path::Path::new(generator).exists() {
-        return eprintln!("skipped: {generator} is not there");
+        return skip(&format!("{generator} is not there"));
     }
     let Some(python) = butler("b29") else { return };
     let work = tempfile::tempdir().expect("a temporary folder");
@@ -242,7 +244,7 @@ fn every_kind_of_export_file_ends_as_with_the_butler_but_for_these() {
     assert_eq!(oracle(&python, "import_cases.py", &[generator, env!("CARGO_BIN_EXE_butlersql"), &work]), OTHERWISE);
 }
 
-#[test]
+#[apply(test!)]
 fn messages_do_not_depend_on_the_language_of_the_server() {
     let Some(home) = Home::new(Db::Postgres) else { return };
     home.with_camera();

@@ -1,8 +1,10 @@
 //! The real Butler and we: each opens, reads and changes what the other wrote.
 
+use macro_rules_attribute::apply;
+
 use crate::world::{ALL, Home, butler, oracle};
 
-#[test]
+#[apply(test!)]
 fn the_butler_accepts_what_we_wrote() {
     for version in ["b29", "b30"] {
         let Some(python) = butler(version) else { continue };
@@ -18,7 +20,7 @@ fn the_butler_accepts_what_we_wrote() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn nothing_is_lost_when_others_write_at_the_worst_moment() {
     for version in ["b29", "b30"] {
         let Some(python) = butler(version) else { continue };
@@ -30,7 +32,7 @@ fn nothing_is_lost_when_others_write_at_the_worst_moment() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn first_writers_at_the_same_moment_do_not_hinder_each_other() {
     for db in ALL {
         for _ in 0..4 {
@@ -47,7 +49,7 @@ fn first_writers_at_the_same_moment_do_not_hinder_each_other() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_same_operations_give_the_same_tables() {
     let Some(python) = butler("b29") else { return };
     for db in ALL {
@@ -81,7 +83,7 @@ const UTC_DATES: &str =
     "datasets=lsst.daf.butler.registry.datasets.byDimensions.ByDimensionsDatasetRecordStorageManagerUUID@1.0.0";
 const BY_NAME: &str = "collections=lsst.daf.butler.registry.collections.nameKey.NameKeyCollectionManager";
 
-#[test]
+#[apply(test!)]
 fn old_universes_and_managers_are_read_as_the_butler_reads_them() {
     let Some(python) = butler("b30") else { return };
     let universes = ["0", "1", "2", "3", "4", "5", "6", "7", "8"].map(|u| vec![u]);

@@ -6,6 +6,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use macro_rules_attribute::apply;
+
 use crate::world::{Db, Home, program, run, server};
 
 /// What changes files, or makes a change outlast a power cut.
@@ -212,7 +214,7 @@ fn calls(work: &Work, dir: &Path) -> Vec<(String, usize)> {
     most.into_iter().collect()
 }
 
-#[test]
+#[apply(test!)]
 fn what_is_killed_loses_nothing_and_leaves_nothing() {
     let Some(_) = server("BUTLERSQL_TEST_STRACE", "strace") else { return };
     let home = Home::new(Db::Sqlite).expect("a home");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use butlersql::Session;
 use butlersql::Silent;
-use butlersql::internal::tokenize;
+use macro_rules_attribute::apply;
 
 use crate::world::{Db, Home};
 
@@ -47,7 +47,7 @@ fn position(home: &Home) -> i64 {
     home.rows("SELECT min(position) FROM collection_chains").concat().parse().expect("a position")
 }
 
-#[test]
+#[apply(test!)]
 fn once_in_every_placement() {
     for statement in [
         "CALL VERB",
@@ -71,7 +71,7 @@ fn once_in_every_placement() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn never_when_only_planned() {
     for statement in ["EXPLAIN CALL VERB", "EXPLAIN SELECT * FROM VERB", "PREPARE p AS SELECT * FROM VERB"] {
         runs(statement, 0);
@@ -84,17 +84,14 @@ fn never_when_only_planned() {
     assert!(home.rows("SELECT name FROM collections").is_empty());
 }
 
-#[test]
+#[apply(test!)]
 fn not_after_it_was_stopped() {
     use futures::StreamExt;
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     home.create();
     let session = Session::with(&home.repo(), true, Arc::new(Silent)).expect("a session");
     tokio::runtime::Runtime::new().expect("a runtime").block_on(async {
-        let call = || async {
-            let tokens = tokenize("CALL register_collection('x')").expect("tokens");
-            session.run(tokens).await.expect("a plan").rows
-        };
+        let call = || async { session.execute("CALL register_collection('x')").await.expect("a plan").rows };
         let mut stopped = call().await;
         session.cancel();
         let message = stopped.next().await.expect("an answer").expect_err("it was stopped").to_string();
@@ -104,7 +101,7 @@ fn not_after_it_was_stopped() {
     assert_eq!(home.rows("SELECT name FROM collections"), ["x"]);
 }
 
-#[test]
+#[apply(test!)]
 fn each_execute_of_a_prepared_statement_runs() {
     let home = home();
     home.sql(
@@ -115,7 +112,7 @@ fn each_execute_of_a_prepared_statement_runs() {
     assert_eq!(members(&home), home.rows("SELECT count(*) FROM raw").concat());
 }
 
-#[test]
+#[apply(test!)]
 fn all_faces_do_the_same() {
     for statement in [
         "CALL associate('tag', (SELECT dataset_id FROM raw WHERE detector = 4))",
@@ -134,7 +131,7 @@ fn all_faces_do_the_same() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn explain_says_what_would_be_written_and_writes_nothing() {
     let home = home();
     let explained = home.sql("EXPLAIN CALL associate('tag', (SELECT dataset_id FROM raw WHERE detector = 4))").ok();
@@ -151,7 +148,7 @@ fn explain_says_what_would_be_written_and_writes_nothing() {
     assert_eq!(home.rows("SELECT count(*) FROM exposure"), ["4"]);
 }
 
-#[test]
+#[apply(test!)]
 fn no_rows_are_no_error() {
     let home = home();
     for sql in [
@@ -170,7 +167,7 @@ fn no_rows_are_no_error() {
     assert_eq!(members(&home), home.rows("SELECT count(*) FROM raw WHERE detector = 1").concat());
 }
 
-#[test]
+#[apply(test!)]
 fn the_order_of_rows_is_the_order_of_a_chain() {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     home.create();

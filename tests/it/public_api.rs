@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use macro_rules_attribute::apply;
+
 /// What `butlersql::internal` exports for tests.
 const INTERNAL: [&str; 4] = ["format/", "sphere/", "store/webdav/", "engine/functions/reference.rs"];
 
@@ -42,7 +44,7 @@ fn declarations(folder: &Path, src: &Path, all: &mut Vec<String>) {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_public_api_is_listed() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();

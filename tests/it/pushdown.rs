@@ -7,6 +7,7 @@ use butlersql::Silent;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use macro_rules_attribute::apply;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, TestRunner};
@@ -226,7 +227,7 @@ fn ended(home: &Home) {
     panic!("the server still works: {}", home.psql("SELECT query FROM pg_stat_activity WHERE state = 'active'"));
 }
 
-#[test]
+#[apply(test!)]
 fn a_query_that_nobody_waits_for_ends_in_the_server() {
     use futures::StreamExt;
     use std::time::Duration;
@@ -240,8 +241,7 @@ fn a_query_that_nobody_waits_for_ends_in_the_server() {
     // A stream that is dropped.
     let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
     runtime.block_on(async {
-        let tokens = butlersql::internal::tokenize(ENDLESS).expect("tokens");
-        let mut answer = session.run(tokens).await.expect("an answer");
+        let mut answer = session.execute(ENDLESS).await.expect("an answer");
         let waited = tokio::time::timeout(Duration::from_millis(100), answer.rows.next()).await;
         assert!(waited.is_err(), "it is still at work");
         while !busy() {
@@ -261,7 +261,7 @@ fn a_query_that_nobody_waits_for_ends_in_the_server() {
     ended(&home);
 }
 
-#[test]
+#[apply(test!)]
 fn random_queries_have_one_answer() {
     for db in [Db::Sqlite, Db::Postgres] {
         let Some(home) = Home::new(db) else { continue };

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use macro_rules_attribute::apply;
+
 use crate::world::{program, run};
 
 fn readme() -> String {
@@ -14,7 +16,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(&fence).skip(1).filter_map(|rest| rest.split("```").next()).collect()
 }
 
-#[test]
+#[apply(test!)]
 fn the_demo_prints_what_the_readme_shows_and_its_queries_run() {
     let readme = readme();
     let home = tempfile::tempdir().expect("a temporary folder");
@@ -31,7 +33,7 @@ fn the_demo_prints_what_the_readme_shows_and_its_queries_run() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn the_two_commands_are_those_of_ci() {
     let commands: Vec<String> = blocks(&readme(), "sh").iter().flat_map(|b| b.lines()).map(str::to_owned).collect();
     assert!(commands.contains(&"cargo run -- demo".to_owned()), "{commands:?}");

@@ -6,10 +6,11 @@ use std::path::Path;
 use butlersql::functions;
 use butlersql::functions::ArgType;
 use butlersql::internal::reference;
+use macro_rules_attribute::apply;
 
 use crate::world::{Db, Home};
 
-#[test]
+#[apply(test!)]
 fn the_page_is_what_the_lists_say() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/REFERENCE.md");
     let page = reference::render();
@@ -20,7 +21,7 @@ fn the_page_is_what_the_lists_say() {
     assert!(kept == page, "sql/REFERENCE.md is stale: run the tests with UPDATE=1");
 }
 
-#[test]
+#[apply(test!)]
 fn every_function_is_told_once() {
     let mut names = BTreeSet::new();
     for function in functions::all() {
@@ -35,7 +36,7 @@ fn every_function_is_told_once() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn every_column_is_told_and_every_example_runs() {
     let home = Home::new(Db::Sqlite).expect("SQLite is always there");
     let data = home.sample(&["--exposures", "9", "--nights", "1"]);

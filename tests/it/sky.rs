@@ -2,11 +2,12 @@
 
 use butlersql::internal::sphere::region::Region;
 use butlersql::internal::sphere::{healpix, htm};
+use macro_rules_attribute::apply;
 use serde_json::Value;
 
 use crate::world::{Db, Home, butler, oracle, run};
 
-#[test]
+#[apply(test!)]
 fn overlaps_are_those_of_the_butler() {
     for (db, version) in [(Db::Sqlite, "b30"), (Db::Postgres, "b29")] {
         let Some(home) = Home::new(db) else { continue };
@@ -44,7 +45,7 @@ fn near(a: &[u8], b: &[u8]) -> bool {
         && pairs.into_iter().all(|(x, y)| (x - y).abs() < 1e-9 || x.to_bits() == y.to_bits())
 }
 
-#[test]
+#[apply(test!)]
 fn regions_at_random_are_what_sphgeom_says() {
     let Some(python) = butler("b29") else { return };
     let (mut seen, mut pixels) = (0, 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use butlersql::Session;
 use butlersql::Silent;
+use macro_rules_attribute::apply;
 
 use crate::world::{Db, Home, Ran, butler, fresh, oracle, program, run};
 
@@ -26,7 +27,7 @@ fn script(home: &Home, text: &str) -> Ran {
     run(program().args([&home.repo(), "--format", "csv", "-f", &file]))
 }
 
-#[test]
+#[apply(test!)]
 fn null_and_the_empty_text_differ_in_csv() {
     let home = home();
     let query = "SELECT 1 AS k, NULL AS n, '' AS e, 'a,\"b' AS \"x,y\", true AS b, ['p', 'q'] AS l";
@@ -53,7 +54,7 @@ fn null_and_the_empty_text_differ_in_csv() {
     assert_eq!(home.rows(&format!("SELECT part, count(*) FROM '{folder}/' GROUP BY part")), ["p,1"]);
 }
 
-#[test]
+#[apply(test!)]
 fn files_of_other_programs_are_read_as_they_are_meant() {
     let home = home();
     let twice = put(&home, "twice.csv", "a,a,b,a\n1,2,3,4\n");
@@ -78,7 +79,7 @@ fn files_of_other_programs_are_read_as_they_are_meant() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_damaged_arrow_file_is_told() {
     let home = home();
     let file = home.at("good.arrow");
@@ -113,7 +114,7 @@ fn a_damaged_arrow_file_is_told() {
     assert!(told > 100 && read > 100, "{told} told, {read} read");
 }
 
-#[test]
+#[apply(test!)]
 fn control_characters_do_not_reach_the_terminal() {
     let home = home();
     let query = "SELECT chr(27) || '[2J' AS a, chr(7) || chr(13) AS b, chr(155) AS c, 'x' || chr(10) || 'y' AS d";
@@ -130,7 +131,7 @@ fn control_characters_do_not_reach_the_terminal() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn long_cells_and_long_messages_are_shown_in_time() {
     let home = home();
     let out = run(program().args([&home.repo(), "-c", "SELECT repeat('a ', 200000) AS a"])).ok();
@@ -140,7 +141,7 @@ fn long_cells_and_long_messages_are_shown_in_time() {
     assert!(ran.err.starts_with("error: no column named 'xxx"), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn long_statements_are_answered() {
     let home = home();
     let terms = |text: &dyn Fn(usize) -> String, between: &str| (0..8000).map(text).collect::<Vec<_>>().join(between);
@@ -163,7 +164,7 @@ fn long_statements_are_answered() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn scripts_take_what_editors_and_people_write() {
     let home = home();
     assert_eq!(script(&home, "\u{feff}SELECT 1 AS x;").ok(), "x\n1\n");
@@ -181,7 +182,7 @@ fn scripts_take_what_editors_and_people_write() {
     assert!(ran.code == 1 && ran.err.contains("datafusion.runtime.memory_limit"), "{}", ran.err);
 }
 
-#[test]
+#[apply(test!)]
 fn is_distinct_from_binds_as_in_postgresql() {
     let home = home();
     let query =
@@ -194,7 +195,7 @@ fn is_distinct_from_binds_as_in_postgresql() {
     assert_eq!(home.rows(query), ["2"]);
 }
 
-#[test]
+#[apply(test!)]
 fn twenty_sessions_share_few_connections() {
     let Some(home) = Home::new(Db::Postgres) else { return };
     let data = home.sample(&["--exposures", "3", "--nights", "1"]);
@@ -223,7 +224,7 @@ fn twenty_sessions_share_few_connections() {
     assert!(failed.is_empty(), "{} of 20 fail: {}", failed.len(), failed[0]);
 }
 
-#[test]
+#[apply(test!)]
 fn passwords_are_in_no_message() {
     let home = home();
     for url in [
@@ -247,7 +248,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-#[test]
+#[apply(test!)]
 fn a_cancelled_copy_leaves_no_staged_file() {
     use futures::StreamExt;
     use std::time::Duration;
@@ -257,8 +258,7 @@ fn a_cancelled_copy_leaves_no_staged_file() {
     let session = Session::with(&home.repo(), false, Arc::new(Silent)).expect("a session");
     let copy = format!("COPY (SELECT value FROM range(1, 100000000000)) TO '{}/x.csv'", folder.display());
     runtime.block_on(async {
-        let tokens = butlersql::internal::tokenize(&copy).expect("tokens");
-        let mut answer = session.run(tokens).await.expect("an answer");
+        let mut answer = session.execute(&copy).await.expect("an answer");
         let waited = tokio::time::timeout(Duration::from_millis(200), answer.rows.next()).await;
         assert!(waited.is_err(), "it is still at work");
         assert_eq!(names(&folder).len(), 1, "a hidden folder");
@@ -271,7 +271,7 @@ fn a_cancelled_copy_leaves_no_staged_file() {
     });
 }
 
-#[test]
+#[apply(test!)]
 fn explain_reads_only_the_head_of_a_file() {
     let home = home();
     let head =

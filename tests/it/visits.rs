@@ -5,15 +5,16 @@
 use std::path::Path;
 
 use base64::Engine;
+use macro_rules_attribute::apply;
 use serde_json::{Map, Value};
 
-use crate::world::{ALL, Home, program, run};
+use crate::world::{ALL, Home, program, run, skip};
 
 /// Rows of a table of the reference, by column.
 fn expected(file: &str, table: &str) -> Option<Vec<Map<String, Value>>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/reference/instrument").join(file);
     let Ok(text) = std::fs::read_to_string(&path) else {
-        eprintln!("skipped: {} is not there", path.display());
+        skip(&format!("{} is not there", path.display()));
         return None;
     };
     let json: Value = serde_json::from_str(&text).expect("JSON");
@@ -50,7 +51,7 @@ fn same(name: &str, theirs: &Value, ours: &Value) -> bool {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn visits_equal_those_of_the_reference() {
     for file in ["expected_synthetic_60.json", "expected_real_exposure.json"] {
         for db in ALL {
@@ -116,7 +117,7 @@ fn visits_equal_those_of_the_reference() {
 }
 
 /// A visit of a sequence is named after its first exposure; those that come later are added when asked for.
-#[test]
+#[apply(test!)]
 fn sequences_grow_when_they_may() {
     for db in ALL {
         let Some(home) = Home::new(db) else { continue };

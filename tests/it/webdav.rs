@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use butlersql::internal::webdav::{Client, WebDavStore};
 use futures::TryStreamExt;
+use macro_rules_attribute::apply;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
@@ -92,7 +93,7 @@ async fn conforms(store: &dyn ObjectStore, top: &str) {
     assert_eq!(listed(store, &Key::from(top)).await, left, "{store}");
 }
 
-#[tokio::test]
+#[apply(test!)]
 async fn every_store_does_alike() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     conforms(&InMemory::new(), "top").await;
@@ -113,7 +114,7 @@ async fn every_store_does_alike() {
     }
 }
 
-#[test]
+#[apply(test!)]
 fn a_campaign_runs_on_a_door_and_the_butler_opens_it() {
     for (name, version) in [("APACHE", "b29"), ("NGINX", "b30"), ("DOOR", ""), ("OLD_DOOR", "")] {
         let Some(uri) = dav(name) else { continue };
@@ -174,7 +175,7 @@ fn refused(uri: &str, settings: &[(&str, &str)]) -> String {
     ran.err.lines().next().unwrap_or_default().to_owned()
 }
 
-#[test]
+#[apply(test!)]
 fn what_is_wrong_with_credentials_is_told() {
     let (Some(apache), Some(nginx)) = (dav("APACHE"), dav("NGINX")) else { return };
     let (ca, authorities) = (pki("ca.pem"), pki("authorities"));

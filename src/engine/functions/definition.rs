@@ -18,6 +18,12 @@ use crate::repo::RepositoryHandle;
 use crate::universe::Universe;
 
 /// The type of an argument.
+///
+/// ```
+/// let certify = butlersql::functions::find("certify").expect("a procedure");
+/// let types: Vec<_> = certify.arguments.iter().map(|argument| argument.arg_type.name()).collect();
+/// assert!(types.contains(&"text"));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArgType {
     /// A string.
@@ -131,7 +137,13 @@ impl std::fmt::Debug for FunctionKind {
     }
 }
 
-/// The definition of a procedure or function.
+/// The definition of a procedure or function: what `\df`, `REFERENCE.md` and completion show of it.
+///
+/// ```
+/// let chain = butlersql::functions::find("chain").expect("a procedure");
+/// assert_eq!(chain.arguments[0].name, "parent");
+/// assert!(chain.signature().starts_with("chain(parent, "));
+/// ```
 #[derive(Debug, Clone)]
 pub struct FunctionDef {
     /// The name of the function.

@@ -38,7 +38,7 @@ pub fn all() -> &'static [FunctionDef] {
     &FUNCTIONS
 }
 
-/// The procedure or function named `name`.
+/// The procedure or function with this name, which is in lower case.
 pub fn find(name: &str) -> Option<&'static FunctionDef> {
     FUNCTIONS.iter().find(|f| f.name == name)
 }

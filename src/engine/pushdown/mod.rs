@@ -162,3 +162,112 @@ impl UserDefinedLogicalNodeCore for RemoteQuery {
         Ok(self.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::AsArray;
+
+    use crate::engine::session::Session;
+    use crate::progress::Silent;
+
+    /// The SELECTs that the database executes for a query, without quotes, and why other parts are not pushed down.
+    async fn pushed(session: &Session, sql: &str) -> (Vec<String>, Vec<String>) {
+        let (mut selects, mut reasons) = (Vec::new(), Vec::new());
+        for rows in session.sql(&format!("EXPLAIN {sql}")).await.expect(sql) {
+            for (kind, plan) in rows.column(0).as_string::<i32>().iter().zip(rows.column(1).as_string::<i32>()) {
+                let lines = plan.unwrap_or_default().lines();
+                match kind.unwrap_or_default() {
+                    "physical_plan" => {
+                        selects.extend(
+                            lines.filter_map(|line| Some(line.split_once("RegistryScan: ")?.1.replace('"', ""))),
+                        );
+                    }
+                    "not_pushed_down" => {
+                        reasons.extend(lines.map(|line| line.trim_start_matches("not pushed down: ").replace('"', "")));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        (selects, reasons)
+    }
+
+    async fn session(folder: &tempfile::TempDir) -> Session {
+        let session = Session::with(&folder.path().display().to_string(), true, Arc::new(Silent)).unwrap();
+        session.sql("CALL create_repository()").await.unwrap();
+        session
+    }
+
+    #[tokio::test]
+    async fn one_select_replaces_what_the_database_does_alike() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(&folder).await;
+        for (sql, select) in [
+            ("SELECT count(*) AS n FROM exposure", "SELECT count(*) AS n FROM exposure AS t1"),
+            (
+                "SELECT instrument, max(exposure) AS m FROM exposure WHERE day_obs > 5 GROUP BY instrument \
+                 HAVING count(*) > 2",
+                "SELECT t1.instrument AS instrument, max(t1.id) AS m FROM exposure AS t1 WHERE (t1.day_obs > 5) \
+                 GROUP BY t1.instrument HAVING (count(*) > 2)",
+            ),
+            (
+                "SELECT exposure FROM exposure ORDER BY exposure LIMIT 3 OFFSET 2",
+                "SELECT t1.id AS exposure FROM exposure AS t1 ORDER BY t1.id ASC NULLS LAST LIMIT 3 OFFSET 2",
+            ),
+            (
+                "SELECT exposure FROM exposure WHERE day_obs IN (SELECT day_obs FROM day_obs WHERE day_obs > 5)",
+                "SELECT t1.id AS exposure FROM exposure AS t1 WHERE ((t1.day_obs) IN (SELECT t2.id AS c1 FROM \
+                 day_obs AS t2 WHERE (t2.id > 5)))",
+            ),
+            (
+                "SELECT count(*) AS n FROM (SELECT DISTINCT day_obs FROM exposure)",
+                "SELECT count(*) AS n FROM (SELECT 1 FROM exposure AS t1 GROUP BY t1.day_obs) AS t2",
+            ),
+            (
+                "SELECT e.exposure, o.day_obs FROM exposure e LEFT JOIN day_obs o ON o.instrument = e.instrument \
+                 AND o.day_obs = e.day_obs WHERE e.exposure = 7",
+                "SELECT t1.id AS exposure, t2.id AS day_obs FROM exposure AS t1 LEFT JOIN day_obs AS t2 ON \
+                 (t1.instrument = t2.instrument) AND (t1.day_obs = t2.id) WHERE (t1.id = 7)",
+            ),
+        ] {
+            assert_eq!(pushed(&session, sql).await, (vec![select.to_owned()], Vec::new()), "{sql}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_stays_has_a_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(&folder).await;
+        for (sql, reason) in [
+            ("SELECT exposure FROM exposure WHERE lower(obs_id) = 'x'", "lower(registry.exposure.obs_id)"),
+            (
+                "SELECT d.full_name FROM exposure e JOIN detector d ON d.instrument = e.instrument \
+                 WHERE e.exposure = 5",
+                "join without a unique key in t1.instrument",
+            ),
+            (
+                "SELECT e.obs_id, o.day_obs FROM exposure e JOIN day_obs o USING (instrument, day_obs)",
+                "complete tables",
+            ),
+            ("SELECT obs_id FROM exposure ORDER BY obs_id", "sort of all rows"),
+            ("SELECT count(*) FROM exposure, generate_series(1, 2)", "generate_series"),
+        ] {
+            let (_, reasons) = pushed(&session, sql).await;
+            assert!(reasons.iter().any(|known| known.contains(reason)), "{sql}: {reasons:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn two_tables_of_a_name_have_two_aliases() {
+        let folder = tempfile::tempdir().unwrap();
+        let session = session(&folder).await;
+        let sql = "SELECT a.exposure FROM exposure a JOIN exposure b USING (instrument, exposure) \
+                   WHERE a.day_obs = 1 AND b.seq_num = 2";
+        let (selects, _) = pushed(&session, sql).await;
+        let [select] = selects.as_slice() else { panic!("{selects:?}") };
+        assert!(select.contains("AS t1") && select.contains("AS t2"), "{select}");
+        assert!(select.contains("day_obs = 1") && select.contains("seq_num = 2"), "{select}");
+    }
+}

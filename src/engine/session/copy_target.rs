@@ -20,6 +20,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use crate::engine::session::delimited;
+use crate::error::datafusion_text::Text;
 use crate::error::{Error, Kind, Result};
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
@@ -249,7 +250,7 @@ impl CopyTarget {
     /// Adds the target to an error that has neither the file name nor the reason.
     fn named(&self, error: DataFusionError) -> DataFusionError {
         match error.find_root() {
-            DataFusionError::Internal(message) if message.starts_with("Error encountered while finalizing writes") => {
+            DataFusionError::Internal(text) if Text::of(text) == Text::IncompleteWrite => {
                 let message = format!("incomplete write to '{}'", self.url);
                 Error::new(Kind::Failed, message).with_source(error).into()
             }

@@ -1,5 +1,9 @@
 //! Finds the location of an error in its statement, for errors that were raised without one.
 
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::visit_relations;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::engine::sql::tokens::{is_blank, location};
@@ -68,6 +72,27 @@ impl Locator {
         let found = exact.or_else(same).or_else(path).filter(|_| !name.is_empty());
         found.map(|token| token.location)
     }
+}
+
+/// Adds the location of the table that an error is about.
+pub(super) fn locate(error: Error, statement: &Statement) -> Error {
+    let Statement::Statement(ast) = statement else { return error };
+    let is_meant = |name: &str| match error.subject() {
+        Some(subject) => subject == name,
+        None => error.message().contains(&format!("'{name}'")),
+    };
+    let mut location = None;
+    let _ = visit_relations(ast, |name| {
+        let last = name.0.last().and_then(|part| part.as_ident());
+        match last.filter(|ident| is_meant(&ident.value)) {
+            Some(ident) if ident.span.start.line > 0 => {
+                location = Some(SourceLocation { line: ident.span.start.line, column: ident.span.start.column });
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    error.with_location(location)
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ pub(crate) mod planner;
 pub(crate) mod settings;
 mod unplanned;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
@@ -26,12 +25,11 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement;
-use datafusion::sql::sqlparser::ast::visit_relations;
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 use futures::TryStreamExt;
 
-use self::locate::Locator;
-use self::unplanned::{unknown_function, unplanned};
+use self::locate::{Locator, locate};
+use self::unplanned::unplanned;
 use crate::engine::analyzer;
 use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
 use crate::engine::analyzer::date_part::DatePartUnits;
@@ -41,7 +39,6 @@ use crate::engine::catalog::Catalog;
 use crate::engine::catalog::file_tables::with_files;
 use crate::engine::catalog::object_stores::ButlerObjectStoreRegistry;
 use crate::engine::catalog::repository::RepositoryCatalog;
-use crate::engine::catalog::system_tables::VIEWS;
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
 use crate::engine::functions::resolve::with_resolved;
@@ -56,7 +53,7 @@ use crate::engine::sql::identifier_case;
 use crate::engine::sql::names;
 use crate::engine::sql::statement::{Parsed, parse};
 use crate::engine::sql::tokens::tokenize;
-use crate::error::{Error, Kind, Result, SourceLocation};
+use crate::error::{Error, Result};
 use crate::model::leap_seconds;
 use crate::progress::{Progress, Silent};
 use crate::repo::RepositoryHandle;
@@ -69,7 +66,29 @@ const SMALLER: usize = 1 << 20;
 
 /// A SQL session over one repository.
 ///
-/// Timestamps of the registry are TAI in nanoseconds.
+/// A session is cheap: the repository is opened by the first statement, and the connections of the registry are kept
+/// until [`Session::end`]. Statements may run concurrently; each sees the state of the registry at its start.
+///
+/// Columns have the types of Arrow. Times of the registry are TAI, in nanoseconds since 1970-01-01 00:00:00 TAI; dataset
+/// ids are text; regions are the bytes of the Butler. Angles are in degrees.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> butlersql::Result<()> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().display().to_string();
+/// use std::sync::Arc;
+///
+/// use butlersql::{Session, Silent};
+///
+/// let session = Session::with(&path, true, Arc::new(Silent))?;
+/// session.sql("CALL create_repository()").await?;
+/// session.sql("CALL register_collection('u/someone/tag', 'TAGGED')").await?;
+/// let rows = session.sql("SELECT name, type FROM collections").await?;
+/// assert_eq!(rows[0].num_rows(), 1);
+/// session.end().await;
+/// # Ok(()) }
+/// ```
 pub struct Session {
     context: SessionContext,
     repository: Arc<RepositoryCatalog>,
@@ -80,11 +99,31 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("world", &self.repository).finish_non_exhaustive()
+        f.debug_struct("Session").field("repository", &self.repository).finish_non_exhaustive()
     }
 }
 
-/// The result of a statement.
+/// The result of a statement: its columns, and its rows as a stream.
+///
+/// The rows are computed while the stream is read; a statement stops when the stream is dropped. The schema is that of
+/// the result also if there are no rows.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// use futures::TryStreamExt;
+///
+/// let session = butlersql::Session::open(&folder.path().display().to_string())?;
+/// let mut answer = session.execute("SELECT value AS n FROM generate_series(1, 100000)").await?;
+/// assert_eq!(answer.schema.field(0).name(), "n");
+/// let mut rows = 0;
+/// while let Some(batch) = answer.rows.try_next().await? {
+///     rows += batch.num_rows();
+/// }
+/// assert_eq!(rows, 100_000);
+/// # Ok(()) }
+/// ```
 pub struct Answer {
     /// The columns of the result.
     pub schema: SchemaRef,
@@ -99,8 +138,9 @@ impl std::fmt::Debug for Answer {
 }
 
 impl Session {
-    /// Opens a read-only session over a repository: a path, a URL or an alias. The repository is opened by the first
-    /// statement.
+    /// Opens a read-only session over a repository: a path, a `davs://` URL, or a label of the repository index that
+    /// `DAF_BUTLER_REPOSITORY_INDEX` names. The repository is opened by the first statement, so that a session can also
+    /// read files and create a repository.
     ///
     /// # Errors
     /// `Kind::Invalid` for a bad leap second table, and errors of DataFusion's setup.
@@ -198,32 +238,43 @@ impl Session {
         self.repository.handle.end_writing().await;
     }
 
-    /// Returns the number of items that failed in procedures since the last call, and resets it.
+    /// Returns the number of items that failed in procedures since the last call, and resets it. Procedures such as
+    /// `ingest_raws` report items that fail and process the others; their statement succeeds.
     pub fn take_failures(&self) -> u64 {
         self.procedures.take_failures()
     }
 
     /// The DataFusion session context. Statements with `read_fits` and other functions that read files or registries
-    /// are planned by [`Self::sql`] and [`Self::run`] only.
+    /// are planned by [`Self::sql`] and [`Self::execute`] only.
     pub fn context(&self) -> &SessionContext {
         &self.context
     }
 
-    /// Executes one statement and collects its rows.
+    /// Executes one statement and collects its rows. Empty batches are left out, so an empty result has none.
     ///
     /// # Errors
-    /// Errors of parsing, planning and execution.
+    /// Errors of parsing, planning and execution: [`Kind::Invalid`] for SQL that is not valid, [`Kind::NotFound`] for
+    /// unknown names, [`Kind::Unsupported`] for SQL that this program refuses, [`Kind::Conflict`] and [`Kind::Exists`]
+    /// if a procedure would overwrite other values, [`Kind::Unreachable`] and [`Kind::Denied`] of databases and servers.
     pub async fn sql(&self, text: &str) -> Result<Vec<RecordBatch>> {
-        let answer = self.run(tokenize(text)?).await?;
+        let answer = self.execute(text).await?;
         Ok(answer.rows.try_collect().await?)
     }
 
-    /// Plans a statement and starts its execution; its rows are computed as the stream is read.
+    /// Plans one statement and starts its execution; its rows are computed as the stream is read.
     ///
     /// # Errors
-    /// Errors of parsing and planning, with the location in the statement.
+    /// Errors of parsing and planning, with the location in the statement. The stream returns those of the execution.
+    pub async fn execute(&self, text: &str) -> Result<Answer> {
+        self.run(tokenize(text)?).await
+    }
+
+    /// Executes a statement as [`Self::execute`] does, with locations in the script that its tokens come from.
+    ///
+    /// # Errors
+    /// As for [`Self::execute`].
     #[tracing::instrument(name = "statement", level = "info", skip_all, fields(line = line_of(&tokens)))]
-    pub async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
+    pub(crate) async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
         let locator = Locator::new(&tokens);
         let parsed = parse(tokens).map_err(|e| locator.locate(e))?;
         self.repository.refresh().await?;
@@ -261,41 +312,8 @@ impl Session {
             }
             first = first.or(error.map(Error::from));
         };
-        let named = |before: &str, after: &str| {
-            let message = error.message().strip_prefix(before)?;
-            message.split_once(after).map(|(name, _)| name.to_owned())
-        };
-        let location = error.location();
-        let error = if let Some(table) = named("table '", "' not found") {
-            self.repository.unknown_table(self.catalog.as_ref(), &table).with_location(location)
-        } else if let Some(function) = named("Invalid function '", "'") {
-            unknown_function(&function, &state).with_location(location)
-        } else if let Some(column) = named("no column named '", "'")
-            && let Some(view) = self.view_with(&column, &statement).await
-        {
-            Error::new(Kind::NotFound, format!("no column named '{column}'; view '{view}' has it"))
-                .with_location(location)
-        } else {
-            error
-        };
+        let error = self.with_nearest_name(error, &statement).await;
         Err(locate(error, &statement))
-    }
-
-    /// The view with a column that a dimension element of the statement lacks, such as `exposures` for `exposure`.
-    async fn view_with(&self, column: &str, statement: &Statement) -> Option<&'static str> {
-        let Statement::Statement(ast) = statement else { return None };
-        let mut elements = Vec::new();
-        let _ = visit_relations(ast, |name| {
-            elements.extend(name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone()));
-            ControlFlow::<()>::Continue(())
-        });
-        for (view, _) in VIEWS.iter().filter(|view| elements.iter().any(|element| view.0 == format!("{element}s"))) {
-            let table = self.context.table_provider(*view).await;
-            if table.is_ok_and(|table| table.schema().column_with_name(column).is_some()) {
-                return Some(view);
-            }
-        }
-        None
     }
 
     async fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
@@ -337,25 +355,4 @@ fn one(batch: RecordBatch) -> Answer {
     let schema = batch.schema();
     let stream = futures::stream::iter([Ok(batch)]);
     Answer { schema: Arc::clone(&schema), rows: Box::pin(RecordBatchStreamAdapter::new(schema, stream)) }
-}
-
-/// Adds the location of the table that an error is about.
-fn locate(error: Error, statement: &Statement) -> Error {
-    let Statement::Statement(ast) = statement else { return error };
-    let is_meant = |name: &str| match error.subject() {
-        Some(subject) => subject == name,
-        None => error.message().contains(&format!("'{name}'")),
-    };
-    let mut location = None;
-    let _ = visit_relations(ast, |name| {
-        let last = name.0.last().and_then(|part| part.as_ident());
-        match last.filter(|ident| is_meant(&ident.value)) {
-            Some(ident) if ident.span.start.line > 0 => {
-                location = Some(SourceLocation { line: ident.span.start.line, column: ident.span.start.column });
-                ControlFlow::Break(())
-            }
-            _ => ControlFlow::Continue(()),
-        }
-    });
-    error.with_location(location)
 }

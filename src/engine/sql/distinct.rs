@@ -58,3 +58,40 @@ impl VisitorMut for AsWritten {
         ControlFlow::Continue(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::ast::VisitMut;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+    use crate::engine::sql::tokens::{DIALECT, tokenize};
+
+    /// The expression with all operators in parentheses.
+    fn grouped(sql: &str) -> String {
+        let tokens = rewrite_tokens(tokenize(sql).unwrap());
+        let mut expr = Parser::new(&DIALECT).with_tokens_with_locations(tokens).parse_expr().expect(sql);
+        let _ = expr.visit(&mut AsWritten);
+        parenthesized(&expr)
+    }
+
+    fn parenthesized(expr: &Expr) -> String {
+        match expr {
+            Expr::BinaryOp { left, op, right } => format!("({} {op} {})", parenthesized(left), parenthesized(right)),
+            Expr::UnaryOp { op, expr } => format!("({op} {})", parenthesized(expr)),
+            Expr::IsDistinctFrom(left, right) => format!("({} <> {})", parenthesized(left), parenthesized(right)),
+            Expr::IsNotDistinctFrom(left, right) => format!("({} == {})", parenthesized(left), parenthesized(right)),
+            other => other.to_string(),
+        }
+    }
+
+    #[test]
+    fn it_binds_stronger_than_the_logical_operators() {
+        assert_eq!(grouped("a IS DISTINCT FROM b AND c"), "((a <> b) AND c)");
+        assert_eq!(grouped("a OR b IS NOT DISTINCT FROM c OR d"), "((a OR (b == c)) OR d)");
+        assert_eq!(grouped("NOT a IS DISTINCT FROM b"), "(NOT (a <> b))");
+        assert_eq!(grouped("a + 1 IS DISTINCT FROM b * 2"), "((a + 1) <> (b * 2))");
+        assert_eq!(grouped("a /* IS */ IS -- so\n DISTINCT FROM b"), "(a <> b)");
+        assert_eq!(grouped("'x IS DISTINCT FROM y'"), "'x IS DISTINCT FROM y'");
+    }
+}

@@ -15,6 +15,8 @@ use datafusion::sql::sqlparser::ast::{
     TableFactor, VisitMut, VisitorMut,
 };
 
+use crate::error::datafusion_text::Text;
+
 /// Rewrites the names of a statement if that may resolve `error`; otherwise `None`.
 pub(crate) fn meant(statement: &Statement, error: &DataFusionError) -> Option<Statement> {
     let root = error.find_root();
@@ -24,7 +26,7 @@ pub(crate) fn meant(statement: &Statement, error: &DataFusionError) -> Option<St
         return with_capitals(statement, field, valid_fields);
     }
     // DataFusion's error for `visit.visit` if `visit` is a column.
-    if root.message().starts_with("Cannot access field at argument 1: type ") {
+    if matches!(Text::of(&root.message()), Text::NoFields(_)) {
         return with_aliases(statement);
     }
     None

@@ -8,14 +8,14 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem, SetExpr, TableFactor, Value,
     ValueWithSpan, Visit, VisitMut, VisitorMut, WildcardAdditionalOptions,
 };
-use datafusion::sql::sqlparser::parser::Parser;
 
 use crate::engine::analyzer::check_depth;
 use crate::engine::functions;
 use crate::engine::functions::definition::ArgType;
 use crate::engine::functions::sky::udf::PairsAsArguments;
 use crate::engine::sql::distinct::AsWritten;
-use crate::engine::sql::tokens::{DIALECT, simple_name};
+use crate::engine::sql::select_all::select_all;
+use crate::engine::sql::tokens::simple_name;
 use crate::engine::sql::unsupported;
 use crate::error::{Error, Result};
 
@@ -181,22 +181,11 @@ pub(crate) fn rows_from_file(function: &ObjectName, args: &mut [FunctionArg]) {
         let takes_rows = function.argument(position, name).is_ok_and(|a| matches!(a.arg_type, ArgType::Query(_)));
         if let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(file), span }) = expr
             && takes_rows
-            && let Some(query) = all_of(Ident { span: *span, ..Ident::with_quote('\'', file.as_str()) })
+            && let Ok(query) = select_all(Ident { span: *span, ..Ident::with_quote('\'', file.as_str()) }.into())
         {
-            *expr = Expr::Subquery(Box::new(query));
+            *expr = Expr::Subquery(query);
         }
     }
-}
-
-/// The query `SELECT * FROM table`.
-fn all_of(table: Ident) -> Option<Query> {
-    let mut query = Parser::new(&DIALECT).try_with_sql("SELECT * FROM x").ok()?.parse_query().ok()?;
-    if let SetExpr::Select(select) = query.body.as_mut()
-        && let Some(TableFactor::Table { name, .. }) = select.from.first_mut().map(|from| &mut from.relation)
-    {
-        *name = ObjectName::from(vec![table]);
-    }
-    Some(*query)
 }
 
 /// The name that qualifies the columns of a relation: its alias or its table name.
@@ -234,4 +223,75 @@ fn qualify(expr: &mut Expr, owners: &HashMap<String, Ident>) {
         }
     }
     let _ = expr.visit(&mut Qualifier(owners, 0));
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+    use crate::engine::sql::tokens::DIALECT;
+
+    fn query(sql: &str) -> Query {
+        *Parser::new(&DIALECT).try_with_sql(sql).unwrap().parse_query().expect(sql)
+    }
+
+    fn rewritten(sql: &str) -> String {
+        let mut query = query(sql);
+        desugar_query(&mut query).expect(sql);
+        normalize(&mut query).expect(sql);
+        query.to_string()
+    }
+
+    #[test]
+    fn short_forms_become_standard_queries() {
+        assert_eq!(rewritten("FROM t"), "SELECT * FROM t");
+        assert_eq!(rewritten("SELECT a FROM t FETCH FIRST 3 ROWS ONLY"), "SELECT a FROM t LIMIT 3");
+        assert_eq!(rewritten("SELECT a FROM t OFFSET 2 FETCH FIRST ROW ONLY"), "SELECT a FROM t LIMIT 1 OFFSET 2");
+        let error = desugar_query(&mut query("SELECT a FROM t LIMIT 1 FETCH FIRST 3 ROWS ONLY")).unwrap_err();
+        assert_eq!(error.message(), "LIMIT and FETCH cannot be combined");
+    }
+
+    #[test]
+    fn columns_are_named_by_their_text() {
+        assert_eq!(
+            rewritten("SELECT a, sum(b), 1 AS one FROM t GROUP BY a"),
+            "SELECT a, sum(b) AS \"sum(b)\", 1 AS one FROM t GROUP BY a"
+        );
+        assert_eq!(
+            rewritten("SELECT DISTINCT a + 1 FROM t ORDER BY a + 1 DESC"),
+            "SELECT DISTINCT a + 1 AS \"a + 1\" FROM t ORDER BY \"a + 1\" DESC"
+        );
+        assert_eq!(
+            rewritten("SELECT a + 1 FROM t UNION SELECT b FROM u ORDER BY 1"),
+            "SELECT a + 1 AS \"a + 1\" FROM t UNION SELECT b FROM u ORDER BY 1"
+        );
+    }
+
+    #[test]
+    fn columns_of_using_are_those_of_the_left_table() {
+        assert_eq!(
+            rewritten("SELECT k, x FROM t JOIN u USING (k) WHERE k = 1 GROUP BY k, x HAVING max(k) > 2"),
+            "SELECT t.k, x FROM t JOIN u USING(k) WHERE t.k = 1 GROUP BY t.k, x HAVING max(t.k) > 2"
+        );
+        // A subquery has its own scope, an alias names the table.
+        assert_eq!(
+            rewritten("SELECT x FROM t AS a JOIN u USING (k) WHERE k IN (SELECT k FROM v)"),
+            "SELECT x FROM t AS a JOIN u USING(k) WHERE a.k IN (SELECT k FROM v)"
+        );
+        let outer = "SELECT t.k FROM t FULL JOIN u ON t.k = u.k WHERE k = 1";
+        assert_eq!(rewritten(outer), outer);
+    }
+
+    #[test]
+    fn a_file_name_is_the_rows_of_the_file() {
+        assert_eq!(
+            rewritten("SELECT * FROM associate('tag', 'x.csv')"),
+            "SELECT * FROM associate('tag', (SELECT * FROM 'x.csv'))"
+        );
+        assert_eq!(
+            rewritten("SELECT * FROM certify('c', rows => 'x.csv')"),
+            "SELECT * FROM certify('c', rows => (SELECT * FROM 'x.csv'))"
+        );
+    }
 }

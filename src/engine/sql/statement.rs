@@ -1,22 +1,26 @@
 //! Parses statements: SQL that DataFusion plans, and the extensions `CALL`, `ASSERT` and `EXPLAIN` of procedures.
 
-use datafusion::error::DataFusionError;
-use datafusion::sql::parser::{CopyToSource, DFParserBuilder, ResetStatement, Statement};
+use datafusion::common::format::ExplainStatementOptions;
+use datafusion::sql::parser::{CopyToSource, DFParser, DFParserBuilder, ExplainStatement, ResetStatement, Statement};
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, SetExpr, Statement as Ast,
     TableFactor,
 };
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
 use crate::engine::session::settings;
+use crate::engine::sql::copy;
 use crate::engine::sql::copy_options;
 use crate::engine::sql::distinct;
 use crate::engine::sql::lists;
 use crate::engine::sql::rewrite::{desugar_query, normalize, rows_from_file};
+use crate::engine::sql::select_all::select_all;
+use crate::engine::sql::syntax_error::syntax_error;
 use crate::engine::sql::tokens::{DIALECT, location, location_of, simple_name};
-use crate::error::{Error, Kind, Result, SourceLocation, hint};
+use crate::error::{Error, Kind, Result};
 
 /// A parsed statement, by how the session executes it.
 #[derive(Debug)]
@@ -45,17 +49,47 @@ pub(crate) struct Assertion {
 /// # Errors
 /// `Kind::Invalid` for syntax errors, `Kind::Unsupported` for refused statements; with the location.
 pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
-    let mut parser =
-        DFParserBuilder::new(distinct::rewrite_tokens(lists::rewrite_tokens(copy_options::normalize_copy(tokens)?)))
-            .with_dialect(&DIALECT)
-            .build()?;
-    let statement = parser.parse_statement().map_err(|e| syntax(&e))?;
+    let tokens = distinct::rewrite_tokens(lists::rewrite_tokens(tokens));
+    let mut parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).build()?;
+    let statement = statement(&mut parser)?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
         let message = format!("the statement should end before '{}'", next.token);
         return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
     classify(statement)
+}
+
+/// Parses COPY here, also in EXPLAIN, and leaves other statements to DataFusion.
+fn statement(parser: &mut DFParser<'_>) -> Result<Statement> {
+    if parser.parser.parse_keyword(Keyword::COPY) {
+        return Ok(Statement::CopyTo(copy::parse(&mut parser.parser)?));
+    }
+    if parser.parser.parse_keyword(Keyword::EXPLAIN) {
+        let options = explain_options(parser)?;
+        return Ok(Statement::Explain(ExplainStatement { options, statement: Box::new(statement(parser)?) }));
+    }
+    parser.parse_statement().map_err(syntax_error)
+}
+
+/// Parses the options of EXPLAIN: keywords, or a list in parentheses.
+fn explain_options(parser: &mut DFParser<'_>) -> Result<ExplainStatementOptions> {
+    let [open, first] = [0, 1].map(|n| parser.parser.peek_nth_token(n).token);
+    let is_query = match &first {
+        Token::Word(word) => {
+            matches!(word.keyword, Keyword::SELECT | Keyword::WITH | Keyword::VALUES | Keyword::TABLE | Keyword::FROM)
+        }
+        other => *other == Token::LParen,
+    };
+    if open == Token::LParen && !is_query {
+        let options = parser.parser.parse_utility_options().map_err(syntax_error)?;
+        return ExplainStatementOptions::from_utility_options(&options).map_err(syntax_error);
+    }
+    let analyze = parser.parser.parse_keyword(Keyword::ANALYZE);
+    let verbose = parser.parser.parse_keyword(Keyword::VERBOSE);
+    let format = parser.parse_explain_format().map_err(syntax_error)?;
+    let format = format.map(|name| name.parse()).transpose().map_err(syntax_error)?;
+    Ok(ExplainStatementOptions { analyze, verbose, format, ..Default::default() })
 }
 
 fn classify(mut statement: Statement) -> Result<Parsed> {
@@ -158,38 +192,70 @@ fn select_from(call: datafusion::sql::sqlparser::ast::Function) -> Result<Statem
         let verbs = functions::all().iter().filter(|f| !matches!(f.kind, FunctionKind::Scalar(_))).map(|f| f.name);
         return Err(Error::not_found("function", &call.name.to_string(), verbs).with_location(location));
     }
-    let mut statements = DFParserBuilder::new("SELECT * FROM x").with_dialect(&DIALECT).build()?.parse_statements()?;
-    let template = statements.pop_front().ok_or_else(|| Error::bug("the template of CALL did not parse"))?;
-    let Statement::Statement(mut ast) = template else { return Err(Error::bug("the template of CALL is not a query")) };
-    if let Ast::Query(query) = ast.as_mut()
-        && let SetExpr::Select(select) = query.body.as_mut()
-    {
+    let mut query = select_all(call.name.clone())?;
+    if let SetExpr::Select(select) = query.body.as_mut() {
         let (lateral, with_ordinality, alias) = (false, false, None);
         select.from[0].relation = TableFactor::Function { lateral, name: call.name, args, with_ordinality, alias };
     }
-    Ok(Statement::Statement(ast))
+    Ok(Statement::Statement(Box::new(Ast::Query(query))))
 }
 
-/// Keywords at the start of statements, for the hint of a syntax error.
-const STARTS: [&str; 12] =
-    ["SELECT", "CALL", "WITH", "EXPLAIN", "COPY", "INSERT", "ASSERT", "DESCRIBE", "SHOW", "CREATE", "DROP", "SET"];
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::sql::tokens::tokenize;
 
-/// Converts a syntax error to its message and location.
-fn syntax(error: &DataFusionError) -> Error {
-    let DataFusionError::SQL(inner, _) = error.find_root() else {
-        return Error::invalid(error.find_root().message().into_owned());
-    };
-    let text = inner.to_string();
-    let text = text.trim_start_matches("sql parser error: ");
-    let Some((message, location)) = text.rsplit_once(" at Line: ") else { return Error::invalid(text) };
-    let word = message.strip_prefix("Expected: an SQL statement, found: ");
-    let message = &match word {
-        Some(word) => format!("no statement begins with '{word}'{}", hint(word, STARTS)),
-        None => message.to_owned(),
-    };
-    let numbers: Vec<u64> = location.split(", Column: ").filter_map(|n| n.trim().parse().ok()).collect();
-    match numbers.as_slice() {
-        [line, column] => Error::invalid(message).with_location(Some(SourceLocation { line: *line, column: *column })),
-        _ => Error::invalid(text),
+    fn parsed(sql: &str) -> Result<Parsed> {
+        parse(tokenize(sql)?)
+    }
+
+    fn text(sql: &str) -> String {
+        match parsed(sql).expect(sql) {
+            Parsed::Query(statement) => statement.to_string(),
+            Parsed::Explain(statement) => format!("explained: {statement}"),
+            Parsed::Assert(assertion) => format!("asserted: {}", assertion.condition),
+        }
+    }
+
+    #[test]
+    fn statements_are_queries_explanations_and_assertions() {
+        assert_eq!(text("CALL chain('a', ['b'])"), "SELECT * FROM chain('a', ['b'])");
+        assert_eq!(text("EXPLAIN CALL chain('a', ['b'])"), "explained: SELECT * FROM chain('a', ['b'])");
+        assert_eq!(text("EXPLAIN ANALYZE FROM t"), "EXPLAIN ANALYZE SELECT * FROM t");
+        assert_eq!(text("EXPLAIN (ANALYZE) FROM t"), "EXPLAIN ANALYZE SELECT * FROM t");
+        assert_eq!(text("EXPLAIN (SELECT a) UNION (SELECT b)"), "explained: (SELECT a) UNION (SELECT b)");
+        assert_eq!(text("ASSERT 1 < 2"), "asserted: 1 < 2");
+        assert_eq!(text("RESET butler.pushdown"), "SET butler.pushdown = 'true'");
+        assert_eq!(text("SELECT a IS DISTINCT FROM b AND c FROM t AS x (a, b, c)").matches("DISTINCT").count(), 2);
+        assert!(matches!(parsed("EXPLAIN ANALYZE COPY t TO 'f.csv'"), Ok(Parsed::Query(Statement::Explain(_)))));
+        assert!(matches!(parsed("EXPLAIN VERBOSE COPY t TO 'f.csv'"), Ok(Parsed::Explain(Statement::CopyTo(_)))));
+    }
+
+    #[test]
+    fn an_assertion_knows_the_sides_of_its_comparison() {
+        let sides = |sql: &str| match parsed(sql).expect(sql) {
+            Parsed::Assert(assertion) => assertion.sides.map(|(one, other)| format!("{one} | {other}")),
+            _ => None,
+        };
+        assert_eq!(sides("ASSERT (SELECT n FROM t) = 5"), Some("(SELECT n FROM t) | 5".to_owned()));
+        assert_eq!(sides("ASSERT EXISTS (SELECT 1)"), None);
+    }
+
+    #[test]
+    fn refused_statements_name_what_to_use() {
+        for (sql, message) in [
+            ("DELETE FROM exposure", "DELETE is not supported; procedures change a repository: disassociate"),
+            ("UPDATE exposure SET a = 1", "insert_dimension_records with replace => true"),
+            ("BEGIN", "each procedure commits its own changes"),
+            ("EXPLAIN ASSERT 1 = 1", "only queries and procedures can be explained"),
+            ("RESET butler.pushdwn", "there is butler.pushdown"),
+            ("CALL chian('a', ['b'])", "did you mean 'chain'?"),
+            ("SELCT 1", "no statement begins with 'SELCT'; did you mean 'SELECT'?"),
+            ("SELECT 1 SELECT 2", "the statement should end before"),
+            ("SELECT (1", "Expected: ), found: EOF"),
+        ] {
+            let error = parsed(sql).expect_err(sql);
+            assert!(error.message().contains(message), "{sql}: {error}");
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) const DIALECT: GenericDialect = GenericDialect {};
 ///
 /// # Errors
 /// `Kind::Invalid` for text that is not SQL, such as an unclosed quote.
-pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
+pub(crate) fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location().map_err(|e| {
         let location = SourceLocation { line: e.location.line, column: e.location.column };
         Error::invalid(e.message).with_location(Some(location))

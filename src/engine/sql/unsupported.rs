@@ -145,3 +145,56 @@ fn multiset(body: &SetExpr) -> ControlFlow<&'static str> {
 fn counts(quantifier: SetQuantifier) -> bool {
     matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName)
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    use super::*;
+    use crate::engine::sql::tokens::DIALECT;
+
+    fn checked(sql: &str) -> Result<()> {
+        check(&Parser::parse_sql(&DIALECT, sql).expect(sql)[0])
+    }
+
+    #[test]
+    fn what_would_be_answered_wrongly_is_refused_with_another_way() {
+        for (sql, message) in [
+            ("SELECT * FROM t TABLESAMPLE (10)", "WHERE random() < 0.1"),
+            ("SELECT a FROM t INTERSECT ALL SELECT a FROM u", "INTERSECT ALL and EXCEPT ALL"),
+            ("SELECT 1 UNION ALL (SELECT a FROM t EXCEPT ALL SELECT a FROM u)", "INTERSECT ALL and EXCEPT ALL"),
+            ("SELECT * FROM (SELECT a FROM t FETCH FIRST 2 ROWS ONLY)", "use LIMIT"),
+            ("SELECT a, count(*) FROM t GROUP BY a WITH ROLLUP", "GROUP BY ROLLUP (…)"),
+            ("SELECT TOP 5 * FROM t", "use LIMIT"),
+            ("SELECT * FROM t WHERE a > ALL (SELECT b FROM u)", "its min or max"),
+            ("SELECT * FROM t WHERE a > ANY (SELECT b FROM u)", "supported with = only"),
+            ("SELECT a COLLATE \"C\" FROM t", "Unicode code point"),
+            ("SELECT * FROM t WHERE a SIMILAR TO 'x'", "use LIKE"),
+            ("SELECT * FROM t JOIN u", "needs ON or USING"),
+            ("SELECT * FROM t WHERE a IN (SELECT a FROM u JOIN v)", "needs ON or USING"),
+            ("SELECT * FROM t FULL JOIN u USING (a)", "supported with ON only"),
+            ("SELECT * FROM t RIGHT JOIN u USING (a)", "supported with ON only"),
+            ("SELECT * FROM t NATURAL FULL JOIN u", "supported with ON only"),
+        ] {
+            let error = checked(sql).expect_err(sql);
+            assert_eq!(error.kind(), Kind::Unsupported, "{sql}");
+            assert!(error.message().contains(message), "{sql}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_neighbours_are_accepted() {
+        for sql in [
+            "SELECT a FROM t INTERSECT SELECT a FROM u",
+            "SELECT a FROM t UNION ALL SELECT a FROM u",
+            "SELECT a, count(*) FROM t GROUP BY ROLLUP (a)",
+            "SELECT * FROM t WHERE a = ANY (SELECT b FROM u)",
+            "SELECT * FROM t CROSS JOIN u",
+            "SELECT * FROM t LEFT JOIN u USING (a)",
+            "SELECT * FROM t FULL JOIN u ON t.a = u.a",
+            "SELECT * FROM t NATURAL JOIN u",
+        ] {
+            assert!(checked(sql).is_ok(), "{sql}");
+        }
+    }
+}

@@ -166,3 +166,35 @@ pub(crate) async fn sync_records(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_sqlite_stores_alike_are_equal() {
+        assert!(equal(Value::Float(f64::NAN), Value::Null));
+        assert!(equal(Value::Float(f64::NAN), Value::Float(f64::NAN)));
+        assert!(equal(Value::Text("a"), Value::Text("a")));
+        assert!(!equal(Value::Float(0.0), Value::Null));
+        assert!(!equal(Value::Int(1), Value::Int(2)));
+    }
+
+    #[test]
+    fn differences_are_shown_as_literals() {
+        for (value, text) in [
+            (Value::Null, "NULL"),
+            (Value::Text("a"), "'a'"),
+            (Value::Int(-7), "-7"),
+            (Value::Float(0.5), "0.5"),
+            (Value::Bool(true), "true"),
+            (Value::Bytes(b"abc"), "3 bytes"),
+            (Value::Span(1, 2), "[1, 2)"),
+        ] {
+            assert_eq!(show(value), text);
+        }
+        let error = conflict("detector", "full_name: 'a' != 'b'");
+        assert_eq!(error.kind(), Kind::Conflict);
+        assert_eq!(error.message(), "a record of 'detector' exists with other values: full_name: 'a' != 'b'");
+    }
+}

@@ -36,3 +36,35 @@ pub(crate) async fn read_texts(rows: Option<Batches>, name: &str) -> Result<Vec<
     let texts = cast(rows.column(column), &DataType::Utf8)?;
     Ok(texts.as_string::<i32>().iter().flatten().map(str::to_owned).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use futures::StreamExt;
+
+    use super::*;
+
+    fn rows(columns: Vec<(&str, ArrayRef)>) -> Option<Batches> {
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        Some(futures::stream::iter([Ok(batch.clone()), Ok(batch)]).boxed())
+    }
+
+    #[tokio::test]
+    async fn texts_are_of_the_named_column_or_the_first() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None]));
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let both = || rows(vec![("n", Arc::clone(&numbers)), ("name", Arc::clone(&names))]);
+        assert_eq!(read_texts(both(), "name").await.unwrap(), ["a", "b", "a", "b"]);
+        // NULL is no text.
+        assert_eq!(read_texts(both(), "other").await.unwrap(), ["1", "1"]);
+        assert_eq!(read_rows(both()).await.unwrap().num_rows(), 4);
+    }
+
+    #[tokio::test]
+    async fn no_rows_and_no_subquery_differ() {
+        let none = futures::stream::empty().boxed();
+        assert!(read_texts(Some(none), "name").await.unwrap().is_empty());
+        let error = read_texts(None, "name").await.unwrap_err();
+        assert_eq!(error.message(), "rows are required: give a subquery in parentheses");
+    }
+}

@@ -7,6 +7,8 @@ pub(crate) mod comparison;
 pub(crate) mod input_rows;
 pub(crate) mod report;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

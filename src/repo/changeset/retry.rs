@@ -24,3 +24,26 @@ impl RetryPolicy {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn retries(kind: Kind) -> u32 {
+        let mut policy = RetryPolicy::default();
+        let mut count = 0;
+        while policy.should_retry(&Error::new(kind, "another writer")).await {
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test]
+    async fn locks_are_waited_for_and_conflicts_tried_once_more() {
+        assert_eq!(retries(Kind::Busy).await, MAX_ATTEMPTS - 1);
+        assert_eq!(retries(Kind::Conflict).await, 1);
+        for never in [Kind::Invalid, Kind::Unreachable, Kind::Interrupted, Kind::Bug] {
+            assert_eq!(retries(never).await, 0, "{never:?}");
+        }
+    }
+}

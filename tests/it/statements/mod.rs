@@ -9,6 +9,7 @@ use std::sync::Arc;
 use butlersql::Session;
 use butlersql::Silent;
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
+use macro_rules_attribute::apply;
 use sqlx::{Connection, PgConnection, Row, SqliteConnection};
 use tokio::runtime::Runtime;
 
@@ -178,7 +179,7 @@ fn judged(statement: &Statement, ours: &Answer, sqlite: &Answer, postgres: &Answ
     }
 }
 
-#[test]
+#[apply(test!)]
 fn random_statements_have_the_answers_of_the_databases() {
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let many = number("BUTLERSQL_STATEMENTS").unwrap_or(10_000);

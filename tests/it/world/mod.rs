@@ -1,8 +1,9 @@
 //! The world around the program: temporary folders, databases, the real Butler.
 //!
-//! `tests/run.sh` starts the servers and tells where they are. A test without its server says so and passes,
-//! unless `BUTLERSQL_REQUIRE` names the server.
+//! `tests/run.sh` starts the servers and sets the variables that name them. A test without its server is reported as
+//! ignored, or fails if `BUTLERSQL_REQUIRE` names the server.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -91,13 +92,27 @@ impl Ran {
     }
 }
 
-/// The value of a variable that tells of a server; without it the test is skipped, or fails where it is required.
+thread_local! {
+    static SKIPPED: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Records why the test on this thread, or a part of it, cannot run.
+pub fn skip(reason: &str) {
+    SKIPPED.set(Some(reason.to_owned()));
+}
+
+/// Returns why a part of the last test on this thread did not run, and resets it.
+pub fn take_skipped() -> Option<String> {
+    SKIPPED.take()
+}
+
+/// The value of the variable of a server. Without it the test is skipped, or fails if the server is required.
 pub fn server(variable: &str, word: &str) -> Option<String> {
     let found = std::env::var(variable).ok().filter(|v| !v.is_empty());
     let required = std::env::var("BUTLERSQL_REQUIRE").unwrap_or_default();
     if found.is_none() {
         assert!(!required.split(',').any(|w| w == word), "{variable} is not set, and {word} is required");
-        eprintln!("skipped: {variable} is not set (tests/run.sh sets it)");
+        skip(&format!("{variable} is not set (tests/run.sh sets it)"));
     }
     found
 }
