@@ -13,8 +13,9 @@
 //! 8  cli                          the terminal: scripts, shell, output formats
 //! 7  engine                       the SQL engine, based on DataFusion
 //! 6  repo                         one repository: operations plan changes, one applier writes them
-//! 5  registry   store             the database; the files
+//! 5  registry   store   rucio     the database; the files; the catalogue of Rucio
 //! 4  universe instrument format   dimensions and instruments from data files; file formats of others
+//!    net                          access to servers
 //! 3  model                        plain values: collections, datasets, times
 //! 2  sphere                       regions and pixelizations on the sphere
 //! 1  error      progress
@@ -27,9 +28,11 @@ mod error;
 mod format;
 mod instrument;
 mod model;
+mod net;
 mod progress;
 mod registry;
 mod repo;
+mod rucio;
 mod sphere;
 mod store;
 mod universe;
@@ -40,7 +43,8 @@ pub use crate::progress::{Progress, ProgressTask, Silent};
 
 /// Definitions of procedures and functions, for programs that list or complete them.
 pub mod functions {
-    pub use crate::engine::functions::definition::{ArgDef, ArgType, FunctionDef};
+    pub use crate::engine::functions::args::{ArgDef, ArgType};
+    pub use crate::engine::functions::definition::FunctionDef;
     pub use crate::engine::functions::{all, find};
 }
 

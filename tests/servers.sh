@@ -43,7 +43,9 @@ port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
 as_server() { if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$@"); else "$@"; fi; }
 if [ "$(id -u)" = 0 ]; then chown postgres "$data"; fi
 stop_dav() { true; }
+stop_rucio() { true; }
 stop() {
+    stop_rucio
     stop_dav
     as_server "$bin/pg_ctl" -D "$data/db" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$data"

@@ -10,6 +10,7 @@ pub(crate) mod fits;
 pub mod fits_table;
 pub mod index;
 mod python;
+pub(crate) mod sidecar;
 pub mod skymap_config;
 mod skymap_settings;
 pub mod tables;

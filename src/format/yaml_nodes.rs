@@ -18,6 +18,9 @@ const REPEATED: usize = 100_000;
 /// The maximum number of keys of a mapping.
 const KEYS: usize = 1000;
 
+/// The tag of times as integers, which other formats than YAML have.
+pub(crate) const TAI_NANOSECONDS: &str = "tai_nanoseconds";
+
 /// A value of a YAML document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
@@ -139,6 +142,9 @@ impl Node {
     /// A value of another type.
     pub fn time(&self) -> Result<i64> {
         let text = self.text()?;
+        if self.tag.as_deref() == Some(TAI_NANOSECONDS) {
+            return text.parse().map_err(|_| self.wrong("expected TAI nanoseconds"));
+        }
         let tagged = self.tag.as_deref() == Some("butler_time/tai/iso");
         let plain = self.tag.is_none() && matches!(self.value, Value::Scalar(_, true)) && text.len() > 10;
         let found = match (tagged, plain) {

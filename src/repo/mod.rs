@@ -10,6 +10,8 @@ pub(crate) mod ingest;
 pub(crate) mod operations;
 pub(crate) mod repository;
 pub(crate) mod search;
+pub(crate) mod selection;
+pub(crate) mod sidecars;
 
 pub(crate) use self::changeset::Operation;
 pub(crate) use self::ingest::incoming::IngestOptions;

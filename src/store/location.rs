@@ -91,6 +91,11 @@ impl Location {
         format!("{}{}", self.store.root(), quoted(&self.path))
     }
 
+    /// Returns the path at the store, absolute and decoded.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Returns the location for messages: a local path or a URI.
     pub(crate) fn display(&self) -> String {
         if self.is_local() { self.path.clone() } else { self.uri() }
@@ -196,7 +201,7 @@ impl Location {
     }
 
     /// Returns the size in bytes and the adler32 checksum of a file.
-    pub(super) async fn digest(&self) -> Result<(u64, u32)> {
+    pub(crate) async fn digest(&self) -> Result<(u64, u32)> {
         self.store.digest(&self.path).await
     }
 

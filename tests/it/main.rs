@@ -39,6 +39,8 @@ mod public_api;
 mod pushdown;
 mod readme;
 mod reference;
+mod rucio;
+mod rucio_wire;
 mod sky;
 mod statements;
 mod tables;

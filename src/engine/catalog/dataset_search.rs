@@ -17,7 +17,8 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::TryStreamExt;
 
 use crate::engine::catalog::registry_table::RegistryTable;
-use crate::engine::functions::definition::{Args, SearchContext};
+use crate::engine::functions::args::Args;
+use crate::engine::functions::definition::SearchContext;
 use crate::error::Error;
 use crate::model::collection::TreeLine;
 use crate::model::time::Timespan;

@@ -5,6 +5,7 @@ pub(super) mod file_tables;
 pub(super) mod object_stores;
 pub(super) mod registry_table;
 pub(super) mod repository;
+pub(super) mod rucio_tables;
 pub(super) mod system_tables;
 
 use std::collections::BTreeMap;

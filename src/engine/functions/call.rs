@@ -8,7 +8,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 
 use crate::engine::functions;
-use crate::engine::functions::definition::{ArgDef, ArgType, Args, FunctionDef, FunctionKind};
+use crate::engine::functions::args::{ArgDef, ArgType, Args};
+use crate::engine::functions::definition::{FunctionDef, FunctionKind};
 use crate::engine::sql::file_name::{READERS, extension};
 use crate::engine::sql::tokens::{location, location_of, simple_name};
 use crate::error::{Error, Result as OwnResult, SourceLocation};
@@ -107,7 +108,7 @@ fn bind_arg(
     let argument = argument(function, position, name.as_deref(), &expr)?;
     match (argument.arg_type, expr) {
         (ArgType::Query(_), Expr::Subquery(subquery)) => {
-            bound.args.set_rows(function, argument)?;
+            bound.args.set_rows(function.name, argument)?;
             bound.rows = Some(subquery);
             Ok(())
         }
@@ -115,7 +116,7 @@ fn bind_arg(
             "argument '{}' of {} takes a subquery in parentheses that yields {columns}",
             argument.name, function.name
         ))),
-        (_, expr) => bound.args.set(function, argument, &evaluate(expr)?),
+        (_, expr) => bound.args.set(function.name, argument, &evaluate(expr)?),
     }
 }
 

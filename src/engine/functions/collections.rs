@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::functions::definition::{ArgType, FunctionDef};
+use crate::engine::functions::args::ArgType;
+use crate::engine::functions::definition::FunctionDef;
 use crate::error::Error;
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::repo::Chain;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
+use crate::engine::functions::args::{ArgType, Args};
+use crate::engine::functions::definition::FunctionDef;
 use crate::error::{Error, Result};
 use crate::model::calendar;
 use crate::model::time::Timespan;

@@ -1,7 +1,6 @@
 //! Definitions of procedures and functions: name, arguments, descriptions, an example. Planning, completion, `\df` and
 //! the generated reference use them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,69 +8,13 @@ use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
-use datafusion::scalar::ScalarValue;
 
+use crate::engine::functions::args::{ArgDef, ArgType, Args};
 use crate::error::{Error, Result};
 use crate::registry::dataset_types::TypeRecord;
 use crate::repo::Operation;
 use crate::repo::RepositoryHandle;
 use crate::universe::Universe;
-
-/// The type of an argument.
-///
-/// ```
-/// let certify = butlersql::functions::find("certify").expect("a procedure");
-/// let types: Vec<_> = certify.arguments.iter().map(|argument| argument.arg_type.name()).collect();
-/// assert!(types.contains(&"text"));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ArgType {
-    /// A string.
-    Text,
-    /// A list of strings; a single string is a list of one.
-    TextList,
-    /// A boolean.
-    Bool,
-    /// An integer.
-    Int,
-    /// A number for each row.
-    Number,
-    /// A region in the encoding of `sphgeom`, for each row.
-    Region,
-    /// A timestamp without time zone in nanoseconds, for each row.
-    Time,
-    /// A subquery; the text describes its columns.
-    Query(&'static str),
-}
-
-impl ArgType {
-    /// The name of the type in the reference and in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::TextList => "list of text",
-            Self::Bool => "boolean",
-            Self::Int => "integer",
-            Self::Number => "number",
-            Self::Region => "region",
-            Self::Time => "time",
-            Self::Query(_) => "rows",
-        }
-    }
-}
-
-/// One argument of a function.
-#[derive(Debug, Clone)]
-pub struct ArgDef {
-    /// The name of the argument.
-    pub name: &'static str,
-    /// The type of the argument.
-    pub arg_type: ArgType,
-    /// A description of the argument, in one line.
-    pub description: &'static str,
-    /// Whether a call must set the argument.
-    pub required: bool,
-}
 
 /// The implementation of a function that reads a table outside the repository.
 #[async_trait]
@@ -117,6 +60,8 @@ pub(crate) enum FunctionKind {
     Operation(fn(&Args) -> Result<Arc<dyn Operation>>),
     /// A table function that searches the repository; the registry is read when the table is scanned.
     Search(SearchTable),
+    /// A table function that asks a server, when the table is scanned.
+    Table(fn(&Args) -> Result<Arc<dyn TableProvider>>),
     /// A table function that expands to a query over the tables of a universe.
     Query(fn(&Args, &Universe) -> Result<String>),
     /// A table function that reads files or folders.
@@ -130,6 +75,7 @@ impl std::fmt::Debug for FunctionKind {
         f.write_str(match self {
             Self::Operation(_) => "Operation",
             Self::Search(_) => "Search",
+            Self::Table(_) => "Table",
             Self::Query(_) => "Query",
             Self::Read(_) => "Read",
             Self::Scalar(_) => "Scalar",
@@ -173,6 +119,15 @@ impl FunctionDef {
     /// Defines a table function that searches the repository.
     pub(crate) fn search(name: &'static str, description: &'static str, table: SearchTable) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Search(table) }
+    }
+
+    /// Defines a table function that asks a server.
+    pub(crate) fn table(
+        name: &'static str,
+        description: &'static str,
+        table: fn(&Args) -> Result<Arc<dyn TableProvider>>,
+    ) -> Self {
+        Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Table(table) }
     }
 
     /// Defines a table function that expands to a query.
@@ -253,143 +208,4 @@ impl FunctionDef {
     pub(crate) fn rows(&self) -> Option<&ArgDef> {
         self.arguments.iter().find(|a| matches!(a.arg_type, ArgType::Query(_)))
     }
-}
-
-/// The value of an argument.
-#[derive(Debug, Clone, PartialEq)]
-enum Value {
-    Texts(Vec<String>),
-    Bool(bool),
-    Int(i64),
-}
-
-/// The argument values of a call, checked against the definition.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Args {
-    values: BTreeMap<&'static str, Value>,
-    rows: bool,
-}
-
-impl Args {
-    /// Sets an argument to a constant; NULL is ignored.
-    ///
-    /// # Errors
-    /// `Kind::Invalid` for a value of another type, and for an argument that is already set.
-    pub(crate) fn set(&mut self, function: &FunctionDef, argument: &ArgDef, value: &ScalarValue) -> Result<()> {
-        if value.is_null() {
-            return Ok(());
-        }
-        let wrong = || {
-            let (name, word) = (argument.name, argument.arg_type.name());
-            Error::invalid(format!("argument '{name}' of {} takes a {word}, not {value}", function.name))
-        };
-        let value = match argument.arg_type {
-            ArgType::Text => Value::Texts(vec![value.try_as_str().flatten().ok_or_else(wrong)?.to_owned()]),
-            ArgType::TextList => Value::Texts(texts(value).ok_or_else(wrong)?),
-            ArgType::Bool => match value {
-                ScalarValue::Boolean(Some(yes)) => Value::Bool(*yes),
-                _ => return Err(wrong()),
-            },
-            ArgType::Int => match value.cast_to(&datafusion::arrow::datatypes::DataType::Int64) {
-                Ok(ScalarValue::Int64(Some(n))) if value.data_type().is_integer() => Value::Int(n),
-                _ => return Err(wrong()),
-            },
-            ArgType::Query(_) | ArgType::Time | ArgType::Number | ArgType::Region => return Err(wrong()),
-        };
-        self.check_unset(function, argument)?;
-        self.values.insert(argument.name, value);
-        Ok(())
-    }
-
-    /// Marks the rows argument as set.
-    ///
-    /// # Errors
-    /// `Kind::Invalid` if it is already set.
-    pub(crate) fn set_rows(&mut self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
-        self.check_unset(function, argument)?;
-        self.rows = true;
-        Ok(())
-    }
-
-    fn check_unset(&self, function: &FunctionDef, argument: &ArgDef) -> Result<()> {
-        let rows = matches!(argument.arg_type, ArgType::Query(_)) && self.rows;
-        if rows || self.values.contains_key(argument.name) {
-            let message = format!("argument '{}' of {} is given twice", argument.name, function.name);
-            return Err(Error::invalid(message));
-        }
-        Ok(())
-    }
-
-    /// Checks that all required arguments are set.
-    ///
-    /// # Errors
-    /// `Kind::Invalid` for the first missing argument.
-    pub(crate) fn check_complete(&self, function: &FunctionDef) -> Result<()> {
-        let args = |a: &ArgDef| match a.arg_type {
-            ArgType::Query(_) => self.rows,
-            _ => self.values.contains_key(a.name),
-        };
-        match function.arguments.iter().find(|a| a.required && !args(a)) {
-            Some(missing) => Err(Error::invalid(format!(
-                "{} needs its argument '{}': {}",
-                function.name, missing.name, missing.description
-            ))),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether the rows argument is set.
-    pub(crate) fn has_rows(&self) -> bool {
-        self.rows
-    }
-
-    /// The value of a string argument; `None` if it is not set.
-    pub(crate) fn text(&self, name: &str) -> Option<String> {
-        self.list(name)?.into_iter().next()
-    }
-
-    /// The value of a required string argument.
-    ///
-    /// # Errors
-    /// `Kind::Bug` if it is not set; [`Self::check_complete`] runs before.
-    pub(crate) fn required(&self, name: &str) -> Result<String> {
-        self.text(name).ok_or_else(|| Error::bug(format!("argument '{name}' was not checked")))
-    }
-
-    /// The value of a list argument; `None` if it is not set.
-    pub(crate) fn list(&self, name: &str) -> Option<Vec<String>> {
-        match self.values.get(name)? {
-            Value::Texts(texts) => Some(texts.clone()),
-            _ => None,
-        }
-    }
-
-    /// The value of a boolean argument, or `default`.
-    pub(crate) fn bool(&self, name: &str, default: bool) -> bool {
-        match self.values.get(name) {
-            Some(Value::Bool(value)) => *value,
-            _ => default,
-        }
-    }
-
-    /// The value of an integer argument, or `default`.
-    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
-        match self.values.get(name) {
-            Some(Value::Int(value)) => *value,
-            _ => default,
-        }
-    }
-}
-
-fn texts(value: &ScalarValue) -> Option<Vec<String>> {
-    if let Some(text) = value.try_as_str() {
-        return Some(vec![text?.to_owned()]);
-    }
-    let items = match value {
-        ScalarValue::List(list) => list.value(0),
-        ScalarValue::LargeList(list) => list.value(0),
-        ScalarValue::FixedSizeList(list) => list.value(0),
-        _ => return None,
-    };
-    (0..items.len()).map(|i| ScalarValue::try_from_array(&items, i).ok()?.try_as_str()?.map(str::to_owned)).collect()
 }

@@ -11,7 +11,8 @@ use datafusion::arrow::csv::ReaderBuilder;
 use datafusion::arrow::csv::reader::Format;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::engine::functions::definition::{ArgType, Args, FunctionDef, OpenTable, TableReader};
+use crate::engine::functions::args::{ArgType, Args};
+use crate::engine::functions::definition::{FunctionDef, OpenTable, TableReader};
 use crate::error::{Error, Result};
 use crate::format::fits_table::{fits_table_schema, parse_fits_table};
 use crate::format::tables::{ecsv_schema, lines_schema, parse_ecsv, parse_lines};

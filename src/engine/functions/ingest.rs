@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use regex::Regex;
 
-use crate::engine::functions::definition::{ArgType, FunctionDef};
+use crate::engine::functions::args::ArgType;
+use crate::engine::functions::definition::FunctionDef;
 use crate::error::Error;
 use crate::instrument::Instrument;
 use crate::model::dataset::IdMode;

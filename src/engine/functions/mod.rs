@@ -1,5 +1,6 @@
 //! The definitions of all procedures and functions, one file for each family.
 
+pub(crate) mod args;
 mod call;
 mod collections;
 mod datasets;
@@ -9,6 +10,7 @@ mod ingest;
 pub mod reference;
 mod repository;
 pub(crate) mod resolve;
+mod rucio;
 mod search;
 pub(crate) mod sky;
 pub(crate) mod table_function;
@@ -28,6 +30,7 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
         search::functions(),
         sky::functions(),
         files::functions(),
+        rucio::functions(),
         time::functions(),
     ];
     families.into_iter().flatten().collect()

@@ -71,7 +71,7 @@ pub fn render() -> String {
 fn kind(function: &FunctionDef) -> u8 {
     match function.kind {
         FunctionKind::Operation(_) => 0,
-        FunctionKind::Search(_) | FunctionKind::Query(_) => 1,
+        FunctionKind::Search(_) | FunctionKind::Query(_) | FunctionKind::Table(_) => 1,
         FunctionKind::Read(_) => 2,
         FunctionKind::Scalar(_) => 3,
     }

@@ -20,8 +20,9 @@ use futures::stream;
 use tokio::sync::OnceCell;
 
 use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::functions::args::Args;
 use crate::engine::functions::call::{bind_args, function_call};
-use crate::engine::functions::definition::{Args, FunctionDef, FunctionKind, OpenTable, TableReader};
+use crate::engine::functions::definition::{FunctionDef, FunctionKind, OpenTable, TableReader};
 use crate::engine::procedure::fold_constant;
 use crate::error::{Error, Kind, Result, SourceLocation};
 
@@ -70,7 +71,9 @@ pub(crate) async fn with_resolved<T>(
                 repository.view(&text).await.map_err(named)?
             }
             FunctionKind::Read(reader) => read_table(reader, &args).await.map_err(named)?,
-            FunctionKind::Operation(_) | FunctionKind::Search(_) | FunctionKind::Scalar(_) => continue,
+            FunctionKind::Operation(_) | FunctionKind::Search(_) | FunctionKind::Table(_) | FunctionKind::Scalar(_) => {
+                continue;
+            }
         };
         all.push(Resolved { function: function.name, args, table });
     }
@@ -89,7 +92,7 @@ fn bound_call(
         fold_constant(state.create_logical_expr(&expr.to_string(), &DFSchema::empty())?)
     });
     let args = bound.ok()?.args;
-    args.check_complete(function).ok()?;
+    args.check_complete(function.name, &function.arguments).ok()?;
     Some((function, args, call.location))
 }
 

@@ -1,7 +1,8 @@
 //! Table functions that search collections with the semantics of the Butler.
 
 use crate::engine::catalog::dataset_search;
-use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
+use crate::engine::functions::args::{ArgType, Args};
+use crate::engine::functions::definition::FunctionDef;
 use crate::error::{Error, Result};
 use crate::sphere::skypix;
 use crate::universe::{Element, Universe};

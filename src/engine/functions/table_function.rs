@@ -65,7 +65,7 @@ impl TableFunctionPlanner {
         })?;
         let derived = |subquery| TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
         let input = bound.rows.map(|subquery| context.plan(derived(subquery))).transpose()?;
-        bound.args.check_complete(function)?;
+        bound.args.check_complete(function.name, &function.arguments)?;
         let table = match &function.kind {
             FunctionKind::Operation(_) => {
                 let call = bind_procedure(function, &bound.args, &self.0.handle, OutputMode::Report)?;
@@ -75,9 +75,10 @@ impl TableFunctionPlanner {
                 let known = self.0.snapshot()?;
                 table(&bound.args, &SearchContext { handle: &self.0.handle, types: &known.types })?
             }
+            FunctionKind::Table(table) => table(&bound.args)?,
             FunctionKind::Query(_) | FunctionKind::Read(_) => {
                 resolved(function.name, &bound.args).ok_or_else(|| {
-                    Error::invalid(format!("{} is planned by Session::sql and Session::run only", function.name))
+                    Error::invalid(format!("{} is planned by Session::sql and Session::execute only", function.name))
                 })?
             }
             FunctionKind::Scalar(_) => return Err(Error::bug("a scalar function in FROM").into()),

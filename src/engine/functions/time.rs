@@ -10,7 +10,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
 };
 
-use crate::engine::functions::definition::{ArgType, FunctionDef};
+use crate::engine::functions::args::ArgType;
+use crate::engine::functions::definition::FunctionDef;
 use crate::error::Error;
 use crate::model::calendar::format;
 use crate::model::time::{DAY, Timespan, tai_to_utc, utc_to_tai};

@@ -16,7 +16,8 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use crate::engine::functions::definition::{ArgType, Args, FunctionDef};
+use crate::engine::functions::args::{ArgType, Args};
+use crate::engine::functions::definition::FunctionDef;
 use crate::engine::procedure::{OutputMode, ProcedureCall, bind_procedure, fold_constant, new_node};
 use crate::error::Error;
 use crate::repo::RepositoryHandle;
@@ -66,7 +67,7 @@ impl AggregateCallRewrite {
         let mut fixed = fixed.collect::<Vec<_>>().into_iter();
         for expr in &call.params.args {
             match fixed.next() {
-                Some(argument) => args.set(function, argument, &fold_constant(expr.clone())?)?,
+                Some(argument) => args.set(function.name, argument, &fold_constant(expr.clone())?)?,
                 None => columns.push(expr.clone()),
             }
         }
@@ -75,8 +76,8 @@ impl AggregateCallRewrite {
             let message = format!("{} needs a column of rows after its other arguments", function.name);
             return Err(Error::invalid(message).into());
         }
-        args.set_rows(function, rows)?;
-        args.check_complete(function)?;
+        args.set_rows(function.name, rows)?;
+        args.check_complete(function.name, &function.arguments)?;
         let mut input = LogicalPlanBuilder::from(of.input.as_ref().clone());
         if let Some(filter) = &call.params.filter {
             input = input.filter(filter.as_ref().clone())?;

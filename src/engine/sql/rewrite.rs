@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use crate::engine::analyzer::check_depth;
 use crate::engine::functions;
-use crate::engine::functions::definition::ArgType;
+use crate::engine::functions::args::ArgType;
 use crate::engine::functions::sky::udf::PairsAsArguments;
 use crate::engine::sql::distinct::AsWritten;
 use crate::engine::sql::select_all::select_all;

@@ -14,6 +14,7 @@ mod ingest_files;
 mod ingest_raws;
 mod insert_dimension_records;
 mod instrument;
+mod rucio;
 mod skymap;
 
 pub(crate) use self::associate::{Associate, Disassociate};
@@ -30,4 +31,8 @@ pub(crate) use self::ingest_files::IngestFiles;
 pub(crate) use self::ingest_raws::IngestRaws;
 pub(crate) use self::insert_dimension_records::InsertRecords;
 pub(crate) use self::instrument::RegisterInstrument;
+pub(crate) use self::rucio::{
+    FileKind, IngestRucio, RegisterOptions, RucioAddRule, RucioClose, RucioDeleteRule, RucioRegister,
+    RucioRegisterFiles, RucioWait,
+};
 pub(crate) use self::skymap::RegisterSkymap;

@@ -3,14 +3,14 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, Response, StatusCode};
 use url::Url;
 
 use super::Client;
 use super::send::{DavResponse, Request, redacted};
 use crate::error::{Error, Kind};
+use crate::net::transport::{retry_after, tls_error};
 
 /// Maximum pause that a server can request.
 pub(super) const PAUSE: Duration = Duration::from_secs(120);
@@ -56,7 +56,7 @@ impl Client {
     /// Classifies a response with an error status.
     pub async fn status_failure(&self, request: &Request, response: DavResponse) -> Failure {
         let DavResponse { response, url, at_pool } = response;
-        let (status, pause) = (response.status(), pause(response.headers()));
+        let (status, pause) = (response.status(), retry_after(response.headers()));
         let plain = response.headers().get(CONTENT_TYPE).is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
         let text = if plain { first_words(response).await } else { String::new() };
         let by = if at_pool { format!(" from {}", redacted(&url)) } else { String::new() };
@@ -130,19 +130,6 @@ impl Client {
             other => format!("TLS with {host} failed: {other}"),
         }
     }
-}
-
-/// Finds a TLS error in an error; the error inside an I/O error is not its `source`.
-fn tls_error<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e rustls::Error> {
-    let held = || Some(error.downcast_ref::<std::io::Error>()?.get_ref()? as &(dyn std::error::Error + 'static));
-    error.downcast_ref().or_else(|| tls_error(held()?))
-}
-
-/// Returns the pause that a `Retry-After` header requests, in seconds or as a date.
-fn pause(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("retry-after")?.to_str().ok()?.trim();
-    let until = |value: &str| (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - Utc::now()).to_std().ok();
-    value.parse().ok().map(Duration::from_secs).or_else(|| until(value))
 }
 
 /// Returns the first line of a plain text response, as `: line`.

@@ -10,10 +10,8 @@ mod listing;
 mod object_store;
 mod rate_limiter;
 mod read;
-mod secret;
 mod send;
 mod settings;
-mod tls;
 mod write;
 
 use std::collections::HashMap;
@@ -30,10 +28,11 @@ use self::failure::Failure;
 pub(in crate::store) use self::file_store::open;
 pub use self::object_store::WebDavStore;
 use self::rate_limiter::RateLimiter;
-use self::secret::Secret;
 use self::send::Request;
 use self::settings::Settings;
 use crate::error::{Error, Kind, Result};
+use crate::net::secret::Secret;
+use crate::net::tls;
 pub use crate::store::body::Body;
 pub use crate::store::entry::Entry;
 
@@ -104,7 +103,10 @@ impl Client {
         let settings = settings().map_err(named)?;
         let base = http_url(&name).ok_or_else(no_host)?;
         tracing::info!("{name}: {}, by {}", settings.credentials(), settings.source);
-        let tls = tls::config(&settings).map_err(named)?;
+        let certificate = settings.certificate.as_ref().map(|(chain, key)| (chain.as_path(), key.as_path()));
+        // A token takes precedence, as in Rubin's client.
+        let certificate = certificate.filter(|_| settings.token.is_none());
+        let tls = tls::config(settings.authorities.as_deref(), certificate).map_err(named)?;
         let build = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())

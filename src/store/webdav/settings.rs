@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_yaml::Value;
 use url::Url;
 
-use super::secret::Secret;
 use crate::error::{Error, Result, hint};
+use crate::net::path_names::{expanded, home};
+use crate::net::secret::Secret;
 
 /// The settings of one endpoint.
 #[derive(Debug, Clone)]
@@ -207,7 +208,7 @@ impl Settings {
         settings.token = token.map(|token| Secret::new("LSST_HTTP_AUTH_BEARER_TOKEN", &token)).transpose()?;
         settings.certificate = match (read("LSST_HTTP_AUTH_CLIENT_CERT"), read("LSST_HTTP_AUTH_CLIENT_KEY")) {
             (Some(certificate), Some(key)) => {
-                super::secret::protected("LSST_HTTP_AUTH_CLIENT_KEY", Path::new(&key))?;
+                crate::net::secret::protected("LSST_HTTP_AUTH_CLIENT_KEY", Path::new(&key))?;
                 Some((certificate.into(), key.into()))
             }
             (None, None) => read("X509_USER_PROXY").map(|file| (PathBuf::from(&file), PathBuf::from(&file))),
@@ -277,33 +278,6 @@ fn duration(key: &str, value: &str) -> Result<Duration> {
     let seconds: f64 = number(key, value)?;
     let message = || Error::invalid(format!("{key} should be a number of seconds, not '{value}'"));
     Duration::try_from_secs_f64(seconds).map_err(|_| message())
-}
-
-/// Replaces a leading `~`.
-fn home(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
-    match (text.strip_prefix("~/"), variable("HOME")) {
-        (Some(rest), Some(home)) => format!("{home}/{rest}"),
-        _ => text.to_owned(),
-    }
-}
-
-/// Replaces `$NAME` and `${NAME}` by environment variables; unset variables are left unchanged.
-fn expanded(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('$') {
-        out.push_str(before);
-        let (name, tail) = match after.strip_prefix('{').and_then(|braced| braced.split_once('}')) {
-            Some((name, tail)) => (name, tail),
-            None => after.split_at(after.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(after.len())),
-        };
-        match variable(name) {
-            Some(value) => out.push_str(&value),
-            None => out.push_str(&rest[before.len()..rest.len() - tail.len()]),
-        }
-        rest = tail;
-    }
-    out + rest
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ mod compute;
 pub(crate) mod udf;
 mod values;
 
-use crate::engine::functions::definition::{ArgType, FunctionDef};
+use crate::engine::functions::args::ArgType;
+use crate::engine::functions::definition::FunctionDef;
 use crate::engine::functions::sky::udf::{Op, function};
 
 const FRAME: &str =

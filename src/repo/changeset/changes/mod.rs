@@ -1,11 +1,16 @@
 //! The changes of a repository, one per file: what each changes, and how it is applied.
 
 mod add_members;
+mod add_rucio_rule;
 mod associate;
+mod attach_rucio_files;
+mod close_rucio_dataset;
 mod create_collection;
 mod create_dataset_type;
 mod create_repository;
+mod create_rucio_dataset;
 mod decertify;
+mod delete_rucio_rule;
 mod disassociate;
 mod insert_datasets;
 mod remove_collection;
@@ -13,15 +18,22 @@ mod remove_sources;
 mod replace_file_records;
 mod set_children;
 mod transfer_files;
+mod update_rucio_metadata;
+mod wait_for_rucio_rules;
 mod write_export;
 mod write_records;
 
 pub(crate) use self::add_members::AddMembers;
+pub(crate) use self::add_rucio_rule::AddRucioRule;
 pub(crate) use self::associate::AssociateDatasets;
+pub(crate) use self::attach_rucio_files::AttachRucioFiles;
+pub(crate) use self::close_rucio_dataset::CloseRucioDataset;
 pub(crate) use self::create_collection::CreateCollection;
 pub(crate) use self::create_dataset_type::CreateDatasetType;
 pub(crate) use self::create_repository::CreateRepositoryFiles;
+pub(crate) use self::create_rucio_dataset::CreateRucioDataset;
 pub(crate) use self::decertify::RemoveValidity;
+pub(crate) use self::delete_rucio_rule::DeleteRucioRule;
 pub(crate) use self::disassociate::DisassociateDatasets;
 pub(crate) use self::insert_datasets::InsertDatasets;
 pub(crate) use self::remove_collection::DeleteCollection;
@@ -29,5 +41,7 @@ pub(crate) use self::remove_sources::RemoveSources;
 pub(crate) use self::replace_file_records::ReplaceFileRecords;
 pub(crate) use self::set_children::SetChildren;
 pub(crate) use self::transfer_files::TransferFiles;
+pub(crate) use self::update_rucio_metadata::UpdateRucioMetadata;
+pub(crate) use self::wait_for_rucio_rules::WaitForRucioRules;
 pub(crate) use self::write_export::{SelectedDatasets, WriteExport};
 pub(crate) use self::write_records::{ComputeRecords, RecordSource, WriteRecords};

@@ -2,7 +2,7 @@
 
 mod datasets;
 mod migrate;
-mod plan;
+pub(super) mod plan;
 mod records;
 
 use async_trait::async_trait;
@@ -44,6 +44,7 @@ impl Operation for Import {
         let file = self.file().await?;
         let opened = file.open().await.map_err(|e| e.context("export file"))?;
         let mut draft = ImportPlan::new(self, &repo).await?;
+        let input = format!("export file '{}'", file.display());
         context.progress.begin("import", None);
         let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
         let name = file.display();
@@ -51,13 +52,12 @@ impl Operation for Import {
         while let Some(items) = receiver.recv().await {
             let count = items.len() as u64;
             for item in items {
-                draft.take(item, &file).await?;
+                draft.take(item, &input, Some(&file)).await?;
             }
             context.progress.tick(count, 0);
         }
         reading.await.map_err(|e| Error::bug(format!("reading an export file: {e}")))??;
         draft.check_ids(&file).await?;
-        let input = format!("export file '{}'", file.display());
         let mut set = draft.finish().await.map_err(|e| e.context(&input))?;
         set.set_input(input);
         Ok(set.into_plan())

@@ -28,7 +28,7 @@ use crate::repo::operations::dataset_types::{check_name, check_storage_class};
 use crate::store::Location;
 
 /// The changes of an import, collected while the file is read. Nothing is written before the end of the file.
-pub(super) struct ImportPlan<'a> {
+pub(in crate::repo::operations) struct ImportPlan<'a> {
     task: &'a Import,
     repo: &'a Repo,
     there: Collections,
@@ -50,7 +50,7 @@ struct Join {
 }
 
 impl<'a> ImportPlan<'a> {
-    pub(super) async fn new(task: &'a Import, repo: &'a Repo) -> Result<Self> {
+    pub(in crate::repo::operations) async fn new(task: &'a Import, repo: &'a Repo) -> Result<Self> {
         Ok(Self {
             task,
             repo,
@@ -66,8 +66,14 @@ impl<'a> ImportPlan<'a> {
         })
     }
 
-    pub(super) async fn take(&mut self, item: Item, file: &Location) -> Result<()> {
-        let named = |e: Error| e.context(format_args!("export file '{}'", file.display()));
+    /// Adds an item of an input, which errors name. Datasets that precede their type are found in `file`.
+    pub(in crate::repo::operations) async fn take(
+        &mut self,
+        item: Item,
+        input: &str,
+        file: Option<&Location>,
+    ) -> Result<()> {
+        let named = |e: Error| e.context(input);
         match item {
             Item::Universe { namespace, version } => {
                 self.migration = Migration::new(self.repo, &namespace, version).await?;
@@ -91,7 +97,7 @@ impl<'a> ImportPlan<'a> {
                 known.map_err(|e| named(e.context(format_args!("line {line}"))))
             }
             Item::File(found) => {
-                if !self.knows(&found) {
+                if let Some(file) = file.filter(|_| !self.knows(&found)) {
                     self.look_ahead(file).await?;
                 }
                 let dataset_type = self.dataset_type(&found.dataset_type).map_err(named)?.clone();
@@ -200,7 +206,7 @@ impl<'a> ImportPlan<'a> {
         read_again(file, look).await
     }
 
-    pub(super) async fn finish(mut self) -> Result<ChangeSet<'static>> {
+    pub(in crate::repo::operations) async fn finish(mut self) -> Result<ChangeSet<'static>> {
         let mut set = ChangeSet::default();
         for name in self.same_types.iter().filter(|name| self.new_types.iter().all(|t| t.name != **name)) {
             set.record("dataset_type", Status::Unchanged, name, 1);

@@ -10,7 +10,6 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 
-use super::settings::Settings;
 use crate::error::{Error, Kind, Result};
 
 /// Presents one certificate to every server. This is a resolver because rustls itself rejects chains with the critical
@@ -28,22 +27,20 @@ impl ResolvesClientCert for Only {
     }
 }
 
-/// Creates the TLS configuration of an endpoint.
+/// Creates a TLS configuration from a file or folder of trusted authorities, by default those of the system, and the
+/// files of a client certificate and its key.
 ///
 /// # Errors
 /// Files that are missing or contain no certificate or key; `Kind::Denied` for an expired certificate.
-pub(super) fn config(settings: &Settings) -> Result<ClientConfig> {
-    let roots = roots(settings.authorities.as_deref())?;
+pub(crate) fn config(authorities: Option<&Path>, certificate: Option<(&Path, &Path)>) -> Result<ClientConfig> {
+    let roots = roots(authorities)?;
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|e| Error::bug(format!("TLS: {e}")))?
         .with_root_certificates(roots);
-    Ok(match &settings.certificate {
-        // A token takes precedence, as in Rubin's client.
-        Some((chain, key)) if settings.token.is_none() => {
-            builder.with_client_cert_resolver(Arc::new(Only(Arc::new(certified(chain, key)?))))
-        }
-        _ => builder.with_no_client_auth(),
+    Ok(match certificate {
+        Some((chain, key)) => builder.with_client_cert_resolver(Arc::new(Only(Arc::new(certified(chain, key)?)))),
+        None => builder.with_no_client_auth(),
     })
 }
 

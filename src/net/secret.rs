@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 /// A token or password.
 #[derive(Clone)]
-pub(super) struct Secret {
+pub(crate) struct Secret {
     name: Arc<str>,
     file: Option<PathBuf>,
     known: Arc<Mutex<Option<(String, SystemTime)>>>,
@@ -30,7 +30,7 @@ impl Secret {
     /// # Errors
     /// `Kind::Denied` for a file that does not exist or that other users can read, or for a value that is not valid in
     /// a header.
-    pub(super) fn new(name: &str, given: &str) -> Result<Self> {
+    pub(crate) fn new(name: &str, given: &str) -> Result<Self> {
         let path = given.strip_prefix("file://").unwrap_or(given);
         let like_a_path = ["/", "./", "../", "~", "$", "file:"].iter().any(|start| given.starts_with(start));
         // A password may look like a path.
@@ -45,11 +45,20 @@ impl Secret {
         Ok(secret)
     }
 
+    /// Creates a secret from a value that is not the name of a file.
+    ///
+    /// # Errors
+    /// `Kind::Denied` for a value that is not valid in a header.
+    pub(crate) fn literal(name: &str, value: &str) -> Result<Self> {
+        let known = Some((clean(name, value)?, SystemTime::UNIX_EPOCH));
+        Ok(Self { name: name.into(), file: None, known: Arc::new(Mutex::new(known)) })
+    }
+
     /// Returns the value; a file is read again after it has changed.
     ///
     /// # Errors
     /// As for [`Secret::new`].
-    pub(super) fn value(&self) -> Result<String> {
+    pub(crate) fn value(&self) -> Result<String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(file) = &self.file {
             let changed = protected(&self.name, file)?;
@@ -67,7 +76,7 @@ impl Secret {
 ///
 /// # Errors
 /// `Kind::Denied` when the file does not exist or users other than its owner can read it.
-pub(super) fn protected(name: &str, file: &Path) -> Result<SystemTime> {
+pub(crate) fn protected(name: &str, file: &Path) -> Result<SystemTime> {
     let what = if name.to_lowercase().contains("token") { "token file" } else { "file" };
     let found = std::fs::metadata(file).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {

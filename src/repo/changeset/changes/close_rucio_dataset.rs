@@ -1,0 +1,36 @@
+//! Closing of a dataset of Rucio.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::Result;
+use crate::repo::RepositoryHandle;
+use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::report::{ReportRow, Status};
+use crate::rucio::Client;
+use crate::rucio::did::Did;
+
+/// Closes a dataset of Rucio: no files can be attached to it afterwards.
+#[derive(Debug)]
+pub(crate) struct CloseRucioDataset {
+    /// Client.
+    pub client: Arc<Client>,
+    /// Dataset.
+    pub did: Did,
+}
+
+#[async_trait]
+impl StandaloneChange for CloseRucioDataset {
+    fn describe(&self) -> Vec<ReportRow> {
+        vec![ReportRow::new("rucio_dataset", Status::Updated, self.did.to_string(), 1)]
+    }
+
+    fn is_done(&self) -> bool {
+        false
+    }
+
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
+        self.client.close(&self.did).await
+    }
+}

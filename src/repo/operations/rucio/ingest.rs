@@ -1,0 +1,224 @@
+//! `ingest_rucio`: ingests the datasets that Rucio keeps with the files of a DID.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use async_trait::async_trait;
+use futures::TryStreamExt;
+use serde_json::Value;
+
+use crate::error::{Error, Kind, Result};
+use crate::format::export_item::{File, Item};
+use crate::format::sidecar::{Sidecar, fields};
+use crate::instrument::Instrument;
+use crate::model::collection::CollectionType;
+use crate::repo::Repo;
+use crate::repo::changeset::report::{ReportRow, Status};
+use crate::repo::changeset::{Operation, Plan, PlanContext};
+use crate::repo::operations::Import;
+use crate::repo::operations::import::plan::ImportPlan;
+use crate::rucio::Client;
+use crate::rucio::catalog::{AT_ONCE, ReplicaFilter};
+use crate::rucio::did::Did;
+use crate::store::transfer_mode::TransferMode;
+
+/// Ingests datasets with the files of a DID; dataset types, runs and dimension records come from the sidecars.
+#[derive(Debug)]
+pub(crate) struct IngestRucio {
+    /// DID.
+    pub did: Did,
+    /// Selects the storage elements whose files are used.
+    pub rse_expression: Option<String>,
+    /// Replaces the start of the URIs, `from=to`.
+    pub prefix: Option<String>,
+    /// How files are transferred into the datastore.
+    pub transfer: TransferMode,
+}
+
+/// A file with its dataset.
+struct Entry {
+    name: String,
+    uri: String,
+    sidecar: Sidecar,
+}
+
+#[async_trait]
+impl Operation for IngestRucio {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let client = Client::of_environment()?;
+        let repo = context.handle.repo().await?;
+        context.progress.begin("ingest_rucio", None);
+        let mut failures = Vec::new();
+        let uris = self.uris(&client).await?;
+        let mut entries = Vec::new();
+        let files: Vec<Did> = uris.keys().cloned().collect();
+        for chunk in files.chunks(AT_ONCE) {
+            self.entries(&client, chunk, &uris, &mut entries, &mut failures).await?;
+            context.progress.tick(chunk.len() as u64, 0);
+        }
+        let input = format!("Rucio DID '{}'", self.did);
+        let task = self.import();
+        let mut draft = ImportPlan::new(&task, &repo).await?;
+        for item in items(&repo, &entries)? {
+            draft.take(item, &input, None).await.map_err(without_line)?;
+        }
+        let mut set = draft.finish().await.map_err(|e| without_line(e).context(&input))?;
+        set.record_all(failures);
+        set.set_input(input);
+        Ok(set.into_plan())
+    }
+}
+
+/// Records of sidecars have no line.
+fn without_line(error: Error) -> Error {
+    match error.message().contains("line 0: ") {
+        true => Error::new(error.kind(), error.message().replace("line 0: ", "")),
+        false => error,
+    }
+}
+
+impl IngestRucio {
+    fn import(&self) -> Import {
+        Import {
+            directory: "/".to_owned(),
+            export_file: String::new(),
+            transfer: self.transfer,
+            skip_dimensions: Vec::new(),
+            track_file_attrs: true,
+            without_datastore: false,
+            refuse_differences: false,
+        }
+    }
+
+    /// Returns one URI of each file, mapped by the prefix.
+    async fn uris(&self, client: &std::sync::Arc<Client>) -> Result<BTreeMap<Did, String>> {
+        let mapping = match self.prefix.as_deref() {
+            Some(text) => Some(text.split_once('=').ok_or_else(|| {
+                Error::invalid(format!("argument 'prefix' of ingest_rucio takes 'from=to', not '{text}'"))
+            })?),
+            None => None,
+        };
+        let filter = ReplicaFilter { rse_expression: self.rse_expression.clone(), ..ReplicaFilter::default() };
+        let mut replicas = client.all_replicas(&self.did, filter).await?;
+        let mut uris = BTreeMap::new();
+        while let Some(replica) = replicas.try_next().await? {
+            let uri = match mapping {
+                Some((from, to)) => {
+                    let rest = replica.uri.strip_prefix(from).ok_or_else(|| {
+                        Error::invalid(format!("'{}' does not begin with the prefix '{from}'", replica.uri))
+                    })?;
+                    format!("{to}{rest}")
+                }
+                None => replica.uri,
+            };
+            uris.entry(replica.file).or_insert(uri);
+        }
+        Ok(uris)
+    }
+
+    /// Reads the sidecars of files. Files without one are reported.
+    async fn entries(
+        &self,
+        client: &std::sync::Arc<Client>,
+        files: &[Did],
+        uris: &BTreeMap<Did, String>,
+        entries: &mut Vec<Entry>,
+        failures: &mut Vec<ReportRow>,
+    ) -> Result<()> {
+        let known = client.metadata(files).await?;
+        let mut known: BTreeMap<Did, _> =
+            known.into_iter().map(|m| (Did { scope: m.scope.clone(), name: m.name.clone() }, m)).collect();
+        for file in files {
+            let metadata = known.remove(file);
+            let kind = metadata.as_ref().and_then(|m| m.rubin_butler.clone()).unwrap_or(Value::Null);
+            let text = metadata.and_then(|m| m.rubin_sidecar);
+            let text = text.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty());
+            let parsed = match text {
+                Some(text) => Sidecar::parse(text),
+                None => Err(Error::invalid(match kind.as_str() {
+                    Some("zip_file") => "it is a zip archive, which is not supported".to_owned(),
+                    Some("dim_file") => "it holds dimension records; import reads it".to_owned(),
+                    _ => "it has no sidecar".to_owned(),
+                })),
+            };
+            match parsed {
+                Ok(sidecar) => entries.push(Entry { name: file.to_string(), uri: uris[file].clone(), sidecar }),
+                Err(error) => {
+                    failures.push(ReportRow::new("file", Status::Failed, format!("{file}: {}", error.message()), 1));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns what an export file of the datasets would hold: dataset types, runs, records in the order of the universe, and
+/// files.
+fn items(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
+    let universe = &repo.registry.universe;
+    let mut items = vec![Item::Universe { namespace: universe.namespace.clone(), version: universe.version }];
+    let mut types = BTreeMap::new();
+    for Entry { sidecar, name, .. } in entries {
+        let first = types.entry(&sidecar.dataset_type.name).or_insert(&sidecar.dataset_type);
+        if **first != sidecar.dataset_type {
+            let message =
+                format!("file '{name}' has another definition of dataset type '{}' than other files", first.name);
+            return Err(Error::new(Kind::Conflict, message));
+        }
+    }
+    items.extend(types.into_values().map(|one| Item::DatasetType {
+        name: one.name.clone(),
+        dimensions: one.dimensions.clone(),
+        storage_class: one.storage_class.clone(),
+        is_calibration: one.is_calibration,
+    }));
+    let runs: BTreeSet<&String> = entries.iter().map(|entry| &entry.sidecar.run).collect();
+    let run = |name: &String| Item::Collection {
+        name: name.clone(),
+        kind: CollectionType::Run,
+        doc: None,
+        children: Vec::new(),
+    };
+    items.extend(runs.into_iter().map(run));
+    items.extend(records(repo, entries)?);
+    for Entry { sidecar, uri, .. } in entries {
+        let values = &sidecar.data_id.values;
+        let required = |name: &String| sidecar.dataset_type.dimensions.contains(name);
+        let data_id = values.iter().filter(|(name, _)| required(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        items.push(Item::File(File {
+            line: 0,
+            dataset_type: sidecar.dataset_type.name.clone(),
+            run: sidecar.run.clone(),
+            datasets: vec![(sidecar.id, fields(&data_id)?)],
+            path: uri.clone(),
+            formatter: raw_formatter(sidecar),
+        }));
+    }
+    Ok(items)
+}
+
+/// Returns the dimension records of all sidecars, each once, in the order of the universe.
+fn records(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
+    let mut by_element: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
+    let mut seen = HashSet::new();
+    let elements = repo.registry.universe.elements();
+    for Entry { sidecar, name, .. } in entries {
+        for (element, record) in sidecar.records() {
+            let position = elements.iter().position(|known| known.name == element && known.has_table);
+            let Some(position) = position else { continue };
+            if !seen.insert((position, Value::Object(record.clone()).to_string())) {
+                continue;
+            }
+            let fields = fields(record).map_err(|e| e.context(format_args!("file '{name}', record of '{element}'")))?;
+            let records = by_element.entry(position).or_default();
+            records.push(Item::Record { element: element.to_owned(), line: 0, fields });
+        }
+    }
+    Ok(by_element.into_values().flatten().collect())
+}
+
+/// Returns the formatter of raws, which sidecars do not have: that of the instrument.
+fn raw_formatter(sidecar: &Sidecar) -> Option<String> {
+    let instrument = sidecar.data_id.values.get("instrument")?.as_str()?;
+    let is_raw = sidecar.dataset_type.name == "raw" && sidecar.dataset_type.storage_class == "Exposure";
+    is_raw.then(|| Instrument::find(instrument).ok().map(|known| known.raw.formatter.clone())).flatten()
+}

@@ -1,0 +1,66 @@
+//! Data identifiers: a scope and a name.
+
+use std::fmt;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The characters that are not encoded in paths. A plain `/` is understood by servers and by proxies before them.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
+
+/// Percent-encodes a part of a path.
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
+}
+
+/// A data identifier of a file, dataset or container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Did {
+    /// Scope.
+    pub scope: String,
+    /// Name, unique in the scope.
+    pub name: String,
+}
+
+impl Did {
+    /// Parses `scope:name`.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for text without a scope or a name.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            Some((scope, name)) if !scope.is_empty() && !name.is_empty() => {
+                Ok(Self { scope: scope.to_owned(), name: name.to_owned() })
+            }
+            _ => Err(Error::invalid(format!("'{text}' is not a data identifier of Rucio; write 'scope:name'"))),
+        }
+    }
+
+    /// The path of requests about the DID.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", encoded(&self.scope), encoded(&self.name))
+    }
+}
+
+impl fmt::Display for Did {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.scope, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_did_has_a_scope_and_a_name() {
+        let did = Did::parse("ancillary:Dataset/a b+c:d").unwrap();
+        assert_eq!((did.scope.as_str(), did.name.as_str()), ("ancillary", "Dataset/a b+c:d"));
+        assert_eq!(did.path(), "ancillary/Dataset/a%20b%2Bc%3Ad");
+        for wrong in ["", "x", ":x", "x:"] {
+            assert!(Did::parse(wrong).unwrap_err().message().contains("write 'scope:name'"), "{wrong}");
+        }
+    }
+}
