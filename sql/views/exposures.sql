@@ -1,5 +1,5 @@
--- Exposures with what analysts ask for: all of `exposure`, the band, and the times in UTC.
--- column begin_utc: begin of the exposure, UTC
+-- Exposures for analysis: all columns of `exposure`, the band, and the times in UTC.
+-- column begin_utc: start of the exposure, UTC
 -- column end_utc: end of the exposure, UTC
 SELECT e.*, f.band, utc(e.timespan_begin) AS begin_utc, utc(e.timespan_end) AS end_utc
 FROM exposure e

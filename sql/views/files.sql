@@ -1,6 +1,6 @@
--- The files of datasets. A file with many datasets has a row for each, a dataset with many files one for each component.
+-- The files of datasets. A file that contains several datasets has one row for each dataset; a dataset in several files has one row for each component.
 -- column dataset_type: name of the dataset type
--- column path: path below the root of the datastore, or the whole URI of a file elsewhere
+-- column path: path below the root of the datastore, or the URI of a file outside the datastore
 SELECT f.dataset_id, t.name AS dataset_type,
        CASE WHEN f.component = '__NULL_STRING__' THEN NULL ELSE f.component END AS component,
        f.path, CASE WHEN f.file_size < 0 THEN NULL ELSE f.file_size END AS file_size, f.checksum, f.formatter, f.storage_class

@@ -1,5 +1,5 @@
--- Visits with what analysts ask for: all of `visit`, the band, and the times in UTC.
--- column begin_utc: begin of the visit, UTC
+-- Visits for analysis: all columns of `visit`, the band, and the times in UTC.
+-- column begin_utc: start of the visit, UTC
 -- column end_utc: end of the visit, UTC
 SELECT v.*, f.band, utc(v.timespan_begin) AS begin_utc, utc(v.timespan_end) AS end_utc
 FROM visit v

@@ -129,7 +129,10 @@ impl Output {
     pub(super) fn begin(&mut self, schema: &SchemaRef) -> Result<Sink> {
         self.answers += 1;
         if self.answers > 1 && self.format.is_single() {
-            let message = format!("format {:?} holds one result only, and this is another one", self.format);
+            let message = format!(
+                "format {:?} supports only one result; use one query, or format csv, tsv or jsonl",
+                self.format
+            );
             return Err(Error::invalid(message.to_lowercase()));
         }
         let out = BufWriter::with_capacity(1 << 16, std::io::stdout());

@@ -186,7 +186,7 @@ impl Runner {
                 // Gives dropped tasks of a COPY time to remove their staged files. This does not use a timer of the
                 // runtime, which may be busy.
                 std::thread::sleep(CLEANUP_GRACE);
-                Err(Error::new(Kind::Interrupted, "interrupted; changes applied before are kept"))
+                Err(Error::new(Kind::Interrupted, "interrupted; committed changes are kept"))
             }
         };
         if self.timing {

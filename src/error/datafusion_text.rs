@@ -122,13 +122,13 @@ impl<'a> Text<'a> {
     pub(super) fn rephrased(&self) -> String {
         match self {
             Self::NoFields(kind) => {
-                format!("no such column in the FROM clause, and a value of type {kind} has no fields")
+                format!("no such column in the FROM clause (type {kind} does not have fields)")
             }
             Self::NotATime(time) => {
                 format!("'{time}' is not a valid time; write '2024-10-24' or '2024-10-24 19:00:00'")
             }
-            Self::NotOfType(value, kind) => format!("the text '{value}' cannot be read as {kind}"),
-            Self::SameName(name) => format!("two columns have the name '{name}'; AS gives another"),
+            Self::NotOfType(value, kind) => format!("invalid value '{value}' for type {kind}"),
+            Self::SameName(name) => format!("two columns have the name '{name}'; rename one with AS"),
             Self::WrongTypes(function) => format!("{function} does not take values of this type"),
             Self::NotGrouped(column) => {
                 format!("column '{column}' is neither in GROUP BY nor within an aggregate function")

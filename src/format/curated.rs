@@ -256,7 +256,9 @@ fn curve(rows: &RecordBatch) -> Result<(Vec<f64>, Vec<f64>)> {
     let grids: Vec<_> = wavelengths.chunks(count).collect();
     let names: BTreeSet<_> = curves.iter().map(|curve| curve.0).collect();
     if names.len() != curves.len() || curves.iter().any(|c| c.1 != count) || grids.iter().any(|g| *g != grids[0]) {
-        return Err(Error::invalid("the amplifiers do not have the same wavelengths, one amplifier after the other"));
+        return Err(Error::invalid(
+            "the rows must be grouped by amplifier, and all amplifiers must have the same wavelengths",
+        ));
     }
     let mean = |at: usize| throughputs.iter().skip(at).step_by(count).sum::<f64>() / curves.len() as f64;
     Ok((grids[0].to_vec(), (0..count).map(mean).collect()))

@@ -148,7 +148,7 @@ impl Header<'_> {
             (Some(made), Some(observed)) if made != observed => {}
             (Some(_), Some(_)) => {
                 return Err(Error::invalid(
-                    "tracking coordinates would follow from azimuth and elevation (DATE equals DATE-OBS)",
+                    "tracking coordinates from azimuth and elevation are not supported (DATE equals DATE-OBS)",
                 ));
             }
             _ => return Ok(None),

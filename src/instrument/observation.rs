@@ -234,8 +234,9 @@ impl Observation {
         let altaz = entry.pair("altaz_begin");
         for (property, pair) in [("tracking_radec", tracking), ("altaz_begin", altaz)] {
             if let Some((_, latitude)) = pair.filter(|(_, latitude)| !(-90.0..=90.0).contains(latitude)) {
-                let message =
-                    format!("property '{property}' is beyond 90 degrees from the equator or horizon: {latitude}");
+                let message = format!(
+                    "the second angle of property '{property}' must be between -90 and 90 degrees, not {latitude}"
+                );
                 return Err(Error::invalid(message));
             }
         }

@@ -206,7 +206,7 @@ impl Collections {
             if edit != ChainEdit::Remove && self.reaches(child, parent) {
                 return Err(Error::new(
                     Kind::Conflict,
-                    format!("chain '{parent}' would search itself through '{child}'"),
+                    format!("adding '{child}' to chain '{parent}' would create a cycle"),
                 ));
             }
         }

@@ -125,5 +125,5 @@ fn no_registry(conn: &Conn, error: Error) -> Error {
         return error;
     }
     let place = conn.schema().map_or_else(String::new, |s| format!(" in namespace '{s}'"));
-    Error::new(Kind::NotFound, format!("it holds no Butler registry{place}")).with_source(error)
+    Error::new(Kind::NotFound, format!("it does not contain a Butler registry{place}")).with_source(error)
 }

@@ -1,6 +1,8 @@
 //! Queries of the files that the datastore records.
 
-use futures::StreamExt;
+use std::collections::HashMap;
+
+use futures::{StreamExt, TryStreamExt};
 
 use crate::error::Result;
 use crate::registry::Registry;
@@ -9,6 +11,7 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::NO_COMPONENT;
 use crate::registry::db::Batches;
 use crate::registry::schema::{ColumnType, ReadColumn};
+use crate::registry::{i64_values, string_values};
 
 /// Which datasets of a type are selected.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +61,30 @@ pub(crate) async fn datasets_with_files(
     let sql =
         format!("SELECT DISTINCT {} FROM {from} AS s{join}{only} ORDER BY {}", select.join(", "), order.join(", "));
     Ok(registry.conn.query(sql, all))
+}
+
+/// Returns the file records of datasets: path and size in bytes (negative if it was not recorded), by dataset id.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn of_datasets(registry: &Registry, ids: &[String]) -> Result<HashMap<String, (String, i64)>> {
+    let mut found = HashMap::new();
+    if ids.is_empty() || !registry.has_file_records().await? {
+        return Ok(found);
+    }
+    let conn = &registry.conn;
+    let list: Vec<_> = ids.iter().filter_map(|id| conn.dialect().uuid(id)).collect();
+    let table = conn.table(&registry.file_records.name);
+    let sql = format!("SELECT dataset_id, path, file_size FROM {table} WHERE dataset_id IN ({})", list.join(", "));
+    let columns = [("dataset_id", ColumnType::Uuid), ("path", ColumnType::Text(None)), ("file_size", ColumnType::Int)];
+    let columns = columns.map(|(name, kind)| ReadColumn::plain(name, kind));
+    let mut batches = conn.query(sql, columns.to_vec());
+    while let Some(rows) = batches.try_next().await? {
+        let sizes = i64_values(&rows, 2);
+        let records = string_values(&rows, 0).into_iter().zip(string_values(&rows, 1).into_iter().zip(sizes));
+        found.extend(records);
+    }
+    Ok(found)
 }
 
 /// Returns all file records, ordered by folder and path: `dataset_id`, `dataset_type`, `path`, `file_size` (bytes) and

@@ -70,7 +70,8 @@ impl Registry {
             return Ok(false);
         }
         if let Some(other) = there.first() {
-            let message = format!("the database already holds tables that are not a registry's, such as '{other}'");
+            let message =
+                format!("the database contains tables that do not belong to a Butler registry, such as '{other}'");
             return Err(Error::new(Kind::Exists, message));
         }
         for table in schema::butler_tables::static_tables(&parsed, SchemaVariant::CURRENT) {

@@ -6,6 +6,7 @@
 pub(crate) mod calibration_exports;
 pub(crate) mod changeset;
 pub(crate) mod check_files;
+pub(crate) mod check_rucio;
 pub(crate) mod ingest;
 pub(crate) mod operations;
 pub(crate) mod repository;

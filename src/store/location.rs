@@ -109,7 +109,7 @@ impl Location {
         if self.is_local() {
             return Ok(PathBuf::from(&self.path));
         }
-        let message = format!("'{}' is not in the local file system, as required", self.uri());
+        let message = format!("'{}' must be in the local file system", self.uri());
         Err(Error::new(Kind::Unsupported, message))
     }
 

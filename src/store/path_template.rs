@@ -81,7 +81,7 @@ pub(crate) fn check(template: &str) -> Result<()> {
 /// Decodes a rendered path as the Butler does, which treats it as a URI: `%20` is a space. Rejects paths that the
 /// Butler would not find, or would find only in the same environment.
 fn unescaped(path: &str) -> Result<String> {
-    const ESCAPED: &str = "it reads '%' and two digits as a character";
+    const ESCAPED: &str = "it decodes '%' and two hexadecimal digits to a character";
     let refuse = |why: &str| {
         let path = normal(path);
         let message = format!("the Butler does not find files at '{path}': {why}; give the run another name");

@@ -138,7 +138,7 @@ pub(crate) fn sweep(folder: &Path) {
             && let Err(error) = remove(entry.path())
             && error.kind() != ErrorKind::NotFound
         {
-            tracing::warn!("'{}' was left by a process that has ended: {error}", entry.path().display());
+            tracing::warn!("cannot remove '{}', left by a process that has ended: {error}", entry.path().display());
         }
     }
 }

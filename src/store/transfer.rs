@@ -95,7 +95,7 @@ pub(crate) async fn rollback(made: &[Location]) {
             && matches!(e.kind(), Kind::Unreachable | Kind::Denied)
         {
             tracing::warn!(
-                "{} files stay that no record names, from '{}' on: {e}",
+                "{} orphaned files remain in the datastore, the first is '{}': {e}",
                 made.len() - done,
                 location.display()
             );

@@ -97,9 +97,9 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         (crosstalk, "[true,", "[3,", "column 'CT_VALID' has 3 among its values"),
         (crosstalk, "name: CT_COUNTS", "name: CT_COUNT", "the column names are"),
         (sensor, "%ECSV", "ECSV", "line 1: an ECSV file begins with"),
-        (sensor, "C01 320.025", "C01 321.025", "the amplifiers do not have the same wavelengths"),
+        (sensor, "C01 320.025", "C01 321.025", "the rows must be grouped by amplifier"),
         (sensor, "C01 320.025", "C01 x", "line 45"),
-        (sensor, "C01 320.025", "C02 320.025", "the amplifiers do not have the same wavelengths"),
+        (sensor, "C01 320.025", "C02 320.025", "the rows must be grouped by amplifier"),
         (sensor, "unit: nm", "unit: um", "column 'wavelength' has the unit 'um', not 'nm' or 'Angstrom'"),
         (crosstalk, "NAMP: 16", "NAMP: 0", "NAMP is 0, which is not a valid number"),
         (defects, "name: width", "name: size", "the column names are"),
@@ -119,7 +119,7 @@ fn files_that_are_wrong_are_told_and_leave_nothing() {
         ("transmission_filter/u_02", "transmission_filter/u_01", "no physical_filter named 'u_01'; did you mean 'u_0"),
         (crosstalk, "crosstalk/r22_s00/yesterday.ecsv", "yesterday.ecsv' is not a date"),
         (crosstalk, "crosstalk/r22_s00/19700101T000000.yaml", "only ECSV files are supported"),
-        ("camera.fits", "camera.fit", "camera.fits' does not exist; a camera that the pipelines wrote"),
+        ("camera.fits", "camera.fit", "camera.fits' does not exist; set camera =>"),
         ("../comCam", "../comcam", "cannot find folder"),
     ] {
         let path = |name: &str| Path::new(&data).join("comCam").join(name);

@@ -33,65 +33,65 @@ fn slips_of_the_pen() {
         ),
         (
             "SELECT exposure.foo FROM exposure",
-            "no such column in the FROM clause, and a value of type Int64 has no fields",
+            "no such column in the FROM clause (type Int64 does not have fields)",
             "1:1",
         ),
         ("SELECT * FROM \"Bias\"", "no table named 'Bias'; did you mean 'bias'?", "1:15"),
-        ("SET butler.pushdwn = false", "no setting named 'butler.pushdwn'; there is butler.pushdown", ""),
+        ("SET butler.pushdwn = false", "no setting named 'butler.pushdwn'; available: butler.pushdown", ""),
         ("SET butler.pushdown = maybe", "butler.pushdown is true or false, not 'maybe'", ""),
         (
             "SELECT * FROM exposure WHERE day_obs IN (DATE '2024-10-24')",
-            "exposure.day_obs is a number and 2024-10-24 is a date or time: they cannot be compared; day_obs is written as",
+            "cannot compare exposure.day_obs (number) with 2024-10-24 (date or time); day_obs is written as",
             "1:30",
         ),
         (
             "SELECT e.day_obs BETWEEN '2024-10-24' AND '20241025' FROM exposure e",
-            "e.day_obs is a number and '2024-10-24' is text: they cannot be compared; day_obs is written as 20241024",
+            "cannot compare e.day_obs (number) with '2024-10-24' (text); day_obs is written as 20241024",
             "1:8",
         ),
         (
             "SELECT * FROM exposure e JOIN visit v ON e.day_obs = CAST(v.timespan_begin AS DATE)",
-            "e.day_obs is a number and CAST(v.timespan_begin AS Date32) is a date or time",
+            "cannot compare e.day_obs (number) with CAST(v.timespan_begin AS Date32) (date or time)",
             "1:42",
         ),
         (
             "SELECT * FROM exposure WHERE day_obs IN (SELECT CAST(timespan_begin AS DATE) FROM visit)",
-            "exposure.day_obs is a number and CAST(timespan_begin AS DATE) is a date or time",
+            "cannot compare exposure.day_obs (number) with CAST(timespan_begin AS DATE) (date or time)",
             "1:30",
         ),
         (
             "SELECT * FROM exposure WHERE day_obs = ANY (SELECT CAST(timespan_begin AS DATE) FROM visit)",
-            "exposure.day_obs is a number and",
+            "cannot compare exposure.day_obs (number) with",
             "1:30",
         ),
         (
             "SELECT CASE day_obs WHEN DATE '2024-10-24' THEN 1 END FROM exposure",
-            "exposure.day_obs is a number and 2024-10-24 is a date or time",
+            "cannot compare exposure.day_obs (number) with 2024-10-24 (date or time)",
             "1:13",
         ),
         (
             "SELECT day_obs = 20241024 FROM (SELECT DATE '2024-10-24' AS day_obs) AS q",
-            "q.day_obs is a date or time and 20241024 is a number: they cannot be compared\n",
+            "cannot compare q.day_obs (date or time) with 20241024 (number)\n",
             "1:8",
         ),
         (
             "SELECT * FROM exposure WHERE has_simulated = 0",
-            "exposure.has_simulated is true or false and 0 is a number: they cannot be compared",
+            "cannot compare exposure.has_simulated (boolean) with 0 (number)",
             "1:30",
         ),
         (
             "CREATE VIEW v AS SELECT * FROM exposure WHERE day_obs = DATE '2024-10-24'",
-            "exposure.day_obs is a number and 2024-10-24 is a date or time",
+            "cannot compare exposure.day_obs (number) with 2024-10-24 (date or time)",
             "1:47",
         ),
         (
             "SELECT * FROM exposure WHERE timespan_end - timespan_begin > 30",
-            "exposure.timespan_end - exposure.timespan_begin is a duration and 30 is a number",
+            "cannot compare exposure.timespan_end - exposure.timespan_begin (duration) with 30 (number)",
             "1:1",
         ),
         (
             "SELECT * FROM exposure WHERE timespan_begin >= '2024-10-24T18:59:30Z'",
-            "'2024-10-24T18:59:30Z' has a time zone and exposure.timespan_begin has none; leave the zone out, or give",
+            "'2024-10-24T18:59:30Z' has a time zone and exposure.timespan_begin has none; omit the time zone, or use tai",
             "1:30",
         ),
         (
@@ -101,7 +101,7 @@ fn slips_of_the_pen() {
         ),
         (
             "SELECT * FROM exposures WHERE begin_utc >= '2024-10-24T18:59:30Z'",
-            "'2024-10-24T18:59:30Z' has a time zone and exposures.begin_utc has none; it is UTC: leave the zone out",
+            "'2024-10-24T18:59:30Z' has a time zone and exposures.begin_utc has none; the column is UTC: omit the time zone",
             "1:31",
         ),
         (
@@ -125,7 +125,7 @@ fn slips_of_the_pen() {
         ("ASSERT (SELECT count(*) FROM skyMap) = 1", "skyMap without quotes is dimension 'skymap'", "1:30"),
         ("SELECT * FROM skyMap", "skyMap without quotes is dimension 'skymap'; the dataset type is \"skyMap\"", "1:15"),
         ("SELECT x.exposure FROM exposure e", "no column named 'x.exposure'; did you mean 'e.exposure'?", "1:8"),
-        ("SELECT count(*), count(*) FROM exposure", "two columns have the name 'count(*)'; AS gives another", "1:1"),
+        ("SELECT count(*), count(*) FROM exposure", "two columns have the name 'count(*)'; rename one with AS", "1:1"),
         ("SELECT row_number() FROM exposure", "row_number is a window function: use row_number(…) OVER", "1:8"),
         ("SELECT * FROM exposure WHERE obs_id ~ '('", "invalid regular expression: unclosed group", "1:1"),
         ("SELECT avg(timespan_begin) FROM exposure", "avg does not take values of this type", "1:"),
@@ -139,7 +139,7 @@ fn slips_of_the_pen() {
             "at least one column must not be in PARTITIONED BY",
             "1:1",
         ),
-        ("SELECT * FROM visit WHERE region = 'abc'", "visit.region is bytes and 'abc' is text", "1:27"),
+        ("SELECT * FROM visit WHERE region = 'abc'", "cannot compare visit.region (bytes) with 'abc' (text)", "1:27"),
         (
             "INSERT INTO exposure SELECT * FROM exposure",
             "cannot INSERT into 'exposure'; use CALL insert_dimension_records('exposure', (SELECT …))",
@@ -172,10 +172,10 @@ fn slips_of_the_pen() {
             "'2024-10-24 19:00' is not a valid time; write '2024-10-24' or '2024-10-24 19:00:00'",
             "1:47",
         ),
-        ("SELECT * FROM detector WHERE full_name = 5", "the text 'R22_S00' cannot be read as Int64", "1:1"),
+        ("SELECT * FROM detector WHERE full_name = 5", "invalid value 'R22_S00' for type Int64", "1:1"),
         (
             "SELECT * FROM exposure WHERE has_simulated = 'yes'",
-            "exposure.has_simulated is true or false and 'yes' is text: they cannot be compared",
+            "cannot compare exposure.has_simulated (boolean) with 'yes' (text)",
             "1:30",
         ),
         ("SELECT * FROM exposure WHERE obs_id COLLATE nocase = 'x'", "COLLATE is not supported", "1:37"),
@@ -243,7 +243,7 @@ fn slips_of_the_pen() {
         ("SELECT * FROM 'nope.fits'", "nope.fits' does not exist", "1:15"),
         (
             "SELECT * FROM './Cargo.lock'",
-            "'./Cargo.lock' has no table file; supported file name extensions are csv, tsv",
+            "'./Cargo.lock' does not contain a file with a supported extension: csv, tsv",
             "1:15",
         ),
         (
@@ -301,11 +301,11 @@ fn slips_of_the_pen() {
             "1:1",
         ),
         ("SELECT * FROM find_first('bia', '*')", "no dataset type named 'bia'; did you mean 'bias'?", "1:15"),
-        ("DELETE FROM raw", "DELETE is not supported; procedures change a repository", "1:1"),
+        ("DELETE FROM raw", "DELETE is not supported; use a procedure", "1:1"),
         ("UPDATE exposure SET obs_id = 'x'", "UPDATE is not supported", "1:1"),
         ("BEGIN", "transactions over several statements are not supported", "1:1"),
         ("SELCT 1", "no statement begins with 'SELCT'; did you mean 'SELECT'?", "1:1"),
-        ("SELECT 1 1", "the statement should end before '1'", "1:10"),
+        ("SELECT 1 1", "unexpected '1' after the end of the statement", "1:10"),
         ("SELECT 'open", "Unterminated string literal", "1:8"),
     ] {
         let ran = home.sql(sql);
@@ -355,7 +355,7 @@ fn repositories_that_are_not_there_or_not_right() {
     put("noise/gen3.sqlite3", &"this is no database ".repeat(200));
     std::fs::create_dir_all(at("folder/butler.yaml")).expect("made");
     for (repo, message) in [
-        ("nowhere", "does not exist: there is no"),
+        ("nowhere", "does not exist: file"),
         ("text", "configuration '"),
         ("list", "the configuration is not a mapping"),
         ("empty", "gen3.sqlite3' does not exist"),
@@ -363,8 +363,8 @@ fn repositories_that_are_not_there_or_not_right() {
         ("mysql", "'mysql' is neither sqlite nor postgresql"),
         ("include", "the configuration includes other files"),
         ("named", "an SQLite registry has no namespaces, but 'ccms1' is configured"),
-        ("host", "the registry URL is not understood"),
-        ("blank", "gen3.sqlite3: it holds no Butler registry"),
+        ("host", "invalid registry URL"),
+        ("blank", "gen3.sqlite3: it does not contain a Butler registry"),
         ("noise", "file is not a database"),
         ("folder", "configuration '"),
     ] {
@@ -405,7 +405,7 @@ fn a_wrong_namespace_and_a_missing_database_are_told() {
     std::fs::write(&file, text.replace("namespace: ccms1", "namespace: ccms2")).expect("written");
     let ran = home.sql("SELECT count(*) FROM collections");
     assert_eq!(ran.code, 1, "{}", ran.err);
-    assert!(ran.err.contains("it holds no Butler registry in namespace 'ccms2'"), "{}", ran.err);
+    assert!(ran.err.contains("it does not contain a Butler registry in namespace 'ccms2'"), "{}", ran.err);
     std::fs::write(&file, text.replace("/it_", "/no_")).expect("written");
     let ran = home.sql("SELECT count(*) FROM collections");
     assert!(ran.err.contains("does not exist"), "{}", ran.err);
@@ -607,12 +607,12 @@ fn conflicts_are_refused_and_leave_what_is_there() {
     }
     home.sql("CALL register_collection('a', 'CHAINED'); CALL register_collection('b', 'TAGGED'); CALL chain('a', ['b']); CALL chain('c', ['a'])").ok();
     for (sql, message) in [
-        ("CALL chain('a', ['c'])", "would search itself through 'c'"),
-        ("CALL chain('a', ['a'])", "would search itself through 'a'"),
+        ("CALL chain('a', ['c'])", "adding 'c' to chain 'a' would create a cycle"),
+        ("CALL chain('a', ['a'])", "adding 'a' to chain 'a' would create a cycle"),
         ("CALL chain('b', ['a'])", "collection 'b' is TAGGED, not CHAINED"),
         ("CALL register_collection('b', 'RUN')", "collection 'b' is TAGGED, not RUN"),
-        ("CALL remove_collection('b')", "collection 'b' is a child of chain 'a'"),
-        ("CALL remove_collection('LSSTComCam/raw/all')", "is a RUN"),
+        ("CALL remove_collection('b')", "cannot remove collection 'b': it is a child of chain 'a'"),
+        ("CALL remove_collection('LSSTComCam/raw/all')", "a RUN collection contains"),
         ("CALL associate('a', (SELECT dataset_id FROM raw))", "of type CHAINED: must be TAGGED"),
     ] {
         let ran = home.sql(sql);

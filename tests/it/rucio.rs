@@ -197,6 +197,74 @@ fn a_repository_is_built_at_the_other_site() {
 }
 
 #[apply(test!)]
+fn disagreements_of_registry_catalogue_and_files_are_rows() {
+    let Some(site) = Site::new(6) else { return };
+    let did = format!("ancillary:{}", site.dataset());
+    site.ask(&site.register("detector < 5")).ok();
+    let prefix = format!("{DTN_URL}/={}/", site.rucio.join("slac").display());
+    let check = |more: &str| {
+        site.rows(&format!(
+            "SELECT state, coalesce(regexp_replace(name, '.*/', ''), 'detector ' || detector) AS item, detail \
+             FROM check_rucio('{did}', 'SLAC_BUTLER_DISK', prefix => '{prefix}'{more}) c \
+             LEFT JOIN thing t ON t.dataset_id = c.dataset_id ORDER BY 1, 2"
+        ))
+    };
+    assert!(check("").is_empty());
+    assert_eq!(check(&format!(", collections => 'run/{}'", site.name)), ["not_registered,detector 5,"]);
+    std::fs::remove_file(site.file(0)).expect("a file");
+    std::fs::write(site.file(1), "{}").expect("a file");
+    assert_eq!(check(""), ["damaged,thing_1.json,\"2 bytes, 15 in Rucio\"", "lost,thing_0.json,"]);
+    assert!(check(", files => false").is_empty());
+    site.ask(&format!("CALL rucio_add_rule('{did}', 'IN2P3_RAW_DISK')")).ok();
+    let other = Home::new(Db::Sqlite).expect("SQLite is always there");
+    other.create();
+    let states = format!("SELECT state, count(*) FROM check_rucio('{did}', 'IN2P3_RAW_DISK') GROUP BY 1 ORDER BY 1");
+    let states = site.ask_of(&other.repo(), &states).ok();
+    assert_eq!(states, "state,count(*)\nnot_ingested,5\ntransferring,5\n");
+}
+
+#[apply(test!)]
+fn the_questions_of_the_readme_are_answered() {
+    let Some(site) = Site::new(2) else { return };
+    site.ask(&site.register("detector = 0")).ok();
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).expect("README.md");
+    let block = readme.split("```sql rucio\n").nth(1).and_then(|rest| rest.split("```").next()).expect("questions");
+    let did = format!("ancillary:{}", site.dataset());
+    let block = block.replace("raw:Dataset/LSSTComCam/raw/20241108", &did).replace("FROM raw r", "FROM thing r");
+    let mut answers = 0;
+    for question in block.split(';').filter(|question| !question.trim().is_empty()) {
+        site.ask(question).ok();
+        answers += 1;
+    }
+    assert_eq!(answers, 5);
+}
+
+#[apply(test!)]
+fn the_script_of_the_technote_registers_a_collection() {
+    let Some(site) = Site::new(4) else { return };
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql/rtn103/14_register.sql");
+    let variables = [
+        ("DATASET", site.dataset()),
+        ("DATASET_TYPE", "thing".to_owned()),
+        ("COLLECTION", format!("run/{}", site.name)),
+        ("REGISTER_CONFIG", site.home.at("register.yaml")),
+        ("RSES", "SLAC_BUTLER_DISK|IN2P3_RAW_DISK".to_owned()),
+    ];
+    for _ in 0..2 {
+        let mut command = program();
+        command.args([&site.home.repo(), "-q", "--format", "csv", "-f"]).arg(&script);
+        for (name, value) in &variables {
+            command.args(["-v", &format!("{name}={value}")]);
+        }
+        let mut child = site.with_rucio(&mut command).spawn().expect("the program");
+        while child.try_wait().expect("a state").is_none() {
+            site.let_daemons_run();
+        }
+        assert!(child.wait().expect("an end").success());
+    }
+}
+
+#[apply(test!)]
 fn what_changed_is_updated_or_named() {
     let Some(site) = Site::new(3) else { return };
     let did = format!("ancillary:{}", site.dataset());

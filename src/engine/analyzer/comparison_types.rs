@@ -112,7 +112,7 @@ fn check(left: (&Expr, &dyn ExprSchema), right: (&Expr, &dyn ExprSchema)) -> Res
     let is_hinted = is_night(left, left_is) || is_night(right, right_is);
     let instead = if is_hinted { "; day_obs is written as 20241024" } else { "" };
     let (described, other) = (shown(left, left_is), shown(right, right_is));
-    Err(Error::invalid(format!("{described} and {other}: they cannot be compared{instead}"))
+    Err(Error::invalid(format!("cannot compare {described} with {other}{instead}"))
         .with_location(location(&[left, right]))
         .into())
 }
@@ -123,8 +123,8 @@ fn check_zone((time, schema): (&Expr, &dyn ExprSchema), constant: &Expr) -> Resu
     match (time, text(constant)) {
         (Expr::Column(column), Some(text)) if is_plain && has_zone(text) => {
             let instead = match column.name.ends_with("_utc") {
-                true => "it is UTC: leave the zone out",
-                false => "leave the zone out, or give tai('…') for times of the registry, which are TAI",
+                true => "the column is UTC: omit the time zone",
+                false => "omit the time zone, or use tai('…'): times of the registry are TAI",
             };
             let described = format!("'{text}' has a time zone and {time} has none; {instead}");
             Err(Error::invalid(described).with_location(location(&[time])).into())
@@ -165,12 +165,12 @@ fn shown(expr: &Expr, is: TypeClass) -> String {
         None => expr.to_string(),
     };
     match is {
-        TypeClass::Number => format!("{shown} is a number"),
-        TypeClass::Truth => format!("{shown} is true or false"),
-        TypeClass::Time => format!("{shown} is a date or time"),
-        TypeClass::Length => format!("{shown} is a duration"),
-        TypeClass::Bytes => format!("{shown} is bytes"),
-        TypeClass::Text => format!("{shown} is text"),
+        TypeClass::Number => format!("{shown} (number)"),
+        TypeClass::Truth => format!("{shown} (boolean)"),
+        TypeClass::Time => format!("{shown} (date or time)"),
+        TypeClass::Length => format!("{shown} (duration)"),
+        TypeClass::Bytes => format!("{shown} (bytes)"),
+        TypeClass::Text => format!("{shown} (text)"),
     }
 }
 

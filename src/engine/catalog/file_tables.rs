@@ -66,7 +66,7 @@ impl UrlTableFactory for Files {
         let first = all.iter().filter(|file| !is_hidden(&url, file)).find_map(|file| Some((file, format(file)?)));
         let Some((first, (end, format))) = first else {
             let known = FORMATS.map(|format| format.0).join(", ");
-            let message = format!("'{name}' has no table file; supported file name extensions are {known}");
+            let message = format!("'{name}' does not contain a file with a supported extension: {known}");
             return Err(Error::new(Kind::Unsupported, message).into());
         };
         let found = first.location.as_ref();

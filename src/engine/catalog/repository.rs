@@ -115,7 +115,7 @@ impl RepositoryCatalog {
         // Unquoted names are folded to lower case.
         let capitals = |known: &&String| *known != name && known.eq_ignore_ascii_case(name);
         if let Some(same) = names.iter().filter(|known| known.contains(char::is_uppercase)).find(capitals) {
-            let message = format!("no {what} named '{name}'; \"{same}\" needs its double quotes");
+            let message = format!("no {what} named '{name}'; write \"{same}\" in double quotes");
             return Error::new(Kind::NotFound, message).with_subject(name);
         }
         Error::not_found(what, name, names.iter().map(String::as_str))

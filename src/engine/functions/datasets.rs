@@ -35,7 +35,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         })
         .arg("collection", ArgType::Text, "the collection; created if it does not exist")
         .arg("rows", ArgType::Query("dataset_id, and timespan_begin and timespan_end if they differ"), "the datasets")
-        .option("begin_date", ArgType::Text, "begin of the validity range, TAI; default unbounded")
+        .option("begin_date", ArgType::Text, "start of the validity range, TAI; default unbounded")
         .option("end_date", ArgType::Text, "end of the validity range, TAI, exclusive; default unbounded")
         .notes(
             "A dataset that is already certified for the same range is unchanged. An overlapping validity range of another \
@@ -52,7 +52,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .arg("collection", ArgType::Text, "the CALIBRATION collection")
         .arg("dataset_type", ArgType::Text, "the dataset type")
         .option("rows", ArgType::Query("the dimensions of the dataset type"), "the data IDs; default all")
-        .option("begin_date", ArgType::Text, "begin of the timespan, TAI; default unbounded")
+        .option("begin_date", ArgType::Text, "start of the timespan, TAI; default unbounded")
         .option("end_date", ArgType::Text, "end of the timespan, TAI, exclusive; default unbounded")
         .notes("The parts of a validity range before and after the timespan are kept.")
         .example("CALL decertify('LSSTComCam/calib/DM-1', 'bias', begin_date => '2024-11-01', end_date => '2024-11-15')"),

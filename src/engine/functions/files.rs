@@ -46,10 +46,10 @@ pub(super) fn functions() -> Vec<FunctionDef> {
             .option(
                 "header",
                 ArgType::Bool,
-                "whether the first line has the column names; default true; otherwise column_1, column_2, …",
+                "whether the first line has the column names; if false, they are column_1, column_2, …; default true",
             )
             .option("delimiter", ArgType::Text, "the delimiter, one character; default a comma")
-            .notes("Files with the extension `.csv`, `.ecsv`, `.fits`, `.parquet` or `.json` can be used directly: `FROM 'x.csv'`.")
+            .notes("Files with the extension csv, tsv, json, jsonl, ndjson, parquet, arrow, ecsv or fits can be used as tables: `FROM 'x.csv'`.")
             .example("SELECT * FROM read_csv('DATA/dp1_good_visits.txt', header => false)"),
         FunctionDef::read(
             "read_text",

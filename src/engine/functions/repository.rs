@@ -95,7 +95,7 @@ fn write_curated_calibrations() -> FunctionDef {
         .option("prefix", ArgType::Text, "prefix of collection names; default the name of the instrument")
         .notes(
             "Crosstalk, defects and transmission curves are read from ECSV files and stored as FITS files; each file name is \
-             the begin of the validity range, in UTC. The camera file is stored unchanged. Existing calibrations \
+             the start of the validity range, in UTC. The camera file is stored unchanged. Existing calibrations \
              with the same content are unchanged. QE curves, linearizers, brighter-fatter kernels, and files in YAML or \
              JSON, are not supported.",
         )

@@ -35,7 +35,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .option("read", ArgType::Bool, "read the first byte of each file; default false: only folders are listed")
         .notes(
             "Columns: `state` (`ok`, `missing`, `size_mismatch`, `unreadable`; `orphan` for a file in a folder of the \
-                 datastore that no record names), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
+                 datastore, if no file record has its path), `uri`, `dataset_type`, `dataset_id`, `expected_size` and `size` \
                  (bytes), `detail`.",
         )
         .example("SELECT state, count(*) FROM check_files('LSSTComCam/raw/all') GROUP BY state"),

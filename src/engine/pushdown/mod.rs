@@ -251,7 +251,7 @@ mod tests {
                 "SELECT e.obs_id, o.day_obs FROM exposure e JOIN day_obs o USING (instrument, day_obs)",
                 "complete tables",
             ),
-            ("SELECT obs_id FROM exposure ORDER BY obs_id", "sort of all rows"),
+            ("SELECT obs_id FROM exposure ORDER BY obs_id", "sort without LIMIT"),
             ("SELECT count(*) FROM exposure, generate_series(1, 2)", "generate_series"),
         ] {
             let (_, reasons) = pushed(&session, sql).await;

@@ -106,7 +106,9 @@ pub(crate) async fn check_outside(url: &str, handle: &RepositoryHandle) -> Resul
 pub(crate) fn check_names(schema: &Schema) -> Result<()> {
     let mut seen = HashSet::new();
     match schema.fields().iter().find(|field| !seen.insert(field.name())) {
-        Some(twice) => Err(Error::invalid(format!("two columns have the name '{0}'; AS gives another", twice.name()))),
+        Some(twice) => {
+            Err(Error::invalid(format!("two columns have the name '{0}'; rename one with AS", twice.name())))
+        }
         None => Ok(()),
     }
 }

@@ -54,7 +54,7 @@ impl Session {
             };
             let report = procedure::run_procedure(&call, rows, true, Arc::new(Silent)).await?;
             if report.is_empty() {
-                lines.push(("would_change", format!("{}: nothing", call.function)));
+                lines.push(("would_change", format!("{}: no changes", call.function)));
             }
             for line in report {
                 lines.push(("would_change", would(call.function, &line)));

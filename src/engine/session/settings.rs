@@ -50,7 +50,7 @@ impl ExtensionOptions for Settings {
                     .map_err(|_| DataFusionError::Plan(format!("butler.pushdown is true or false, not '{value}'")))?;
                 Ok(())
             }
-            other => plan_err!("no setting named 'butler.{other}'; there is butler.pushdown"),
+            other => plan_err!("no setting named 'butler.{other}'; available: butler.pushdown"),
         }
     }
 

@@ -54,7 +54,7 @@ pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let statement = statement(&mut parser)?;
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
-        let message = format!("the statement should end before '{}'", next.token);
+        let message = format!("unexpected '{}' after the end of the statement", next.token);
         return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
     classify(statement)
@@ -151,7 +151,7 @@ fn reset(name: ObjectName) -> Result<Statement> {
     let written = name.to_string().to_lowercase();
     let Some(default) = settings::default(&written) else {
         if written.starts_with("butler.") {
-            return Err(Error::invalid(format!("no setting named '{written}'; there is butler.pushdown")));
+            return Err(Error::invalid(format!("no setting named '{written}'; available: butler.pushdown")));
         }
         return Ok(Statement::Reset(ResetStatement::Variable(name)));
     };
@@ -172,7 +172,7 @@ fn refuse(statement: &Ast) -> Error {
         Ast::Truncate(_) => ("TRUNCATE", "remove_collection"),
         _ => ("MERGE", "insert_dimension_records, associate"),
     };
-    Error::new(Kind::Unsupported, format!("{word} is not supported; procedures change a repository: {instead}"))
+    Error::new(Kind::Unsupported, format!("{word} is not supported; use a procedure: {instead}"))
 }
 
 /// Rewrites `CALL f(…)` to `SELECT * FROM f(…)`.
@@ -244,14 +244,14 @@ mod tests {
     #[test]
     fn refused_statements_name_what_to_use() {
         for (sql, message) in [
-            ("DELETE FROM exposure", "DELETE is not supported; procedures change a repository: disassociate"),
+            ("DELETE FROM exposure", "DELETE is not supported; use a procedure: disassociate"),
             ("UPDATE exposure SET a = 1", "insert_dimension_records with replace => true"),
             ("BEGIN", "each procedure commits its own changes"),
             ("EXPLAIN ASSERT 1 = 1", "only queries and procedures can be explained"),
-            ("RESET butler.pushdwn", "there is butler.pushdown"),
+            ("RESET butler.pushdwn", "available: butler.pushdown"),
             ("CALL chian('a', ['b'])", "did you mean 'chain'?"),
             ("SELCT 1", "no statement begins with 'SELCT'; did you mean 'SELECT'?"),
-            ("SELECT 1 SELECT 2", "the statement should end before"),
+            ("SELECT 1 SELECT 2", "unexpected 'SELECT' after the end"),
             ("SELECT (1", "Expected: ), found: EOF"),
         ] {
             let error = parsed(sql).expect_err(sql);

@@ -66,14 +66,14 @@ impl fmt::Display for NotPushed {
         f.write_str("not pushed down: ")?;
         match self {
             Self::DatabaseLimit(limit) => f.write_str(limit),
-            Self::Column(column) => write!(f, "{column}"),
+            Self::Column(column) => write!(f, "{column} is not a column of the registry"),
             Self::Expr(expr) => write!(f, "{expr}"),
             Self::Comparison(comparison) => write!(f, "{} {} {}", comparison.0, comparison.1, comparison.2),
             Self::Order(expr) => write!(f, "order of {expr}"),
             Self::TwoTypes => f.write_str("comparison of two types"),
             Self::OtherType(name) => write!(f, "{name} has another type in the database"),
             Self::CompleteTables => f.write_str("join of complete tables"),
-            Self::SortOfAllRows => f.write_str("sort of all rows"),
+            Self::SortOfAllRows => f.write_str("sort without LIMIT"),
             Self::Node(node) => f.write_str(node),
             Self::OtherTable(name) => write!(f, "{name} is not a table of the registry"),
             Self::GroupBy(expr) => write!(f, "GROUP BY {expr}"),

@@ -140,7 +140,7 @@ async fn recover(path: &str, options: &SqliteConnectOptions) {
 }
 
 async fn open_postgres(database: &Database) -> Result<Conn> {
-    let bad = |e: String| Error::invalid(format!("the registry URL is not understood: {e}"));
+    let bad = |e: String| Error::invalid(format!("invalid registry URL: {e}"));
     // A user without a host is not a valid URL, but SQLAlchemy accepts it (`postgresql://me@/db?host=/run/pg`).
     let host = database.parts[2].as_deref().unwrap_or("localhost");
     let text = database.url.replacen("@/", &format!("@{host}/"), 1);

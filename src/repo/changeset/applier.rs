@@ -248,7 +248,7 @@ impl ChangeApplier<'_> {
             if !is_unknown {
                 match orphans(repo, made).await {
                     Ok(orphans) => rollback(&orphans).await,
-                    Err(other) => tracing::warn!("files that no record names stay in the datastore: {other}"),
+                    Err(other) => tracing::warn!("orphaned files remain in the datastore: {other}"),
                 }
             }
             return Err(error);

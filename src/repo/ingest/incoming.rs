@@ -233,7 +233,7 @@ impl IncomingDatasets<'_> {
                 unknown.retain(|value| !planned.contains(value));
             }
             if let Some(value) = unknown.first() {
-                let message = format!("no record of '{source}' has the {dimension} '{value}' of a data ID");
+                let message = format!("a data ID has {dimension} '{value}', which does not exist in '{source}'");
                 return Err(Error::new(Kind::Conflict, message));
             }
         }

@@ -95,12 +95,13 @@ impl Operation for RemoveCollection {
                     continue;
                 }
                 let message =
-                    format!("collection '{}' is a RUN, which cannot be removed: it holds datasets", collection.name);
+                    format!("cannot remove collection '{}': a RUN collection contains its datasets", collection.name);
                 return Err(Error::new(Kind::Conflict, message));
             }
             let parents = all.parents(&collection.name);
             if let Some(parent) = parents.iter().find(|p| !chosen.iter().any(|c| c.id == p.id)) {
-                let message = format!("collection '{}' is a child of chain '{}'", collection.name, parent.name);
+                let message =
+                    format!("cannot remove collection '{}': it is a child of chain '{}'", collection.name, parent.name);
                 return Err(Error::new(Kind::Conflict, message));
             }
             removed.push((parents.len(), collection));

@@ -66,7 +66,7 @@ pub(super) fn check_storage_class(repo: &Repo, name: &str) -> Result<()> {
 
 pub(in crate::repo) fn check_name(universe: &Universe, name: &str) -> Result<()> {
     if universe.find(name).is_some_and(|e| e.governor) {
-        return Err(Error::invalid(format!("dataset type '{name}' has the name of a dimension")));
+        return Err(Error::invalid(format!("dataset type '{name}' must not have the name of a governor dimension")));
     }
     if name.contains('.') {
         return Err(Error::invalid(format!("'{name}' is a component: register its dataset type")));

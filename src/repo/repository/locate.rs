@@ -75,7 +75,7 @@ impl ConfigLocation {
         let labels = labels().await.unwrap_or_default();
         let near = hint(given, labels.keys().map(String::as_str).filter(|label| *label != given));
         let file = self.file.display();
-        Error::new(Kind::NotFound, format!("repository '{given}' does not exist: there is no '{file}'{near}"))
+        Error::new(Kind::NotFound, format!("repository '{given}' does not exist: file '{file}' not found{near}"))
     }
 
     /// Returns the root of the repository, `<butlerRoot>`.

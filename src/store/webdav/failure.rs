@@ -66,7 +66,7 @@ impl Client {
             401 if self.settings.token.as_ref().is_some_and(|token| self.is_newer(token)) => {
                 (Kind::Denied, Retry::Immediately, message)
             }
-            401 => (Kind::Denied, Retry::Never, format!("the server does not accept {credentials}: {message}")),
+            401 => (Kind::Denied, Retry::Never, format!("authentication failed ({credentials}): {message}")),
             403 => (Kind::Denied, Retry::Never, format!("not allowed with {credentials}: {message}")),
             404 | 410 if !at_pool => (Kind::NotFound, Retry::Never, "it does not exist".to_owned()),
             412 => (Kind::Exists, Retry::Never, message),
@@ -104,7 +104,9 @@ impl Client {
         match () {
             () if error.is_timeout() => Failure::transient(format!("{host} did not answer in time")),
             () if error.is_connect() => Failure::transient(format!("{host} cannot be reached: {last}")),
-            () if gone && repeatable => Failure::new(Kind::Unreachable, Retry::Immediately, format!("{host} hung up")),
+            () if gone && repeatable => {
+                Failure::new(Kind::Unreachable, Retry::Immediately, format!("{host} closed the connection"))
+            }
             () => Failure::transient(format!("the connection to {host} broke: {last}")),
         }
     }
@@ -126,7 +128,7 @@ impl Client {
             {
                 format!("{host} requires a client certificate; set user_cert or X509_USER_PROXY")
             }
-            rustls::Error::AlertReceived(alert) => format!("{host} does not accept the {own}: {alert:?}"),
+            rustls::Error::AlertReceived(alert) => format!("{host} rejected the TLS handshake ({own}): {alert:?}"),
             other => format!("TLS with {host} failed: {other}"),
         }
     }

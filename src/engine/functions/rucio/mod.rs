@@ -1,5 +1,6 @@
 //! Tables and procedures of Rucio.
 
+mod check;
 mod columns;
 mod procedures;
 mod tables;
@@ -93,6 +94,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .notes("Columns: `scope`, `name`, `rse`, `state`.")
         .example("SELECT name FROM rucio_locks('5c1b8f3fe2e54b6a9f35a7ee0a0f2b41') WHERE state = 'STUCK'"),
     ];
+    all.push(check::function());
     all.extend(procedures::functions());
     all
 }

@@ -70,7 +70,7 @@ impl WriteCurated {
             None => folder.child("camera.fits"),
         };
         let fits = file.read(super::LIMIT).await.map_err(|e| {
-            let advice = "a camera that the pipelines wrote, as a FITS file, is given by camera => '…'";
+            let advice = "set camera => '…' to a FITS file written by the pipelines";
             Error::new(e.kind(), format!("camera: {}; {advice}", e.message())).with_source(e)
         })?;
         if !fits.starts_with(b"SIMPLE  =") {

@@ -67,7 +67,7 @@ impl Operation for DefineVisits {
                     if has_visits || portions.is_none() {
                         return Ok(None);
                     }
-                    set.record("visit", Status::Unchanged, "no exposure is on the sky", 1);
+                    set.record("visit", Status::Unchanged, "no exposure can see the sky", 1);
                     return Ok(Some((set, (None, true))));
                 };
                 let visits = visits(self.exposures(&repo, &portion).await?);

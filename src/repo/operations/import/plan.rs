@@ -275,7 +275,7 @@ impl<'a> ImportPlan<'a> {
             if self.searches(child, name, at, &mut BTreeSet::new()) {
                 return Err(Error::new(
                     Kind::Conflict,
-                    format!("chain '{name}' would search itself through '{child}'"),
+                    format!("adding '{child}' to chain '{name}' would create a cycle"),
                 ));
             }
         }
