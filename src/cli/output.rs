@@ -166,7 +166,7 @@ impl Output {
     }
 }
 
-/// JSON in which every object has all columns, also those that are NULL.
+/// JSON in which every object has all columns, also NULL columns.
 fn json() -> JsonBuilder {
     JsonBuilder::new().with_explicit_nulls(true)
 }

@@ -313,7 +313,7 @@ impl Client {
     /// Server errors.
     pub(crate) async fn did_columns(self: &Arc<Self>, dids: &[Did]) -> Result<Vec<DidColumns>> {
         let body = json!({"dids": dids, "plugin": "DID_COLUMN"});
-        Ok(self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await?)
+        self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await
     }
 
     /// Lists the members of a dataset or container, one level.
@@ -342,7 +342,7 @@ impl Client {
     pub(crate) async fn metadata(self: &Arc<Self>, files: &[Did]) -> Result<Vec<Metadata>> {
         // Servers before 41 ignore the plugin without "inherit".
         let body = json!({"dids": files, "plugin": "JSON", "inherit": true});
-        Ok(self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await?)
+        self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await
     }
 
     /// Returns the replicas of files; files without a replica that the filter selects are left out.
@@ -357,7 +357,7 @@ impl Client {
         if !filter.schemes.is_empty() {
             body["schemes"] = json!(filter.schemes);
         }
-        Ok(self.lines(Call::new(Method::POST, "replicas/list", body)).await?.try_collect().await?)
+        self.lines(Call::new(Method::POST, "replicas/list", body)).await?.try_collect().await
     }
 
     /// Returns the replicas of a dataset, with their files counted.
@@ -366,7 +366,7 @@ impl Client {
     /// Server errors.
     pub(crate) async fn dataset_replicas(self: &Arc<Self>, did: &Did) -> Result<Vec<DatasetReplica>> {
         let call = Call::get(format!("replicas/{}/datasets", did.path())).with("deep", "True");
-        Ok(self.lines(call).await?.try_collect().await?)
+        self.lines(call).await?.try_collect().await
     }
 }
 

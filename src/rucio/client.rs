@@ -163,8 +163,8 @@ impl Client {
         Ok(token)
     }
 
-    /// Sends a request until it succeeds or no retry can help. All requests may be repeated: those that write are
-    /// harmless when their effect is there already.
+    /// Sends a request until it succeeds or no retry can help. All requests may be repeated: a request that writes
+    /// has no effect if its result exists already.
     pub(super) async fn send(&self, call: &Call) -> Result<Response, Refusal> {
         let mut pause = PAUSE;
         let mut has_renewed = false;

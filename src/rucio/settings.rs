@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_one_sentence() {
+    fn errors_are_one_sentence() {
         let without = |line: &str| FILE.lines().filter(|l| !l.starts_with(line)).collect::<Vec<_>>().join("\n");
         for (text, variables, message) in [
             (without("rucio_host"), vec![], "[client] lacks 'rucio_host'"),

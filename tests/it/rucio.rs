@@ -265,6 +265,29 @@ fn the_script_of_the_technote_registers_a_collection() {
 }
 
 #[apply(test!)]
+fn a_sidecar_without_records_needs_those_of_the_registry() {
+    let Some(site) = Site::new(2) else { return };
+    let did = format!("ancillary:{}", site.dataset());
+    site.ask(&site.register("TRUE")).ok();
+    // As the facility registers raws: the number 1, and no records.
+    let script = "import json, sys; from rucio.client import Client; c = Client(); s, n = sys.argv[1:]; \
+                  m = c.get_metadata(s, n, plugin='JSON'); side = json.loads(m['rubin_sidecar']); \
+                  del side['dataId']['records']; c.set_metadata(s, n, 'rubin_butler', 1); \
+                  c.set_metadata(s, n, 'rubin_sidecar', json.dumps(side))";
+    site.original("python", &["-W", "ignore", "-c", script, "ancillary", &format!("{}/thing_0.json", site.name)]);
+    let other = Home::new(Db::Sqlite).expect("SQLite is always there");
+    other.create();
+    let prefix = format!("{DTN_URL}/={}/", site.rucio.join("slac").display());
+    let ingest = format!("CALL ingest_rucio('{did}', prefix => '{prefix}')");
+    let first = site.ask_of(&other.repo(), &ingest);
+    assert!(first.out.contains("dataset,inserted,thing,1"), "{}\n{}", first.out, first.err);
+    assert!(first.out.contains("thing_0.json: its dimension records are neither in the sidecar nor in the registry"));
+    other.sql("CALL register_instrument('LSSTComCam')").ok();
+    let second = site.ask_of(&other.repo(), &ingest);
+    assert!(second.out.contains("dataset,inserted,thing,1") && second.code == 0, "{}\n{}", second.out, second.err);
+}
+
+#[apply(test!)]
 fn what_changed_is_updated_or_named() {
     let Some(site) = Site::new(3) else { return };
     let did = format!("ancillary:{}", site.dataset());

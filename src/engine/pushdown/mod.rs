@@ -253,6 +253,12 @@ mod tests {
             ),
             ("SELECT obs_id FROM exposure ORDER BY obs_id", "sort without LIMIT"),
             ("SELECT count(*) FROM exposure, generate_series(1, 2)", "generate_series"),
+            ("SELECT day_obs, count(*) FROM exposure GROUP BY ROLLUP (day_obs)", "ROLLUP"),
+            (
+                "SELECT e.obs_id FROM exposure e FULL JOIN day_obs o ON o.day_obs = e.day_obs WHERE e.seq_num = 1 \
+                 OR o.day_obs = 2",
+                "Full",
+            ),
         ] {
             let (_, reasons) = pushed(&session, sql).await;
             assert!(reasons.iter().any(|known| known.contains(reason)), "{sql}: {reasons:?}");

@@ -250,12 +250,12 @@ impl Session {
         &self.context
     }
 
-    /// Executes one statement and collects its rows. Empty batches are left out, so an empty result has none.
+    /// Executes one statement and collects its rows.
     ///
     /// # Errors
-    /// Errors of parsing, planning and execution: [`Kind::Invalid`] for SQL that is not valid, [`Kind::NotFound`] for
-    /// unknown names, [`Kind::Unsupported`] for SQL that this program refuses, [`Kind::Conflict`] and [`Kind::Exists`]
-    /// if a procedure would overwrite other values, [`Kind::Unreachable`] and [`Kind::Denied`] of databases and servers.
+    /// Errors of parsing, planning and execution, by their [`Kind`](crate::Kind): `Invalid` for SQL that is not valid,
+    /// `NotFound` for unknown names, `Unsupported` for SQL that this program refuses, `Conflict` and `Exists` if a
+    /// procedure would overwrite other values, `Unreachable` and `Denied` of databases and servers.
     pub async fn sql(&self, text: &str) -> Result<Vec<RecordBatch>> {
         let answer = self.execute(text).await?;
         Ok(answer.rows.try_collect().await?)

@@ -72,7 +72,7 @@ impl RowChange for Failing {
     }
 }
 
-/// A new repository and a file beside it.
+/// A new repository and a file next to it.
 struct World {
     folder: TempDir,
     handle: RepositoryHandle,
@@ -200,7 +200,7 @@ async fn a_dry_run_reports_and_changes_nothing() {
     let planned = world.run(&operation, true).await.unwrap();
     assert!(!world.exists("repo/run") && world.exists("source.fits"));
     assert!(!world.has_collection("run").await && !world.has_type("bias").await);
-    assert_eq!(planned, world.run(&operation, false).await.unwrap(), "the run says what the dry run said");
+    assert_eq!(planned, world.run(&operation, false).await.unwrap(), "the run does what the dry run reports");
     assert!(world.exists("repo/run/target.fits"));
 }
 

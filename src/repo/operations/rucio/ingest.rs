@@ -1,7 +1,10 @@
 //! `ingest_rucio`: ingests the datasets that Rucio keeps with the files of a DID.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, StringArray};
+use arrow::datatypes::DataType;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use serde_json::Value;
@@ -11,6 +14,10 @@ use crate::format::export_item::{File, Item};
 use crate::format::sidecar::{Sidecar, fields};
 use crate::instrument::Instrument;
 use crate::model::collection::CollectionType;
+use crate::registry::datasets::row_texts;
+use crate::registry::db::rows::{record_batch, required_column};
+use crate::registry::dimensions;
+use crate::registry::schema::arrow_type;
 use crate::repo::Repo;
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::changeset::{Operation, Plan, PlanContext};
@@ -55,6 +62,7 @@ impl Operation for IngestRucio {
             self.entries(&client, chunk, &uris, &mut entries, &mut failures).await?;
             context.progress.tick(chunk.len() as u64, 0);
         }
+        let entries = with_records(&repo, entries, &mut failures).await?;
         let input = format!("Rucio DID '{}'", self.did);
         let task = self.import();
         let mut draft = ImportPlan::new(&task, &repo).await?;
@@ -90,7 +98,7 @@ impl IngestRucio {
     }
 
     /// Returns one URI of each file, mapped by the prefix.
-    async fn uris(&self, client: &std::sync::Arc<Client>) -> Result<BTreeMap<Did, String>> {
+    async fn uris(&self, client: &Arc<Client>) -> Result<BTreeMap<Did, String>> {
         let mapping = match self.prefix.as_deref() {
             Some(text) => Some(text.split_once('=').ok_or_else(|| {
                 Error::invalid(format!("argument 'prefix' of ingest_rucio takes 'from=to', not '{text}'"))
@@ -118,7 +126,7 @@ impl IngestRucio {
     /// Reads the sidecars of files. Files without one are reported.
     async fn entries(
         &self,
-        client: &std::sync::Arc<Client>,
+        client: &Arc<Client>,
         files: &[Did],
         uris: &BTreeMap<Did, String>,
         entries: &mut Vec<Entry>,
@@ -149,6 +157,51 @@ impl IngestRucio {
         }
         Ok(())
     }
+}
+
+/// Returns the entries whose dimension records are in the sidecar or in the registry; the others are reported.
+async fn with_records(repo: &Repo, entries: Vec<Entry>, failures: &mut Vec<ReportRow>) -> Result<Vec<Entry>> {
+    let mut missing = HashSet::new();
+    let has_none = |entry: &Entry| entry.sidecar.records().next().is_none();
+    for element in repo.registry.universe.tables() {
+        let needs = |entry: &Entry| {
+            let dimensions = &entry.sidecar.dataset_type.dimensions;
+            has_none(entry) && element.required.iter().all(|dimension| dimensions.contains(dimension))
+        };
+        let users: Vec<usize> = (0..entries.len()).filter(|at| needs(&entries[*at])).collect();
+        if users.is_empty() {
+            continue;
+        }
+        let table = dimensions::table(&repo.registry, &element.name)?;
+        let mut columns = Vec::new();
+        for (column, dimension) in table.primary_key.iter().zip(&element.required) {
+            let values = users.iter().map(|at| entries[*at].sidecar.data_id.values.get(dimension));
+            let kind = table.column(column).map(|c| arrow_type(c.kind)).unwrap_or(DataType::Utf8);
+            let array: ArrayRef = match kind {
+                DataType::Int64 => Arc::new(values.map(|v| v.and_then(Value::as_i64)).collect::<Int64Array>()),
+                _ => Arc::new(values.map(|v| v.and_then(Value::as_str)).collect::<StringArray>()),
+            };
+            columns.push((column.as_str(), array));
+        }
+        let keys = record_batch(columns)?;
+        let found = dimensions::records_with_keys(&repo.registry, &table, std::slice::from_ref(&keys)).await?;
+        let names = table.primary_key.iter();
+        let found =
+            names.map(|name| Ok((name.as_str(), required_column(&found, name)?))).collect::<Result<Vec<_>>>()?;
+        let known: HashSet<String> = row_texts(&record_batch(found)?)?.into_iter().collect();
+        let absent = users.into_iter().zip(row_texts(&keys)?).filter(|(_, key)| !known.contains(key));
+        missing.extend(absent.map(|(user, _)| user));
+    }
+    let mut kept = Vec::new();
+    for (at, entry) in entries.into_iter().enumerate() {
+        if missing.contains(&at) {
+            let reason = "its dimension records are neither in the sidecar nor in the registry";
+            failures.push(ReportRow::new("file", Status::Failed, format!("{}: {reason}", entry.name), 1));
+        } else {
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
 }
 
 /// Returns what an export file of the datasets would hold: dataset types, runs, records in the order of the universe, and
