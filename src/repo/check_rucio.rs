@@ -42,8 +42,8 @@ pub(crate) struct CheckRucio {
 /// A disagreement.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Disagreement {
-    /// `not_registered`, `not_ingested`, `other_dataset`, `size_mismatch`, `not_replicated`, `transferring`, `lost` or
-    /// `damaged`.
+    /// `not_registered`, `not_ingested`, `other_dataset`, `size_mismatch`, `not_replicated`, `transferring`, `lost`,
+    /// `damaged` or `not_checked`.
     pub state: &'static str,
     /// Name of the file in Rucio.
     pub name: Option<String>,
@@ -110,8 +110,8 @@ impl CheckRucio {
                 }
             }
             for (did, member) in dids.into_iter().zip(members) {
-                let sidecar = sidecars.remove(&did);
-                files.insert(did, Registered { bytes: member.bytes, sidecar });
+                let sidecar = sidecars.get(&did).cloned();
+                files.entry(did).or_insert(Registered { bytes: member.bytes, sidecar });
             }
         }
         Ok(files)
@@ -180,9 +180,15 @@ impl CheckRucio {
                 let detail = Some(replica.state.clone());
                 rows.push(located(Disagreement { detail, ..file.row("transferring", &replica.file) }));
             } else if self.files {
-                let location = Location::parse(&self.mapped(&replica.uri))?;
-                let folder = location.parent();
-                by_folder.entry(folder.display()).or_default().push((at, location.name()));
+                match Location::parse(&self.mapped(&replica.uri)) {
+                    Ok(location) => {
+                        by_folder.entry(location.parent().display()).or_default().push((at, location.name()));
+                    }
+                    Err(error) => {
+                        let detail = Some(error.message().to_owned());
+                        rows.push(located(Disagreement { detail, ..file.row("not_checked", &replica.file) }));
+                    }
+                }
             }
         }
         let absent = files.iter().filter(|(did, _)| !replicated.contains(did));

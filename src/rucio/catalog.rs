@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
-use super::did::{Did, encoded};
+use super::did::{Did, encoded, encoded_part};
 use crate::error::{Error, Kind, Result};
 
 /// A list that the server sends as a stream.
@@ -242,7 +242,7 @@ impl Client {
     /// # Errors
     /// `Kind::NotFound` for an unknown name; server errors.
     pub(crate) async fn rse(&self, name: &str) -> Result<Rse> {
-        let found = self.json(&Call::get(format!("rses/{}", encoded(name)))).await;
+        let found = self.json(&Call::get(format!("rses/{}", encoded_part(name)))).await;
         found.map_err(|e| Error::from(e).context(format_args!("RSE '{name}'")))
     }
 
@@ -251,7 +251,7 @@ impl Client {
     /// # Errors
     /// As for [`Self::rse`].
     pub(crate) async fn rse_attribute(&self, name: &str, attribute: &str) -> Result<Option<String>> {
-        let all: Value = self.json(&Call::get(format!("rses/{}/attr/", encoded(name)))).await?;
+        let all: Value = self.json(&Call::get(format!("rses/{}/attr/", encoded_part(name)))).await?;
         Ok(all.get(attribute).and_then(Value::as_str).map(str::to_owned))
     }
 
@@ -260,7 +260,7 @@ impl Client {
     /// # Errors
     /// As for [`Self::rse`].
     pub(crate) async fn uris(&self, rse: &str, files: &[Did]) -> Result<BTreeMap<String, String>> {
-        let mut call = Call::get(format!("rses/{}/lfns2pfns", encoded(rse)));
+        let mut call = Call::get(format!("rses/{}/lfns2pfns", encoded_part(rse)));
         for file in files {
             call = call.with("lfn", file.to_string());
         }

@@ -133,6 +133,10 @@ impl Client {
 
     /// Returns the token: that of the session, of the file that clients share, or of a new login.
     async fn token(&self) -> Result<String> {
+        if let Auth::Bearer { token } = &self.settings.auth {
+            // The file of a bearer token is renewed by others.
+            return token.value();
+        }
         let mut known = self.token.lock().await;
         if let Some(token) = &*known {
             return Ok(token.clone());

@@ -10,7 +10,13 @@ use crate::error::{Error, Result};
 /// The characters that are not encoded in paths. A plain `/` is understood by servers and by proxies before them.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
 
-/// Percent-encodes a part of a path.
+/// Percent-encodes one part of a path, such as the id of a rule or the name of a storage element.
+pub(super) fn encoded_part(text: &str) -> String {
+    let encoded = encoded(text).replace('/', "%2F");
+    if matches!(encoded.as_str(), "." | "..") { encoded.replace('.', "%2E") } else { encoded }
+}
+
+/// Percent-encodes a path or a value.
 pub(super) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
@@ -30,6 +36,11 @@ impl Did {
     /// # Errors
     /// `Kind::Invalid` for text without a scope or a name.
     pub(crate) fn parse(text: &str) -> Result<Self> {
+        if text.split([':', '/']).any(|part| matches!(part, "." | "..")) {
+            return Err(Error::invalid(format!(
+                "'{text}' is not a data identifier of Rucio: it has a part '.' or '..'"
+            )));
+        }
         match text.split_once(':') {
             Some((scope, name)) if !scope.is_empty() && !name.is_empty() => {
                 Ok(Self { scope: scope.to_owned(), name: name.to_owned() })
@@ -40,7 +51,10 @@ impl Did {
 
     /// The path of requests about the DID.
     pub(super) fn path(&self) -> String {
-        format!("{}/{}", encoded(&self.scope), encoded(&self.name))
+        // Servers and proxies merge slashes that follow each other.
+        let name = encoded(&self.name).replace("//", "/%2F");
+        let name = name.strip_prefix('/').map_or_else(|| name.clone(), |rest| format!("%2F{rest}"));
+        format!("{}/{name}", encoded(&self.scope))
     }
 }
 
@@ -59,6 +73,8 @@ mod tests {
         let did = Did::parse("ancillary:Dataset/a b+c:d").unwrap();
         assert_eq!((did.scope.as_str(), did.name.as_str()), ("ancillary", "Dataset/a b+c:d"));
         assert_eq!(did.path(), "ancillary/Dataset/a%20b%2Bc%3Ad");
+        assert_eq!(Did::parse("raw:/Dataset//x").unwrap().path(), "raw/%2FDataset/%2Fx");
+        assert!(Did::parse("raw:a/../b").is_err());
         for wrong in ["", "x", ":x", "x:"] {
             assert!(Did::parse(wrong).unwrap_err().message().contains("write 'scope:name'"), "{wrong}");
         }

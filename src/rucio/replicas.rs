@@ -1,6 +1,6 @@
 //! The replicas of all files below a DID, at the price of its contents where that is possible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -73,7 +73,11 @@ impl Client {
             rest.rse_expression = Some(others.join("|"));
         }
         let (client, rest) = (Arc::clone(self), Arc::new(rest));
-        let chunks = self.files(did).await?.try_chunks(AT_ONCE).map_err(|e| e.1);
+        // A file may be in several datasets of a container.
+        let mut seen = HashSet::new();
+        let is_new =
+            move |member: &Member| std::future::ready(seen.insert((member.scope.clone(), member.name.clone())));
+        let chunks = self.files(did).await?.try_filter(is_new).try_chunks(AT_ONCE).map_err(|e| e.1);
         let listed = chunks.map_ok(move |members| {
             let (client, rest, complete) = (Arc::clone(&client), Arc::clone(&rest), complete.clone());
             async move { client.replicas_of(members, &complete, &rest, asks).await }

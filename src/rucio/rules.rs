@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::catalog::{List, unknown_did};
 use super::client::{Call, Client};
-use super::did::{Did, encoded};
+use super::did::{Did, encoded_part};
 use super::refusal::DUPLICATE_RULE;
 use crate::error::{Error, Result};
 
@@ -109,7 +109,7 @@ impl Client {
     pub(crate) async fn locks(self: &Arc<Self>, rule: &str) -> Result<List<Lock>> {
         // The list of an unknown rule is empty.
         self.rule(rule).await?;
-        Ok(self.lines(Call::get(format!("rules/{}/locks", encoded(rule)))).await?)
+        Ok(self.lines(Call::get(format!("rules/{}/locks", encoded_part(rule)))).await?)
     }
 
     /// Returns a rule.
@@ -117,7 +117,7 @@ impl Client {
     /// # Errors
     /// `Kind::NotFound` for an unknown rule; server errors.
     pub(crate) async fn rule(&self, id: &str) -> Result<Rule> {
-        let found = self.json(&Call::get(format!("rules/{}", encoded(id)))).await;
+        let found = self.json(&Call::get(format!("rules/{}", encoded_part(id)))).await;
         found.map_err(|e| Error::from(e).context(format_args!("rule '{id}'")))
     }
 
@@ -160,7 +160,7 @@ impl Client {
     /// # Errors
     /// `Kind::NotFound` for an unknown rule; server errors.
     pub(crate) async fn delete_rule(&self, id: &str) -> Result<()> {
-        let call = Call::new(Method::DELETE, format!("rules/{}", encoded(id)), json!({"purge_replicas": null}));
+        let call = Call::new(Method::DELETE, format!("rules/{}", encoded_part(id)), json!({"purge_replicas": null}));
         let deleted = self.send(&call).await.map(drop);
         deleted.map_err(|e| Error::from(e).context(format_args!("rule '{id}'")))
     }

@@ -128,12 +128,20 @@ fn text(expr: &Expr) -> Option<&str> {
 /// The glob that matches at least what a LIKE pattern matches; `None` for a pattern with escapes or a star. Rucio has no
 /// sign for one character.
 fn glob(pattern: &str) -> Option<String> {
-    (!pattern.contains(['\\', '*'])).then(|| pattern.replace(['%', '_'], "*"))
+    (!pattern.contains(['\\', '*'])).then(|| wider(&pattern.replace(['%', '_'], "*")))
 }
 
 /// The glob of one name; `None` for a name with a star.
 fn literal_glob(name: &str) -> Option<String> {
-    (!name.contains('*')).then(|| name.to_owned())
+    (!name.contains('*')).then(|| wider(name))
+}
+
+/// Widens a glob where the server would read it as another value: it takes `true` and `false` anywhere for Python's
+/// words, and text without a sign of arithmetic for a number or a date.
+fn wider(glob: &str) -> String {
+    let glob = ["true", "TRUE", "false", "FALSE"].iter().fold(glob.to_owned(), |glob, word| glob.replace(word, "*"));
+    let is_text = glob.contains(|c: char| c.is_ascii_alphabetic()) && glob.contains(['*', '/']);
+    if is_text { glob } else { format!("{glob}*") }
 }
 
 /// A scan of a table.
@@ -175,8 +183,11 @@ mod tests {
         assert_eq!(glob("Dataset/%_x"), Some("Dataset/**x".to_owned()));
         assert_eq!(glob("a*%"), None);
         assert_eq!(glob("a\\%"), None);
-        assert_eq!(literal_glob("a%_b"), Some("a%_b".to_owned()));
+        assert_eq!(literal_glob("a%_b"), Some("a%_b*".to_owned()));
         assert_eq!(literal_glob("a*"), None);
+        assert_eq!(literal_glob("Dataset/true/x"), Some("Dataset/*/x".to_owned()));
+        assert_eq!(literal_glob("20241108"), Some("20241108*".to_owned()));
+        assert_eq!(literal_glob("Dataset/x"), Some("Dataset/x".to_owned()));
         assert_eq!(text_filter(&col("name").eq(lit("x"))), Some(("name", "x", false)));
         assert_eq!(text_filter(&lit("x").eq(col("type"))), Some(("type", "x", false)));
         assert_eq!(text_filter(&col("name").like(lit("x%"))), Some(("name", "x%", true)));

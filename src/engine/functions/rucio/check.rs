@@ -35,7 +35,8 @@ pub(super) fn function() -> FunctionDef {
          The states are `not_registered` (a dataset of the collections is not in Rucio), `not_ingested` (a file of Rucio \
          is not in the registry), `other_dataset` (its path belongs to another dataset), `size_mismatch` (registry and \
          Rucio differ), `not_replicated` and `transferring` (no replica, or not yet), `lost` (Rucio calls a file \
-         available that does not exist) and `damaged` (it has another size).",
+         available that does not exist), `damaged` (it has another size) \
+         and `not_checked` (its store is not supported here).",
     )
     .example("SELECT state, count(*) FROM check_rucio('raw:Dataset/LSSTComCam/raw/20241108', 'IN2P3_RAW_DISK') GROUP BY 1")
 }

@@ -229,12 +229,12 @@ impl RucioRows for FileMetadata {
             async move {
                 let found = client.metadata(&files).await?;
                 let known = found.into_iter().map(|m| (Did { scope: m.scope.clone(), name: m.name.clone() }, m));
-                let mut known: HashMap<Did, Metadata> = known.collect();
+                let known: HashMap<Did, Metadata> = known.collect();
                 let missing =
                     |did: Did| Metadata { scope: did.scope, name: did.name, rubin_butler: None, rubin_sidecar: None };
                 Ok(files
                     .into_iter()
-                    .map(move |did| known.remove(&did).unwrap_or_else(|| missing(did)))
+                    .map(move |did| known.get(&did).cloned().unwrap_or_else(|| missing(did)))
                     .collect::<Vec<_>>())
             }
         });

@@ -83,7 +83,9 @@ impl RegisterConfig {
     /// `Kind::Invalid` for a file outside of `rse_root`, or a name that would begin with a slash.
     pub(super) fn name(&self, file: &Location) -> Result<(String, String)> {
         let path = file.path();
-        let rest = path.strip_prefix(&self.rse_root).ok_or_else(|| {
+        let rest = path.strip_prefix(&self.rse_root);
+        let is_below = |rest: &&str| self.rse_root.ends_with('/') || rest.starts_with('/');
+        let rest = rest.filter(is_below).ok_or_else(|| {
             Error::invalid(format!("file '{}' is not below rse_root '{}'", file.display(), self.rse_root))
         })?;
         let uri = format!("{}{rest}", self.dtn_url);
@@ -118,7 +120,7 @@ mod tests {
         assert_eq!(above.name(&file).unwrap(), expected("a b/x.fits", "davs://d/butler/ancillary/a b/x.fits"));
         let inside = config("/sdf/repo/ancillary/", "davs://d/butler/ancillary/");
         assert_eq!(inside.name(&file).unwrap(), expected("a b/x.fits", "davs://d/butler/ancillary/a b/x.fits"));
-        for wrong in [config("/sdf", "davs://d"), config("/elsewhere", "davs://d")] {
+        for wrong in [config("/sdf", "davs://d"), config("/elsewhere", "davs://d"), config("/sdf/re", "davs://d")] {
             assert!(wrong.name(&file).is_err(), "{wrong:?}");
         }
         let missing = RegisterOptions { scope: Some("s".to_owned()), ..RegisterOptions::default() };

@@ -57,7 +57,16 @@ impl Operation for IngestRucio {
         let mut failures = Vec::new();
         let uris = self.uris(&client).await?;
         let mut entries = Vec::new();
-        let files: Vec<Did> = uris.keys().cloned().collect();
+        let mut files = BTreeSet::new();
+        let mut members = client.files(&self.did).await?;
+        while let Some(member) = members.try_next().await? {
+            files.insert(Did { scope: member.scope, name: member.name });
+        }
+        for absent in files.iter().filter(|file| !uris.contains_key(file)) {
+            let name = format!("{absent}: it has no available replica");
+            failures.push(ReportRow::new("file", Status::Failed, name, 1));
+        }
+        let files: Vec<Did> = files.into_iter().filter(|file| uris.contains_key(file)).collect();
         for chunk in files.chunks(AT_ONCE) {
             self.entries(&client, chunk, &uris, &mut entries, &mut failures).await?;
             context.progress.tick(chunk.len() as u64, 0);

@@ -65,6 +65,13 @@ impl Operation for RucioAddRule {
         let account = self.rule.account.as_deref().or(client.account());
         for rule in &rules {
             let is_alike = rule.copies == self.rule.copies && account.is_none_or(|account| account == rule.account);
+            // A deleted rule expires within an hour.
+            if is_alike && rule.expires_at.is_some() && rule.rse_expression == self.rule.rse_expression {
+                let expires = rule.expires_at.as_deref().unwrap_or_default();
+                let message = format!("rule {} has the same expression, but expires at {expires}", rule.id);
+                return Err(Error::new(Kind::Conflict, message));
+            }
+            let is_alike = is_alike && rule.expires_at.is_none();
             // Rucio compares the text of expressions; the same storage elements are the same rule.
             if is_alike && self.selects(&client, &rule.rse_expression, &targets).await? {
                 set.record("rucio_rule", Status::Unchanged, format!("{} {}", rule.id, rule.state), 1);
@@ -97,9 +104,10 @@ impl RucioAddRule {
     async fn bytes(&self, client: &Arc<Client>, targets: &BTreeSet<String>, set: &mut ChangeSet<'_>) -> Result<u64> {
         let state = client.did(&self.did, true).await?;
         let replicas = if state.did_type == "DATASET" { client.dataset_replicas(&self.did).await? } else { Vec::new() };
-        let complete = replicas.iter().filter(|replica| replica.available_length == state.length);
-        let homes: Vec<&str> =
-            complete.map(|replica| replica.rse.as_str()).filter(|rse| targets.contains(*rse)).collect();
+        let here = || replicas.iter().filter(|replica| targets.contains(&replica.rse));
+        let complete = here().filter(|replica| replica.available_length == state.length).count();
+        let has_files = here().filter(|replica| replica.available_length.is_some_and(|length| length > 0));
+        let homes: Vec<&str> = has_files.map(|replica| replica.rse.as_str()).collect();
         if !homes.is_empty() {
             let warning = format!(
                 "the rule also locks the files that are at {} already: when the last rule there is deleted, Rucio may \
@@ -108,7 +116,7 @@ impl RucioAddRule {
             );
             set.record(WARNING, Status::Unchanged, warning, 1);
         }
-        let copies = u64::try_from(self.rule.copies).unwrap_or(0).saturating_sub(homes.len() as u64);
+        let copies = u64::try_from(self.rule.copies).unwrap_or(0).saturating_sub(complete as u64);
         Ok(copies * u64::try_from(state.bytes.unwrap_or(0)).unwrap_or(0))
     }
 }
@@ -125,11 +133,19 @@ impl Operation for RucioDeleteRule {
         match client.rule(&self.0).await {
             Ok(rule) => {
                 let did = Did { scope: rule.scope, name: rule.name };
-                if client.rules(&did).await?.len() == 1 {
+                let targets = client.rse_names(Some(&rule.rse_expression)).await?;
+                let mut kept = BTreeSet::new();
+                for other in client.rules(&did).await? {
+                    if other.id != rule.id && other.expires_at.is_none() {
+                        kept.extend(client.rse_names(Some(&other.rse_expression)).await?);
+                    }
+                }
+                let lost: Vec<&str> = targets.iter().map(String::as_str).filter(|rse| !kept.contains(*rse)).collect();
+                if !lost.is_empty() {
                     let warning = format!(
-                        "'{did}' has no other rule: Rucio may delete its files at '{}', also those of a Butler \
-                         repository there",
-                        rule.rse_expression
+                        "'{did}' has no other rule at {}: Rucio may delete its files there, also those of a Butler \
+                         repository",
+                        lost.join(", ")
                     );
                     set.record(WARNING, Status::Unchanged, warning, 1);
                 }
