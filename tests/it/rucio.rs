@@ -137,6 +137,14 @@ fn a_registration_equals_that_of_the_original_byte_for_byte() {
     let answer = site.rows(&site.register("TRUE"));
     assert_eq!(answer[..2], [format!("rucio_file,inserted,{did},4"), format!("rucio_file,unchanged,{did},5")]);
     assert_eq!(site.rows(&site.register("TRUE")), [format!("rucio_file,unchanged,{did},9")]);
+    // At another storage element, the same files get replicas.
+    let there = site.register("TRUE").replace(
+        ", chunk_size",
+        ", rucio_rse => 'IN2P3_RAW_DISK', \
+         dtn_url => 'davs://127.0.0.1:2882/pnfs/in2p3.fr/lsst/instrument', chunk_size",
+    );
+    assert_eq!(site.rows(&there)[0], format!("rucio_file,inserted,{did},9"));
+    assert_eq!(site.rows(&there), [format!("rucio_file,unchanged,{did},9")]);
     // The original programs read and extend what was written.
     site.register_by_the_original(&[]);
     assert_eq!(site.rows(&site.register("TRUE")), [format!("rucio_file,unchanged,{did},9")]);
@@ -306,7 +314,11 @@ fn what_changed_is_updated_or_named() {
     site.ask(&format!("CALL rucio_close('{did}')")).ok();
     assert_eq!(site.rows(&site.register("detector < 2")), [format!("rucio_file,unchanged,{did},2")]);
     let closed = site.ask(&site.register("TRUE"));
-    assert!(closed.err.contains(&format!("dataset '{did}' is closed, and 1 files are not in it")), "{}", closed.err);
+    assert!(
+        closed.err.contains(&format!("dataset '{did}' is closed, and 1 files are not in it at 'SLAC_BUTLER_DISK'")),
+        "{}",
+        closed.err
+    );
     std::fs::write(site.file(0), "{\"detector\": 12345}").expect("a file");
     let damaged = site.ask(&site.register("detector = 0"));
     let named = format!("file 'ancillary:{}/thing_0.json' is registered with 15 bytes", site.name);

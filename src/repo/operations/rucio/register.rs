@@ -1,6 +1,6 @@
 //! `rucio_register` and `rucio_register_files`: register files in a dataset of Rucio.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::selection::{dimension_records, select_datasets};
 use crate::repo::sidecars::{DatasetRow, RecordIndex, json_value};
 use crate::rucio::Client;
-use crate::rucio::catalog::AT_ONCE;
+use crate::rucio::catalog::{AT_ONCE, ReplicaFilter};
 use crate::rucio::did::Did;
 use crate::rucio::registration::{FileMeta, NewFile};
 use crate::store::Location;
@@ -147,7 +147,8 @@ async fn register<'p>(
     if let Some(other) = state.as_ref().filter(|state| state.did_type != "DATASET") {
         return Err(Error::invalid(format!("'{did}' is a {}, not a dataset", other.did_type.to_lowercase())));
     }
-    let known = Known::read(&client, &did, state.is_some(), &files).await?;
+    let mut known = Known::read(&client, &did, state.is_some(), &files).await?;
+    known.forget_members_elsewhere(&client, &did, &config.rse, &files).await?;
     let mut changed = Vec::new();
     let mut missing = Vec::new();
     let mut unchanged = 0;
@@ -164,7 +165,8 @@ async fn register<'p>(
         }
     }
     if state.as_ref().is_some_and(|state| state.open == Some(false)) && !missing.is_empty() {
-        let message = format!("dataset '{did}' is closed, and {} files are not in it", missing.len());
+        let message =
+            format!("dataset '{did}' is closed, and {} files are not in it at '{}'", missing.len(), config.rse);
         return Err(Error::new(Kind::Conflict, message));
     }
     let standalone = |change| Change::Standalone(change);
@@ -255,6 +257,43 @@ impl Known {
             }
         }
         Ok(Self { members, others, meta })
+    }
+
+    /// Forgets the membership of files that have no replica at the storage element, so that they are attached with one.
+    async fn forget_members_elsewhere(
+        &mut self,
+        client: &Arc<Client>,
+        did: &Did,
+        rse: &str,
+        files: &[NewFile],
+    ) -> Result<()> {
+        if self.members.is_empty() {
+            return Ok(());
+        }
+        let replicas = client.dataset_replicas(did).await?;
+        let here = replicas.iter().find(|replica| replica.rse == rse).and_then(|replica| replica.available_length);
+        if here.is_some_and(|here| usize::try_from(here).is_ok_and(|here| here >= self.members.len())) {
+            return Ok(());
+        }
+        let filter =
+            ReplicaFilter { rse_expression: Some(rse.to_owned()), all_states: true, ..ReplicaFilter::default() };
+        for chunk in files.chunks(AT_ONCE) {
+            let members = chunk.iter().filter(|file| self.members.contains_key(&file.name));
+            let dids: Vec<Did> =
+                members.map(|file| Did { scope: file.scope.clone(), name: file.name.clone() }).collect();
+            if dids.is_empty() {
+                continue;
+            }
+            let found = client.replicas(&dids, &filter).await?;
+            let there: HashSet<String> =
+                found.into_iter().filter(|file| !file.states.is_empty()).map(|file| file.name).collect();
+            for did in dids.into_iter().filter(|did| !there.contains(&did.name)) {
+                if let Some(known) = self.members.remove(&did.name) {
+                    self.others.insert(did.name, known);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks that a registered file has the same size and checksum.
