@@ -1,15 +1,6 @@
 # Starts a real Rucio server on a free local port, with a database in the private PostgreSQL; sourced by run.sh.
 # `tests/rucio/daemons.py` moves rules on: it copies files between the folders of the storage elements.
-for part in rucio rucio-client; do
-    list="tests/requirements-$part.txt"
-    home="$cache/$part"
-    if ! cmp -s "$list" "$home/made-from.txt"; then
-        rm -rf "$home"
-        python3 -m venv "$home"
-        "$home/bin/pip" install --quiet --disable-pip-version-check -r "$list"
-        cp "$list" "$home/made-from.txt"
-    fi
-done
+for part in rucio rucio-client; do python_environment "tests/requirements-$part.txt" "$cache/$part"; done
 
 rucio="$data/rucio"
 mkdir -p "$rucio/server/etc" "$rucio/client/etc" "$rucio/log" "$rucio/slac" "$rucio/in2p3" "$rucio/tmp"

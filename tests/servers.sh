@@ -19,17 +19,18 @@ if ! locale -a | grep -qi '^fr_FR.utf'; then
     as_root localedef -i fr_FR -f UTF-8 fr_FR.UTF-8
 fi
 
-# The Butler, one environment per version, created again when its list of packages changes.
-for version in b29 b30; do
-    list="tests/requirements-$version.txt"
-    home="$cache/oracle/$version"
-    if ! cmp -s "$list" "$home/made-from.txt"; then
-        rm -rf "$home"
-        python3 -m venv "$home"
-        "$home/bin/pip" install --quiet --disable-pip-version-check -r "$list"
-        cp "$list" "$home/made-from.txt"
+# Creates a Python environment in a folder, again when its list of packages changes.
+python_environment() { # LIST FOLDER
+    if ! cmp -s "$1" "$2/made-from.txt"; then
+        rm -rf "$2"
+        python3 -m venv "$2"
+        "$2/bin/pip" install --quiet --disable-pip-version-check -r "$1"
+        cp "$1" "$2/made-from.txt"
     fi
-done
+}
+
+# The Butler, one environment per version.
+for version in b29 b30; do python_environment "tests/requirements-$version.txt" "$cache/oracle/$version"; done
 export BUTLERSQL_TEST_B29="$cache/oracle/b29/bin" BUTLERSQL_TEST_B30="$cache/oracle/b30/bin"
 
 # Some tests kill programs at system calls; this requires permission to run strace.

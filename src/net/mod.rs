@@ -4,3 +4,4 @@ pub(crate) mod path_names;
 pub(crate) mod secret;
 pub(crate) mod tls;
 pub(crate) mod transport;
+pub(crate) mod uri;

@@ -16,7 +16,7 @@ use crate::repo::selection::select_datasets;
 use crate::rucio::Client;
 use crate::rucio::catalog::{AT_ONCE, ReplicaFilter};
 use crate::rucio::did::Did;
-use crate::rucio::replicas::Replica;
+use crate::rucio::replicas::{Replica, UriMapping};
 use crate::store::Location;
 
 /// Number of folders that are listed concurrently.
@@ -34,7 +34,7 @@ pub(crate) struct CheckRucio {
     /// Collections whose datasets are to be registered in the DID.
     pub collections: Vec<String>,
     /// Replaces the start of URIs.
-    pub prefix: Option<(String, String)>,
+    pub prefix: Option<UriMapping>,
     /// True to list the folders of the files.
     pub files: bool,
 }
@@ -233,10 +233,7 @@ impl CheckRucio {
     }
 
     fn mapped(&self, uri: &str) -> String {
-        match &self.prefix {
-            Some((from, to)) => uri.strip_prefix(from).map_or_else(|| uri.to_owned(), |rest| format!("{to}{rest}")),
-            None => uri.to_owned(),
-        }
+        self.prefix.as_ref().and_then(|prefix| prefix.apply(uri)).unwrap_or_else(|| uri.to_owned())
     }
 }
 

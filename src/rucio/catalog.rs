@@ -10,8 +10,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
-use super::did::{Did, encoded, encoded_part};
+use super::did::{Did, encoded_part};
 use crate::error::{Error, Kind, Result};
+use crate::net::uri::quoted;
 
 /// A list that the server sends as a stream.
 pub(crate) type List<T> = BoxStream<'static, Result<T>>;
@@ -273,7 +274,7 @@ impl Client {
     /// # Errors
     /// `Kind::NotFound` for an unknown scope; server errors.
     pub(crate) async fn search(self: &Arc<Self>, scope: &str, did_type: &str, glob: &str) -> Result<List<Found>> {
-        let call = Call::get(format!("dids/{}/dids/search", encoded(scope)));
+        let call = Call::get(format!("dids/{}/dids/search", quoted(scope)));
         let call = call.with("type", did_type).with("name", glob).with("long", "1");
         Ok(self.lines(call).await?)
     }

@@ -12,12 +12,12 @@ use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 use url::Url;
 
-use super::did::encoded;
 use super::refusal::{CANNOT_AUTHENTICATE, Refusal};
 use super::settings::{Auth, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::net::tls;
 use crate::net::transport::tls_error;
+use crate::net::uri::quoted;
 
 /// Pause before the first retry; doubled with each further one.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -197,7 +197,7 @@ impl Client {
         let mut url = format!("{}/{}", self.host(), call.path);
         for (at, (name, value)) in call.query.iter().enumerate() {
             let mark = if at == 0 { '?' } else { '&' };
-            url.push_str(&format!("{mark}{name}={}", encoded(value)));
+            url.push_str(&format!("{mark}{name}={}", quoted(value)));
         }
         let mut request = self
             .api

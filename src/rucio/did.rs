@@ -2,23 +2,15 @@
 
 use std::fmt;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-
-/// The characters that are not encoded in paths. A plain `/` is understood by servers and by proxies before them.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
+use crate::net::uri::quoted;
 
 /// Percent-encodes one part of a path, such as the id of a rule or the name of a storage element.
 pub(super) fn encoded_part(text: &str) -> String {
-    let encoded = encoded(text).replace('/', "%2F");
+    let encoded = quoted(text).replace('/', "%2F");
     if matches!(encoded.as_str(), "." | "..") { encoded.replace('.', "%2E") } else { encoded }
-}
-
-/// Percent-encodes a path or a value.
-pub(super) fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 /// A data identifier of a file, dataset or container.
@@ -52,9 +44,9 @@ impl Did {
     /// The path of requests about the DID.
     pub(super) fn path(&self) -> String {
         // Servers and proxies merge slashes that follow each other.
-        let name = encoded(&self.name).replace("//", "/%2F");
+        let name = quoted(&self.name).replace("//", "/%2F");
         let name = name.strip_prefix('/').map_or_else(|| name.clone(), |rest| format!("%2F{rest}"));
-        format!("{}/{name}", encoded(&self.scope))
+        format!("{}/{name}", quoted(&self.scope))
     }
 }
 

@@ -8,10 +8,34 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use super::catalog::{AT_ONCE, List, Member, ReplicaFilter, checksum};
 use super::client::Client;
 use super::did::Did;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Number of concurrent requests.
 const REQUESTS: usize = 4;
+
+/// Replaces the start of URIs.
+#[derive(Debug, Clone)]
+pub(crate) struct UriMapping {
+    from: String,
+    to: String,
+}
+
+impl UriMapping {
+    /// Parses `from=to`.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for other text.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wrong = || Error::invalid(format!("argument 'prefix' takes 'from=to', not '{text}'"));
+        let (from, to) = text.split_once('=').ok_or_else(wrong)?;
+        Ok(Self { from: from.to_owned(), to: to.to_owned() })
+    }
+
+    /// Returns the other URI; `None` for a URI with another start.
+    pub(crate) fn apply(&self, uri: &str) -> Option<String> {
+        Some(format!("{}{}", self.to, uri.strip_prefix(&self.from)?))
+    }
+}
 
 /// A replica of a file.
 #[derive(Debug, Clone)]
@@ -60,15 +84,13 @@ impl Client {
             Some(expression) => Some(self.rse_names(Some(expression)).await?),
             None => None,
         };
-        let complete = self.complete(did, &filter, selected.as_deref()).await?;
+        let (complete, present) = self.complete(did, &filter, selected.as_deref()).await?;
         // The others are asked for by name.
         let mut rest = filter;
         let mut asks = true;
         if !complete.is_empty() {
-            let present = self.dataset_replicas(did).await?.into_iter().map(|replica| replica.rse);
-            let is_selected = |rse: &String| selected.as_ref().is_none_or(|all| all.contains(rse));
             let is_complete = |rse: &String| complete.iter().any(|complete| complete.rse == *rse);
-            let others: Vec<String> = present.filter(|rse| is_selected(rse) && !is_complete(rse)).collect();
+            let others: Vec<String> = present.into_iter().filter(|rse| !is_complete(rse)).collect();
             asks = !others.is_empty();
             rest.rse_expression = Some(others.join("|"));
         }
@@ -128,25 +150,29 @@ impl Client {
         Ok(replicas)
     }
 
-    /// Returns the selected storage elements that have all files of a dataset at URIs that follow from their names.
+    /// Returns the selected storage elements that have all files of a dataset at URIs that follow from their names, and
+    /// all selected ones that have files.
     async fn complete(
         self: &Arc<Self>,
         did: &Did,
         filter: &ReplicaFilter,
         selected: Option<&[String]>,
-    ) -> Result<Vec<Complete>> {
+    ) -> Result<(Vec<Complete>, Vec<String>)> {
         let state = self.did(did, true).await?;
         if filter.all_states || state.did_type != "DATASET" || state.length.is_none_or(|length| length == 0) {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
-        let mut complete = Vec::new();
+        let (mut complete, mut present) = (Vec::new(), Vec::new());
         for replica in self.dataset_replicas(did).await? {
             let is_selected = selected.is_none_or(|all| all.contains(&replica.rse));
             if is_selected && replica.available_length == state.length {
                 complete.extend(self.prefix(&replica.rse, filter).await?);
             }
+            if is_selected {
+                present.push(replica.rse);
+            }
         }
-        Ok(complete)
+        Ok((complete, present))
     }
 
     /// Returns how URIs follow from names, if they do.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::body::Body;
@@ -14,14 +14,7 @@ use super::file_store::FileStore;
 use super::local_store::LocalStore;
 use super::schemes;
 use crate::error::{Error, Kind, Result};
-
-/// The characters that Python's `urllib.parse.quote` leaves unquoted, so that URIs equal those of the Butler.
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'.').remove(b'-').remove(b'~').remove(b'/');
-
-/// Percent-encodes a path for a URI.
-pub(super) fn quoted(path: &str) -> String {
-    utf8_percent_encode(path, QUOTED).to_string()
-}
+use crate::net::uri::quoted;
 
 /// The location of a file or folder: a store, and an absolute and decoded path without `.`, `..` and a trailing slash.
 #[derive(Debug, Clone)]

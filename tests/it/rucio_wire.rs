@@ -1,4 +1,4 @@
-//! The client of Rucio against a server that answers as told: retries, renewal of tokens, answers that end early.
+//! The client of Rucio against a server with prepared answers: retries, renewal of tokens, answers that end early.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

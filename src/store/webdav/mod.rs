@@ -141,7 +141,7 @@ impl Client {
 
     /// Returns the URI of a path.
     pub fn uri(&self, path: &str) -> String {
-        format!("{}{}", self.name, crate::store::location::quoted(path))
+        format!("{}{}", self.name, crate::net::uri::quoted(path))
     }
 
     /// Returns one of the configured doors, at random.

@@ -13,8 +13,8 @@ use url::Url;
 use super::Client;
 use super::failure::{Failure, PAUSE, Retry};
 use crate::error::{Error, Kind, Result};
+use crate::net::uri::quoted;
 use crate::store::body::Body;
-use crate::store::location::quoted;
 
 /// Maximum number of consecutive redirects.
 const HOPS: usize = 5;

@@ -11,13 +11,14 @@ use super::columns::{TEXT, schema, texts};
 use crate::engine::catalog::rucio_tables::{RucioRows, RucioTable, Wanted};
 use crate::engine::functions::args::{ArgType, Args};
 use crate::engine::functions::definition::{FunctionDef, SearchContext};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::registry::db::Batches;
 use crate::registry::db::rows::record_batch;
 use crate::repo::RepositoryHandle;
 use crate::repo::check_rucio::CheckRucio;
 use crate::rucio::Client;
 use crate::rucio::did::Did;
+use crate::rucio::replicas::UriMapping;
 
 pub(super) fn function() -> FunctionDef {
     FunctionDef::search(
@@ -42,19 +43,11 @@ pub(super) fn function() -> FunctionDef {
 }
 
 fn table(args: &Args, context: &SearchContext<'_>) -> Result<Arc<dyn TableProvider>> {
-    let prefix = match args.text("prefix") {
-        Some(text) => {
-            let parts = text.split_once('=').map(|(from, to)| (from.to_owned(), to.to_owned()));
-            let wrong = || Error::invalid(format!("argument 'prefix' of check_rucio takes 'from=to', not '{text}'"));
-            Some(parts.ok_or_else(wrong)?)
-        }
-        None => None,
-    };
     let check = CheckRucio {
         did: Did::parse(&args.required("did")?)?,
         rse_expression: args.text("rse_expression"),
         collections: args.list("collections").unwrap_or_default(),
-        prefix,
+        prefix: args.text("prefix").map(|text| UriMapping::parse(&text)).transpose()?,
         files: args.bool("files", true),
     };
     Ok(Arc::new(RucioTable(Arc::new(Check { handle: Arc::clone(context.handle), check }))))

@@ -11,6 +11,7 @@ use crate::repo::{
     RucioRegisterFiles, RucioWait,
 };
 use crate::rucio::did::Did;
+use crate::rucio::replicas::UriMapping;
 use crate::rucio::rules::NewRule;
 use crate::store::transfer_mode::TransferMode;
 
@@ -72,7 +73,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
                 Ok(Arc::new(IngestRucio {
                     did: Did::parse(&args.required("did")?)?,
                     rse_expression: args.text("rse_expression"),
-                    prefix: args.text("prefix"),
+                    prefix: args.text("prefix").map(|text| UriMapping::parse(&text)).transpose()?,
                     transfer: TransferMode::from_name(args.text("transfer").as_deref().unwrap_or("direct"))?,
                 }))
             },

@@ -26,6 +26,7 @@ use crate::repo::operations::import::plan::ImportPlan;
 use crate::rucio::Client;
 use crate::rucio::catalog::{AT_ONCE, ReplicaFilter};
 use crate::rucio::did::Did;
+use crate::rucio::replicas::UriMapping;
 use crate::store::transfer_mode::TransferMode;
 
 /// Ingests datasets with the files of a DID; dataset types, runs and dimension records come from the sidecars.
@@ -35,8 +36,8 @@ pub(crate) struct IngestRucio {
     pub did: Did,
     /// Selects the storage elements whose files are used.
     pub rse_expression: Option<String>,
-    /// Replaces the start of the URIs, `from=to`.
-    pub prefix: Option<String>,
+    /// Replaces the start of the URIs.
+    pub prefix: Option<UriMapping>,
     /// How files are transferred into the datastore.
     pub transfer: TransferMode,
 }
@@ -108,23 +109,14 @@ impl IngestRucio {
 
     /// Returns one URI of each file, mapped by the prefix.
     async fn uris(&self, client: &Arc<Client>) -> Result<BTreeMap<Did, String>> {
-        let mapping = match self.prefix.as_deref() {
-            Some(text) => Some(text.split_once('=').ok_or_else(|| {
-                Error::invalid(format!("argument 'prefix' of ingest_rucio takes 'from=to', not '{text}'"))
-            })?),
-            None => None,
-        };
         let filter = ReplicaFilter { rse_expression: self.rse_expression.clone(), ..ReplicaFilter::default() };
         let mut replicas = client.all_replicas(&self.did, filter).await?;
         let mut uris = BTreeMap::new();
         while let Some(replica) = replicas.try_next().await? {
-            let uri = match mapping {
-                Some((from, to)) => {
-                    let rest = replica.uri.strip_prefix(from).ok_or_else(|| {
-                        Error::invalid(format!("'{}' does not begin with the prefix '{from}'", replica.uri))
-                    })?;
-                    format!("{to}{rest}")
-                }
+            let uri = match &self.prefix {
+                Some(prefix) => prefix.apply(&replica.uri).ok_or_else(|| {
+                    Error::invalid(format!("'{}' does not begin with the first part of 'prefix'", replica.uri))
+                })?,
                 None => replica.uri,
             };
             uris.entry(replica.file).or_insert(uri);
