@@ -20,13 +20,10 @@ use crate::repo::RepositoryHandle;
 use crate::repo::search::collections;
 use crate::store::entry::Entry;
 use crate::store::walk::walk;
-use crate::store::{DirListing, Location};
+use crate::store::{DirListing, Location, zip_member};
 
 /// Number of folders that are listed concurrently, and of files that are read concurrently per folder.
 const AT_ONCE: usize = 16;
-
-/// Separates the path of an archive from the name of its member.
-const MEMBER: &str = "#zip-path=";
 
 /// Number of folders whose files are looked up in one query.
 const FOLDERS: usize = 64;
@@ -137,11 +134,8 @@ fn of_rows(rows: &RecordBatch, root: &Location) -> Result<Vec<Record>> {
         .zip(types)
         .zip(paths.into_iter().zip(numbers))
         .map(|((dataset_id, dataset_type), (path, (size, wanted)))| {
-            // Names of runs may contain '#' too.
-            let (path, member) = match path.rsplit_once(MEMBER) {
-                Some((archive, member)) => (archive, Some(member.to_owned())),
-                None => (path.as_str(), None),
-            };
+            let (path, member) = zip_member::split(&path);
+            let member = member.map(str::to_owned);
             let place = if path.contains("://") { Location::parse(path)? } else { root.child(path) };
             Ok(Record { dataset_id, dataset_type, place, size, member, wanted: wanted == 1 })
         })

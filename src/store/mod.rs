@@ -15,6 +15,7 @@ pub(crate) mod transfer;
 pub(crate) mod transfer_mode;
 pub(crate) mod walk;
 pub mod webdav;
+pub(crate) mod zip_member;
 
 pub(crate) use self::dir_listing::DirListing;
 pub(crate) use self::location::{FileType, Location, local_path};

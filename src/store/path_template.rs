@@ -16,18 +16,30 @@ pub(crate) const DEFAULT: &str = "{run:/}/{datasetType}.{component:?}/{tract:?}/
 
 /// Renders a template; `value` returns the text of a field such as `run`, `visit` or `exposure.obs_id`.
 ///
+/// # Errors
+/// As for [`expand`]; a path that the Butler cannot find.
+pub(crate) fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+    let path = normal(&unescaped(&expand(template, value)?)?);
+    if path.split('/').any(|part| part == "..") {
+        return Err(Error::invalid(format!("the file would lie outside the datastore: '{path}'")));
+    }
+    Ok(path)
+}
+
+/// Replaces the fields of a template by their values; spaces become underscores.
+///
 /// In a field, `a|b` is the first name with a value, `?` makes the field optional, and `/` keeps the slashes of the
 /// value. A missing optional field also removes the literal text before it, unless that contains a `/`.
 ///
 /// # Errors
-/// A required field without a value, a malformed or unsupported template, or a path that the Butler cannot find.
-pub(crate) fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
+/// A required field without a value, a malformed or unsupported template.
+pub(crate) fn expand(template: &str, value: &dyn Fn(&str) -> Option<String>) -> Result<String> {
     let mut out = String::new();
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
         let (field, after) = after
             .split_once('}')
-            .ok_or_else(|| Error::invalid(format!("file template '{template}' has an unclosed '{{'")))?;
+            .ok_or_else(|| Error::invalid(format!("template '{template}' has an unclosed '{{'")))?;
         rest = after;
         let (names, format) = field.split_once(':').unwrap_or((field, ""));
         match names.split('|').find_map(value) {
@@ -40,17 +52,13 @@ pub(crate) fn render(template: &str, value: &dyn Fn(&str) -> Option<String>) -> 
                 out.push_str(if literal.contains('/') { literal } else { "" });
             }
             None => {
-                let message = format!("file template '{template}' needs '{names}', which the dataset does not have");
+                let message = format!("template '{template}' needs '{names}', which the dataset does not have");
                 return Err(Error::invalid(message));
             }
         }
     }
     out.push_str(rest);
-    let path = normal(&unescaped(&out)?);
-    if path.split('/').any(|part| part == "..") {
-        return Err(Error::invalid(format!("the file would lie outside the datastore: '{path}'")));
-    }
-    Ok(path)
+    Ok(out)
 }
 
 /// Rejects templates that the Butler refuses, because two datasets could get the same file name.
@@ -135,7 +143,7 @@ fn shaped(template: &str, text: &str, format: &str) -> Result<String> {
         }
         _ => {
             let message =
-                format!("file template '{template}' formats '{text}' by '{spec}', which butlersql does not support");
+                format!("template '{template}' formats '{text}' by '{spec}', which butlersql does not support");
             Err(Error::new(Kind::Unsupported, message))
         }
     }

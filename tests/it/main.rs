@@ -40,6 +40,7 @@ mod pushdown;
 mod readme;
 mod reference;
 mod rucio;
+mod rucio_raws;
 mod rucio_wire;
 mod sky;
 mod statements;

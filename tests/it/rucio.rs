@@ -12,16 +12,16 @@ const DTN_URL: &str = "davs://127.0.0.1:2881/slac/lsst/butler";
 const OTHER_SITE: &str = "davs://127.0.0.1:2882/pnfs/in2p3.fr/lsst/instrument/";
 
 /// A repository with files at the first site, which no other test has.
-struct Site {
-    home: Home,
-    rucio: PathBuf,
+pub struct Site {
+    pub home: Home,
+    pub rucio: PathBuf,
     /// Folder of the files, and part of all names.
-    name: String,
+    pub name: String,
 }
 
 impl Site {
     /// A site with one dataset of type `thing` for each of `count` detectors; `None` without the server.
-    fn new(count: usize) -> Option<Self> {
+    pub fn new(count: usize) -> Option<Self> {
         let rucio = PathBuf::from(server("BUTLERSQL_TEST_RUCIO", "rucio")?);
         let home = Home::new(Db::Sqlite)?;
         home.with_camera();
@@ -54,37 +54,37 @@ impl Site {
         Some(site)
     }
 
-    fn file(&self, detector: usize) -> PathBuf {
+    pub fn file(&self, detector: usize) -> PathBuf {
         self.rucio.join("slac/ancillary").join(&self.name).join(format!("thing_{detector}.json"))
     }
 
     /// The dataset, without scope.
-    fn dataset(&self) -> String {
+    pub fn dataset(&self) -> String {
         format!("Dataset/{}", self.name)
     }
 
-    fn with_rucio<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+    pub fn with_rucio<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env("RUCIO_HOME", self.rucio.join("client")).env("TMPDIR", self.rucio.join("tmp"))
     }
 
     /// Runs SQL on a repository that may write; answers as CSV.
-    fn ask_of(&self, repo: &str, sql: &str) -> Ran {
+    pub fn ask_of(&self, repo: &str, sql: &str) -> Ran {
         let mut command = program();
         command.args([repo, "--write", "-q", "--format", "csv", "-c", sql]);
         run(self.with_rucio(&mut command))
     }
 
-    fn ask(&self, sql: &str) -> Ran {
+    pub fn ask(&self, sql: &str) -> Ran {
         self.ask_of(&self.home.repo(), sql)
     }
 
     #[track_caller]
-    fn rows(&self, sql: &str) -> Vec<String> {
+    pub fn rows(&self, sql: &str) -> Vec<String> {
         self.ask(sql).ok().lines().skip(1).map(str::to_owned).collect()
     }
 
     /// The call that registers the datasets that a condition selects.
-    fn register(&self, condition: &str) -> String {
+    pub fn register(&self, condition: &str) -> String {
         format!(
             "CALL rucio_register('{}', (SELECT dataset_id FROM thing WHERE {condition}), \
              rucio_register_config => '{}', chunk_size => 4)",
@@ -95,7 +95,7 @@ impl Site {
 
     /// Runs one of the original programs.
     #[track_caller]
-    fn original(&self, name: &str, arguments: &[&str]) -> String {
+    pub fn original(&self, name: &str, arguments: &[&str]) -> String {
         let folder = server("BUTLERSQL_TEST_RUCIO_CLIENT", "rucio").expect("the clients");
         let mut command = Command::new(Path::new(&folder).join(name));
         run(self.with_rucio(command.args(arguments))).ok()
@@ -103,7 +103,7 @@ impl Site {
 
     /// Runs `rucio-register data-products` for all datasets.
     #[track_caller]
-    fn register_by_the_original(&self, more: &[&str]) {
+    pub fn register_by_the_original(&self, more: &[&str]) {
         let (config, repo, run) = (self.home.at("register.yaml"), self.home.repo(), format!("run/{}", self.name));
         let dataset = self.dataset();
         let mut arguments = vec!["data-products", "--rucio-register-config", &config, "--repo", &repo];
@@ -114,7 +114,7 @@ impl Site {
 
     /// Lets the daemons of the server run once, which transfer files.
     #[track_caller]
-    fn let_daemons_run(&self) {
+    pub fn let_daemons_run(&self) {
         let python = Path::new(&server("BUTLERSQL_TEST_RUCIO_SERVER", "rucio").expect("the server")).join("python");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/rucio/daemons.py");
         let mut command = Command::new(python);

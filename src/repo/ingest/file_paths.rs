@@ -21,7 +21,7 @@ use crate::universe::Element;
 pub(crate) type PendingRecords<'a> = HashMap<&'a str, &'a SpillBuffer>;
 
 /// The texts of one template field, one per row; `None` where the field has no value.
-type Field = Vec<Option<String>>;
+pub(crate) type Field = Vec<Option<String>>;
 
 /// Returns the file template of a dataset type: by its name, its dimensions or its storage class, else the default.
 ///
@@ -102,7 +102,10 @@ fn texts(array: &arrow::array::ArrayRef) -> Result<Field> {
 }
 
 /// Returns the values of the dimensions, of implied dimensions, and of the wanted record fields (`exposure.obs_id`).
-async fn fields(
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn fields(
     repo: &Repo,
     dataset_type: &DatasetType,
     rows: &RecordBatch,

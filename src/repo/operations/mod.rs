@@ -33,6 +33,6 @@ pub(crate) use self::insert_dimension_records::InsertRecords;
 pub(crate) use self::instrument::RegisterInstrument;
 pub(crate) use self::rucio::{
     FileKind, IngestRucio, RegisterOptions, RucioAddRule, RucioClose, RucioDeleteRule, RucioRegister,
-    RucioRegisterFiles, RucioWait,
+    RucioRegisterFiles, RucioRegisterRaws, RucioWait,
 };
 pub(crate) use self::skymap::RegisterSkymap;

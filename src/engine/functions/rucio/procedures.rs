@@ -8,7 +8,7 @@ use crate::engine::functions::definition::FunctionDef;
 use crate::error::{Error, Result};
 use crate::repo::{
     FileKind, IngestRucio, RegisterOptions, RucioAddRule, RucioClose, RucioDeleteRule, RucioRegister,
-    RucioRegisterFiles, RucioWait,
+    RucioRegisterFiles, RucioRegisterRaws, RucioWait,
 };
 use crate::rucio::did::Did;
 use crate::rucio::replicas::UriMapping;
@@ -102,7 +102,7 @@ fn registrations() -> Vec<FunctionDef> {
             .option("chunk_size", ArgType::Int, "number of files in one request; default 500")
     };
     let register = FunctionDef::procedure("rucio_register", "Registers the files of datasets in Rucio.", |args| {
-        Ok(Arc::new(RucioRegister(options(args)?)))
+        Ok(Arc::new(RucioRegister { dataset: args.required("rucio_dataset")?, options: options(args)? }))
     })
     .arg(
         "rucio_dataset",
@@ -112,6 +112,7 @@ fn registrations() -> Vec<FunctionDef> {
     .arg("rows", ArgType::Query("dataset_id"), "the datasets");
     let files = FunctionDef::procedure("rucio_register_files", "Registers other files in Rucio.", |args| {
         Ok(Arc::new(RucioRegisterFiles {
+            dataset: args.required("rucio_dataset")?,
             options: options(args)?,
             files: args.list("files").unwrap_or_default(),
             kind: FileKind::from_name(&args.required("kind")?)?,
@@ -124,6 +125,20 @@ fn registrations() -> Vec<FunctionDef> {
     )
     .arg("files", ArgType::TextList, "paths or URLs of the files")
     .arg("kind", ArgType::Text, "zip_file or dim_file");
+    let raws = FunctionDef::procedure(
+        "rucio_register_raws",
+        "Registers raws in datasets of Rucio that are named by their data IDs.",
+        |args| {
+            Ok(Arc::new(RucioRegisterRaws {
+                datasets: args.list("rucio_datasets").unwrap_or_default(),
+                options: options(args)?,
+                skymap: args.text("skymap"),
+            }))
+        },
+    )
+    .arg("rucio_datasets", ArgType::TextList, "templates of the names of the datasets of Rucio, without scope")
+    .arg("rows", ArgType::Query("dataset_id"), "the raws")
+    .option("skymap", ArgType::Text, "the skymap of `{tract}`; default the only one");
     vec![
         with_options(register)
             .notes(
@@ -137,6 +152,19 @@ fn registrations() -> Vec<FunctionDef> {
                  (SELECT dataset_id FROM members('bias', 'LSSTComCam/calib/DM-48520')), \
                  rucio_register_config => 'DATA/main-calib-config.yaml')",
             ),
+        with_options(raws)
+            .notes(
+                "A file is attached to the datasets of all templates. The fields of a template are those of the file \
+                 templates of the Butler, such as `{instrument}` or `{exposure.obs_id}`. `{tract}` is `Tract4021` for \
+                 each tract that overlaps the visit with the id of the exposure, and `NoTract` if there is none. A zip \
+                 archive is one file, with the file of dimension records beside it, if there is one \
+                 (`OBS_ID_dimensions.yaml`); other raws have a sidecar. Apart from this, as `rucio_register`.",
+            )
+            .example(
+                "CALL rucio_register_raws(['Dataset/{instrument}/raw/{tract}/{day_obs}', \
+                 'Dataset/{instrument}/raw/Obs/{day_obs}/{exposure.obs_id}'], (SELECT dataset_id FROM raw), \
+                 rucio_register_config => 'DATA/raw-config.yaml')",
+            ),
         with_options(files)
             .notes("As `rucio-register zips` and `rucio-register dimensions`.")
             .example(
@@ -149,7 +177,6 @@ fn registrations() -> Vec<FunctionDef> {
 fn options(args: &Args) -> Result<RegisterOptions> {
     let chunk_size = args.int("chunk_size", CHUNK);
     Ok(RegisterOptions {
-        dataset: args.required("rucio_dataset")?,
         config: args.text("rucio_register_config"),
         rse: args.text("rucio_rse"),
         scope: args.text("scope"),

@@ -9,8 +9,6 @@ use crate::store::Location;
 /// Arguments of a registration.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RegisterOptions {
-    /// Name of the dataset, without scope.
-    pub dataset: String,
     /// Configuration file of `rucio-register`; by default that of the variable `RUCIO_REGISTER_CONFIG`.
     pub config: Option<String>,
     /// Storage element of the files.
@@ -69,14 +67,14 @@ impl RegisterOptions {
             dtn_url: needed("dtn_url", &self.dtn_url, file.dtn_url)?,
         })
     }
-
-    /// The dataset.
-    pub(super) fn did(&self, config: &RegisterConfig) -> Did {
-        Did { scope: config.scope.clone(), name: self.dataset.clone() }
-    }
 }
 
 impl RegisterConfig {
+    /// Returns the dataset of this name.
+    pub(super) fn did(&self, dataset: &str) -> Did {
+        Did { scope: self.scope.clone(), name: dataset.to_owned() }
+    }
+
     /// Returns the name and the URI of a file. As in `rucio-register`, texts are cut and joined, not paths.
     ///
     /// # Errors
