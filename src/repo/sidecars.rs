@@ -12,34 +12,44 @@ use crate::registry::dataset_types::TypeRecord;
 use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::universe::{Element, Universe};
 
-/// The fields of a record, by column.
-type Fields = Arc<Map<String, Value>>;
+/// A dimension record.
+#[derive(Debug)]
+struct Record {
+    /// The record as JSON: `{"definition":ELEMENT,"record":{…}}`.
+    json: String,
+    /// The values of the implied dimensions.
+    implied: Vec<(String, Value)>,
+}
 
-/// Dimension records as JSON, by element and key.
+/// Dimension records by element and key, of which sidecars are made.
 #[derive(Debug)]
 pub(crate) struct RecordIndex<'u> {
     universe: &'u Universe,
-    records: HashMap<String, HashMap<String, Fields>>,
+    records: HashMap<String, HashMap<String, Arc<Record>>>,
 }
 
-/// A dataset of a sidecar.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct DatasetRow<'a> {
-    /// Dataset type.
-    pub record: &'a TypeRecord,
-    /// Dataset id.
-    pub id: &'a str,
-    /// RUN collection.
-    pub run: &'a str,
-    /// Values of the required dimensions.
-    pub values: &'a [Value],
+/// Makes the sidecars of the datasets of one type.
+#[derive(Debug)]
+pub(crate) struct SidecarWriter<'i> {
+    index: &'i RecordIndex<'i>,
+    record: &'i TypeRecord,
+    /// Required and implied dimensions.
+    dimensions: Vec<String>,
+    /// The elements of the data ID with records, in the order of the universe.
+    elements: Vec<&'i Element>,
+    /// The dataset type as JSON.
+    type_json: String,
 }
 
 impl<'u> RecordIndex<'u> {
     /// Creates an index of records.
-    pub(crate) fn new(universe: &'u Universe, records: &[(TableDef, RecordBatch)]) -> Self {
+    ///
+    /// # Errors
+    /// An element that is not in the universe.
+    pub(crate) fn new(universe: &'u Universe, records: &[(TableDef, RecordBatch)]) -> Result<Self> {
         let mut index = HashMap::new();
         for (table, rows) in records {
+            let element = universe.element(&table.name)?;
             let columns = table.read_columns();
             let keys: Vec<usize> = table
                 .primary_key
@@ -51,40 +61,20 @@ impl<'u> RecordIndex<'u> {
                 let cells: Vec<Value> =
                     columns.iter().zip(rows.columns()).map(|(c, a)| json_value(c, a, row)).collect();
                 let key = key_of(keys.iter().map(|at| &cells[*at]));
-                by_key.insert(key, Arc::new(fields(&columns, cells)));
+                by_key.insert(key, Arc::new(Record::new(element, fields(&columns, cells))));
             }
             index.insert(table.name.clone(), by_key);
         }
-        Self { universe, records: index }
+        Ok(Self { universe, records: index })
     }
 
-    /// Returns the sidecar of a dataset.
+    /// Returns a writer of sidecars of a dataset type.
     ///
     /// # Errors
-    /// `Kind::NotFound` for a data ID without its dimension records.
-    pub(crate) fn sidecar(&self, dataset: DatasetRow<'_>) -> Result<String> {
-        let DatasetRow { record, id, run, values } = dataset;
+    /// Dimensions that are not in the universe.
+    pub(crate) fn writer<'i>(&'i self, record: &'i TypeRecord) -> Result<SidecarWriter<'i>> {
         let dataset_type = &record.dataset_type;
         let group = self.universe.group(&dataset_type.dimensions)?;
-        let mut known: HashMap<&str, Value> =
-            dataset_type.dimensions.iter().map(String::as_str).zip(values.iter().cloned()).collect();
-        let members = || {
-            self.universe
-                .elements()
-                .iter()
-                .filter(|e| group.required.contains(&e.name) || group.implied.contains(&e.name))
-        };
-        let mut found: HashMap<&str, Fields> = HashMap::new();
-        // Elements that imply others come later in the universe.
-        for element in members().collect::<Vec<_>>().into_iter().rev() {
-            let Some(fields) = self.record(element, &known)? else { continue };
-            for implied in &element.implied {
-                if let Some(value) = fields.get(implied) {
-                    known.entry(implied).or_insert_with(|| value.clone());
-                }
-            }
-            found.insert(&element.name, fields);
-        }
         let mut type_json = json!({
             "name": dataset_type.name,
             "storageClass": dataset_type.storage_class,
@@ -93,26 +83,13 @@ impl<'u> RecordIndex<'u> {
         if dataset_type.is_calibration {
             type_json["isCalibration"] = json!(true);
         }
-        let ordered = group.required.iter().chain(&group.implied);
-        let data_id: Map<String, Value> =
-            ordered.filter_map(|name| Some((name.clone(), known.get(name.as_str())?.clone()))).collect();
-        let records: Map<String, Value> = members()
-            .filter_map(|element| {
-                let fields = found.get(element.name.as_str())?;
-                Some((element.name.clone(), json!({"definition": element.name, "record": **fields})))
-            })
-            .collect();
-        let sidecar = json!({
-            "id": id,
-            "datasetType": type_json,
-            "dataId": {"dataId": data_id, "records": records},
-            "run": run,
-        });
-        Ok(sidecar.to_string())
+        let dimensions: Vec<String> = group.required.iter().chain(&group.implied).cloned().collect();
+        let elements = self.universe.elements().iter().filter(|e| dimensions.contains(&e.name)).collect();
+        Ok(SidecarWriter { index: self, record, dimensions, elements, type_json: type_json.to_string() })
     }
 
     /// Returns the record of an element for a data ID; `None` for elements whose values are not known.
-    fn record(&self, element: &Element, known: &HashMap<&str, Value>) -> Result<Option<Fields>> {
+    fn record(&self, element: &Element, known: &HashMap<&str, Value>) -> Result<Option<Arc<Record>>> {
         let Some(values) = element.required.iter().map(|name| known.get(name.as_str())).collect::<Option<Vec<_>>>()
         else {
             return Ok(None);
@@ -122,20 +99,70 @@ impl<'u> RecordIndex<'u> {
             let Some(value) = known.get(element.name.as_str()).filter(|value| !value.is_null()) else {
                 return Ok(None);
             };
-            return Ok(Some(Arc::new(Map::from_iter([("name".to_owned(), value.clone())]))));
+            let fields = Map::from_iter([("name".to_owned(), value.clone())]);
+            return Ok(Some(Arc::new(Record::new(element, fields))));
         }
         if values.iter().any(|value| value.is_null()) {
             return Ok(None);
         }
         let key = key_of(values.iter().copied());
         match self.records.get(&element.name).and_then(|records| records.get(&key)) {
-            Some(fields) => Ok(Some(Arc::clone(fields))),
+            Some(record) => Ok(Some(Arc::clone(record))),
             None => {
                 let message = format!("no record of '{}' has the key ({})", element.name, key.replace('\u{1f}', ", "));
                 Err(Error::new(Kind::NotFound, message))
             }
         }
     }
+}
+
+impl SidecarWriter<'_> {
+    /// Returns the sidecar of a dataset; `values` are those of the required dimensions.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` for a data ID without its dimension records.
+    pub(crate) fn sidecar(&self, id: &str, run: &str, values: Vec<Value>) -> Result<String> {
+        let required = self.record.dataset_type.dimensions.iter().map(String::as_str);
+        let mut known: HashMap<&str, Value> = required.zip(values).collect();
+        let mut records = Vec::with_capacity(self.elements.len());
+        // Elements that imply others come later in the universe.
+        for element in self.elements.iter().rev() {
+            let Some(record) = self.index.record(element, &known)? else { continue };
+            for name in &element.implied {
+                if let Some((_, value)) = record.implied.iter().find(|(implied, _)| implied == name) {
+                    known.entry(name).or_insert_with(|| value.clone());
+                }
+            }
+            records.push(format!("{}:{}", text(&element.name), record.json));
+        }
+        records.reverse();
+        let data_id: Vec<String> = self
+            .dimensions
+            .iter()
+            .filter_map(|name| Some(format!("{}:{}", text(name), known.get(name.as_str())?)))
+            .collect();
+        Ok(format!(
+            "{{\"id\":{},\"datasetType\":{},\"dataId\":{{\"dataId\":{{{}}},\"records\":{{{}}}}},\"run\":{}}}",
+            text(id),
+            self.type_json,
+            data_id.join(","),
+            records.join(","),
+            text(run)
+        ))
+    }
+}
+
+impl Record {
+    fn new(element: &Element, fields: Map<String, Value>) -> Self {
+        let implied = element.implied.iter().filter_map(|name| Some((name.clone(), fields.get(name)?.clone())));
+        let implied = implied.collect();
+        Self { json: json!({"definition": element.name, "record": fields}).to_string(), implied }
+    }
+}
+
+/// Returns a text as JSON.
+fn text(text: &str) -> String {
+    Value::from(text).to_string()
 }
 
 fn key_of<'a>(values: impl Iterator<Item = &'a Value>) -> String {

@@ -1,4 +1,4 @@
-//! What the catalogue knows: storage elements, data identifiers, contents, metadata, replicas.
+//! What the catalogue knows: data identifiers, contents, metadata, replicas.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::client::{Call, Client};
-use super::did::{Did, encoded_part};
+use super::did::Did;
+use super::refusal::{DID_NOT_FOUND, Refusal};
 use crate::error::{Error, Kind, Result};
 use crate::net::uri::quoted;
 
@@ -25,44 +26,6 @@ fn whole<'de, D: Deserializer<'de>>(source: D) -> Result<Option<i64>, D::Error> 
     let number = Option::<serde_json::Number>::deserialize(source)?;
     #[allow(clippy::cast_possible_truncation)]
     Ok(number.and_then(|number| number.as_i64().or_else(|| number.as_f64().map(|float| float as i64))))
-}
-
-/// A storage element (RSE).
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Rse {
-    /// Name.
-    pub rse: String,
-    /// `DISK` or `TAPE`.
-    pub rse_type: Option<String>,
-    /// True if the names of files determine their URIs.
-    pub deterministic: bool,
-    /// True if files can be read.
-    pub availability_read: bool,
-    /// True if files can be written.
-    pub availability_write: bool,
-    /// How URIs follow from names.
-    pub lfn2pfn_algorithm: Option<String>,
-    /// Ways to access the files.
-    #[serde(default)]
-    pub protocols: Vec<Protocol>,
-}
-
-/// A protocol of a storage element.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct Protocol {
-    scheme: String,
-    hostname: String,
-    port: i64,
-    prefix: String,
-}
-
-impl Protocol {
-    /// The start of the URIs of all files.
-    pub(crate) fn url(&self) -> String {
-        let Self { scheme, hostname, port, prefix } = self;
-        let port = if *port > 0 { format!(":{port}") } else { String::new() };
-        format!("{scheme}://{hostname}{port}{prefix}")
-    }
 }
 
 /// A DID that a search found.
@@ -215,59 +178,6 @@ pub(crate) struct ReplicaFilter {
 }
 
 impl Client {
-    /// Returns the names of storage elements, by an expression.
-    ///
-    /// # Errors
-    /// `Kind::Invalid` for a wrong expression; server errors.
-    pub(crate) async fn rse_names(self: &Arc<Self>, expression: Option<&str>) -> Result<Vec<String>> {
-        #[derive(Deserialize)]
-        struct Named {
-            rse: String,
-        }
-        let call = match expression {
-            Some(expression) => Call::get("rses/").with("expression", expression),
-            None => Call::get("rses/"),
-        };
-        let named = |e: Error| match expression {
-            Some(expression) => e.context(format_args!("RSE expression '{expression}'")),
-            None => e,
-        };
-        let names: List<Named> = self.lines(call).await.map_err(|e| named(e.into()))?;
-        let mut names: Vec<String> = names.map_ok(|named| named.rse).try_collect().await?;
-        names.sort();
-        Ok(names)
-    }
-
-    /// Returns a storage element.
-    ///
-    /// # Errors
-    /// `Kind::NotFound` for an unknown name; server errors.
-    pub(crate) async fn rse(&self, name: &str) -> Result<Rse> {
-        let found = self.json(&Call::get(format!("rses/{}", encoded_part(name)))).await;
-        found.map_err(|e| Error::from(e).context(format_args!("RSE '{name}'")))
-    }
-
-    /// Returns an attribute of a storage element, such as `site`.
-    ///
-    /// # Errors
-    /// As for [`Self::rse`].
-    pub(crate) async fn rse_attribute(&self, name: &str, attribute: &str) -> Result<Option<String>> {
-        let all: Value = self.json(&Call::get(format!("rses/{}/attr/", encoded_part(name)))).await?;
-        Ok(all.get(attribute).and_then(Value::as_str).map(str::to_owned))
-    }
-
-    /// Returns the URIs of files at a deterministic storage element, by `scope:name`; the files need not exist.
-    ///
-    /// # Errors
-    /// As for [`Self::rse`].
-    pub(crate) async fn uris(&self, rse: &str, files: &[Did]) -> Result<BTreeMap<String, String>> {
-        let mut call = Call::get(format!("rses/{}/lfns2pfns", encoded_part(rse)));
-        for file in files {
-            call = call.with("lfn", file.to_string());
-        }
-        Ok(self.json(&call).await?)
-    }
-
     /// Finds the DIDs of a scope by a glob (`*`, which also matches `/`) and a type (`all`, `collection`, `dataset`, `container`,
     /// `file`).
     ///
@@ -294,7 +204,7 @@ impl Client {
     pub(crate) async fn did(&self, did: &Did, counted: bool) -> Result<DidState> {
         let call = Call::get(format!("dids/{}", did.path()));
         let call = if counted { call.with("dynamic_depth", "FILE") } else { call };
-        self.json(&call).await.map_err(|e| unknown_did(did, e.into()))
+        self.json(&call).await.map_err(|e| of_did(did, e))
     }
 
     /// Returns the state of a DID, or `None` if it does not exist.
@@ -302,9 +212,10 @@ impl Client {
     /// # Errors
     /// Server errors.
     pub(crate) async fn find_did(&self, did: &Did) -> Result<Option<DidState>> {
-        match self.did(did, false).await {
-            Err(e) if e.kind() == Kind::NotFound => Ok(None),
-            found => found.map(Some),
+        match self.json(&Call::get(format!("dids/{}", did.path()))).await {
+            Ok(found) => Ok(Some(found)),
+            Err(refusal) if refusal.is(DID_NOT_FOUND) => Ok(None),
+            Err(refusal) => Err(of_did(did, refusal)),
         }
     }
 
@@ -314,7 +225,7 @@ impl Client {
     /// Server errors.
     pub(crate) async fn did_columns(self: &Arc<Self>, dids: &[Did]) -> Result<Vec<DidColumns>> {
         let body = json!({"dids": dids, "plugin": "DID_COLUMN"});
-        self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await
+        self.lines(Call::new(Method::POST, "dids/bulkmeta", &body)).await?.try_collect().await
     }
 
     /// Lists the members of a dataset or container, one level.
@@ -323,7 +234,7 @@ impl Client {
     /// `Kind::NotFound` for an unknown DID; server errors.
     pub(crate) async fn contents(self: &Arc<Self>, did: &Did) -> Result<List<Member>> {
         let listed = self.lines(Call::get(format!("dids/{}/dids", did.path()))).await;
-        listed.map_err(|e| unknown_did(did, e.into()))
+        listed.map_err(|e| of_did(did, e))
     }
 
     /// Lists the files below a DID, with the datasets that hold them.
@@ -333,7 +244,7 @@ impl Client {
     pub(crate) async fn files(self: &Arc<Self>, did: &Did) -> Result<List<Member>> {
         // The list of an unknown DID is empty.
         self.did(did, false).await?;
-        Ok(self.lines(Call::new(Method::POST, "dids/bulkfiles", json!({"dids": [did]}))).await?)
+        Ok(self.lines(Call::new(Method::POST, "dids/bulkfiles", &json!({"dids": [did]}))).await?)
     }
 
     /// Returns the Rubin metadata of files; unknown files are left out.
@@ -343,7 +254,7 @@ impl Client {
     pub(crate) async fn metadata(self: &Arc<Self>, files: &[Did]) -> Result<Vec<Metadata>> {
         // Servers before 41 ignore the plugin without "inherit".
         let body = json!({"dids": files, "plugin": "JSON", "inherit": true});
-        self.lines(Call::new(Method::POST, "dids/bulkmeta", body)).await?.try_collect().await
+        self.lines(Call::new(Method::POST, "dids/bulkmeta", &body)).await?.try_collect().await
     }
 
     /// Returns the replicas of files; files without a replica that the filter selects are left out.
@@ -358,7 +269,7 @@ impl Client {
         if !filter.schemes.is_empty() {
             body["schemes"] = json!(filter.schemes);
         }
-        self.lines(Call::new(Method::POST, "replicas/list", body)).await?.try_collect().await
+        self.lines(Call::new(Method::POST, "replicas/list", &body)).await?.try_collect().await
     }
 
     /// Returns the replicas of a dataset, with their files counted.
@@ -371,12 +282,10 @@ impl Client {
     }
 }
 
-/// Names the DID of an error.
-pub(super) fn unknown_did(did: &Did, error: Error) -> Error {
-    match error.kind() {
-        Kind::NotFound => {
-            Error::new(Kind::NotFound, format!("Rucio has no DID '{did}'")).with_subject(&did.to_string())
-        }
-        _ => error.context(format_args!("DID '{did}'")),
+/// Names the DID of a refusal.
+pub(super) fn of_did(did: &Did, refusal: Refusal) -> Error {
+    if refusal.is(DID_NOT_FOUND) {
+        return Error::new(Kind::NotFound, format!("Rucio has no DID '{did}'")).with_subject(&did.to_string());
     }
+    Error::from(refusal).context(format_args!("DID '{did}'"))
 }

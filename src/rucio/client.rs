@@ -1,13 +1,15 @@
 //! Requests: tokens, retries, and lists as streams.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use reqwest::{Method, Response};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio_util::codec::{FramedRead, LinesCodec, LinesCodecError};
 use tokio_util::io::StreamReader;
 use url::Url;
@@ -34,8 +36,6 @@ const LINE: usize = 32 << 20;
 pub(crate) struct Client {
     pub(super) settings: Settings,
     api: reqwest::Client,
-    /// Presents the client certificate, if there is one.
-    pub(super) login: reqwest::Client,
     /// The token in use.
     token: tokio::sync::Mutex<Option<String>>,
 }
@@ -52,7 +52,8 @@ pub(super) struct Call {
     method: Method,
     path: String,
     query: Vec<(&'static str, String)>,
-    body: Option<Value>,
+    /// JSON.
+    body: Option<Bytes>,
 }
 
 impl Call {
@@ -62,8 +63,10 @@ impl Call {
     }
 
     /// A request with a body.
-    pub(super) fn new(method: Method, path: impl Into<String>, body: Value) -> Self {
-        Self { method, path: path.into(), query: Vec::new(), body: Some(body) }
+    pub(super) fn new(method: Method, path: impl Into<String>, body: &impl Serialize) -> Self {
+        // Only maps with other keys than texts have no JSON.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self { method, path: path.into(), query: Vec::new(), body: Some(body.into()) }
     }
 
     /// Adds a parameter.
@@ -94,26 +97,21 @@ impl Client {
         let host = settings.host.as_str().trim_end_matches('/');
         let credentials = settings.auth.describe();
         tracing::info!("{host}: {credentials}, by '{}'", settings.source.display());
-        let certificate = match &settings.auth {
+        let api = http_client(&settings, None)?;
+        Ok(Self { api, token: tokio::sync::Mutex::default(), settings })
+    }
+
+    /// Returns a client with the certificate of the user. The certificate is read for each login, as proxies are renewed.
+    ///
+    /// # Errors
+    /// A certificate that cannot be read.
+    pub(super) fn login_client(&self) -> Result<reqwest::Client> {
+        let certificate = match &self.settings.auth {
             Auth::X509 { certificate, key } => Some((certificate.as_path(), key.as_path())),
             Auth::Proxy { file } => Some((file.as_path(), file.as_path())),
             _ => None,
         };
-        let build = |certificate| -> Result<reqwest::Client> {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls::config(settings.authorities.as_deref(), certificate)?)
-                .http1_only()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .referer(false)
-                .user_agent(concat!("butlersql/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(CONNECT)
-                .read_timeout(READ)
-                .build()
-                .map_err(|e| Error::bug(format!("the client of {host}: {e}")))
-        };
-        let (api, login) = (build(None)?, build(certificate)?);
-        Ok(Self { api, login, token: tokio::sync::Mutex::default(), settings })
+        http_client(&self.settings, certificate)
     }
 
     /// The account that requests act for, if it is configured.
@@ -170,9 +168,8 @@ impl Client {
     /// Sends a request until it succeeds or no retry can help. All requests may be repeated: a request that writes
     /// has no effect if its result exists already.
     pub(super) async fn send(&self, call: &Call) -> Result<Response, Refusal> {
-        let mut pause = PAUSE;
+        let mut retries = Retries::new(&self.settings);
         let mut has_renewed = false;
-        let mut attempts = 0;
         loop {
             let token = self.token().await.map_err(|e| Refusal::from_error(&e))?;
             let refusal = match self.once(call, &token).await {
@@ -184,11 +181,9 @@ impl Client {
                 self.renew(&token).await.map_err(|e| Refusal::from_error(&e))?;
                 continue;
             }
-            let Some(wanted) = refusal.retry.filter(|_| attempts < self.settings.retries) else { return Err(refusal) };
-            attempts += 1;
-            tracing::debug!("{} {} is tried again: {:?}", call.method, call.path, refusal);
-            tokio::time::sleep(wanted.unwrap_or(pause).min(LONGEST)).await;
-            pause *= 2;
+            if !retries.wait(&refusal).await {
+                return Err(refusal);
+            }
         }
     }
 
@@ -209,7 +204,7 @@ impl Client {
             request = request.header("X-Rucio-Account", account);
         }
         if let Some(body) = &call.body {
-            request = request.body(body.to_string());
+            request = request.body(body.clone());
         }
         let response = request.send().await.map_err(|e| transport_refusal(&self.settings.host, &e))?;
         if response.status().is_success() { Ok(response) } else { Err(Refusal::read(response).await) }
@@ -252,6 +247,43 @@ impl Client {
         let (host, method, path) = (self.host(), &call.method, &call.path);
         Error::invalid(format!("the answer of {host} to {method} {path} is not understood: {error}"))
     }
+}
+
+/// The attempts that a request has left.
+pub(super) struct Retries {
+    left: u32,
+    pause: Duration,
+}
+
+impl Retries {
+    /// Returns the configured number of retries.
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { left: settings.retries, pause: PAUSE }
+    }
+
+    /// Waits before another attempt. Returns false if none is left, or none can help.
+    pub(super) async fn wait(&mut self, refusal: &Refusal) -> bool {
+        let Some(wanted) = refusal.retry.filter(|_| self.left > 0) else { return false };
+        self.left -= 1;
+        tracing::debug!("the request is sent again: {refusal:?}");
+        tokio::time::sleep(wanted.unwrap_or(self.pause).min(LONGEST)).await;
+        self.pause *= 2;
+        true
+    }
+}
+
+fn http_client(settings: &Settings, certificate: Option<(&Path, &Path)>) -> Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config(settings.authorities.as_deref(), certificate)?)
+        .http1_only()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .user_agent(concat!("butlersql/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .read_timeout(READ)
+        .build()
+        .map_err(|e| Error::bug(format!("the client of {}: {e}", settings.host)))
 }
 
 /// Returns why a request had no answer.

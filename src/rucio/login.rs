@@ -8,7 +8,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::client::{Client, transport_refusal};
+use super::client::{Client, Retries, transport_refusal};
 use super::refusal::Refusal;
 use super::settings::Auth;
 use crate::error::{Error, Kind, Result};
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 impl Client {
     /// Logs in and returns the new token.
     pub(super) async fn log_in(&self) -> Result<String> {
-        let (login, auth) = (&self.login, &self.settings.auth);
+        let (login, auth) = (self.login_client()?, &self.settings.auth);
         let get = |path: &str| self.with_account(login.get(self.auth_url(path)));
         let request = match auth {
             Auth::Userpass { user, password } => {
@@ -53,10 +53,18 @@ impl Client {
                 _ => error.context(format_args!("the login at {}", self.settings.auth_host)),
             }
         };
-        let response = request.send().await.map_err(|e| named(transport_refusal(&self.settings.auth_host, &e)))?;
-        if !response.status().is_success() {
-            return Err(named(Refusal::read(response).await));
-        }
+        let mut retries = Retries::new(&self.settings);
+        let response = loop {
+            let copy = request.try_clone().ok_or_else(|| Error::bug("a login has a body"))?;
+            let refusal = match copy.send().await {
+                Ok(response) if response.status().is_success() => break response,
+                Ok(response) => Refusal::read(response).await,
+                Err(error) => transport_refusal(&self.settings.auth_host, &error),
+            };
+            if !retries.wait(&refusal).await {
+                return Err(named(refusal));
+            }
+        };
         let value = response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let message =
             || format!("{} is not a server of Rucio: the login has no header {name}", self.settings.auth_host);

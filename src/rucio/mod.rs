@@ -10,6 +10,7 @@ mod login;
 mod refusal;
 pub(crate) mod registration;
 pub(crate) mod replicas;
+pub(crate) mod rses;
 pub(crate) mod rules;
 mod settings;
 mod token_cache;

@@ -12,6 +12,8 @@ use crate::net::transport::retry_after;
 
 /// The token or the password is not accepted.
 pub(super) const CANNOT_AUTHENTICATE: &str = "CannotAuthenticate";
+/// A DID does not exist.
+pub(super) const DID_NOT_FOUND: &str = "DataIdentifierNotFound";
 /// A DID exists already.
 pub(super) const DID_EXISTS: &str = "DataIdentifierAlreadyExists";
 /// A rule with the same account, expression and number of copies exists already.
@@ -68,7 +70,9 @@ impl Refusal {
         }
         let body: Body = serde_json::from_slice(&bytes).unwrap_or_default();
         let class = class.unwrap_or(body.class);
-        let message = message.unwrap_or(body.message);
+        // The header is cut after some characters; the further lines of the body repeat the schema of the request.
+        let full = body.message.lines().next().unwrap_or_default().to_owned();
+        let message = if full.is_empty() { message.unwrap_or_default() } else { full };
         let is_temporary = class.is_empty() && matches!(status.as_u16(), 429 | 502..=504)
             || matches!(class.as_str(), "ServiceUnavailable" | "ResourceTemporaryUnavailable");
         let message = match message.trim().trim_end_matches('.') {
@@ -94,14 +98,8 @@ impl Refusal {
 /// The kind of an exception class of Rucio; `None` for an unknown class.
 fn kind_of(class: &str) -> Option<Kind> {
     Some(match class {
-        "DataIdentifierNotFound"
-        | "RSENotFound"
-        | "RuleNotFound"
-        | "ScopeNotFound"
-        | "AccountNotFound"
-        | "ReplicaNotFound"
-        | "FileNotFound"
-        | "IdentityNotFound" => Kind::NotFound,
+        DID_NOT_FOUND | "RSENotFound" | "RuleNotFound" | "ScopeNotFound" | "AccountNotFound" | "ReplicaNotFound"
+        | "FileNotFound" | "IdentityNotFound" => Kind::NotFound,
         DID_EXISTS | DUPLICATE_RULE | "FileAlreadyExists" | "DuplicateContent" | "FileReplicaAlreadyExists" => {
             Kind::Exists
         }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde::Serialize;
 use serde_json::json;
 
-use super::catalog::unknown_did;
+use super::catalog::of_did;
 use super::client::{Call, Client};
 use super::did::Did;
 use super::refusal::{DID_EXISTS, UNSUPPORTED};
@@ -37,6 +37,21 @@ pub(crate) struct FileMeta {
     pub rubin_sidecar: String,
 }
 
+#[derive(Serialize)]
+struct Attachments<'a> {
+    ignore_duplicate: bool,
+    attachments: [Attachment<'a>; 1],
+}
+
+/// Files of a dataset.
+#[derive(Serialize)]
+struct Attachment<'a> {
+    scope: &'a str,
+    name: &'a str,
+    rse: &'a str,
+    dids: &'a [NewFile],
+}
+
 impl Client {
     /// Creates a dataset to which files can only be added. Returns false if it exists.
     ///
@@ -45,7 +60,7 @@ impl Client {
     /// errors.
     pub(crate) async fn create_dataset(&self, did: &Did, rse: &str) -> Result<bool> {
         let body = json!({"type": "DATASET", "statuses": {"monotonic": true}, "rse": rse});
-        match self.send(&Call::new(Method::POST, format!("dids/{}", did.path()), body)).await {
+        match self.send(&Call::new(Method::POST, format!("dids/{}", did.path()), &body)).await {
             Ok(_) => Ok(true),
             Err(refusal) if refusal.is(DID_EXISTS) => Ok(false),
             Err(refusal) => Err(Error::from(refusal).context(format_args!("dataset '{did}'"))),
@@ -59,9 +74,9 @@ impl Client {
     /// Nothing of the request is done then.
     pub(crate) async fn attach(&self, did: &Did, rse: &str, files: &[NewFile]) -> Result<()> {
         let Did { scope, name } = did;
-        let attachment = json!({"scope": scope, "name": name, "rse": rse, "dids": files});
-        let body = json!({"ignore_duplicate": true, "attachments": [attachment]});
-        match self.send(&Call::new(Method::POST, "dids/attachments", body)).await {
+        let attachments = [Attachment { scope, name, rse, dids: files }];
+        let body = Attachments { ignore_duplicate: true, attachments };
+        match self.send(&Call::new(Method::POST, "dids/attachments", &body)).await {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is(UNSUPPORTED) => {
                 Err(Error::new(Kind::Conflict, format!("dataset '{did}' is closed: no files can be attached")))
@@ -77,7 +92,7 @@ impl Client {
     pub(crate) async fn set_metadata(&self, files: &[NewFile]) -> Result<()> {
         let one = |file: &NewFile| json!({"scope": file.scope, "name": file.name, "meta": file.meta});
         let body = json!({"dids": files.iter().map(one).collect::<Vec<_>>()});
-        Ok(self.send(&Call::new(Method::POST, "dids/bulkdidsmeta", body)).await.map(drop)?)
+        Ok(self.send(&Call::new(Method::POST, "dids/bulkdidsmeta", &body)).await.map(drop)?)
     }
 
     /// Closes a dataset. Returns false if it is closed already.
@@ -92,12 +107,12 @@ impl Client {
         if state.open == Some(false) {
             return Ok(false);
         }
-        let call = Call::new(Method::PUT, format!("dids/{}/status", did.path()), json!({"open": false}));
+        let call = Call::new(Method::PUT, format!("dids/{}/status", did.path()), &json!({"open": false}));
         match self.send(&call).await {
             Ok(_) => Ok(true),
             // Another client closed it, or the answer of an earlier attempt was lost.
             Err(refusal) if refusal.is(UNSUPPORTED) && self.did(did, false).await?.open == Some(false) => Ok(false),
-            Err(refusal) => Err(unknown_did(did, refusal.into())),
+            Err(refusal) => Err(of_did(did, refusal)),
         }
     }
 }

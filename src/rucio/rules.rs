@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::catalog::{List, unknown_did};
+use super::catalog::{List, of_did};
 use super::client::{Call, Client};
 use super::did::{Did, encoded_part};
 use super::refusal::DUPLICATE_RULE;
@@ -148,10 +148,10 @@ impl Client {
             "priority": 3,
             "meta": null,
         });
-        match self.send(&Call::new(Method::POST, "rules/", body)).await {
+        match self.send(&Call::new(Method::POST, "rules/", &body)).await {
             Ok(_) => Ok(true),
             Err(refusal) if refusal.is(DUPLICATE_RULE) => Ok(false),
-            Err(refusal) => Err(unknown_did(did, refusal.into())),
+            Err(refusal) => Err(of_did(did, refusal)),
         }
     }
 
@@ -160,7 +160,7 @@ impl Client {
     /// # Errors
     /// `Kind::NotFound` for an unknown rule; server errors.
     pub(crate) async fn delete_rule(&self, id: &str) -> Result<()> {
-        let call = Call::new(Method::DELETE, format!("rules/{}", encoded_part(id)), json!({"purge_replicas": null}));
+        let call = Call::new(Method::DELETE, format!("rules/{}", encoded_part(id)), &json!({"purge_replicas": null}));
         let deleted = self.send(&call).await.map(drop);
         deleted.map_err(|e| Error::from(e).context(format_args!("rule '{id}'")))
     }

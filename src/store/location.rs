@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::body::Body;
+use super::digest::digests_of_files;
 use super::dir_listing::DirListing;
 use super::entry::{Entry, require_size};
 use super::file_store::FileStore;
@@ -196,6 +197,21 @@ impl Location {
     /// Returns the size in bytes and the adler32 checksum of a file.
     pub(crate) async fn digest(&self) -> Result<(u64, u32)> {
         self.store.digest(&self.path).await
+    }
+
+    /// Returns the sizes in bytes and the adler32 checksums of files, which are read one after another.
+    ///
+    /// # Errors
+    /// As for [`Self::digest`].
+    pub(crate) async fn digests(files: &[Self]) -> Result<Vec<(u64, u32)>> {
+        if files.iter().all(Self::is_local) {
+            return digests_of_files(files.iter().map(|file| file.path.clone()).collect()).await;
+        }
+        let mut digests = Vec::with_capacity(files.len());
+        for file in files {
+            digests.push(file.digest().await?);
+        }
+        Ok(digests)
     }
 
     /// Returns whether the location is a folder, a file or missing.

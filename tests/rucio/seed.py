@@ -1,7 +1,12 @@
-"""Creates the tables of a Rucio server, two accounts, scopes, and two storage elements with their distances."""
+"""Creates the tables of a Rucio server, two accounts, scopes, and two storage elements with their distances.
 
+usage: seed.py PASSWORD SSH_KEY
+"""
+
+import pathlib
 import sys
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from rucio.db.sqla.util import build_database, create_base_vo, create_root_account
 
 build_database()
@@ -24,6 +29,11 @@ identity.add_identity("guest", IdentityType.USERPASS, "guest@example.invalid", s
 identity.add_account_identity(
     "guest", IdentityType.USERPASS, guest, "guest@example.invalid", default=True, session=session
 )
+key = load_pem_private_key(pathlib.Path(sys.argv[2]).read_bytes(), None).public_key()
+ssh = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+for name, kind in (("CN=user", IdentityType.X509), (ssh, IdentityType.SSH)):
+    identity.add_identity(name, kind, "tester@example.invalid", session=session)
+    identity.add_account_identity(name, kind, root, "tester@example.invalid", default=True, session=session)
 for name in ("raw", "ancillary"):
     scope.add_scope(InternalScope(name), root, session=session)
 elements = {}

@@ -14,6 +14,7 @@ use crate::repo::Import;
 use crate::repo::IngestFiles;
 use crate::repo::IngestOptions;
 use crate::repo::IngestRaws;
+use crate::repo::OnDifference;
 use crate::store::transfer_mode::TransferMode;
 
 /// The description of the argument `transfer`.
@@ -109,11 +110,6 @@ fn import() -> FunctionDef {
         "import",
         "Imports datasets from an export file of `export` or `butler export-calibs`.",
         |args| {
-            let refuse_differences = match args.text("on_conflict").as_deref() {
-                None | Some("keep") => false,
-                Some("error") => true,
-                Some(other) => return Err(Error::not_found("on_conflict mode", other, ["keep", "error"])),
-            };
             Ok(Arc::new(Import {
                 directory: args.required("directory")?,
                 export_file: args.text("export_file").unwrap_or_else(|| "export.yaml".to_owned()),
@@ -121,7 +117,7 @@ fn import() -> FunctionDef {
                 skip_dimensions: args.list("skip_dimensions").unwrap_or_default(),
                 track_file_attrs: args.bool("track_file_attrs", true),
                 without_datastore: args.bool("without_datastore", false),
-                refuse_differences,
+                on_difference: OnDifference::from_name(args.text("on_conflict").as_deref().unwrap_or("keep"))?,
             }))
         },
     )
@@ -138,7 +134,7 @@ fn import() -> FunctionDef {
     .option(
         "on_conflict",
         ArgType::Text,
-        "keep or error, for an existing dimension record with other values; default keep",
+        "keep, update or error, for an existing dimension record with other values; default keep",
     )
     .notes(
         "The import is one transaction. Existing datasets with the same id, data ID and run are unchanged. An existing \

@@ -26,7 +26,7 @@ pub(crate) use self::curated::WriteCurated;
 pub(crate) use self::dataset_types::RegisterDatasetType;
 pub(crate) use self::define_visits::DefineVisits;
 pub(crate) use self::export::Export;
-pub(crate) use self::import::Import;
+pub(crate) use self::import::{Import, OnDifference};
 pub(crate) use self::ingest_files::IngestFiles;
 pub(crate) use self::ingest_raws::IngestRaws;
 pub(crate) use self::insert_dimension_records::InsertRecords;

@@ -3,6 +3,7 @@
 mod check;
 mod columns;
 mod procedures;
+mod registrations;
 mod tables;
 
 use std::sync::Arc;
@@ -31,10 +32,10 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .example("SELECT rse, prefix FROM rucio_rses()"),
         FunctionDef::table("rucio_dids", "Finds datasets, containers and files of Rucio by name.", dids)
             .arg("did", ArgType::Text, "`scope:glob` or a scope; `*` as the scope stands for all scopes; a `*` in a name also matches `/`")
-            .option("type", ArgType::Text, "all, collection, dataset, container or file; default collection")
+            .option("type", ArgType::Text, "all, collection, dataset, container or file; default all")
             .notes(
-                "Columns: `scope`, `name`, `type`, `is_open`, `files`, `bytes`, `account`, `created` (UTC). A condition on \
-                 `name` with `=` or LIKE is sent to the server. `files` and `bytes` are counted, with a request for each \
+                "Columns: `scope`, `name`, `type`, `is_open`, `files`, `bytes`, `account`, `created` (UTC). Conditions on \
+                 `name` with `=` or LIKE, and on `type` with `=`, are sent to the server. `files` and `bytes` are counted, with a request for each \
                  DID, only if the query needs them.",
             )
             .example("SELECT name, files FROM rucio_dids('ancillary:Dataset/LSSTComCam/*')"),
@@ -95,6 +96,7 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .example("SELECT name FROM rucio_locks('5c1b8f3fe2e54b6a9f35a7ee0a0f2b41') WHERE state = 'STUCK'"),
     ];
     all.push(check::function());
+    all.extend(registrations::functions());
     all.extend(procedures::functions());
     all
 }
@@ -106,7 +108,7 @@ fn table(rows: impl RucioRows + 'static) -> Result<Arc<dyn TableProvider>> {
 fn dids(args: &Args) -> Result<Arc<dyn TableProvider>> {
     let did = args.required("did")?;
     let (scope, glob) = did.split_once(':').unwrap_or((&did, "*"));
-    let did_type = args.text("type").map_or_else(|| "collection".to_owned(), |kind| kind.to_lowercase());
+    let did_type = args.text("type").map_or_else(|| "all".to_owned(), |kind| kind.to_lowercase());
     if !TYPES.contains(&did_type.as_str()) {
         let message =
             format!("'{did_type}' is not a type of DIDs; there are {}{}", TYPES.join(", "), hint(&did_type, TYPES));

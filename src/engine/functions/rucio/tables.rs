@@ -16,9 +16,10 @@ use crate::format::sidecar::Sidecar;
 use crate::registry::db::Batches;
 use crate::registry::db::rows::record_batch;
 use crate::rucio::Client;
-use crate::rucio::catalog::{AT_ONCE, DidState, Found, Member, Metadata, ReplicaFilter, Rse, checksum};
+use crate::rucio::catalog::{AT_ONCE, DidState, Found, Member, Metadata, ReplicaFilter, checksum};
 use crate::rucio::did::Did;
 use crate::rucio::replicas::Replica;
+use crate::rucio::rses::Rse;
 use crate::rucio::rules::{Lock, Rule, is_set, plain_error};
 
 /// Number of concurrent requests.

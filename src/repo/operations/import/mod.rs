@@ -8,6 +8,7 @@ mod records;
 use async_trait::async_trait;
 
 use self::plan::ImportPlan;
+pub(crate) use self::records::OnDifference;
 use crate::error::{Error, Result};
 use crate::format::export_item::Item;
 use crate::format::export_yaml::Export;
@@ -30,8 +31,8 @@ pub(crate) struct Import {
     pub track_file_attrs: bool,
     /// True to import datasets without their files.
     pub without_datastore: bool,
-    /// True to fail when a dimension record differs from the existing one; otherwise the existing record is kept.
-    pub refuse_differences: bool,
+    /// What happens to existing dimension records that have other values.
+    pub on_difference: OnDifference,
 }
 
 #[async_trait]

@@ -60,7 +60,7 @@ impl<'a> ImportPlan<'a> {
             new_types: Vec::new(),
             same_types: BTreeSet::new(),
             collections: Vec::new(),
-            records: Records::new(repo, task.refuse_differences),
+            records: Records::new(repo, task.on_difference),
             datasets: Datasets::new(task, repo)?,
             joins: BTreeMap::new(),
         })

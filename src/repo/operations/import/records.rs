@@ -16,10 +16,36 @@ use crate::repo::changeset::comparison::{Comparison, compare, conflict, select};
 use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
 
+/// What happens to an existing dimension record that has other values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnDifference {
+    /// It is kept and reported.
+    Keep,
+    /// It is replaced.
+    Update,
+    /// The operation fails.
+    Fail,
+}
+
+impl OnDifference {
+    /// Parses `keep`, `update` or `error`.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` for another word.
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "keep" => Ok(Self::Keep),
+            "update" => Ok(Self::Update),
+            "error" => Ok(Self::Fail),
+            other => Err(Error::not_found("on_conflict mode", other, ["keep", "update", "error"])),
+        }
+    }
+}
+
 /// The records of all elements.
 pub(in crate::repo) struct Records<'a> {
     repo: &'a Repo,
-    refuse_differences: bool,
+    on_difference: OnDifference,
     elements: HashMap<String, Element>,
 }
 
@@ -31,14 +57,16 @@ struct Element {
     key: Option<String>,
     gather: BatchBuilder,
     new: SpillBuffer,
+    /// Records that replace existing ones.
+    changed: SpillBuffer,
     same: u64,
     differing: u64,
     example: String,
 }
 
 impl<'a> Records<'a> {
-    pub(in crate::repo) fn new(repo: &'a Repo, refuse_differences: bool) -> Self {
-        Self { repo, refuse_differences, elements: HashMap::new() }
+    pub(in crate::repo) fn new(repo: &'a Repo, on_difference: OnDifference) -> Self {
+        Self { repo, on_difference, elements: HashMap::new() }
     }
 
     /// Adds a record.
@@ -55,6 +83,7 @@ impl<'a> Records<'a> {
                 key,
                 gather,
                 new: SpillBuffer::default(),
+                changed: SpillBuffer::default(),
                 same: 0,
                 differing: 0,
                 example: String::new(),
@@ -64,7 +93,7 @@ impl<'a> Records<'a> {
         let Some(element) = self.elements.get_mut(name) else { return Ok(()) };
         element.push(name, line, fields)?;
         if element.gather.rows() == BATCH {
-            element.flush(name, self.repo, self.refuse_differences).await?;
+            element.flush(name, self.repo, self.on_difference).await?;
         }
         Ok(())
     }
@@ -72,7 +101,7 @@ impl<'a> Records<'a> {
     /// Returns the new records so far, by element.
     pub(super) async fn planned(&mut self) -> Result<PendingRecords<'_>> {
         for (name, element) in &mut self.elements {
-            element.flush(name, self.repo, self.refuse_differences).await?;
+            element.flush(name, self.repo, self.on_difference).await?;
         }
         Ok(self.elements.iter().map(|(name, element)| (name.as_str(), &element.new)).collect())
     }
@@ -82,12 +111,15 @@ impl<'a> Records<'a> {
         for element in self.repo.registry.universe.tables() {
             let name = &element.name;
             let Some(mut found) = self.elements.remove(name) else { continue };
-            found.flush(name, self.repo, self.refuse_differences).await?;
+            found.flush(name, self.repo, self.on_difference).await?;
             set.record(name, Status::Unchanged, "", found.same);
             let kept = format!("kept, though the file has other values ({})", found.example);
             set.record(name, Status::Unchanged, kept, found.differing);
             if !found.new.is_empty() {
                 set.push(WriteRecords::insert(name, found.new));
+            }
+            if !found.changed.is_empty() {
+                set.push(WriteRecords::replace(name, found.changed));
             }
         }
         Ok(())
@@ -151,7 +183,7 @@ impl Element {
         Ok(())
     }
 
-    async fn flush(&mut self, name: &str, repo: &Repo, refuse: bool) -> Result<()> {
+    async fn flush(&mut self, name: &str, repo: &Repo, on_difference: OnDifference) -> Result<()> {
         if self.gather.rows() == 0 {
             return Ok(());
         }
@@ -161,13 +193,20 @@ impl Element {
             match status {
                 Comparison::New => {}
                 Comparison::Unchanged => self.same += 1,
-                Comparison::Differs(how) if refuse => return Err(conflict(name, how)),
+                Comparison::Differs(how) if on_difference == OnDifference::Fail => return Err(conflict(name, how)),
+                Comparison::Differs(_) if on_difference == OnDifference::Update => {}
                 Comparison::Differs(how) => {
                     if self.differing == 0 {
                         self.example.clone_from(how);
                     }
                     self.differing += 1;
                 }
+            }
+        }
+        if on_difference == OnDifference::Update {
+            let changed = select(&rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
+            if changed.num_rows() > 0 {
+                self.changed.push(changed)?;
             }
         }
         let new = select(&rows, &statuses, |s| *s == Comparison::New)?;

@@ -2,16 +2,44 @@
 
 use std::collections::HashMap;
 
-use super::register::FileKind;
 use crate::error::{Error, Kind, Result};
 use crate::registry::dataset_queries::columns;
 use crate::registry::{optional_string_values, string_values};
 use crate::repo::Repo;
 use crate::repo::changeset::changes::SelectedDatasets;
 use crate::repo::selection::dimension_records;
-use crate::repo::sidecars::{DatasetRow, RecordIndex, json_value};
+use crate::repo::sidecars::{RecordIndex, json_value};
 use crate::rucio::registration::FileMeta;
 use crate::store::{Location, zip_member};
+
+/// The kind of a file that is not a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    /// A zip archive of datasets.
+    Zip,
+    /// An export file with dimension records.
+    Dimensions,
+}
+
+impl FileKind {
+    /// Parses `zip_file` or `dim_file`.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for another word.
+    pub(crate) fn from_name(name: &str) -> Result<Self> {
+        match name {
+            "zip_file" => Ok(Self::Zip),
+            "dim_file" => Ok(Self::Dimensions),
+            other => Err(Error::invalid(format!("kind is zip_file or dim_file, not '{other}'"))),
+        }
+    }
+
+    /// Returns the metadata of such a file.
+    pub(super) fn meta(self) -> FileMeta {
+        let word = if self == Self::Zip { "zip_file" } else { "dim_file" };
+        FileMeta { rubin_butler: word.to_owned(), rubin_sidecar: String::new() }
+    }
+}
 
 /// A file before its checksum is known.
 pub(super) struct Candidate {
@@ -46,12 +74,13 @@ pub(super) struct DatasetFiles {
 /// datasets; database errors.
 pub(super) async fn files_of(repo: &Repo, selected: &[SelectedDatasets], rules: FileRules) -> Result<DatasetFiles> {
     let records = dimension_records(repo, selected).await?;
-    let index = RecordIndex::new(&repo.registry.universe, &records);
+    let index = RecordIndex::new(&repo.registry.universe, &records)?;
     let root = Location::parse(&repo.datastore_root())?;
     let mut files = DatasetFiles::default();
     let mut owners: HashMap<String, (usize, String)> = HashMap::new();
     for one in selected {
         let kinds = columns(&one.record);
+        let writer = index.writer(&one.record)?;
         for batch in one.rows.batches()? {
             let batch = batch?;
             let last = batch.num_columns() - 3;
@@ -83,8 +112,8 @@ pub(super) async fn files_of(repo: &Repo, selected: &[SelectedDatasets], rules: 
                 } else {
                     let cells = kinds[1..last].iter().zip(&batch.columns()[1..last]);
                     let values: Vec<_> = cells.map(|(column, array)| json_value(column, array, row)).collect();
-                    let dataset = DatasetRow { record: &one.record, id, run: &runs[row], values: &values };
-                    FileMeta { rubin_butler: rules.kind.to_owned(), rubin_sidecar: index.sidecar(dataset)? }
+                    let sidecar = writer.sidecar(id, &runs[row], values)?;
+                    FileMeta { rubin_butler: rules.kind.to_owned(), rubin_sidecar: sidecar }
                 };
                 files.of_row.push(files.candidates.len());
                 files.candidates.push(Candidate { location, meta });

@@ -21,8 +21,8 @@ use crate::registry::schema::arrow_type;
 use crate::repo::Repo;
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::changeset::{Operation, Plan, PlanContext};
-use crate::repo::operations::Import;
 use crate::repo::operations::import::plan::ImportPlan;
+use crate::repo::operations::{Import, OnDifference};
 use crate::rucio::Client;
 use crate::rucio::catalog::{AT_ONCE, ReplicaFilter};
 use crate::rucio::did::Did;
@@ -40,6 +40,8 @@ pub(crate) struct IngestRucio {
     pub prefix: Option<UriMapping>,
     /// How files are transferred into the datastore.
     pub transfer: TransferMode,
+    /// What happens to existing dimension records that differ from those of the sidecars.
+    pub on_difference: OnDifference,
 }
 
 /// A file with its dataset.
@@ -103,7 +105,7 @@ impl IngestRucio {
             skip_dimensions: Vec::new(),
             track_file_attrs: true,
             without_datastore: false,
-            refuse_differences: false,
+            on_difference: self.on_difference,
         }
     }
 

@@ -10,7 +10,8 @@ mod rules;
 mod tracts;
 
 pub(crate) use self::config::RegisterOptions;
+pub(crate) use self::files::FileKind;
 pub(crate) use self::ingest::IngestRucio;
-pub(crate) use self::register::{FileKind, RucioRegister, RucioRegisterFiles};
+pub(crate) use self::register::{RucioRegister, RucioRegisterFiles};
 pub(crate) use self::register_raws::RucioRegisterRaws;
 pub(crate) use self::rules::{RucioAddRule, RucioClose, RucioDeleteRule, RucioWait};

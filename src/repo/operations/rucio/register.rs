@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::config::{RegisterConfig, RegisterOptions};
-use super::files::{Candidate, FileRules, files_of};
+use super::files::{Candidate, FileKind, FileRules, files_of};
 use super::known::Known;
 use crate::error::{Error, Kind, Result};
 use crate::repo::changeset::change::Change;
@@ -21,8 +21,10 @@ use crate::rucio::catalog::AT_ONCE;
 use crate::rucio::registration::{FileMeta, NewFile};
 use crate::store::Location;
 
-/// Number of files whose checksums are computed concurrently.
+/// Number of tasks that read files concurrently.
 const READERS: usize = 8;
+/// Number of files that a task reads.
+const TOGETHER: usize = 16;
 
 /// Registers the files of datasets.
 #[derive(Debug)]
@@ -31,35 +33,6 @@ pub(crate) struct RucioRegister {
     pub dataset: String,
     /// Options.
     pub options: RegisterOptions,
-}
-
-/// The kind of a file that is not a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    /// A zip archive of datasets.
-    Zip,
-    /// An export file with dimension records.
-    Dimensions,
-}
-
-impl FileKind {
-    /// Parses `zip_file` or `dim_file`.
-    ///
-    /// # Errors
-    /// `Kind::Invalid` for another word.
-    pub(crate) fn from_name(name: &str) -> Result<Self> {
-        match name {
-            "zip_file" => Ok(Self::Zip),
-            "dim_file" => Ok(Self::Dimensions),
-            other => Err(Error::invalid(format!("kind is zip_file or dim_file, not '{other}'"))),
-        }
-    }
-
-    /// Returns the metadata of such a file.
-    pub(super) fn meta(self) -> FileMeta {
-        let word = if self == Self::Zip { "zip_file" } else { "dim_file" };
-        FileMeta { rubin_butler: word.to_owned(), rubin_sidecar: String::new() }
-    }
 }
 
 /// Registers files that are not datasets.
@@ -111,21 +84,21 @@ impl Operation for RucioRegisterFiles {
 /// # Errors
 /// `Kind::Invalid` for a file outside of `rse_root`; files that cannot be read.
 pub(super) async fn read_all(config: &RegisterConfig, files: Vec<Candidate>) -> Result<Vec<NewFile>> {
-    let read = files.into_iter().map(|file| read(config, file));
-    stream::iter(read).buffered(READERS).try_collect().await
-}
-
-async fn read(config: &RegisterConfig, candidate: Candidate) -> Result<NewFile> {
-    let (name, uri) = config.name(&candidate.location)?;
-    let (bytes, adler32) = candidate.location.digest().await?;
-    Ok(NewFile {
+    let (locations, metas): (Vec<Location>, Vec<FileMeta>) =
+        files.into_iter().map(|file| (file.location, file.meta)).unzip();
+    let names = locations.iter().map(|location| config.name(location)).collect::<Result<Vec<_>>>()?;
+    let digests = stream::iter(locations.chunks(TOGETHER)).map(Location::digests).buffered(READERS);
+    let digests: Vec<Vec<(u64, u32)>> = digests.try_collect().await?;
+    let parts = names.into_iter().zip(digests.into_iter().flatten()).zip(metas);
+    let file = |(((name, uri), (bytes, adler32)), meta)| NewFile {
         scope: config.scope.clone(),
         name,
         bytes,
         adler32: format!("{adler32:08x}"),
         pfn: Some(uri),
-        meta: candidate.meta,
-    })
+        meta,
+    };
+    Ok(parts.map(file).collect())
 }
 
 /// The plan of a registration, dataset by dataset.
@@ -179,6 +152,9 @@ impl Registration {
         if state.as_ref().is_some_and(|state| state.open == Some(false)) && !missing.is_empty() {
             let message = format!("dataset '{did}' is closed, and {} files are not in it at '{rse}'", missing.len());
             return Err(Error::new(Kind::Conflict, message));
+        }
+        if let Some(file) = missing.first() {
+            client.check_uri(&rse, file).await?;
         }
         let standalone = |change| Change::Standalone(change);
         let mut first = ChangeSet::default();

@@ -6,8 +6,8 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 
 use super::config::RegisterOptions;
-use super::files::{Candidate, FileRules, files_of};
-use super::register::{FileKind, Registration, read_all};
+use super::files::{Candidate, FileKind, FileRules, files_of};
+use super::register::{Registration, read_all};
 use super::tracts::Tracts;
 use crate::error::{Error, Result};
 use crate::registry::dataset_types::TypeRecord;
