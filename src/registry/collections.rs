@@ -176,3 +176,23 @@ pub(crate) async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
         _ => e,
     })
 }
+
+/// Changes the documentation of a collection. Returns 1 if it differed.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn set_doc(tx: &mut Tx, name: &str, doc: Option<&str>) -> Result<u64> {
+    let (dialect, table) = (tx.dialect(), tx.table("collection"));
+    let doc = doc.map_or("NULL".to_owned(), |doc| dialect.text(doc));
+    tx.execute(format!("UPDATE {table} SET doc = {doc} WHERE name = {}", dialect.text(name))).await
+}
+
+/// Changes the name of a collection.
+///
+/// # Errors
+/// `Kind::Conflict` when another collection has the new name; other database errors.
+pub(crate) async fn rename(tx: &mut Tx, name: &str, to: &str) -> Result<u64> {
+    let (dialect, table) = (tx.dialect(), tx.table("collection"));
+    let sql = format!("UPDATE {table} SET name = {} WHERE name = {}", dialect.text(to), dialect.text(name));
+    tx.execute(sql).await
+}

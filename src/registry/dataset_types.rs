@@ -9,6 +9,7 @@ use crate::registry::create_table;
 use crate::registry::db::conn::Executor;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::insert::OnConflict;
+use crate::registry::db::tx::Tx;
 use crate::registry::i64_values;
 use crate::registry::next_number;
 use crate::registry::optional_string_values;
@@ -302,4 +303,25 @@ async fn make_tables(
         }
     }
     Ok(())
+}
+/// Returns the names of the dataset types that have datasets.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn used(registry: &Registry) -> Result<Vec<String>> {
+    let conn = &registry.conn;
+    let sql = format!(
+        "SELECT t.name FROM {} t WHERE EXISTS (SELECT 1 FROM {} d WHERE d.dataset_type_id = t.id)",
+        conn.table("dataset_type"),
+        conn.table("dataset")
+    );
+    Ok(string_values(&conn.rows(sql, vec![ReadColumn::plain("name", ColumnType::Text(None))]).await?, 0))
+}
+
+/// Deletes a dataset type.
+///
+/// # Errors
+/// `Kind::Conflict` for a dataset type with datasets; other database errors.
+pub(crate) async fn delete(tx: &mut Tx, name: &str) -> Result<u64> {
+    tx.execute(format!("DELETE FROM {} WHERE name = {}", tx.table("dataset_type"), tx.dialect().text(name))).await
 }

@@ -12,6 +12,7 @@ pub(crate) mod datasets;
 pub(crate) mod db;
 pub(crate) mod dimensions;
 pub(crate) mod file_records;
+pub(crate) mod removal;
 pub(crate) mod schema;
 
 use arrow::array::{Array, AsArray, RecordBatch};

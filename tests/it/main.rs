@@ -39,6 +39,7 @@ mod public_api;
 mod pushdown;
 mod readme;
 mod reference;
+mod removal;
 mod rucio;
 mod rucio_outcomes;
 mod rucio_raws;

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::model::collection::{ChainEdit, CollectionType};
 use crate::repo::Chain;
 use crate::repo::RegisterCollection;
-use crate::repo::RemoveCollection;
+use crate::repo::{Rename, SetCollectionDoc};
 
 pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
@@ -23,11 +23,19 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .option("type", ArgType::Text, "RUN, TAGGED, CHAINED or CALIBRATION; default TAGGED")
         .option("doc", ArgType::Text, "documentation of the collection")
         .example("CALL register_collection('u/me/picked', 'TAGGED')"),
-        FunctionDef::procedure("remove_collection", "Removes collections other than RUN; datasets remain.", |args| {
-            Ok(Arc::new(RemoveCollection { name: args.required("collection")? }))
+        FunctionDef::procedure("rename_collection", "Renames a collection; it stays in its chains.", |args| {
+            Ok(Arc::new(Rename { name: args.required("collection")?, to: args.required("new_name")? }))
         })
-        .arg("collection", ArgType::Text, "a name or a glob; RUN collections matched by a glob are skipped")
-        .example("CALL remove_collection('u/me/picked')"),
+        .arg("collection", ArgType::Text, "the name of the collection")
+        .arg("new_name", ArgType::Text, "the new name")
+        .notes("The files of a RUN collection stay where they are.")
+        .example("CALL rename_collection('u/me/picked', 'u/me/selected')"),
+        FunctionDef::procedure("set_doc", "Sets the documentation of a collection.", |args| {
+            Ok(Arc::new(SetCollectionDoc { name: args.required("collection")?, doc: args.text("doc") }))
+        })
+        .arg("collection", ArgType::Text, "the name of the collection")
+        .option("doc", ArgType::Text, "the documentation; default none")
+        .example("CALL set_doc('u/me/selected', 'raws for the first look')"),
         FunctionDef::procedure("chain", "Sets or edits the children of a CHAINED collection.", |args| {
             if args.has_rows() && args.list("children").is_some() {
                 return Err(Error::invalid("chain takes its children as a list or as rows, not both"));

@@ -8,6 +8,7 @@ pub(crate) mod definition;
 mod files;
 mod ingest;
 pub mod reference;
+mod removal;
 mod repository;
 pub(crate) mod resolve;
 mod rucio;
@@ -27,6 +28,7 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
         ingest::functions(),
         collections::functions(),
         datasets::functions(),
+        removal::functions(),
         search::functions(),
         sky::functions(),
         files::functions(),

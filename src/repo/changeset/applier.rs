@@ -13,7 +13,7 @@ use crate::registry::db::Batches;
 use crate::registry::db::spill::SpillBuffer;
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::{Change, RowChange, StandaloneChange, WriteContext};
+use crate::repo::changeset::change::{Applied, Change, RowChange, StandaloneChange, WriteContext};
 use crate::repo::changeset::changes::CreateDatasetType;
 use crate::repo::changeset::report::{Report, ReportRow, Status};
 use crate::repo::changeset::retry::RetryPolicy;
@@ -198,8 +198,12 @@ impl ChangeApplier<'_> {
         let mut counts: Vec<u64> = changes.iter().map(transferred).collect();
         for (at, change) in &phases.standalone {
             counts[*at] = match change.apply(self.handle).await? {
-                true => change.describe().iter().map(|row| row.count).sum(),
-                false => 0,
+                Applied::AsDescribed => change.describe().iter().map(|row| row.count).sum(),
+                Applied::Nothing => 0,
+                Applied::Rows(rows) => {
+                    rows.into_iter().for_each(|row| self.report.add(row));
+                    0
+                }
             };
         }
         if phases.standalone.len() == changes.len() {

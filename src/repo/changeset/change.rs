@@ -93,8 +93,25 @@ pub(crate) trait StandaloneChange: Debug + Send + Sync {
     /// Returns true if nothing has to be changed, for a dry run.
     fn is_done(&self) -> bool;
 
-    /// Makes the change. Returns false if nothing had to be changed.
-    async fn apply(&self, handle: &RepositoryHandle) -> Result<bool>;
+    /// Makes the change, and returns what was done.
+    async fn apply(&self, handle: &RepositoryHandle) -> Result<Applied>;
+}
+
+/// What a standalone change has done.
+#[derive(Debug)]
+pub(crate) enum Applied {
+    /// Nothing had to be changed.
+    Nothing,
+    /// What [`StandaloneChange::describe`] returns.
+    AsDescribed,
+    /// What these rows report.
+    Rows(Vec<ReportRow>),
+}
+
+impl From<bool> for Applied {
+    fn from(has_changed: bool) -> Self {
+        if has_changed { Self::AsDescribed } else { Self::Nothing }
+    }
 }
 
 /// The transaction that row changes write in.

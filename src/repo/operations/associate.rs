@@ -72,6 +72,28 @@ impl Operation for Disassociate {
     }
 }
 
+/// Returns the changes by which datasets leave a TAGGED collection; datasets that are not in it are ignored.
+///
+/// # Errors
+/// `Kind::NotFound` for an unknown collection, `Kind::Conflict` for one that is not TAGGED; database errors.
+pub(super) async fn disassociations(
+    repo: &Repo,
+    collection: &str,
+    wanted: &[String],
+) -> Result<Vec<DisassociateDatasets>> {
+    tagged(repo, collection, "disassociate from").await?;
+    let mut changes = Vec::new();
+    for record in dataset_types::load(&repo.registry).await? {
+        let there = datasets::ids_in(&repo.registry, &record, collection).await?;
+        let ids: Vec<String> = wanted.iter().filter(|id| there.contains(*id)).cloned().collect();
+        if !ids.is_empty() {
+            let (collection, dataset_type) = (collection.to_owned(), record.dataset_type.name);
+            changes.push(DisassociateDatasets { collection, dataset_type, ids });
+        }
+    }
+    Ok(changes)
+}
+
 async fn tagged(repo: &Repo, name: &str, doing: &str) -> Result<()> {
     match collections::load(&repo.registry).await?.get(name)?.kind {
         CollectionType::Tagged => Ok(()),

@@ -1,13 +1,13 @@
-//! `register_collection` and `remove_collection`: creation and removal of collections.
+//! `register_collection`, `remove_collection`, `rename_collection` and `set_doc`.
 
 use async_trait::async_trait;
 
 use crate::error::{Error, Kind, Result};
-use crate::model::collection::CollectionType;
+use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::model::glob;
-use crate::registry::collections::load;
+use crate::registry::collections::{load, positions};
 use crate::repo::Repo;
-use crate::repo::changeset::changes::{CreateCollection, DeleteCollection};
+use crate::repo::changeset::changes::{CreateCollection, DeleteCollection, RenameCollection, SetChildren, SetDoc};
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
@@ -74,6 +74,8 @@ impl Operation for RegisterCollection {
 pub(crate) struct RemoveCollection {
     /// A name or a glob.
     pub name: String,
+    /// True to remove the collections from the chains that have them as children.
+    pub unlink: bool,
 }
 
 #[async_trait]
@@ -99,16 +101,116 @@ impl Operation for RemoveCollection {
                 return Err(Error::new(Kind::Conflict, message));
             }
             let parents = all.parents(&collection.name);
-            if let Some(parent) = parents.iter().find(|p| !chosen.iter().any(|c| c.id == p.id)) {
-                let message =
-                    format!("cannot remove collection '{}': it is a child of chain '{}'", collection.name, parent.name);
+            let outside = parents.iter().find(|p| !chosen.iter().any(|c| c.id == p.id));
+            if let Some(parent) = outside.filter(|_| !self.unlink) {
+                let message = format!(
+                    "cannot remove collection '{}': it is a child of chain '{}'; unlink => true removes it from there",
+                    collection.name, parent.name
+                );
                 return Err(Error::new(Kind::Conflict, message));
             }
             removed.push((parents.len(), collection));
         }
         // Chains are removed before their children.
         removed.sort_by_key(|(parents, _)| *parents);
+        if self.unlink {
+            let names: Vec<&str> = removed.iter().map(|(_, c)| c.name.as_str()).collect();
+            set.extend(unlink(&repo, &all, &names, &chosen).await?);
+        }
         set.extend(removed.into_iter().map(|(_, c)| DeleteCollection { name: c.name.clone(), kind: c.kind }));
+        Ok(set.into_plan())
+    }
+}
+
+/// Returns the changes that remove collections from the chains that have them as children. Chains that are removed are
+/// not changed. The other children keep their positions, as in the Butler.
+///
+/// # Errors
+/// Database errors.
+pub(super) async fn unlink(
+    repo: &Repo,
+    all: &Collections,
+    names: &[&str],
+    removed: &[&Collection],
+) -> Result<Vec<SetChildren>> {
+    let mut changes = Vec::new();
+    let is_removed = |name: &str| removed.iter().any(|collection| collection.name == name);
+    for chain in all.iter().filter(|chain| chain.kind == CollectionType::Chained && !is_removed(&chain.name)) {
+        if !chain.children.iter().any(|child| names.contains(&child.as_str())) {
+            continue;
+        }
+        // Collections that earlier change sets remove are no longer children.
+        let expected: Vec<String> = chain
+            .children
+            .iter()
+            .filter(|child| names.contains(&child.as_str()) || !is_removed(child))
+            .cloned()
+            .collect();
+        let positions = positions(&repo.registry.conn, &chain.name).await?;
+        let numbered = chain.children.iter().cloned().zip(positions);
+        let children = numbered.filter(|(child, _)| !names.contains(&child.as_str()) && !is_removed(child)).collect();
+        changes.push(SetChildren { chain: chain.name.clone(), expected, children });
+    }
+    Ok(changes)
+}
+
+/// Changes the documentation of a collection.
+#[derive(Debug)]
+pub(crate) struct SetCollectionDoc {
+    /// Collection name.
+    pub name: String,
+    /// Documentation; `None` for none.
+    pub doc: Option<String>,
+}
+
+#[async_trait]
+impl Operation for SetCollectionDoc {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        let all = load(&repo.registry).await?;
+        let there = all.get(&self.name)?;
+        let doc = self.doc.clone().filter(|doc| !doc.is_empty());
+        let mut set = ChangeSet::default();
+        if there.doc == doc {
+            set.record("collection", Status::Unchanged, &self.name, 1);
+        } else {
+            set.push(SetDoc { name: self.name.clone(), doc });
+        }
+        Ok(set.into_plan())
+    }
+}
+
+/// Changes the name of a collection. Its memberships in chains stay; the files of a RUN collection stay where they are.
+#[derive(Debug)]
+pub(crate) struct Rename {
+    /// Collection name.
+    pub name: String,
+    /// New name.
+    pub to: String,
+}
+
+#[async_trait]
+impl Operation for Rename {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        if self.to.trim().is_empty() {
+            return Err(Error::invalid("a collection needs a name"));
+        }
+        let all = load(&repo.registry).await?;
+        let mut set = ChangeSet::default();
+        match (all.find(&self.name), all.find(&self.to)) {
+            // A repeated call finds the new name.
+            (None, Some(_)) => set.record("collection", Status::Unchanged, &self.to, 1),
+            (_, Some(_)) if self.name == self.to => set.record("collection", Status::Unchanged, &self.to, 1),
+            (Some(_), Some(_)) => {
+                let message = format!("cannot rename collection '{}': a collection is named '{}'", self.name, self.to);
+                return Err(Error::new(Kind::Exists, message));
+            }
+            _ => {
+                all.get(&self.name)?;
+                set.push(RenameCollection { name: self.name.clone(), to: self.to.clone() });
+            }
+        }
         Ok(set.into_plan())
     }
 }

@@ -1,12 +1,13 @@
-//! `register_dataset_type`: registration of dataset types.
+//! `register_dataset_type` and `remove_dataset_type`.
 
 use async_trait::async_trait;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::model::dataset::{DatasetType, storage_classes};
-use crate::registry::dataset_types::{check_same, has_tables, load};
+use crate::model::glob;
+use crate::registry::dataset_types::{check_same, has_tables, load, used};
 use crate::repo::Repo;
-use crate::repo::changeset::changes::CreateDatasetType;
+use crate::repo::changeset::changes::{CreateDatasetType, DeleteDatasetType};
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::universe::Universe;
@@ -49,6 +50,35 @@ impl Operation for RegisterDatasetType {
             }
             _ => set.push(CreateDatasetType(wanted)),
         }
+        Ok(set.into_plan())
+    }
+}
+
+/// Removes dataset types that have no datasets.
+#[derive(Debug)]
+pub(crate) struct RemoveDatasetType {
+    /// A name or a glob.
+    pub name: String,
+}
+
+#[async_trait]
+impl Operation for RemoveDatasetType {
+    async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        let repo = context.handle.repo().await?;
+        let pattern = glob::is_pattern(&self.name);
+        let is_chosen = |name: &str| if pattern { glob::matches(&self.name, name) } else { name == self.name };
+        let names: Vec<String> = load(&repo.registry).await?.into_iter().map(|t| t.dataset_type.name).collect();
+        let chosen: Vec<&String> = names.iter().filter(|name| is_chosen(name)).collect();
+        let mut set = ChangeSet::default();
+        if chosen.is_empty() {
+            set.record("dataset_type", Status::Absent, &self.name, 1);
+        }
+        let used = used(&repo.registry).await?;
+        if let Some(name) = chosen.iter().find(|name| used.contains(name)) {
+            let message = format!("cannot remove dataset type '{name}': it has datasets, which prune removes");
+            return Err(Error::new(Kind::Conflict, message));
+        }
+        set.extend(chosen.into_iter().map(|name| DeleteDatasetType { name: name.clone() }));
         Ok(set.into_plan())
     }
 }

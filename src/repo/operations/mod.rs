@@ -14,16 +14,18 @@ mod ingest_files;
 mod ingest_raws;
 mod insert_dimension_records;
 mod instrument;
+mod prune;
+mod remove_run;
 mod rucio;
 mod skymap;
 
 pub(crate) use self::associate::{Associate, Disassociate};
 pub(crate) use self::certify::{Certify, Decertify};
 pub(crate) use self::chain::Chain;
-pub(crate) use self::collections::{RegisterCollection, RemoveCollection};
+pub(crate) use self::collections::{RegisterCollection, RemoveCollection, Rename, SetCollectionDoc};
 pub(crate) use self::create::CreateRepository;
 pub(crate) use self::curated::WriteCurated;
-pub(crate) use self::dataset_types::RegisterDatasetType;
+pub(crate) use self::dataset_types::{RegisterDatasetType, RemoveDatasetType};
 pub(crate) use self::define_visits::DefineVisits;
 pub(crate) use self::export::Export;
 pub(crate) use self::import::{Import, OnDifference};
@@ -31,6 +33,8 @@ pub(crate) use self::ingest_files::IngestFiles;
 pub(crate) use self::ingest_raws::IngestRaws;
 pub(crate) use self::insert_dimension_records::InsertRecords;
 pub(crate) use self::instrument::RegisterInstrument;
+pub(crate) use self::prune::{Prune, PruneMode, RemoveTrash};
+pub(crate) use self::remove_run::RemoveRun;
 pub(crate) use self::rucio::{
     FileKind, IngestRucio, RegisterOptions, RucioAddRule, RucioClose, RucioDeleteRule, RucioRegister,
     RucioRegisterFiles, RucioRegisterRaws, RucioWait,

@@ -25,6 +25,19 @@ impl Repo {
     pub(crate) fn datastore_root(&self) -> String {
         self.config.datastore_root().replace("<butlerRoot>", &self.root)
     }
+
+    /// Checks that files can be removed: the repository has one datastore, whose root is known.
+    ///
+    /// # Errors
+    /// `Kind::Unsupported` for a repository with chained datastores.
+    pub(crate) fn check_datastore(&self) -> Result<()> {
+        match self.config.value(&["datastore", "datastores"]) {
+            Some(_) => {
+                Err(Error::new(Kind::Unsupported, "the repository has chained datastores: files cannot be removed"))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 impl Repo {

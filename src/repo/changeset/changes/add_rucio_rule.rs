@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::rucio::Client;
 use crate::rucio::did::Did;
@@ -37,7 +37,7 @@ impl StandaloneChange for AddRucioRule {
         false
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
-        self.client.add_rule(&self.did, &self.rule).await
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
+        self.client.add_rule(&self.did, &self.rule).await.map(Applied::from)
     }
 }

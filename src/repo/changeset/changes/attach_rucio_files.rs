@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::rucio::Client;
 use crate::rucio::did::Did;
@@ -37,8 +37,8 @@ impl StandaloneChange for AttachRucioFiles {
         false
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
         self.client.attach(&self.did, &self.rse, &self.files).await?;
-        Ok(true)
+        Ok(Applied::AsDescribed)
     }
 }

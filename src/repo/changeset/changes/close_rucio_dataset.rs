@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::rucio::Client;
 use crate::rucio::did::Did;
@@ -30,7 +30,7 @@ impl StandaloneChange for CloseRucioDataset {
         false
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
-        self.client.close(&self.did).await
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
+        self.client.close(&self.did).await.map(Applied::from)
     }
 }

@@ -10,7 +10,7 @@ use crate::registry::Registry;
 use crate::registry::db::conn::Conn;
 use crate::registry::db::open::{Database, OpenMode};
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::repository::database;
 use crate::repo::repository::locate::ConfigLocation;
@@ -40,7 +40,7 @@ impl StandaloneChange for CreateRepositoryFiles {
         self.has_config
     }
 
-    async fn apply(&self, handle: &RepositoryHandle) -> Result<bool> {
+    async fn apply(&self, handle: &RepositoryHandle) -> Result<Applied> {
         handle.close().await;
         let database = database(&self.config, &self.location.root(&self.config))?;
         let before = Before::of(&self.location, &database);
@@ -52,7 +52,7 @@ impl StandaloneChange for CreateRepositoryFiles {
             let _ = self.location.file.remove().await;
             before.restore();
         }
-        created
+        created.map(Applied::from)
     }
 }
 

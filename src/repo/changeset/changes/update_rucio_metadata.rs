@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::error::Result;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::rucio::Client;
 use crate::rucio::did::Did;
@@ -33,8 +33,8 @@ impl StandaloneChange for UpdateRucioMetadata {
         false
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
         self.client.set_metadata(&self.files).await?;
-        Ok(true)
+        Ok(Applied::AsDescribed)
     }
 }

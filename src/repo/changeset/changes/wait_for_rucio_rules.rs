@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use crate::error::{Error, Kind, Result};
 use crate::repo::RepositoryHandle;
 use crate::repo::changeset::PlanProgress;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::rucio::Client;
 use crate::rucio::did::Did;
@@ -51,7 +51,7 @@ impl StandaloneChange for WaitForRucioRules {
         self.rules.iter().all(|rule| rule.state == "OK")
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
         let start = Instant::now();
         let mut rules = self.rules.clone();
         let mut pause = PAUSE;
@@ -64,7 +64,7 @@ impl StandaloneChange for WaitForRucioRules {
                 return Err(self.stuck(stuck).await?);
             }
             if rules.iter().all(|rule| rule.state == "OK") {
-                return Ok(true);
+                return Ok(Applied::AsDescribed);
             }
             if let Some(other) =
                 rules.iter().find(|rule| matches!(rule.state.as_str(), "SUSPENDED" | "WAITING_APPROVAL"))

@@ -19,7 +19,7 @@ use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::registry::{optional_string_values, string_values, timestamp_values};
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
-use crate::repo::changeset::change::StandaloneChange;
+use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::store::transfer::{Transfer, TransferSource, rollback, transfer_all};
@@ -71,7 +71,7 @@ impl StandaloneChange for WriteExport {
         false
     }
 
-    async fn apply(&self, _handle: &RepositoryHandle) -> Result<bool> {
+    async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
         let folder = self.directory.local()?;
         let named = |e: std::io::Error| Error::from(e).context(format_args!("folder '{}'", folder.display()));
         std::fs::create_dir_all(&folder).map_err(named)?;
@@ -95,7 +95,7 @@ impl StandaloneChange for WriteExport {
         staged.as_file().sync_all().map_err(named)?;
         staged.persist(folder.join(&self.export_file)).map_err(|e| named(e.error))?;
         temporary::sync_folder(&folder).map_err(named)?;
-        Ok(true)
+        Ok(Applied::AsDescribed)
     }
 }
 
