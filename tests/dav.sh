@@ -1,7 +1,7 @@
 # Starts WebDAV servers for the tests on free local ports, with generated certificates; sourced by run.sh.
 # Apache requires a client certificate, nginx (which identifies itself as dCache) a bearer token, rclone a password.
 
-if ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null ||
+if ! [ -x /usr/sbin/apache2 ] || ! [ -x /usr/sbin/nginx ] || ! command -v rclone >/dev/null || ! command -v openssl >/dev/null ||
     ! ls /usr/lib/nginx/modules/ngx_http_{dav_ext,headers_more_filter}_module.so >/dev/null 2>&1; then
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq openssl apache2 nginx rclone libnginx-mod-http-dav-ext \

@@ -86,9 +86,12 @@ ping="import ssl, sys, urllib.request as u
 u.urlopen(sys.argv[1], timeout=2, context=ssl.create_default_context(cafile=sys.argv[2]))"
 for url in "$rucio_url" "https://localhost:$rucio_tls_port"; do
     for _ in $(seq 300); do
-        if python3 -c "$ping" "$url/ping" "$dav/pki/ca.pem" 2>/dev/null; then break; fi
+        if python3 -c "$ping" "$url/ping" "$dav/pki/ca.pem" 2>/dev/null; then continue 2; fi
         sleep 0.2
     done
+    echo "the Rucio server $url does not answer" >&2
+    tail -n 20 "$rucio/log/server" "$rucio/log/tls" >&2
+    exit 1
 done
 export BUTLERSQL_TEST_RUCIO="$rucio" BUTLERSQL_TEST_RUCIO_SERVER="$cache/rucio/bin" \
     BUTLERSQL_TEST_RUCIO_CLIENT="$cache/rucio-client/bin" BUTLERSQL_TEST_RUCIO_TLS="https://localhost:$rucio_tls_port"

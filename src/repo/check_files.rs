@@ -136,7 +136,7 @@ fn of_rows(rows: &RecordBatch, root: &Location) -> Result<Vec<Record>> {
         .map(|((dataset_id, dataset_type), (path, (size, wanted)))| {
             let (path, member) = zip_member::split(&path);
             let member = member.map(str::to_owned);
-            let place = if path.contains("://") { Location::parse(path)? } else { root.child(path) };
+            let place = root.of_record(path)?;
             Ok(Record { dataset_id, dataset_type, place, size, member, wanted: wanted == 1 })
         })
         .collect()

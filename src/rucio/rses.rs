@@ -105,7 +105,7 @@ impl Client {
         Ok(self.json(&call).await?)
     }
 
-    /// Checks that a storage element takes the URI of a new file: Rucio refuses other schemes, and at a deterministic
+    /// Checks that a storage element takes the URI of a new file: Rucio refuses unknown schemes, and at a deterministic
     /// storage element other URIs than the name determines.
     ///
     /// # Errors
@@ -114,12 +114,14 @@ impl Client {
         let Some(uri) = &file.pfn else { return Ok(()) };
         let element = self.rse(rse).await?;
         let (scheme, _) = uri.split_once("://").unwrap_or_default();
-        if !element.protocols.iter().any(|protocol| protocol.scheme == scheme) {
+        let of_scheme = element.protocols.iter().filter(|protocol| protocol.scheme == scheme).count();
+        if of_scheme == 0 {
             let known: Vec<&str> = element.protocols.iter().map(|protocol| protocol.scheme.as_str()).collect();
             let message = format!("RSE '{rse}' has no protocol for '{uri}'; it has {}", known.join(", "));
             return Err(Error::invalid(message));
         }
-        if !element.deterministic {
+        // With several protocols of the scheme, the server decides.
+        if !element.deterministic || of_scheme > 1 {
             return Ok(());
         }
         let did = Did { scope: file.scope.clone(), name: file.name.clone() };

@@ -73,6 +73,14 @@ impl Location {
         Self { store: Arc::clone(&self.store), path: plain(&format!("{}/{name}", self.path)) }
     }
 
+    /// Returns the file of a file record of the datastore with this root: a URI, or a path below the root.
+    ///
+    /// # Errors
+    /// A malformed URI.
+    pub(crate) fn of_record(&self, path: &str) -> Result<Self> {
+        if path.contains("://") { Self::parse(path) } else { Ok(self.child(path)) }
+    }
+
     /// Returns the folder that contains this location.
     #[must_use]
     pub(crate) fn parent(&self) -> Self {
@@ -195,6 +203,9 @@ impl Location {
     }
 
     /// Returns the size in bytes and the adler32 checksum of a file.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` when the file does not exist; errors of the store.
     pub(crate) async fn digest(&self) -> Result<(u64, u32)> {
         self.store.digest(&self.path).await
     }

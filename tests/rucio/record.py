@@ -17,22 +17,23 @@ import threading
 
 PROGRAM, RUCIO = sys.argv[1], pathlib.Path(os.environ["BUTLERSQL_TEST_RUCIO"])
 DTN_URL = "davs://127.0.0.1:2881/slac/lsst/butler"
+OTHER_URL = f"{DTN_URL}/nowhere"
 DID = "ancillary:Dataset/recorded"
 HEADERS = ("content-type", "exceptionclass", "exceptionmessage", "x-rucio-auth-token")
 FILES = (
     f"CALL rucio_register_files('Dataset/recorded', ['FOLDER/ancillary/recorded/a.zip', "
     f"'FOLDER/ancillary/recorded/b.zip'], '{{}}', rucio_rse => '{{}}', scope => '{{}}', "
-    f"rse_root => 'FOLDER', dtn_url => '{{}}')"
+    f"rse_root => '{{}}', dtn_url => '{{}}')"
 )
 
 
-def register(kind="zip_file", rse="SLAC_BUTLER_DISK", scope="ancillary", url=DTN_URL):
-    return FILES.format(kind, rse, scope, url)
+def register(kind="zip_file", rse="SLAC_BUTLER_DISK", scope="ancillary", root="FOLDER", url=DTN_URL):
+    return FILES.format(kind, rse, scope, root, url)
 
 
 STATEMENTS = [
     f"SELECT * FROM rucio_contents('{DID}')",
-    register(scope="nowhere"),
+    register(scope="nowhere", root="FOLDER/ancillary/", url=f"{OTHER_URL}/"),
     register(rse="NOWHERE_DISK"),
     register(url="davs://127.0.0.1:2881/elsewhere"),
     register(url="s3://127.0.0.1:2881/slac/lsst/butler"),

@@ -138,7 +138,7 @@ fn import() -> FunctionDef {
     )
     .notes(
         "The import is one transaction. Existing datasets with the same id, data ID and run are unchanged. An existing \
-             dimension record with other values is kept and reported.",
+             dimension record with other values is kept and reported, unless `on_conflict` is another mode.",
     )
     .example("CALL import('DATA/ancillary', export_file => 'DATA/pretrained-models-export.yaml', transfer => 'direct')")
 }

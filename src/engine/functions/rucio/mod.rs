@@ -34,8 +34,9 @@ pub(super) fn functions() -> Vec<FunctionDef> {
             .arg("did", ArgType::Text, "`scope:glob` or a scope; `*` as the scope stands for all scopes; a `*` in a name also matches `/`")
             .option("type", ArgType::Text, "all, collection, dataset, container or file; default all")
             .notes(
-                "Columns: `scope`, `name`, `type`, `is_open`, `files`, `bytes`, `account`, `created` (UTC). Conditions on \
-                 `name` with `=` or LIKE, and on `type` with `=`, are sent to the server. `files` and `bytes` are counted, with a request for each \
+                "Columns: `scope`, `name`, `type`, `is_open`, `files`, `bytes`, `account`, `created` (UTC). A condition on \
+                 `name` with `=` or LIKE is sent to the server if the argument is a scope, and one on `type` with `=` if \
+                 the argument `type` is omitted. `files` and `bytes` are counted, with a request for each \
                  DID, only if the query needs them.",
             )
             .example("SELECT name, files FROM rucio_dids('ancillary:Dataset/LSSTComCam/*')"),

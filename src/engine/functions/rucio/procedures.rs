@@ -95,7 +95,7 @@ fn ingest() -> FunctionDef {
         .option("transfer", ArgType::Text, "how files are transferred; default direct")
         .option("update_records", ArgType::Bool, "replace dimension records that differ from the sidecars; default false")
         .notes(
-            "Dataset types, runs and dimension records are those of the sidecars; existing ones are kept. Files without \
+            "Dataset types, runs and dimension records are those of the sidecars; existing ones are kept, unless `update_records`. Files without \
              a sidecar, such as zip archives, are reported as failed. Validity ranges, chains and tags are not in Rucio.",
         )
         .example("CALL ingest_rucio('raw:Dataset/LSSTComCam/raw/20241108', rse_expression => 'IN2P3_RAW_DISK')")

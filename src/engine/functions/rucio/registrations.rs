@@ -53,7 +53,7 @@ fn register_raws() -> FunctionDef {
         "A file is attached to the datasets of all templates. The fields of a template are those of the file templates \
          of the Butler, such as `{instrument}` or `{exposure.obs_id}`. `{tract}` is `Tract4021` for each tract that \
          overlaps the visit with the id of the exposure, and `NoTract` if there is none. A zip archive is one file, \
-         with the file of dimension records beside it, if there is one (`OBS_ID_dimensions.yaml`); other raws have a \
+         with the file of dimension records in the same folder, if there is one (`OBS_ID_dimensions.yaml`); other raws have a \
          sidecar. Apart from this, as `rucio_register`.",
     )
     .example(

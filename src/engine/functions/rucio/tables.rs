@@ -16,7 +16,7 @@ use crate::format::sidecar::Sidecar;
 use crate::registry::db::Batches;
 use crate::registry::db::rows::record_batch;
 use crate::rucio::Client;
-use crate::rucio::catalog::{AT_ONCE, DidState, Found, Member, Metadata, ReplicaFilter, checksum};
+use crate::rucio::catalog::{AT_ONCE, Found, Member, Metadata, ReplicaFilter, checksum};
 use crate::rucio::did::Did;
 use crate::rucio::replicas::Replica;
 use crate::rucio::rses::Rse;
@@ -84,7 +84,8 @@ pub(super) struct Dids {
 #[derive(Debug)]
 struct DidRow {
     found: Found,
-    state: Option<DidState>,
+    files: Option<i64>,
+    bytes: Option<i64>,
     is_open: Option<bool>,
     account: Option<String>,
     created: Option<String>,
@@ -129,8 +130,8 @@ impl RucioRows for Dids {
                 ("name", texts(rows.iter().map(|row| row.found.name.as_str()))),
                 ("type", texts(rows.iter().map(|row| row.found.did_type.as_str()))),
                 ("is_open", bools(rows.iter().map(|row| row.is_open))),
-                ("files", ints(rows.iter().map(|row| row.state.as_ref()?.length))),
-                ("bytes", ints(rows.iter().map(|row| row.state.as_ref()?.bytes))),
+                ("files", ints(rows.iter().map(|row| row.files))),
+                ("bytes", ints(rows.iter().map(|row| row.bytes))),
                 ("account", texts(rows.iter().map(|row| row.account.as_deref()))),
                 ("created", times(rows.iter().map(|row| row.created.as_deref()))),
             ])
@@ -143,7 +144,7 @@ async fn did_rows(client: &Arc<Client>, found: Vec<Found>, wanted: &Wanted) -> R
     let did = |found: &Found| Did { scope: found.scope.clone(), name: found.name.clone() };
     let dids: Vec<Did> = found.iter().map(did).collect();
     let mut columns = HashMap::new();
-    if wanted.any(&["is_open", "account", "created"]) {
+    if wanted.any(&["is_open", "account", "created", "bytes"]) {
         for known in client.did_columns(&dids).await? {
             columns.insert(Did { scope: known.scope.clone(), name: known.name.clone() }, known);
         }
@@ -152,12 +153,20 @@ async fn did_rows(client: &Arc<Client>, found: Vec<Found>, wanted: &Wanted) -> R
     let rows = found.into_iter().zip(dids).map(|(found, did)| {
         let known = columns.remove(&did);
         let row: BoxFuture<'_, Result<DidRow>> = Box::pin(async move {
-            let state = if counts { Some(client.did(&did, true).await?) } else { None };
-            let (is_open, account, created) = match known {
-                Some(known) => (known.is_open, known.account, known.created_at),
-                None => (None, None, None),
+            let is_file = found.did_type == "FILE";
+            let (is_open, account, created, size) = match known {
+                Some(known) => (known.is_open, known.account, known.created_at, known.bytes),
+                None => (None, None, None, None),
             };
-            Ok(DidRow { is_open: is_open.filter(|_| found.did_type != "FILE"), found, state, account, created })
+            let (files, bytes) = match () {
+                () if is_file => (Some(1), size),
+                () if counts => {
+                    let state = client.did(&did, true).await?;
+                    (state.length, state.bytes)
+                }
+                () => (None, None),
+            };
+            Ok(DidRow { is_open: is_open.filter(|_| !is_file), found, files, bytes, account, created })
         });
         row
     });

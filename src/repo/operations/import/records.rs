@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::format::export_blocks::{checked, instant, region, timespan};
 use crate::format::yaml_nodes::Node;
 use crate::registry::db::rows::{BATCH, BatchBuilder, ColumnBuilder};
@@ -12,7 +12,7 @@ use crate::registry::schema::{ColumnType, ReadColumn, TableDef};
 use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::changes::WriteRecords;
-use crate::repo::changeset::comparison::{Comparison, compare, conflict, select};
+use crate::repo::changeset::comparison::{Comparison, compare, conflict, find_duplicates, select};
 use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
 
@@ -206,6 +206,10 @@ impl Element {
         if on_difference == OnDifference::Update {
             let changed = select(&rows, &statuses, |s| matches!(s, Comparison::Differs(_)))?;
             if changed.num_rows() > 0 {
+                if find_duplicates(&self.table, &changed)?.iter().any(Option::is_some) {
+                    let message = format!("two records of '{name}' have the same key, but other values");
+                    return Err(Error::new(Kind::Conflict, message));
+                }
                 self.changed.push(changed)?;
             }
         }

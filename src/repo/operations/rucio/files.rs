@@ -90,8 +90,15 @@ pub(super) async fn files_of(repo: &Repo, selected: &[SelectedDatasets], rules: 
                 let id = &ids[row];
                 let path = path.ok_or_else(|| Error::new(Kind::NotFound, format!("dataset {id} has no file")))?;
                 let (path, member) = zip_member::split(&path);
-                let location = if path.contains("://") { Location::parse(path)? } else { root.child(path) };
-                let is_zip = member.is_some() && rules.takes_zips;
+                let location = root.of_record(path)?;
+                let is_zip = member.is_some();
+                if is_zip && !rules.takes_zips {
+                    let message = format!(
+                        "dataset {id} is a member of the zip archive '{}': rucio_register_files registers archives",
+                        location.display()
+                    );
+                    return Err(Error::new(Kind::Unsupported, message));
+                }
                 match owners.get(&location.display()) {
                     Some((at, _)) if is_zip => {
                         files.of_row.push(*at);

@@ -23,7 +23,7 @@ use crate::store::Location;
 
 /// Number of tasks that read files concurrently.
 const READERS: usize = 8;
-/// Number of files that a task reads.
+/// Maximum number of files that a task reads.
 const TOGETHER: usize = 16;
 
 /// Registers the files of datasets.
@@ -87,7 +87,8 @@ pub(super) async fn read_all(config: &RegisterConfig, files: Vec<Candidate>) -> 
     let (locations, metas): (Vec<Location>, Vec<FileMeta>) =
         files.into_iter().map(|file| (file.location, file.meta)).unzip();
     let names = locations.iter().map(|location| config.name(location)).collect::<Result<Vec<_>>>()?;
-    let digests = stream::iter(locations.chunks(TOGETHER)).map(Location::digests).buffered(READERS);
+    let together = locations.len().div_ceil(READERS).clamp(1, TOGETHER);
+    let digests = stream::iter(locations.chunks(together)).map(Location::digests).buffered(READERS);
     let digests: Vec<Vec<(u64, u32)>> = digests.try_collect().await?;
     let parts = names.into_iter().zip(digests.into_iter().flatten()).zip(metas);
     let file = |(((name, uri), (bytes, adler32)), meta)| NewFile {
@@ -109,6 +110,8 @@ pub(super) struct Registration {
     sets: Vec<ChangeSet<'static>>,
     /// Files whose metadata are replaced.
     changed: HashSet<String>,
+    /// True if the storage element takes the URIs.
+    is_checked: bool,
 }
 
 impl Registration {
@@ -118,7 +121,14 @@ impl Registration {
     /// Wrong settings of Rucio.
     pub(super) fn new(config: RegisterConfig, chunk_size: usize) -> Result<Self> {
         let client = Client::of_environment()?;
-        Ok(Self { client, config, chunk_size: chunk_size.max(1), sets: Vec::new(), changed: HashSet::new() })
+        Ok(Self {
+            client,
+            config,
+            chunk_size: chunk_size.max(1),
+            sets: Vec::new(),
+            changed: HashSet::new(),
+            is_checked: false,
+        })
     }
 
     /// Plans the registration of files in a dataset: compares them with its contents, and sends what is missing.
@@ -153,8 +163,10 @@ impl Registration {
             let message = format!("dataset '{did}' is closed, and {} files are not in it at '{rse}'", missing.len());
             return Err(Error::new(Kind::Conflict, message));
         }
-        if let Some(file) = missing.first() {
+        // All URIs are made in the same way.
+        if let Some(file) = missing.first().filter(|_| !self.is_checked) {
             client.check_uri(&rse, file).await?;
+            self.is_checked = true;
         }
         let standalone = |change| Change::Standalone(change);
         let mut first = ChangeSet::default();

@@ -37,6 +37,9 @@ pub(crate) struct RucioRegisterRaws {
 #[async_trait]
 impl Operation for RucioRegisterRaws {
     async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
+        if self.datasets.is_empty() {
+            return Err(Error::invalid("rucio_datasets names no dataset"));
+        }
         let config = self.options.resolve()?;
         let repo = context.handle.repo().await?;
         let ids = read_texts(context.rows, "dataset_id").await?;
@@ -44,9 +47,11 @@ impl Operation for RucioRegisterRaws {
         let rules = FileRules { kind: "raw_file", takes_zips: true };
         let mut files = files_of(&repo, &selected, rules).await?;
         let mut names = Vec::with_capacity(files.of_row.len());
+        let has_tracts = self.datasets.iter().any(|template| path_template::fields(template).contains(&TRACT));
+        let tracts = if has_tracts { Some(Tracts::load(&repo, self.skymap.as_deref()).await?) } else { None };
         for one in &selected {
             for batch in one.rows.batches()? {
-                names.extend(self.names(&repo, &one.record, &batch?).await?);
+                names.extend(self.names(&repo, &one.record, &batch?, tracts.as_ref()).await?);
             }
         }
         let mut datasets: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
@@ -55,14 +60,17 @@ impl Operation for RucioRegisterRaws {
                 datasets.entry(name).or_default().insert(*file);
             }
         }
+        let mut of_zip = HashMap::new();
         for (zip, dimensions) in dimension_files(&files.candidates).await? {
-            let at = files.candidates.len();
+            of_zip.insert(zip, files.candidates.len());
             files.candidates.push(dimensions);
-            for members in datasets.values_mut().filter(|members| members.contains(&zip)) {
-                members.insert(at);
-            }
         }
-        context.progress.begin("rucio_register_raws", Some(files.candidates.len() as u64));
+        for members in datasets.values_mut() {
+            let added: Vec<usize> = members.iter().filter_map(|zip| of_zip.get(zip).copied()).collect();
+            members.extend(added);
+        }
+        let total: usize = datasets.values().map(BTreeSet::len).sum();
+        context.progress.begin("rucio_register_raws", Some(total as u64));
         let files = read_all(&config, files.candidates).await?;
         let mut registration = Registration::new(config, self.options.chunk_size)?;
         for (dataset, members) in datasets {
@@ -74,18 +82,29 @@ impl Operation for RucioRegisterRaws {
 
 impl RucioRegisterRaws {
     /// Returns the names of the datasets of Rucio for each row.
-    async fn names(&self, repo: &Repo, record: &TypeRecord, rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    async fn names(
+        &self,
+        repo: &Repo,
+        record: &TypeRecord,
+        rows: &RecordBatch,
+        tracts: Option<&Tracts>,
+    ) -> Result<Vec<Vec<String>>> {
         let dataset_type = &record.dataset_type;
+        let (ids, runs) = (string_values(rows, 0), string_values(rows, rows.num_columns() - 3));
         let wanted: Vec<&str> = self.datasets.iter().flat_map(|template| path_template::fields(template)).collect();
-        let has_tracts = wanted.contains(&TRACT);
         let fields = file_paths::fields(repo, dataset_type, rows, wanted, &PendingRecords::new()).await?;
-        let tracts = if has_tracts { self.tracts(repo, rows).await? } else { vec![Vec::new(); rows.num_rows()] };
+        let tracts = match tracts {
+            Some(tracts) => of_rows(repo, tracts, rows).await?,
+            None => vec![Vec::new(); rows.num_rows()],
+        };
         let mut all = Vec::with_capacity(rows.num_rows());
         for (row, tracts) in tracts.into_iter().enumerate() {
             let mut names = Vec::new();
             for template in &self.datasets {
                 let value = |field: &str| match field {
                     "datasetType" => Some(dataset_type.name.clone()),
+                    "id" => Some(ids[row].clone()),
+                    "run" => Some(runs[row].clone()),
                     other => fields.get(other)?[row].clone(),
                 };
                 if path_template::fields(template).contains(&TRACT) {
@@ -101,23 +120,22 @@ impl RucioRegisterRaws {
         }
         Ok(all)
     }
-
-    /// Returns the tracts of each row, such as `Tract4021`; `NoTract` for an exposure that overlaps none.
-    async fn tracts(&self, repo: &Repo, rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
-        let tracts = Tracts::load(repo, self.skymap.as_deref()).await?;
-        let (instruments, exposures) = (required_column(rows, "instrument")?, required_column(rows, "exposure")?);
-        let known = tracts.of_exposures(repo, &instruments, &exposures).await?;
-        let at = |name| rows.schema_ref().index_of(name).map_err(Error::from);
-        let keys = string_values(rows, at("instrument")?).into_iter().zip(i64_values(rows, at("exposure")?));
-        let texts = |key| match known.get(&key).map_or(&[][..], Vec::as_slice) {
-            [] => vec!["NoTract".to_owned()],
-            ids => ids.iter().map(|id| format!("Tract{id}")).collect(),
-        };
-        Ok(keys.map(texts).collect())
-    }
 }
 
-/// Returns the files with dimension records beside zip archives: the position of the archive, and the file.
+/// Returns the tracts of each row, such as `Tract4021`; `NoTract` for an exposure that overlaps none.
+async fn of_rows(repo: &Repo, tracts: &Tracts, rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let (instruments, exposures) = (required_column(rows, "instrument")?, required_column(rows, "exposure")?);
+    let known = tracts.of_exposures(repo, &instruments, &exposures).await?;
+    let at = |name| rows.schema_ref().index_of(name).map_err(Error::from);
+    let keys = string_values(rows, at("instrument")?).into_iter().zip(i64_values(rows, at("exposure")?));
+    let texts = |key| match known.get(&key).map_or(&[][..], Vec::as_slice) {
+        [] => vec!["NoTract".to_owned()],
+        ids => ids.iter().map(|id| format!("Tract{id}")).collect(),
+    };
+    Ok(keys.map(texts).collect())
+}
+
+/// Returns the files with dimension records in the folders of zip archives: the position of the archive, and the file.
 async fn dimension_files(files: &[Candidate]) -> Result<Vec<(usize, Candidate)>> {
     let mut listings: HashMap<String, HashSet<String>> = HashMap::new();
     let mut found = Vec::new();

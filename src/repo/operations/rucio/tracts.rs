@@ -30,7 +30,7 @@ impl Tracts {
         let skymap = Self::skymap(repo, skymap).await?;
         let rows = read(repo, "tract", &["skymap", "id", "region"], None).await?;
         let mut all = Self { tracts: Vec::new(), by_pixel: HashMap::new() };
-        for ((name, id), region) in string_values(&rows, 0).iter().zip(i64_values(&rows, 1)).zip(regions(&rows, 2)) {
+        for ((name, id), region) in string_values(&rows, 0).iter().zip(i64_values(&rows, 1)).zip(regions(&rows, 2)?) {
             let Some(region) = region.filter(|_| *name == skymap) else { continue };
             for pixel in region.envelope(LEVEL).into_iter().flatten() {
                 all.by_pixel.entry(pixel).or_default().push(all.tracts.len());
@@ -67,7 +67,7 @@ impl Tracts {
     ) -> Result<HashMap<(String, i64), Vec<i64>>> {
         let keys = record_batch(vec![("instrument", instrument.clone()), ("id", exposure.clone())])?;
         let rows = read(repo, "visit", &["instrument", "id", "region"], Some(&keys)).await?;
-        let visits = string_values(&rows, 0).into_iter().zip(i64_values(&rows, 1)).zip(regions(&rows, 2));
+        let visits = string_values(&rows, 0).into_iter().zip(i64_values(&rows, 1)).zip(regions(&rows, 2)?);
         Ok(visits.filter_map(|(key, region)| Some((key, self.overlapping(&region?)))).collect())
     }
 
@@ -89,8 +89,11 @@ impl Tracts {
 async fn read(repo: &Repo, element: &str, names: &[&str], keys: Option<&RecordBatch>) -> Result<RecordBatch> {
     let table = dimensions::table(&repo.registry, element)?;
     let columns = table.read_columns();
-    let columns: Vec<_> =
-        names.iter().filter_map(|name| columns.iter().find(|column| column.name == *name).cloned()).collect();
+    let column = |name: &&str| {
+        let found = columns.iter().find(|column| column.name == *name).cloned();
+        found.ok_or_else(|| Error::bug(format!("table '{element}' has no column '{name}'")))
+    };
+    let columns = names.iter().map(column).collect::<Result<Vec<_>>>()?;
     match keys {
         Some(keys) => dimensions::keyed_values(&repo.registry, &table, columns, keys).await,
         None => dimensions::values(&repo.registry, element, columns, None).await,
@@ -98,6 +101,8 @@ async fn read(repo: &Repo, element: &str, names: &[&str], keys: Option<&RecordBa
 }
 
 /// Decodes a column of regions.
-fn regions(rows: &RecordBatch, column: usize) -> Vec<Option<Region>> {
-    rows.column(column).as_binary::<i32>().iter().map(|bytes| Region::decode(bytes?)).collect()
+fn regions(rows: &RecordBatch, column: usize) -> Result<Vec<Option<Region>>> {
+    let invalid = || Error::invalid("a region of the registry cannot be decoded");
+    let region = |bytes: Option<&[u8]>| bytes.map(|bytes| Region::decode(bytes).ok_or_else(invalid)).transpose();
+    rows.column(column).as_binary::<i32>().iter().map(region).collect()
 }
