@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::net::uri::quoted;
 
+/// The last parts of the paths of requests about DIDs.
+const ENDINGS: [&str; 10] =
+    ["associated_rules", "datasets", "dids", "files", "follow", "history", "meta", "parents", "rules", "status"];
+
 /// Percent-encodes one part of a path, such as the id of a rule or the name of a storage element.
 pub(super) fn encoded_part(text: &str) -> String {
     let encoded = quoted(text).replace('/', "%2F");
@@ -28,16 +32,40 @@ impl Did {
     /// # Errors
     /// `Kind::Invalid` for text without a scope or a name.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        if text.split([':', '/']).any(|part| matches!(part, "." | "..")) {
-            return Err(Error::invalid(format!(
-                "'{text}' is not a data identifier of Rucio: it has a part '.' or '..'"
-            )));
-        }
         match text.split_once(':') {
-            Some((scope, name)) if !scope.is_empty() && !name.is_empty() => {
-                Ok(Self { scope: scope.to_owned(), name: name.to_owned() })
-            }
+            Some((scope, name)) if !scope.is_empty() && !name.is_empty() => Self::new(scope, name),
             _ => Err(Error::invalid(format!("'{text}' is not a data identifier of Rucio; write 'scope:name'"))),
+        }
+    }
+
+    /// Creates a data identifier.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for an empty scope or name, and for one that leads requests to another DID.
+    pub(crate) fn new(scope: &str, name: &str) -> Result<Self> {
+        let wrong =
+            |reason: &str| Err(Error::invalid(format!("'{scope}:{name}' is not a data identifier of Rucio: {reason}")));
+        match (scope, name) {
+            ("", _) | (_, "") => wrong("its scope or its name is empty"),
+            _ if name.split('/').chain([scope]).any(|part| matches!(part, "." | "..")) => {
+                wrong("it has a part '.' or '..'")
+            }
+            _ if scope.contains('/') => wrong("its scope has a slash"),
+            _ => Ok(Self { scope: scope.to_owned(), name: name.to_owned() }),
+        }
+    }
+
+    /// Checks the name of a new dataset: requests about a name that ends as their own paths do would reach another DID.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for such a name.
+    pub(crate) fn check_new(&self) -> Result<()> {
+        match self.name.rsplit_once('/') {
+            Some((_, last)) if ENDINGS.contains(&last) => {
+                let message = format!("the name '{}' ends in '/{last}', which Rucio takes for a request", self.name);
+                Err(Error::invalid(message))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -67,6 +95,9 @@ mod tests {
         assert_eq!(did.path(), "ancillary/Dataset/a%20b%2Bc%3Ad");
         assert_eq!(Did::parse("raw:/Dataset//x").unwrap().path(), "raw/%2FDataset/%2Fx");
         assert!(Did::parse("raw:a/../b").is_err());
+        assert!(Did::new("raw", "../x").is_err() && Did::new("..", "x").is_err() && Did::new("a/b", "x").is_err());
+        assert!(Did::new("raw", "a/files").unwrap().check_new().is_err());
+        Did::new("raw", "a/files/b").unwrap().check_new().unwrap();
         for wrong in ["", "x", ":x", "x:"] {
             assert!(Did::parse(wrong).unwrap_err().message().contains("write 'scope:name'"), "{wrong}");
         }

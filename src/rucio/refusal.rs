@@ -16,6 +16,10 @@ pub(super) const CANNOT_AUTHENTICATE: &str = "CannotAuthenticate";
 pub(super) const DID_NOT_FOUND: &str = "DataIdentifierNotFound";
 /// A DID exists already.
 pub(super) const DID_EXISTS: &str = "DataIdentifierAlreadyExists";
+/// The database of the server reported an error, which the server does not explain.
+pub(super) const DATABASE: &str = "DatabaseException";
+/// A file is attached already.
+pub(super) const FILE_EXISTS: &str = "FileAlreadyExists";
 /// A rule with the same account, expression and number of copies exists already.
 pub(super) const DUPLICATE_RULE: &str = "DuplicateRule";
 /// The state of a DID does not allow the operation, such as closing a closed dataset.
@@ -100,9 +104,7 @@ fn kind_of(class: &str) -> Option<Kind> {
     Some(match class {
         DID_NOT_FOUND | "RSENotFound" | "RuleNotFound" | "ScopeNotFound" | "AccountNotFound" | "ReplicaNotFound"
         | "FileNotFound" | "IdentityNotFound" => Kind::NotFound,
-        DID_EXISTS | DUPLICATE_RULE | "FileAlreadyExists" | "DuplicateContent" | "FileReplicaAlreadyExists" => {
-            Kind::Exists
-        }
+        DID_EXISTS | DUPLICATE_RULE | FILE_EXISTS | "DuplicateContent" | "FileReplicaAlreadyExists" => Kind::Exists,
         "FileConsistencyMismatch" | UNSUPPORTED | "UnsupportedStatus" => Kind::Conflict,
         CANNOT_AUTHENTICATE | "AccessDenied" => Kind::Denied,
         "InvalidRSEExpression"
@@ -120,7 +122,7 @@ fn kind_of(class: &str) -> Option<Kind> {
         | "TypeError"
         | "RSEWriteBlocked"
         | "ManualRuleApprovalBlocked" => Kind::Invalid,
-        "DatabaseException" | "RucioException" => Kind::Failed,
+        DATABASE | "RucioException" => Kind::Failed,
         _ => return None,
     })
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::catalog::of_did;
 use super::client::{Call, Client};
 use super::did::Did;
-use super::refusal::{DID_EXISTS, UNSUPPORTED};
+use super::refusal::{DATABASE, DID_EXISTS, FILE_EXISTS, UNSUPPORTED};
 use crate::error::{Error, Kind, Result};
 
 /// A file to be registered.
@@ -80,6 +80,13 @@ impl Client {
             Ok(_) => Ok(()),
             Err(refusal) if refusal.is(UNSUPPORTED) => {
                 Err(Error::new(Kind::Conflict, format!("dataset '{did}' is closed: no files can be attached")))
+            }
+            Err(refusal) if refusal.is(DATABASE) || refusal.is(FILE_EXISTS) => {
+                let message = format!(
+                    "dataset '{did}': the server could not register the files, perhaps because another client registers \
+                     them too: run the statement again"
+                );
+                Err(Error::new(Kind::Failed, message).with_source(Error::from(refusal)))
             }
             Err(refusal) => Err(Error::from(refusal).context(format_args!("dataset '{did}'"))),
         }

@@ -69,6 +69,54 @@ fn a_refused_registration_registers_no_file() {
 }
 
 #[apply(test!)]
+fn names_that_reach_other_requests_are_refused() {
+    let Some(site) = Site::new(1) else { return };
+    let register = |name: &str| site.ask(&site.register("TRUE").replace(&site.dataset(), name));
+    for (name, message) in [
+        ("../raw/x", "it has a part '.' or '..'"),
+        ("Dataset/x/../y", "it has a part '.' or '..'"),
+        ("Dataset/files", "ends in '/files', which Rucio takes for a request"),
+        ("", "its scope or its name is empty"),
+    ] {
+        refused(register(name), message);
+    }
+    refused(site.ask("SELECT * FROM rucio_dids('nowhere')"), "Rucio has no scope 'nowhere'");
+    refused(site.ask("SELECT * FROM rucio_dids('')"), "is neither a scope nor");
+    // Rucio reads `true` in a name as a value.
+    let name = format!("{}/true", site.dataset());
+    register(&name).ok();
+    for glob in [format!("{}/*", site.dataset()), name.clone(), format!("{}/t*e", site.dataset())] {
+        assert_eq!(site.rows(&format!("SELECT name FROM rucio_dids('ancillary:{glob}')")), [name.as_str()], "{glob}");
+    }
+}
+
+#[apply(test!)]
+fn a_file_keeps_its_kind() {
+    let Some(site) = Site::new(1) else { return };
+    site.ask(&site.register("TRUE")).ok();
+    let files = |kind: &str, list: &str| {
+        format!(
+            "CALL rucio_register_files('{}', [{list}], '{kind}', rucio_register_config => '{}')",
+            site.dataset(),
+            site.home.at("register.yaml")
+        )
+    };
+    let file = format!("'{}'", site.file(0).display());
+    refused(site.ask(&files("zip_file", &file)), "is registered as data_product, not as zip_file");
+    // The same file twice is one file.
+    let zip = site.file(0).with_file_name("a.zip");
+    std::fs::write(&zip, "archive").expect("a file");
+    let zip = format!("'{}'", zip.display());
+    let added = site.rows(&files("zip_file", &format!("{zip}, {zip}")));
+    assert_eq!(added[0], format!("rucio_file,inserted,ancillary:{},1", site.dataset()));
+    refused(site.ask(&files("dim_file", &zip)), "is registered as zip_file, not as dim_file");
+    refused(
+        site.ask(&format!("CALL ingest_rucio('ancillary:{}', transfer => 'move')", site.dataset())),
+        "cannot be moved",
+    );
+}
+
+#[apply(test!)]
 fn names_have_the_length_that_rucio_allows() {
     let Some(site) = Site::new(1) else { return };
     let name = |length: usize| format!("{}{}", site.dataset(), "n".repeat(length - site.dataset().len()));
@@ -130,6 +178,8 @@ fn rules_are_compared_before_they_are_sent() {
     refused(site.ask(&rule("site=NOWHERE", "")), "RSE expression 'site=NOWHERE'");
     refused(site.ask(&rule("IN2P3_RAW_DISK|SLAC_BUTLER_DISK", ", copies => 3")), "too few for 3 copies");
     refused(site.ask(&rule("IN2P3_RAW_DISK", ", grouping => 'FILE'")), "DATASET, ALL or NONE");
+    refused(site.ask(&rule("IN2P3_RAW_DISK", ", lifetime => 0")), "'lifetime' is not positive: 0");
+    refused(site.ask(&format!("CALL rucio_wait('{did}', timeout => -1)")), "'timeout' is negative");
     refused(
         as_guest(&site, &rule("IN2P3_RAW_DISK", ", account => 'root'")),
         "Account guest can not add replication rule",

@@ -100,7 +100,7 @@ fn list(ends: bool) -> String {
     format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{}{}{end}", chunk(line("a")), chunk(line("b")))
 }
 
-const DIDS: &str = "SELECT name FROM rucio_dids('s') ORDER BY name";
+const DIDS: &str = "SELECT name FROM rucio_contents('s:d') ORDER BY name";
 
 #[apply(test!)]
 fn a_busy_server_is_asked_again() {

@@ -42,6 +42,8 @@ STATEMENTS = [
     register(),
     register(),
     register(kind="dim_file"),
+    register().replace("'Dataset/recorded'", "'../ancillary/recorded'"),
+    register().replace("'Dataset/recorded'", "'Dataset/files'"),
     "SELECT rse, type, site, deterministic, algorithm, prefix, readable, writable FROM rucio_rses() ORDER BY rse",
     "SELECT rse FROM rucio_rses('site=SLAC')",
     "SELECT rse FROM rucio_rses('(')",

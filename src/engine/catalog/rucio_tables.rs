@@ -138,7 +138,7 @@ fn literal_glob(name: &str) -> Option<String> {
 
 /// Widens a glob where the server would read it as another value: it takes `true` and `false` anywhere for Python's
 /// words, and text without a sign of arithmetic for a number or a date.
-fn wider(glob: &str) -> String {
+pub(crate) fn wider(glob: &str) -> String {
     let glob = ["true", "TRUE", "false", "FALSE"].iter().fold(glob.to_owned(), |glob, word| glob.replace(word, "*"));
     let is_text = glob.contains(|c: char| c.is_ascii_alphabetic()) && glob.contains(['*', '/']);
     if is_text { glob } else { format!("{glob}*") }

@@ -109,6 +109,9 @@ fn table(rows: impl RucioRows + 'static) -> Result<Arc<dyn TableProvider>> {
 fn dids(args: &Args) -> Result<Arc<dyn TableProvider>> {
     let did = args.required("did")?;
     let (scope, glob) = did.split_once(':').unwrap_or((&did, "*"));
+    if scope.is_empty() || glob.is_empty() {
+        return Err(Error::invalid(format!("'{did}' is neither a scope nor 'scope:glob'")));
+    }
     let did_type = args.text("type").map_or_else(|| "all".to_owned(), |kind| kind.to_lowercase());
     if !TYPES.contains(&did_type.as_str()) {
         let message =

@@ -51,14 +51,18 @@ fn rules() -> Vec<FunctionDef> {
             "CALL rucio_add_rule('raw:Dataset/LSSTComCam/raw/20241108', 'SLAC_RAW_DISK|IN2P3_RAW_DISK', copies => 2)",
         ),
         FunctionDef::procedure("rucio_delete_rule", "Deletes a replication rule of Rucio, within an hour.", |args| {
-            Ok(Arc::new(RucioDeleteRule(args.required("rule")?)))
+            let rule = args.required("rule")?;
+            if rule.is_empty() {
+                return Err(Error::invalid("argument 'rule' is empty"));
+            }
+            Ok(Arc::new(RucioDeleteRule(rule)))
         })
         .arg("rule", ArgType::Text, "the id of the rule")
         .notes("As `rucio rule remove`. A warning says if the DID has no other rule: Rucio may then delete its files.")
         .example("CALL rucio_delete_rule('5c1b8f3fe2e54b6a9f35a7ee0a0f2b41')"),
         FunctionDef::procedure("rucio_wait", "Waits until all replication rules of a DID are OK.", |args| {
-            let timeout = match args.int("timeout", -1) {
-                -1 => None,
+            let timeout = match args.int("timeout", i64::MIN) {
+                i64::MIN => None,
                 seconds => Some(Duration::from_secs(
                     u64::try_from(seconds).map_err(|_| Error::invalid("argument 'timeout' is negative"))?,
                 )),
@@ -81,7 +85,12 @@ fn ingest() -> FunctionDef {
                     did: Did::parse(&args.required("did")?)?,
                     rse_expression: args.text("rse_expression"),
                     prefix: args.text("prefix").map(|text| UriMapping::parse(&text)).transpose()?,
-                    transfer: TransferMode::from_name(args.text("transfer").as_deref().unwrap_or("direct"))?,
+                    transfer: match TransferMode::from_name(args.text("transfer").as_deref().unwrap_or("direct"))? {
+                        TransferMode::Move => {
+                            return Err(Error::invalid("files of Rucio cannot be moved: Rucio would lose them"));
+                        }
+                        transfer => transfer,
+                    },
                     on_difference: match args.bool("update_records", false) {
                         true => OnDifference::Update,
                         false => OnDifference::Keep,
@@ -110,7 +119,10 @@ fn rule(args: &Args) -> Result<NewRule> {
     if let Some(other) = grouping.as_deref().filter(|word| !["DATASET", "ALL", "NONE"].contains(word)) {
         return Err(Error::invalid(format!("argument 'grouping' is DATASET, ALL or NONE, not '{other}'")));
     }
-    let lifetime = args.int("lifetime", 0);
+    let lifetime = args.int("lifetime", i64::MIN);
+    if lifetime != i64::MIN && lifetime <= 0 {
+        return Err(Error::invalid(format!("argument 'lifetime' is not positive: {lifetime}")));
+    }
     Ok(NewRule {
         rse_expression: args.required("rse_exp")?,
         copies,

@@ -10,9 +10,10 @@ use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::columns::{BOOL, INT, TEXT, TIME, batches, bools, ints, owned, schema, texts, times};
-use crate::engine::catalog::rucio_tables::{RucioRows, Wanted};
-use crate::error::{Error, Kind, Result};
+use crate::engine::catalog::rucio_tables::{RucioRows, Wanted, wider};
+use crate::error::{Error, Kind, Result, hint};
 use crate::format::sidecar::Sidecar;
+use crate::model::glob;
 use crate::registry::db::Batches;
 use crate::registry::db::rows::record_batch;
 use crate::rucio::Client;
@@ -107,7 +108,14 @@ impl RucioRows for Dids {
     }
 
     async fn rows(&self, client: Arc<Client>, wanted: Wanted) -> Result<Batches> {
-        let scopes = if self.scope == "*" { client.scopes().await? } else { vec![self.scope.clone()] };
+        let mut scopes = client.scopes().await?;
+        if self.scope != "*" {
+            if !scopes.contains(&self.scope) {
+                let hint = hint(&self.scope, scopes.iter().map(String::as_str));
+                return Err(Error::new(Kind::NotFound, format!("Rucio has no scope '{}'{hint}", self.scope)));
+            }
+            scopes = vec![self.scope.clone()];
+        }
         let glob = wanted.name.clone().filter(|_| self.glob == "*").unwrap_or_else(|| self.glob.clone());
         let wanted_type = wanted.did_type.as_deref().map(str::to_lowercase);
         let known = |kind: &String| ["file", "dataset", "container"].contains(&kind.as_str());
@@ -116,9 +124,11 @@ impl RucioRows for Dids {
         let searching = Arc::clone(&client);
         let found = stream::iter(scopes.into_iter().map(Ok)).and_then(move |scope| {
             let (client, glob, did_type) = (Arc::clone(&searching), glob.clone(), did_type.clone());
-            async move { client.search(&scope, &did_type, &glob).await }
+            async move { client.search(&scope, &did_type, &wider(&glob)).await }
         });
-        let chunks = found.try_flatten().try_chunks(AT_ONCE).map_err(|e| e.1);
+        let argument = self.glob.clone();
+        let is_wanted = move |found: &Found| std::future::ready(glob::matches(&argument, &found.name));
+        let chunks = found.try_flatten().try_filter(is_wanted).try_chunks(AT_ONCE).map_err(|e| e.1);
         let rows = chunks.map_ok(move |found| {
             let (client, wanted) = (Arc::clone(&client), wanted.clone());
             async move { did_rows(&client, found, &wanted).await }
@@ -160,10 +170,12 @@ async fn did_rows(client: &Arc<Client>, found: Vec<Found>, wanted: &Wanted) -> R
             };
             let (files, bytes) = match () {
                 () if is_file => (Some(1), size),
-                () if counts => {
-                    let state = client.did(&did, true).await?;
-                    (state.length, state.bytes)
-                }
+                () if counts => match client.did(&did, true).await {
+                    Ok(state) => (state.length, state.bytes),
+                    // It was removed meanwhile, or the server takes its name for another request.
+                    Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => (None, None),
+                    Err(error) => return Err(error),
+                },
                 () => (None, None),
             };
             Ok(DidRow { is_open: is_open.filter(|_| !is_file), found, files, bytes, account, created })

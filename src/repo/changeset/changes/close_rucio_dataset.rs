@@ -31,6 +31,13 @@ impl StandaloneChange for CloseRucioDataset {
     }
 
     async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
-        self.client.close(&self.did).await.map(Applied::from)
+        match self.client.close(&self.did).await? {
+            true => Ok(Applied::AsDescribed),
+            // Another client was faster.
+            false => {
+                let row = ReportRow::new("rucio_dataset", Status::Unchanged, self.did.to_string(), 1);
+                Ok(Applied::Rows(vec![row]))
+            }
+        }
     }
 }

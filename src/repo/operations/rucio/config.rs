@@ -71,8 +71,13 @@ impl RegisterOptions {
 
 impl RegisterConfig {
     /// Returns the dataset of this name.
-    pub(super) fn did(&self, dataset: &str) -> Did {
-        Did { scope: self.scope.clone(), name: dataset.to_owned() }
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for a name that cannot be registered.
+    pub(super) fn did(&self, dataset: &str) -> Result<Did> {
+        let did = Did::new(&self.scope, dataset)?;
+        did.check_new()?;
+        Ok(did)
     }
 
     /// Returns the name and the URI of a file. As in `rucio-register`, texts are cut and joined, not paths.

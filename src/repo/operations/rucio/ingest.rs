@@ -1,6 +1,6 @@
 //! `ingest_rucio`: ingests the datasets that Rucio keeps with the files of a DID.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
@@ -78,8 +78,9 @@ impl Operation for IngestRucio {
         let input = format!("Rucio DID '{}'", self.did);
         let task = self.import();
         let mut draft = ImportPlan::new(&task, &repo).await?;
-        for item in items(&repo, &entries)? {
-            draft.take(item, &input, None).await.map_err(without_line)?;
+        for (item, file) in items(&repo, &entries, self.on_difference, &mut failures)? {
+            let named = file.map_or_else(|| input.clone(), |file| format!("file '{file}'"));
+            draft.take(item, &named, None).await.map_err(without_line)?;
         }
         let mut set = draft.finish().await.map_err(|e| without_line(e).context(&input))?;
         set.record_all(failures);
@@ -144,7 +145,10 @@ impl IngestRucio {
             let text = metadata.and_then(|m| m.rubin_sidecar);
             let text = text.as_ref().and_then(Value::as_str).filter(|text| !text.is_empty());
             let parsed = match text {
-                Some(text) => Sidecar::parse(text),
+                Some(text) => Sidecar::parse(text).and_then(|sidecar| match sidecar.run.trim() {
+                    "" => Err(Error::invalid("its sidecar has no run")),
+                    _ => Ok(sidecar),
+                }),
                 None => Err(Error::invalid(match kind.as_str() {
                     Some("zip_file") => "it is a zip archive, which is not supported".to_owned(),
                     Some("dim_file") => "it holds dimension records; import reads it".to_owned(),
@@ -208,10 +212,15 @@ async fn with_records(repo: &Repo, entries: Vec<Entry>, failures: &mut Vec<Repor
 }
 
 /// Returns what an export file of the datasets would hold: dataset types, runs, records in the order of the universe, and
-/// files.
-fn items(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
+/// files; each with the file that it is from.
+fn items<'e>(
+    repo: &Repo,
+    entries: &'e [Entry],
+    on_difference: OnDifference,
+    outcomes: &mut Vec<ReportRow>,
+) -> Result<Vec<(Item, Option<&'e str>)>> {
     let universe = &repo.registry.universe;
-    let mut items = vec![Item::Universe { namespace: universe.namespace.clone(), version: universe.version }];
+    let mut items = vec![(Item::Universe { namespace: universe.namespace.clone(), version: universe.version }, None)];
     let mut types = BTreeMap::new();
     for Entry { sidecar, name, .. } in entries {
         let first = types.entry(&sidecar.dataset_type.name).or_insert(&sidecar.dataset_type);
@@ -221,41 +230,50 @@ fn items(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
             return Err(Error::new(Kind::Conflict, message));
         }
     }
-    items.extend(types.into_values().map(|one| Item::DatasetType {
-        name: one.name.clone(),
-        dimensions: one.dimensions.clone(),
-        storage_class: one.storage_class.clone(),
-        is_calibration: one.is_calibration,
+    items.extend(types.into_values().map(|one| {
+        let item = Item::DatasetType {
+            name: one.name.clone(),
+            dimensions: one.dimensions.clone(),
+            storage_class: one.storage_class.clone(),
+            is_calibration: one.is_calibration,
+        };
+        (item, None)
     }));
     let runs: BTreeSet<&String> = entries.iter().map(|entry| &entry.sidecar.run).collect();
-    let run = |name: &String| Item::Collection {
-        name: name.clone(),
-        kind: CollectionType::Run,
-        doc: None,
-        children: Vec::new(),
+    let run = |name: &String| {
+        let item = Item::Collection { name: name.clone(), kind: CollectionType::Run, doc: None, children: Vec::new() };
+        (item, None)
     };
     items.extend(runs.into_iter().map(run));
-    items.extend(records(repo, entries)?);
-    for Entry { sidecar, uri, .. } in entries {
+    items.extend(records(repo, entries, on_difference, outcomes)?);
+    for Entry { sidecar, uri, name } in entries {
         let values = &sidecar.data_id.values;
         let required = |name: &String| sidecar.dataset_type.dimensions.contains(name);
         let data_id = values.iter().filter(|(name, _)| required(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
-        items.push(Item::File(File {
+        let file = Item::File(File {
             line: 0,
             dataset_type: sidecar.dataset_type.name.clone(),
             run: sidecar.run.clone(),
             datasets: vec![(sidecar.id, fields(&data_id)?)],
             path: uri.clone(),
             formatter: raw_formatter(sidecar),
-        }));
+        });
+        items.push((file, Some(name)));
     }
     Ok(items)
 }
 
-/// Returns the dimension records of all sidecars, each once, in the order of the universe.
-fn records(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
-    let mut by_element: BTreeMap<usize, Vec<Item>> = BTreeMap::new();
+/// Returns the dimension records of all sidecars, each once, in the order of the universe. Of different records with one
+/// key, the first is kept, and the others are reported; nothing would decide which of them replaces an existing one.
+fn records<'e>(
+    repo: &Repo,
+    entries: &'e [Entry],
+    on_difference: OnDifference,
+    outcomes: &mut Vec<ReportRow>,
+) -> Result<Vec<(Item, Option<&'e str>)>> {
+    let mut by_element: BTreeMap<usize, Vec<(Item, Option<&str>)>> = BTreeMap::new();
     let mut seen = HashSet::new();
+    let mut first: HashMap<String, &str> = HashMap::new();
     let elements = repo.registry.universe.elements();
     for Entry { sidecar, name, .. } in entries {
         for (element, record) in sidecar.records() {
@@ -264,9 +282,22 @@ fn records(repo: &Repo, entries: &[Entry]) -> Result<Vec<Item>> {
             if !seen.insert((position, Value::Object(record.clone()).to_string())) {
                 continue;
             }
+            let own = elements[position].key.as_ref().map_or("", |key| key.name.as_str());
+            let column = |dimension: &String| if *dimension == element { own.to_owned() } else { dimension.clone() };
+            let key = elements[position].required.iter().map(|d| record.get(&column(d)).unwrap_or(&Value::Null));
+            let key = format!("{element} {}", key.map(Value::to_string).collect::<Vec<_>>().join(" "));
+            if let Some(other) = first.get(&key) {
+                let message = format!("the sidecars of '{other}' and '{name}' have different records of '{element}'");
+                if on_difference == OnDifference::Update {
+                    return Err(Error::new(Kind::Conflict, message));
+                }
+                outcomes.push(ReportRow::new(element, Status::Unchanged, message, 1));
+                continue;
+            }
+            first.insert(key, name);
             let fields = fields(record).map_err(|e| e.context(format_args!("file '{name}', record of '{element}'")))?;
             let records = by_element.entry(position).or_default();
-            records.push(Item::Record { element: element.to_owned(), line: 0, fields });
+            records.push((Item::Record { element: element.to_owned(), line: 0, fields }, Some(name)));
         }
     }
     Ok(by_element.into_values().flatten().collect())

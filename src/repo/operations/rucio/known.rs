@@ -106,10 +106,10 @@ impl Known {
         Ok(())
     }
 
-    /// Checks that a registered file has the same size and checksum.
+    /// Checks that a registered file has the same size and checksum, and is of the same kind.
     ///
     /// # Errors
-    /// `Kind::Conflict` for a file with another size or checksum.
+    /// `Kind::Conflict` for a file with another size or checksum, or of another kind.
     pub(super) fn check(&self, file: &NewFile) -> Result<()> {
         let Some((bytes, adler32)) = self.members.get(&file.name).or_else(|| self.others.get(&file.name)) else {
             return Ok(());
@@ -117,13 +117,27 @@ impl Known {
         let other_size = bytes.is_some_and(|bytes| u64::try_from(bytes) != Ok(file.bytes));
         let other_sum = adler32.as_ref().is_some_and(|sum| *sum != file.adler32);
         if !other_size && !other_sum {
-            return Ok(());
+            return self.check_kind(file);
         }
         let (bytes, adler32) = (bytes.unwrap_or(0), adler32.as_deref().unwrap_or("unknown"));
         let message = format!(
             "file '{}:{}' is registered with {bytes} bytes and the checksum {adler32}, but has {} bytes and {}",
             file.scope, file.name, file.bytes, file.adler32
         );
+        Err(Error::new(Kind::Conflict, message))
+    }
+
+    /// Checks that a dataset stays one, and another file stays what it is. Datasets have sidecars; their kinds differ.
+    fn check_kind(&self, file: &NewFile) -> Result<()> {
+        let Some(known) = self.meta.get(&file.name).filter(|known| !known.rubin_butler.is_empty()) else {
+            return Ok(());
+        };
+        let are_datasets = !known.rubin_sidecar.is_empty() && !file.meta.rubin_sidecar.is_empty();
+        if are_datasets || known.rubin_butler == file.meta.rubin_butler {
+            return Ok(());
+        }
+        let (there, new) = (&known.rubin_butler, &file.meta.rubin_butler);
+        let message = format!("file '{}:{}' is registered as {there}, not as {new}", file.scope, file.name);
         Err(Error::new(Kind::Conflict, message))
     }
 }

@@ -69,8 +69,14 @@ impl Operation for RucioRegister {
 impl Operation for RucioRegisterFiles {
     async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
         let config = self.options.resolve()?;
-        let candidate = |file: &String| Ok(Candidate { location: Location::parse(file)?, meta: self.kind.meta() });
-        let files = self.files.iter().map(candidate).collect::<Result<Vec<_>>>()?;
+        let mut seen = HashSet::new();
+        let mut files = Vec::new();
+        for file in &self.files {
+            let location = Location::parse(file)?;
+            if seen.insert(location.display()) {
+                files.push(Candidate { location, meta: self.kind.meta() });
+            }
+        }
         context.progress.begin("rucio_register_files", Some(files.len() as u64));
         let files = read_all(&config, files).await?;
         let mut registration = Registration::new(config, self.options.chunk_size)?;
@@ -107,6 +113,8 @@ pub(super) struct Registration {
     client: Arc<Client>,
     config: RegisterConfig,
     chunk_size: usize,
+    /// Creation of datasets, which comes first: a name that the server refuses ends the plan before files are sent.
+    created: Vec<ChangeSet<'static>>,
     sets: Vec<ChangeSet<'static>>,
     /// Files whose metadata are replaced.
     changed: HashSet<String>,
@@ -125,6 +133,7 @@ impl Registration {
             client,
             config,
             chunk_size: chunk_size.max(1),
+            created: Vec::new(),
             sets: Vec::new(),
             changed: HashSet::new(),
             is_checked: false,
@@ -137,7 +146,7 @@ impl Registration {
     /// `Kind::Conflict` for a closed dataset that lacks files, or a file that is registered with another size or
     /// checksum; server errors.
     pub(super) async fn add(&mut self, dataset: &str, files: Vec<NewFile>) -> Result<()> {
-        let (client, did, rse) = (Arc::clone(&self.client), self.config.did(dataset), self.config.rse.clone());
+        let (client, did, rse) = (Arc::clone(&self.client), self.config.did(dataset)?, self.config.rse.clone());
         let state = client.find_did(&did).await?;
         if let Some(other) = state.as_ref().filter(|state| state.did_type != "DATASET") {
             return Err(Error::invalid(format!("'{did}' is a {}, not a dataset", other.did_type.to_lowercase())));
@@ -176,7 +185,7 @@ impl Registration {
             let (client, did, rse) = (Arc::clone(&client), did.clone(), rse.clone());
             first.push(standalone(Box::new(CreateRucioDataset { client, did, rse })));
         }
-        self.sets.push(first);
+        self.created.push(first);
         for files in in_chunks(missing, self.chunk_size) {
             let mut set = ChangeSet::default();
             set.set_completed(files.len() as u64, files.iter().map(|file| file.bytes).sum());
@@ -195,7 +204,7 @@ impl Registration {
 
     /// Returns the plan: a change set for each request that writes.
     pub(super) fn into_plan<'p>(self) -> Plan<'p> {
-        stream::iter(self.sets.into_iter().map(Ok)).boxed()
+        stream::iter(self.created.into_iter().chain(self.sets).map(Ok)).boxed()
     }
 }
 

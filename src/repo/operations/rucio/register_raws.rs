@@ -124,6 +124,9 @@ impl RucioRegisterRaws {
 
 /// Returns the tracts of each row, such as `Tract4021`; `NoTract` for an exposure that overlaps none.
 async fn of_rows(repo: &Repo, tracts: &Tracts, rows: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    if ["instrument", "exposure"].iter().any(|name| rows.column_by_name(name).is_none()) {
+        return Err(Error::invalid("{tract} needs datasets with the dimensions instrument and exposure"));
+    }
     let (instruments, exposures) = (required_column(rows, "instrument")?, required_column(rows, "exposure")?);
     let known = tracts.of_exposures(repo, &instruments, &exposures).await?;
     let at = |name| rows.schema_ref().index_of(name).map_err(Error::from);
