@@ -10,6 +10,7 @@ use super::output::Format;
 use super::runner::Runner;
 use super::sample::{Content, Sample};
 use crate::error::{Error, Result};
+use crate::repo::RegisterOptions;
 
 /// The arguments of `butlersql demo`.
 #[derive(Debug, Args)]
@@ -20,10 +21,16 @@ pub(super) struct Demo {
     /// Number of exposures of the sample.
     #[arg(long, default_value_t = 200)]
     exposures: usize,
+    /// A configuration of rucio-register: also register the raws in Rucio, and build a second repository from there.
+    #[arg(long, value_name = "FILE")]
+    rucio: Option<PathBuf>,
 }
 
+/// The name of the dataset of Rucio that `--rucio` fills, with the name of the demo's folder.
+const DATASET: &str = "Dataset/butlersql";
+
 /// The scripts of the campaign, embedded so that the program does not need the source tree.
-const SCRIPTS: [(&str, &str); 14] = [
+const SCRIPTS: [(&str, &str); 16] = [
     ("campaign.sql", include_str!("../../sql/rtn103/campaign.sql")),
     ("01_create_repository.sql", include_str!("../../sql/rtn103/01_create_repository.sql")),
     ("02_register_instrument.sql", include_str!("../../sql/rtn103/02_register_instrument.sql")),
@@ -38,6 +45,8 @@ const SCRIPTS: [(&str, &str); 14] = [
     ("11_solar_system_objects.sql", include_str!("../../sql/rtn103/11_solar_system_objects.sql")),
     ("12_global_collection.sql", include_str!("../../sql/rtn103/12_global_collection.sql")),
     ("13_check.sql", include_str!("../../sql/rtn103/13_check.sql")),
+    ("15_register_raws.sql", include_str!("../../sql/rtn103/15_register_raws.sql")),
+    ("16_build_from_rucio.sql", include_str!("../../sql/rtn103/16_build_from_rucio.sql")),
 ];
 
 impl Demo {
@@ -47,6 +56,8 @@ impl Demo {
     /// A file that cannot be written, or the first statement that fails.
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let (data, scripts, repository) = (self.dir.join("data"), self.dir.join("rtn103"), self.dir.join("repo"));
+        // A wrong configuration is reported before the campaign.
+        let rucio = self.rucio_variables()?;
         let sample =
             Sample { dir: data.clone(), exposures: self.exposures, nights: 3, seed: 103, content: Content::Translated };
         sample.run()?;
@@ -63,10 +74,36 @@ impl Demo {
         let done = runner.file(&scripts.join("campaign.sql")).await;
         runner.end().await;
         done?;
+        if let Some(variables) = rucio {
+            let second = self.dir.join("repo_from_rucio").display().to_string();
+            for (repository, script) in [(&named, "15_register_raws.sql"), (&second, "16_build_from_rucio.sql")] {
+                let mut runner = Runner::new(repository, true, false, Format::Table, variables.clone())?;
+                let done = runner.file(&scripts.join(script)).await;
+                runner.end().await;
+                done?;
+            }
+        }
         println!("Try next:");
         println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY 1, 2\"");
         println!("  butlersql {named}");
         Ok(())
+    }
+}
+
+impl Demo {
+    /// Returns the variables of the scripts for Rucio, with `--rucio`.
+    fn rucio_variables(&self) -> Result<Option<BTreeMap<String, String>>> {
+        let Some(file) = &self.rucio else { return Ok(None) };
+        let file = file.display().to_string();
+        let config = RegisterOptions { config: Some(file.clone()), ..RegisterOptions::default() }.resolve()?;
+        let name = self.dir.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let dataset = format!("{DATASET}/{name}");
+        Ok(Some(BTreeMap::from([
+            ("REGISTER_CONFIG".to_owned(), file),
+            ("DID".to_owned(), format!("{}:{dataset}", config.scope)),
+            ("DATASET".to_owned(), dataset),
+            ("PREFIX".to_owned(), format!("{}={}", config.dtn_url, config.rse_root)),
+        ])))
     }
 }
 

@@ -81,6 +81,31 @@ fn raws_are_attached_to_the_datasets_of_their_tracts() {
 }
 
 #[apply(test!)]
+fn the_demo_builds_a_second_repository_from_rucio() {
+    let Some(site) = Site::new(1) else { return };
+    let folder = site.rucio.join("slac/raw").join(&site.name);
+    let config = site.home.at("demo.yaml");
+    let text = format!(
+        "rucio_rse: SLAC_BUTLER_DISK\nscope: raw\nrse_root: {}\ndtn_url: davs://127.0.0.1:2881/slac/lsst/butler\n",
+        site.rucio.join("slac").display()
+    );
+    std::fs::write(&config, text).expect("a configuration");
+    for _ in 0..2 {
+        let mut command = program();
+        command.args(["demo", folder.to_str().expect("text"), "--exposures", "20", "--rucio", &config]);
+        run(site.with_rucio(&mut command)).ok();
+    }
+    let second = folder.join("repo_from_rucio").display().to_string();
+    let count = site.ask_of(&second, "SELECT count(*) > 0, count(DISTINCT exposure) FROM raw").ok();
+    assert_eq!(count, "count(*) > 0,count(DISTINCT exposure)\ntrue,20\n");
+    let mut command = program();
+    command.args(["demo", &site.home.at("none"), "--rucio", &site.home.at("absent.yaml")]);
+    let wrong = run(site.with_rucio(&mut command));
+    assert!(wrong.code == 1 && wrong.err.contains("absent.yaml"), "{}", wrong.err);
+    assert!(!Path::new(&site.home.at("none")).exists(), "nothing is written");
+}
+
+#[apply(test!)]
 fn a_zip_archive_is_one_file_with_its_dimension_records() {
     let Some((site, data)) = site() else { return };
     let Some(python) = butler("b30") else { return };

@@ -25,11 +25,15 @@ pub(crate) struct RegisterOptions {
 
 /// How files are named in Rucio.
 #[derive(Debug, Clone)]
-pub(super) struct RegisterConfig {
+pub(crate) struct RegisterConfig {
+    /// Storage element of the files.
     pub rse: String,
+    /// Scope of the files and the dataset.
     pub scope: String,
-    rse_root: String,
-    dtn_url: String,
+    /// The start of the paths of files, which is taken off.
+    pub rse_root: String,
+    /// The start of the URIs of files at the storage element.
+    pub dtn_url: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -45,7 +49,7 @@ impl RegisterOptions {
     ///
     /// # Errors
     /// `Kind::Invalid` for a value that neither the file nor an argument sets; a file that cannot be read.
-    pub(super) fn resolve(&self) -> Result<RegisterConfig> {
+    pub(crate) fn resolve(&self) -> Result<RegisterConfig> {
         let variable = std::env::var("RUCIO_REGISTER_CONFIG").ok().filter(|file| !file.is_empty());
         let file = match self.config.clone().or(variable) {
             Some(path) => {
