@@ -66,6 +66,14 @@ fn all_work() -> Vec<Work> {
     all.push(work("write_curated_calibrations", "camera", {
         "CALL write_curated_calibrations('LSSTComCam', label => 'DM-48650', data => 'DIR/curated')"
     }));
+    for mode in ["purge", "unstore"] {
+        all.push(work(
+            format!("prune {mode}"),
+            "raws",
+            format!("CALL prune((SELECT dataset_id FROM raw WHERE detector > 2), '{mode}')"),
+        ));
+    }
+    all.push(work("remove_run", "raws", "CALL remove_run('LSSTComCam/raw/all')"));
     all.push(work("create_repository", "nothing", "CALL create_repository(seed_config => 'DIR/seed.yaml')"));
     all.push(work("COPY", "camera", "COPY (SELECT * FROM detector) TO 'DIR/out/d.csv'"));
     all.push(work(
@@ -173,7 +181,8 @@ fn treasures(dir: &Path) -> BTreeSet<Vec<u8>> {
 fn counts(dir: &Path) -> String {
     let repo = dir.join("repo").display().to_string();
     let count = |table: &str| format!("(SELECT count(*) FROM {table}) AS {table}");
-    ask(&repo, &format!("SELECT {}, {}, {}", count("datasets"), count("files"), count("collections")))
+    let trash = "(SELECT count(*) FROM registry.dataset_location_trash) AS trash";
+    ask(&repo, &format!("SELECT {}, {}, {}, {trash}", count("datasets"), count("files"), count("collections")))
 }
 
 /// The command that runs an operation in a folder under strace.

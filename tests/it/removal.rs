@@ -119,3 +119,117 @@ fn the_same_removals_leave_the_same_tables_and_files() {
         }
     }
 }
+
+#[apply(test!)]
+fn files_that_others_need_and_files_outside_are_kept() {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.with_camera();
+    let data = home.sample(&["--exposures", "2", "--nights", "1"]);
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
+    let outside = files(Path::new(&data));
+    let rows = home.rows("CALL prune((SELECT dataset_id FROM raw), 'purge')");
+    assert!(rows.contains(&"dataset,removed,raw,18".to_owned()), "{rows:?}");
+    assert!(!rows.iter().any(|row| row.starts_with("file,")), "{rows:?}");
+    assert_eq!(files(Path::new(&data)), outside);
+    assert_eq!(home.rows("SELECT count(*) FROM registry.file_datastore_records"), ["0"]);
+    // A zip archive is removed with its last member.
+    let Some(python) = butler("b30") else { return };
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'copy')")).ok();
+    let (repo, zips) = (home.repo(), home.at("zips"));
+    let mut retrieve = Command::new(python.join("butler"));
+    retrieve.args(["retrieve-artifacts", &repo, &zips, "-d", "raw", "--collections", "LSSTComCam/raw/all", "--zip"]);
+    run(&mut retrieve).ok();
+    let zip = std::fs::read_dir(&zips).expect("a folder").next().expect("an archive").expect("an entry").path();
+    home.sql("CALL remove_run('LSSTComCam/raw/all')").ok();
+    run(Command::new(python.join("butler")).args(["ingest-zip", &repo, zip.to_str().expect("text"), "-t", "copy"]))
+        .ok();
+    let stored = || files(Path::new(&repo)).into_iter().filter(|name| name.ends_with(".zip")).count();
+    assert_eq!(stored(), 1);
+    let explained = home.sql("EXPLAIN CALL prune((SELECT dataset_id FROM raw WHERE detector < 8), 'purge')").ok();
+    assert!(explained.contains("16 dataset (raw) would be removed") && !explained.contains(" file "), "{explained}");
+    home.sql("CALL prune((SELECT dataset_id FROM raw WHERE detector < 8), 'purge')").ok();
+    assert_eq!((stored(), home.rows("SELECT count(*) FROM raw")), (1, vec!["2".to_owned()]));
+    let rows = home.rows("CALL prune((SELECT dataset_id FROM raw), 'purge')");
+    assert!(rows.contains(&"file,removed,,1".to_owned()), "{rows:?}");
+    assert_eq!(stored(), 0);
+}
+
+#[apply(test!)]
+fn a_file_that_cannot_be_removed_is_reported_and_tried_again() {
+    for db in [Db::Sqlite, Db::PostgresNamespace] {
+        let Some(home) = Home::new(db) else { continue };
+        home.with_camera();
+        let data = home.sample(&["--exposures", "1", "--nights", "1"]);
+        home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'copy')")).ok();
+        let repo = home.at("repo");
+        let first = files(Path::new(&repo)).into_iter().find(|name| name.ends_with(".fits")).expect("a raw");
+        // A folder in the place of a file is not removed.
+        let path = Path::new(&repo).join(&first);
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir_all(path.join("inside")).expect("a folder");
+        let ran = home.sql("CALL prune((SELECT dataset_id FROM raw), 'purge')");
+        assert!(
+            ran.code != 0 && ran.out.contains("file,removed,,8") && ran.out.contains("file,failed,"),
+            "{}",
+            ran.out
+        );
+        assert!(ran.out.contains(path.to_str().expect("text")), "{}", ran.out);
+        let left = "SELECT (SELECT count(*) FROM registry.dataset_location_trash), \
+                    (SELECT count(*) FROM registry.file_datastore_records)";
+        assert_eq!(home.rows(left), ["1,1"]);
+        std::fs::remove_dir_all(&path).expect("removed");
+        std::fs::write(&path, "again").expect("a file");
+        assert_eq!(home.rows("CALL empty_trash()"), ["file,removed,,1"]);
+        assert_eq!(home.rows(left), ["0,0"]);
+        assert!(!path.exists() && home.rows("CALL empty_trash()").is_empty());
+    }
+}
+
+#[apply(test!)]
+fn wrong_removals_are_one_sentence() {
+    let home = Home::new(Db::Sqlite).expect("SQLite is always there");
+    home.with_camera();
+    let data = home.sample(&["--exposures", "1", "--nights", "1"]);
+    home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
+    home.sql(
+        "CALL register_collection('u/tag'); CALL associate('u/tag', (SELECT dataset_id FROM raw)); \
+              CALL chain('u/chain', ['LSSTComCam/raw/all', 'u/tag'])",
+    )
+    .ok();
+    let raws = "(SELECT dataset_id FROM raw)";
+    for (sql, message) in [
+        (format!("CALL prune({raws}, 'purge', collections => ['u/tag'])"), "omit 'collections'"),
+        (format!("CALL prune({raws}, 'disassociate')"), "needs 'collections'"),
+        (format!("CALL prune({raws}, 'disassociate', collections => ['LSSTComCam/raw/all'])"), "must be TAGGED"),
+        (format!("CALL prune({raws}, 'purgee')"), "did you mean 'purge'?"),
+        ("CALL prune(mode => 'purge')".to_owned(), "rows"),
+        (
+            "CALL remove_run('LSSTComCam/raw/all')".to_owned(),
+            "it is a child of 'u/chain', its datasets are tagged in 'u/tag'",
+        ),
+        ("CALL remove_run('u/tag')".to_owned(), "is TAGGED, not RUN"),
+        ("CALL remove_collection('u/tag')".to_owned(), "it is a child of chain 'u/chain'; unlink => true"),
+        ("CALL remove_collection('LSSTComCam/raw/all')".to_owned(), "a RUN collection contains its datasets"),
+        ("CALL remove_dataset_type('raw')".to_owned(), "it has datasets"),
+        ("CALL rename_collection('u/tag', 'u/chain')".to_owned(), "a collection is named 'u/chain'"),
+        ("CALL rename_collection('u/tagg', 'u/new')".to_owned(), "did you mean 'u/tag'?"),
+        ("CALL set_doc('u/tagg', 'x')".to_owned(), "did you mean 'u/tag'?"),
+    ] {
+        let ran = home.sql(&sql);
+        assert!(ran.code == 1 && ran.err.contains(message), "{sql}\n{}{}", ran.out, ran.err);
+    }
+    assert_eq!(home.rows("SELECT count(*) FROM members('raw', 'u/chain')"), ["18"]);
+    for (sql, rows) in [
+        ("CALL remove_run('nothing')", "collection,absent,nothing,1"),
+        ("CALL remove_dataset_type('nothing')", "dataset_type,absent,nothing,1"),
+        ("CALL prune((SELECT '00000000-0000-0000-0000-000000000000' AS dataset_id), 'purge')", "dataset,absent,,1"),
+        ("CALL rename_collection('u/tag', 'u/new')", "collection,updated,u/tag to u/new,1"),
+        ("CALL rename_collection('u/tag', 'u/new')", "collection,unchanged,u/new,1"),
+        ("CALL set_doc('u/new', 'it''s new')", "collection,updated,u/new,1"),
+        ("CALL set_doc('u/new', 'it''s new')", "collection,unchanged,u/new,1"),
+    ] {
+        assert_eq!(home.rows(sql), [rows], "{sql}");
+    }
+    assert_eq!(home.rows("SELECT doc FROM collections WHERE name = 'u/new'"), ["it's new"]);
+    assert_eq!(home.rows("SELECT count(*) FROM members('raw', 'u/chain')"), ["18"]);
+}

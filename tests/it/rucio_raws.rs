@@ -131,6 +131,16 @@ fn a_zip_archive_is_one_file_with_its_dimension_records() {
     // There is no skymap.
     let error = site.ask_of(&other, &call).err;
     assert!(error.contains("the repository has no skymap, which {tract} needs"), "{error}");
+    let one = call.replace("rucio_register_raws", "rucio_register");
+    let one = one.replace(
+        &format!(
+            "['Dataset/zip/{n}/{{tract}}/{{day_obs}}', 'Dataset/zip/{n}/Obs/{{day_obs}}/{{exposure.obs_id}}']",
+            n = site.name
+        ),
+        "'Dataset/zip/one'",
+    );
+    let error = site.ask_of(&other, &one.replace("WHERE run", "WHERE detector = 0 AND run")).err;
+    assert!(error.contains("is a member of the zip archive"), "{error}");
     let call = call.replace("{tract}", "all");
     let answer = site.ask_of(&other, &call).ok();
     let did = format!("raw:Dataset/zip/{}/all/{}", site.name, &exposure[..8]);
