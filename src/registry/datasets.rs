@@ -114,7 +114,7 @@ pub(crate) async fn existing_datasets(
     Ok(all)
 }
 
-/// Returns the paths that occur in file records.
+/// Returns the paths that occur in file records; zip archives occur with their members.
 ///
 /// # Errors
 /// Database errors.
@@ -127,10 +127,20 @@ pub(crate) async fn known_paths(registry: &Registry, paths: &[String]) -> Result
     for some in paths.chunks(CHUNK) {
         let list: Vec<_> = some.iter().map(|path| conn.dialect().text(path)).collect();
         let table = conn.table(&registry.file_records.name);
-        let sql = format!("SELECT path FROM {table} WHERE path IN ({})", list.join(", "));
+        let path = archive_path(conn.dialect(), "path");
+        let sql = format!("SELECT DISTINCT {path} FROM {table} WHERE {path} IN ({})", list.join(", "));
         found.extend(string_values(&conn.rows(sql, vec![ReadColumn::plain("path", ColumnType::Text(None))]).await?, 0));
     }
     Ok(found)
+}
+
+/// The SQL expression of the file of a record: its path without the name of a member of a zip archive.
+pub(crate) fn archive_path(dialect: Dialect, path: &str) -> String {
+    let position = match dialect {
+        Dialect::Sqlite => format!("instr({path}, '#zip-path=')"),
+        Dialect::Postgres => format!("strpos({path}, '#zip-path=')"),
+    };
+    format!("CASE WHEN {position} > 0 THEN substr({path}, 1, {position} - 1) ELSE {path} END")
 }
 
 /// Number of ids or paths per query.

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, HashSet};
 use crate::error::Result;
 use crate::model::collection::CollectionType;
 use crate::registry::Registry;
-use crate::registry::dataset_types;
+use crate::registry::dataset_types::{self, TypeRecord};
+use crate::registry::datasets::archive_path;
 use crate::registry::db::conn::Conn;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::tx::Tx;
@@ -110,7 +111,7 @@ pub(crate) async fn impact(registry: &Registry, scope: &Scope) -> Result<Impact>
 async fn files(registry: &Registry, ids: &str) -> Result<(u64, u64)> {
     let conn = &registry.conn;
     let (records, location) = (conn.table(&registry.file_records.name), conn.table("dataset_location"));
-    let file = archive(conn.dialect());
+    let file = archive_path(conn.dialect(), "r.path");
     let sql = format!(
         "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM (SELECT {file} AS file, sum(size) AS size FROM (SELECT DISTINCT r.path, \
          CASE WHEN r.file_size > 0 THEN r.file_size ELSE 0 END AS size FROM {records} r JOIN {location} l \
@@ -122,20 +123,6 @@ async fn files(registry: &Registry, ids: &str) -> Result<(u64, u64)> {
     let rows = conn.rows(sql, columns).await?;
     let value = |column| i64_values(&rows, column).first().and_then(|value| u64::try_from(*value).ok()).unwrap_or(0);
     Ok((value(0), value(1)))
-}
-
-/// The expression of the file of a record `r`: its path without the name of a member of a zip archive.
-fn archive(dialect: Dialect) -> &'static str {
-    match dialect {
-        Dialect::Sqlite => {
-            "CASE WHEN instr(r.path, '#zip-path=') > 0 THEN substr(r.path, 1, instr(r.path, '#zip-path=') - 1) \
-             ELSE r.path END"
-        }
-        Dialect::Postgres => {
-            "CASE WHEN strpos(r.path, '#zip-path=') > 0 THEN substr(r.path, 1, strpos(r.path, '#zip-path=') - 1) \
-             ELSE r.path END"
-        }
-    }
 }
 
 async fn counts(conn: &Conn, sql: String) -> Result<BTreeMap<String, u64>> {
@@ -167,6 +154,47 @@ pub(crate) async fn move_to_trash(tx: &mut Tx, scope: &Scope) -> Result<u64> {
 pub(crate) async fn delete_datasets(tx: &mut Tx, scope: &Scope) -> Result<u64> {
     let ids = scope.sql(tx.dialect(), |name| tx.table(name));
     tx.execute(format!("DELETE FROM {} WHERE id IN ({ids})", tx.table("dataset"))).await
+}
+
+/// Returns the summary rows of dataset types that collections no longer hold: dataset type and number of collections.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn stale_summaries(registry: &Registry) -> Result<BTreeMap<String, u64>> {
+    let mut stale = BTreeMap::new();
+    for record in dataset_types::load(registry).await? {
+        let only = unused_summaries(&record, |name| registry.conn.table(name));
+        let sql = format!("SELECT 'n', count(*) FROM {only}");
+        let count = counts(&registry.conn, sql).await?.values().sum();
+        if count > 0 {
+            stale.insert(record.dataset_type.name, count);
+        }
+    }
+    Ok(stale)
+}
+
+/// Deletes the summary rows of a dataset type for collections that no longer hold it. Returns their number.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn refresh_summaries(tx: &mut Tx, record: &TypeRecord) -> Result<u64> {
+    let only = unused_summaries(record, |name| tx.table(name));
+    tx.execute(format!("DELETE FROM {only}")).await
+}
+
+/// Returns the table of summaries, and the condition for rows of a dataset type without memberships.
+fn unused_summaries(record: &TypeRecord, table: impl Fn(&str) -> String) -> String {
+    let summary = table("collection_summary_dataset_type");
+    let tables = std::iter::once(&record.tags).chain(&record.calibs);
+    let members = tables.map(|members| {
+        let members = table(&members.name);
+        format!(
+            " AND NOT EXISTS (SELECT 1 FROM {members} m WHERE m.dataset_type_id = {} \
+             AND m.collection_id = {summary}.collection_id)",
+            record.id
+        )
+    });
+    format!("{summary} WHERE dataset_type_id = {}{}", record.id, members.collect::<String>())
 }
 
 /// A dataset in the trash.
@@ -201,7 +229,7 @@ pub(crate) async fn read_trash(registry: &Registry, after: Option<&str>) -> Resu
          ORDER BY p.dataset_id"
     );
     let rows = conn.rows(sql, vec![id, ReadColumn::plain("path", TEXT)]).await?;
-    let file = archive(dialect);
+    let file = archive_path(dialect, "r.path");
     let sql = format!(
         "SELECT DISTINCT {file} AS file FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id WHERE {file} IN \
          (SELECT {file} FROM {records} r WHERE r.dataset_id IN (SELECT dataset_id FROM ({page}) p))"

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use percent_encoding::percent_decode_str;
 use url::Url;
 
@@ -223,6 +224,16 @@ impl Location {
             digests.push(file.digest().await?);
         }
         Ok(digests)
+    }
+
+    /// Returns when a file was modified; `None` if it does not exist. A store that does not tell says the start of the Unix
+    /// epoch.
+    ///
+    /// # Errors
+    /// Errors of the store.
+    pub(crate) async fn modified(&self) -> Result<Option<DateTime<Utc>>> {
+        let entry = self.store.stat(&self.path).await?.filter(|entry| !entry.is_directory);
+        Ok(entry.map(|entry| entry.modified.unwrap_or(DateTime::UNIX_EPOCH)))
     }
 
     /// Returns whether the location is a folder, a file or missing.

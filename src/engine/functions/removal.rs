@@ -1,10 +1,17 @@
 //! Procedures that remove datasets, collections and dataset types.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::engine::functions::args::ArgType;
 use crate::engine::functions::definition::FunctionDef;
-use crate::repo::{Prune, PruneMode, RemoveCollection, RemoveDatasetType, RemoveRun, RemoveTrash};
+use crate::error::Error;
+use crate::repo::{
+    CleanOrphans, CleanSummaries, Prune, PruneMode, RemoveCollection, RemoveDatasetType, RemoveRun, RemoveTrash,
+};
+
+/// The default of `min_age`, in seconds.
+const DAY: i64 = 86_400;
 
 pub(super) fn functions() -> Vec<FunctionDef> {
     vec![
@@ -28,6 +35,22 @@ pub(super) fn functions() -> Vec<FunctionDef> {
             Ok(Arc::new(RemoveTrash))
         })
         .example("CALL empty_trash()"),
+        FunctionDef::procedure("remove_orphans", "Removes files of the datastore that no record names.", |args| {
+            let seconds = args.int("min_age", DAY);
+            let seconds = u64::try_from(seconds).map_err(|_| Error::invalid("argument 'min_age' is negative"))?;
+            Ok(Arc::new(CleanOrphans { min_age: Duration::from_secs(seconds) }))
+        })
+        .arg("rows", ArgType::Query("uri"), "the files")
+        .option("min_age", ArgType::Int, "seconds since a file was modified; younger files are kept; default a day")
+        .notes("A file that another client is about to record is not yet named by a record; `min_age` protects it.")
+        .example("CALL remove_orphans((SELECT uri FROM check_files('*') WHERE state = 'orphan'))"),
+        FunctionDef::procedure(
+            "refresh_summaries",
+            "Removes summaries of dataset types that collections no longer hold.",
+            |_| Ok(Arc::new(CleanSummaries)),
+        )
+        .notes("As `Registry.refresh_collection_summaries`. Searches of the Butler are faster with exact summaries.")
+        .example("CALL refresh_summaries()"),
         FunctionDef::procedure("remove_run", "Removes RUN collections with their datasets and files.", |args| {
             Ok(Arc::new(RemoveRun { name: args.required("run")?, force: args.bool("force", false) }))
         })

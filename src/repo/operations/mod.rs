@@ -3,6 +3,7 @@
 mod associate;
 mod certify;
 mod chain;
+mod clean;
 pub(crate) mod collections;
 mod create;
 mod curated;
@@ -22,6 +23,7 @@ mod skymap;
 pub(crate) use self::associate::{Associate, Disassociate};
 pub(crate) use self::certify::{Certify, Decertify};
 pub(crate) use self::chain::Chain;
+pub(crate) use self::clean::{CleanOrphans, CleanSummaries};
 pub(crate) use self::collections::{RegisterCollection, RemoveCollection, Rename, SetCollectionDoc};
 pub(crate) use self::create::CreateRepository;
 pub(crate) use self::curated::WriteCurated;
