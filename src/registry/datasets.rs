@@ -124,24 +124,46 @@ pub(crate) async fn known_paths(registry: &Registry, paths: &[String]) -> Result
     if !registry.has_file_records().await? {
         return Ok(found);
     }
-    for some in paths.chunks(CHUNK) {
-        let list: Vec<_> = some.iter().map(|path| conn.dialect().text(path)).collect();
-        let table = conn.table(&registry.file_records.name);
-        let path = archive_path(conn.dialect(), "path");
-        let sql = format!("SELECT DISTINCT {path} FROM {table} WHERE {path} IN ({})", list.join(", "));
-        found.extend(string_values(&conn.rows(sql, vec![ReadColumn::plain("path", ColumnType::Text(None))]).await?, 0));
+    let table = conn.table(&registry.file_records.name);
+    let dialect = conn.dialect();
+    let texts = |paths: &[String]| paths.iter().map(|path| dialect.text(path)).collect::<Vec<_>>().join(", ");
+    let mut conditions: Vec<String> = paths.chunks(CHUNK).map(|some| format!("path IN ({})", texts(some))).collect();
+    let archives: Vec<&String> = paths.iter().filter(|path| path.ends_with(".zip")).collect();
+    let any =
+        |some: &[&String]| some.iter().map(|path| members(dialect, "path", path)).collect::<Vec<_>>().join(" OR ");
+    conditions.extend(archives.chunks(ARCHIVES).map(any));
+    for condition in conditions {
+        let sql = format!("SELECT path FROM {table} WHERE {condition}");
+        let rows = conn.rows(sql, vec![ReadColumn::plain("path", ColumnType::Text(None))]).await?;
+        let file = |path: String| archive(&path).map(str::to_owned).unwrap_or(path);
+        found.extend(string_values(&rows, 0).into_iter().map(file));
     }
     Ok(found)
 }
 
-/// The SQL expression of the file of a record: its path without the name of a member of a zip archive.
-pub(crate) fn archive_path(dialect: Dialect, path: &str) -> String {
-    let position = match dialect {
-        Dialect::Sqlite => format!("instr({path}, '#zip-path=')"),
-        Dialect::Postgres => format!("strpos({path}, '#zip-path=')"),
-    };
-    format!("CASE WHEN {position} > 0 THEN substr({path}, 1, {position} - 1) ELSE {path} END")
+/// What separates the path of a zip archive from the name of a member.
+const MEMBER: &str = "#zip-path=";
+
+/// Returns the path of the zip archive of a record's path; `None` if the file is none.
+pub(crate) fn archive(path: &str) -> Option<&str> {
+    path.rsplit_once(MEMBER).map(|(archive, _)| archive)
 }
+
+/// Returns the SQL condition for the paths of the members of a zip archive.
+pub(crate) fn members(dialect: Dialect, column: &str, archive: &str) -> String {
+    let start = format!("{archive}{MEMBER}");
+    match dialect {
+        // Texts are compared by bytes, so that the index is used.
+        Dialect::Sqlite => {
+            let end = format!("{start}{}", char::MAX);
+            format!("({column} >= {} AND {column} < {})", dialect.text(&start), dialect.text(&end))
+        }
+        Dialect::Postgres => format!("starts_with({column}, {})", dialect.text(&start)),
+    }
+}
+
+/// Number of zip archives per query; databases limit the number of conditions.
+pub(crate) const ARCHIVES: usize = 200;
 
 /// Number of ids or paths per query.
 const CHUNK: usize = 4096;

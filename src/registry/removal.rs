@@ -3,13 +3,13 @@
 //! A dataset is first moved from `dataset_location` to `dataset_location_trash`. When its file is gone, its file record
 //! and its row in the trash are deleted.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Result;
 use crate::model::collection::CollectionType;
 use crate::registry::Registry;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::archive_path;
+use crate::registry::datasets::{ARCHIVES, archive, members};
 use crate::registry::db::conn::Conn;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::tx::Tx;
@@ -111,18 +111,50 @@ pub(crate) async fn impact(registry: &Registry, scope: &Scope) -> Result<Impact>
 async fn files(registry: &Registry, ids: &str) -> Result<(u64, u64)> {
     let conn = &registry.conn;
     let (records, location) = (conn.table(&registry.file_records.name), conn.table("dataset_location"));
-    let file = archive_path(conn.dialect(), "r.path");
+    let size = "CASE WHEN r.file_size > 0 THEN r.file_size ELSE 0 END";
+    let stored = format!(
+        "{records} r JOIN {location} l ON l.dataset_id = r.dataset_id WHERE r.dataset_id IN ({ids}) \
+         AND r.path NOT LIKE '%://%'"
+    );
     let sql = format!(
-        "SELECT count(*), CAST(coalesce(sum(size), 0) AS BIGINT) FROM (SELECT {file} AS file, sum(size) AS size FROM (SELECT DISTINCT r.path, \
-         CASE WHEN r.file_size > 0 THEN r.file_size ELSE 0 END AS size FROM {records} r JOIN {location} l \
-         ON l.dataset_id = r.dataset_id WHERE r.dataset_id IN ({ids}) AND r.path NOT LIKE '%://%') r GROUP BY 1) f \
-         WHERE f.file NOT IN (SELECT {file} FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id \
-         WHERE r.dataset_id NOT IN ({ids}))"
+        "SELECT count(*), CAST(coalesce(sum(f.size), 0) AS BIGINT) FROM (SELECT r.path, max({size}) AS size \
+         FROM {stored} AND r.path NOT LIKE '%#zip-path=%' GROUP BY r.path) f WHERE NOT EXISTS (SELECT 1 FROM {records} o \
+         JOIN {location} l ON l.dataset_id = o.dataset_id WHERE o.path = f.path AND o.dataset_id NOT IN ({ids}))"
     );
     let columns = vec![ReadColumn::plain("files", ColumnType::Int), ReadColumn::plain("bytes", ColumnType::Int)];
     let rows = conn.rows(sql, columns).await?;
     let value = |column| i64_values(&rows, column).first().and_then(|value| u64::try_from(*value).ok()).unwrap_or(0);
-    Ok((value(0), value(1)))
+    let (mut files, mut bytes) = (value(0), value(1));
+    let sql = format!("SELECT r.path, {size} FROM {stored} AND r.path LIKE '%#zip-path=%'");
+    let mut archives: BTreeMap<String, u64> = BTreeMap::new();
+    for (path, size) in counts(conn, sql).await? {
+        *archives.entry(archive(&path).unwrap_or(&path).to_owned()).or_default() += size;
+    }
+    let names: Vec<String> = archives.keys().cloned().collect();
+    let needed = needed_archives(registry, &names, &format!(" AND r.dataset_id NOT IN ({ids})")).await?;
+    for (_, size) in archives.iter().filter(|(name, _)| !needed.contains(*name)) {
+        files += 1;
+        bytes += size;
+    }
+    Ok((files, bytes))
+}
+
+/// Returns those of some zip archives that have members of stored datasets which fulfil a condition.
+async fn needed_archives(registry: &Registry, archives: &[String], condition: &str) -> Result<HashSet<String>> {
+    let conn = &registry.conn;
+    let (records, location) = (conn.table(&registry.file_records.name), conn.table("dataset_location"));
+    let mut needed = HashSet::new();
+    for some in archives.chunks(ARCHIVES) {
+        let any: Vec<String> = some.iter().map(|archive| members(conn.dialect(), "r.path", archive)).collect();
+        let sql = format!(
+            "SELECT DISTINCT r.path FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id \
+             WHERE ({}){condition}",
+            any.join(" OR ")
+        );
+        let rows = conn.rows(sql, vec![ReadColumn::plain("path", TEXT)]).await?;
+        needed.extend(string_values(&rows, 0).iter().filter_map(|path| archive(path)).map(str::to_owned));
+    }
+    Ok(needed)
 }
 
 async fn counts(conn: &Conn, sql: String) -> Result<BTreeMap<String, u64>> {
@@ -229,18 +261,20 @@ pub(crate) async fn read_trash(registry: &Registry, after: Option<&str>) -> Resu
          ORDER BY p.dataset_id"
     );
     let rows = conn.rows(sql, vec![id, ReadColumn::plain("path", TEXT)]).await?;
-    let file = archive_path(dialect, "r.path");
     let sql = format!(
-        "SELECT DISTINCT {file} AS file FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id WHERE {file} IN \
-         (SELECT {file} FROM {records} r WHERE r.dataset_id IN (SELECT dataset_id FROM ({page}) p))"
+        "SELECT DISTINCT r.path FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id WHERE r.path IN \
+         (SELECT o.path FROM {records} o WHERE o.dataset_id IN (SELECT dataset_id FROM ({page}) p))"
     );
-    let shared: HashSet<String> =
-        string_values(&conn.rows(sql, vec![ReadColumn::plain("file", TEXT)]).await?, 0).into_iter().collect();
-    let trashed = string_values(&rows, 0).into_iter().zip(optional_string_values(&rows, 1));
-    let is_shared = |path: &Option<String>| {
-        path.as_ref().is_some_and(|path| shared.contains(path.split("#zip-path=").next().unwrap_or(path)))
-    };
-    Ok(trashed.map(|(id, path)| Trashed { is_shared: is_shared(&path), id, path }).collect())
+    let path = ReadColumn::plain("path", TEXT);
+    let mut shared: HashSet<String> = string_values(&conn.rows(sql, vec![path]).await?, 0).into_iter().collect();
+    let trashed: Vec<(String, Option<String>)> =
+        string_values(&rows, 0).into_iter().zip(optional_string_values(&rows, 1)).collect();
+    let archives: BTreeSet<&str> = trashed.iter().filter_map(|(_, path)| archive(path.as_deref()?)).collect();
+    let archives: Vec<String> = archives.into_iter().map(str::to_owned).collect();
+    shared.extend(needed_archives(registry, &archives, "").await?);
+    let is_shared =
+        |path: &Option<String>| path.as_ref().is_some_and(|path| shared.contains(archive(path).unwrap_or(path)));
+    Ok(trashed.into_iter().map(|(id, path)| Trashed { is_shared: is_shared(&path), id, path }).collect())
 }
 
 /// Deletes the file records and the rows in the trash of datasets whose files are gone.

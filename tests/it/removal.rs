@@ -152,6 +152,13 @@ fn files_that_others_need_and_files_outside_are_kept() {
         .ok();
     let stored = || files(Path::new(&repo)).into_iter().filter(|name| name.ends_with(".zip")).count();
     assert_eq!(stored(), 1);
+    // `check_files` knows archives by their members.
+    assert_eq!(home.rows("SELECT DISTINCT state FROM check_files('*')"), ["ok"]);
+    let orphans = format!(
+        "CALL remove_orphans((SELECT '{repo}/' || name AS uri FROM (VALUES ('{}')) v(name)), min_age => 0)",
+        files(Path::new(&repo)).into_iter().find(|name| name.ends_with(".zip")).expect("an archive")
+    );
+    assert_eq!(home.rows(&orphans), ["file,unchanged,a record names it,1"]);
     let explained = home.sql("EXPLAIN CALL prune((SELECT dataset_id FROM raw WHERE detector < 8), 'purge')").ok();
     assert!(explained.contains("16 dataset (raw) would be removed") && !explained.contains(" file "), "{explained}");
     home.sql("CALL prune((SELECT dataset_id FROM raw WHERE detector < 8), 'purge')").ok();
