@@ -177,6 +177,18 @@ pub(crate) async fn remove(tx: &mut Tx, name: &str) -> Result<u64> {
     })
 }
 
+/// Removes a child from a chain. Returns the number of removed rows.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn unlink(tx: &mut Tx, chain: &str, child: &str) -> Result<u64> {
+    let (links, collection) = (tx.table("collection_chain"), tx.table("collection"));
+    let number =
+        |name: &str| format!("(SELECT collection_id FROM {collection} WHERE name = {})", tx.dialect().text(name));
+    let sql = format!("DELETE FROM {links} WHERE parent = {} AND child = {}", number(chain), number(child));
+    tx.execute(sql).await.map(|removed| removed.min(1))
+}
+
 /// Changes the documentation of a collection. Returns 1 if it differed.
 ///
 /// # Errors

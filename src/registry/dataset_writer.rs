@@ -17,8 +17,10 @@ use crate::registry::db::rows::{
 };
 use crate::registry::db::tx::Tx;
 use crate::registry::i64_values;
+use crate::registry::removal::{self, IDS};
 use crate::registry::schema::butler_tables::static_tables;
 use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};
+use crate::registry::string_values;
 
 /// Datasets to insert: rows with `dataset_id`, the dimensions of the type, and for stored datasets `path`, `formatter`
 /// and `file_size` (bytes).
@@ -93,7 +95,11 @@ pub(crate) async fn store(
                 ("ingest_date", constant_instant(stored.ingest_date, n)),
                 ("run_id", constant_int(run, n)),
             ])?;
-            insert_or_ignore(tx, named(&tables, "dataset")?, "id", &datasets).await
+            let written = insert_or_ignore(tx, named(&tables, "dataset")?, "id", &datasets).await?;
+            if written < n as u64 {
+                check_run(tx, &datasets, run, stored).await?;
+            }
+            Ok(written)
         }
         DatasetTable::Memberships => {
             let run = collections::number(tx, stored.run).await?;
@@ -106,12 +112,38 @@ pub(crate) async fn store(
         DatasetTable::Locations => {
             let locations =
                 record_batch([("datastore_name", constant_text(stored.datastore, n)), ("dataset_id", ids)])?;
-            insert_or_ignore(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await
+            let written = insert_or_ignore(tx, named(&tables, "dataset_location")?, "dataset_id", &locations).await?;
+            removal::take_from_trash(tx, &string_values(&locations, 1)).await?;
+            Ok(written)
         }
         DatasetTable::Files => {
             insert_or_ignore(tx, &registry.file_records, "dataset_id", &file_records(record, rows)?).await
         }
     }
+}
+
+/// Checks that existing datasets are in the run: ids that follow from the name of the run are the same after it was
+/// renamed.
+async fn check_run(tx: &mut Tx, datasets: &RecordBatch, run: i64, stored: &DatasetBatch<'_>) -> Result<()> {
+    for ids in string_values(datasets, 0).chunks(IDS) {
+        let list: Vec<_> = ids.iter().filter_map(|id| tx.dialect().uuid(id)).collect();
+        let sql = format!(
+            "SELECT c.name FROM {} d JOIN {} c ON c.collection_id = d.run_id WHERE d.run_id <> {run} AND d.id IN ({}) \
+             LIMIT 1",
+            tx.table("dataset"),
+            tx.table("collection"),
+            list.join(", ")
+        );
+        let found = tx.rows(sql, &[ReadColumn::plain("name", ColumnType::Text(None))]).await?;
+        if let Some(other) = string_values(&found, 0).first() {
+            let message = format!(
+                "a dataset of type '{}' for run '{}' has the id of one in run '{other}'",
+                stored.record.dataset_type.name, stored.run
+            );
+            return Err(Error::new(Kind::Conflict, message));
+        }
+    }
+    Ok(())
 }
 
 /// Inserts rows unless they exist. SQLite gets them in the order of their ids, which visits index pages sequentially,

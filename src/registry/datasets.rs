@@ -88,7 +88,9 @@ pub(crate) async fn existing_datasets(
         select.push("f.path, f.file_size".to_owned());
         let whole = dialect.text(NO_COMPONENT);
         let records = conn.table(&registry.file_records.name);
-        format!("LEFT JOIN {records} f ON f.dataset_id = t.dataset_id AND f.component = {whole}")
+        // The records of a dataset in the trash may remain.
+        let stored = format!("SELECT 1 FROM {} l WHERE l.dataset_id = f.dataset_id", conn.table("dataset_location"));
+        format!("LEFT JOIN {records} f ON f.dataset_id = t.dataset_id AND f.component = {whole} AND EXISTS ({stored})")
     } else {
         select.push("NULL, NULL".to_owned());
         String::new()
@@ -279,7 +281,8 @@ pub(crate) async fn of_exposures(
     let list: Vec<_> = exposures.iter().map(i64::to_string).collect();
     let (select, join) = if registry.has_file_records().await? {
         let records = conn.table(&registry.file_records.name);
-        ("r.path, r.file_size", format!("LEFT JOIN {records} r ON r.dataset_id = t.dataset_id"))
+        let stored = format!("SELECT 1 FROM {} l WHERE l.dataset_id = r.dataset_id", conn.table("dataset_location"));
+        ("r.path, r.file_size", format!("LEFT JOIN {records} r ON r.dataset_id = t.dataset_id AND EXISTS ({stored})"))
     } else {
         ("NULL, NULL", String::new())
     };

@@ -277,22 +277,62 @@ pub(crate) async fn read_trash(registry: &Registry, after: Option<&str>) -> Resu
     Ok(trashed.into_iter().map(|(id, path)| Trashed { is_shared: is_shared(&path), id, path }).collect())
 }
 
-/// Deletes the file records and the rows in the trash of datasets whose files are gone.
+/// Deletes the rows in the trash of datasets whose files are gone, and their file records. Datasets that another writer
+/// has stored again keep their records; they are returned.
 ///
 /// # Errors
 /// Database errors.
-pub(crate) async fn forget(tx: &mut Tx, registry: &Registry, ids: &[String]) -> Result<()> {
+pub(crate) async fn forget(tx: &mut Tx, registry: &Registry, ids: &[String]) -> Result<Vec<String>> {
     let has_records = registry.has_file_records().await?;
+    let (trash, location) = (tx.table("dataset_location_trash"), tx.table("dataset_location"));
+    let mut stored = Vec::new();
     for some in ids.chunks(IDS) {
         let list = Scope::Ids(some.to_vec()).sql(tx.dialect(), |name| tx.table(name));
-        // A dataset that another writer has stored again is not in the trash.
-        let trash = tx.table("dataset_location_trash");
-        let ids = format!("SELECT dataset_id FROM {trash} WHERE dataset_id IN ({list})");
+        let again = format!("SELECT dataset_id FROM {location} WHERE dataset_id IN ({list})");
+        let rows = tx.rows(again.clone(), &[ReadColumn::plain("dataset_id", ColumnType::Uuid)]).await?;
+        stored.extend(string_values(&rows, 0));
         if has_records {
             let records = tx.table(&registry.file_records.name);
-            tx.execute(format!("DELETE FROM {records} WHERE dataset_id IN ({ids})")).await?;
+            tx.execute(format!("DELETE FROM {records} WHERE dataset_id IN ({list}) AND dataset_id NOT IN ({again})"))
+                .await?;
         }
         tx.execute(format!("DELETE FROM {trash} WHERE dataset_id IN ({list})")).await?;
     }
+    Ok(stored)
+}
+
+/// Deletes the rows in the trash of datasets that are stored again.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn take_from_trash(tx: &mut Tx, ids: &[String]) -> Result<()> {
+    let trash = tx.table("dataset_location_trash");
+    let any = tx.rows(format!("SELECT 1 FROM {trash} LIMIT 1"), &[ReadColumn::plain("one", ColumnType::Int)]).await?;
+    if any.num_rows() == 0 {
+        return Ok(());
+    }
+    for some in ids.chunks(IDS) {
+        let list = Scope::Ids(some.to_vec()).sql(tx.dialect(), |name| tx.table(name));
+        tx.execute(format!("DELETE FROM {trash} WHERE dataset_id IN ({list})")).await?;
+    }
     Ok(())
+}
+
+/// Returns those of some URIs that are the files of stored datasets.
+///
+/// # Errors
+/// Database errors.
+pub(crate) async fn stored_uris(registry: &Registry, uris: &[String]) -> Result<HashSet<String>> {
+    let conn = &registry.conn;
+    let (records, location) = (conn.table(&registry.file_records.name), conn.table("dataset_location"));
+    let mut stored = HashSet::new();
+    for some in uris.chunks(IDS / 4) {
+        let list: Vec<_> = some.iter().map(|uri| conn.dialect().text(uri)).collect();
+        let sql = format!(
+            "SELECT r.path FROM {records} r JOIN {location} l ON l.dataset_id = r.dataset_id WHERE r.path IN ({})",
+            list.join(", ")
+        );
+        stored.extend(string_values(&conn.rows(sql, vec![ReadColumn::plain("path", TEXT)]).await?, 0));
+    }
+    Ok(stored)
 }

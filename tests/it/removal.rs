@@ -191,6 +191,25 @@ fn a_file_that_cannot_be_removed_is_reported_and_tried_again() {
         let left = "SELECT (SELECT count(*) FROM registry.dataset_location_trash), \
                     (SELECT count(*) FROM registry.file_datastore_records)";
         assert_eq!(home.rows(left), ["1,1"]);
+        // Ingested again, the dataset is out of the trash, and keeps its file and records.
+        std::fs::remove_dir_all(&path).expect("removed");
+        let ingest = format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'copy')");
+        assert!(home.rows(&ingest).contains(&"dataset,inserted,raw,9".to_owned()));
+        assert!(home.rows("CALL empty_trash()").is_empty());
+        assert_eq!(home.rows(left), ["0,9"]);
+        assert_eq!(home.rows("SELECT DISTINCT state FROM check_files('*')"), ["ok"]);
+        // So it is after `unstore`.
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir_all(path.join("inside")).expect("a folder");
+        assert_ne!(home.sql("CALL prune((SELECT dataset_id FROM raw), 'unstore')").code, 0);
+        std::fs::remove_dir_all(&path).expect("removed");
+        home.sql(&ingest).ok();
+        assert_eq!(home.rows(left), ["0,9"]);
+        assert_eq!(home.rows("SELECT DISTINCT state FROM check_files('*')"), ["ok"]);
+        std::fs::remove_file(&path).expect("removed");
+        std::fs::create_dir_all(path.join("inside")).expect("a folder");
+        assert_ne!(home.sql("CALL prune((SELECT upper(dataset_id) AS dataset_id FROM raw), 'purge')").code, 0);
+        assert!(home.sql("EXPLAIN CALL remove_run('nothing')").ok().contains("1 file would be removed"));
         std::fs::remove_dir_all(&path).expect("removed");
         std::fs::write(&path, "again").expect("a file");
         assert_eq!(home.rows("CALL empty_trash()"), ["file,removed,,1"]);
@@ -264,6 +283,19 @@ fn wrong_removals_are_one_sentence() {
     ] {
         assert_eq!(home.rows(sql), [rows], "{sql}");
     }
+    // A run with datasets is renamed only by force: their ids and paths follow from its name.
+    let refused = home.sql("CALL rename_collection('LSSTComCam/raw/all', 'u/old')");
+    assert!(refused.code == 1 && refused.err.contains("force => true renames it"), "{}", refused.err);
+    home.sql("CALL rename_collection('LSSTComCam/raw/all', 'u/old', force => true)").ok();
+    let again =
+        home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct', fail_fast => true)"));
+    assert!(again.code == 1 && again.err.contains("has the id of one in run 'u/old'"), "{}{}", again.out, again.err);
+    home.sql("CALL rename_collection('u/old', 'u/older', force => true)").ok();
+    // Chains are removed before their children, however they are nested.
+    for (chain, child) in [("z/a", "z/b"), ("z/p1", "z/a"), ("z/p2", "z/a")] {
+        home.sql(&format!("CALL register_collection('z/b'); CALL chain('{chain}', ['{child}'])")).ok();
+    }
+    assert_eq!(home.rows("CALL remove_collection('z/*')").len(), 4);
     assert_eq!(home.rows("SELECT doc FROM collections WHERE name = 'u/new'"), ["it's new"]);
     assert_eq!(home.rows("SELECT count(*) FROM members('raw', 'u/chain')"), ["18"]);
 }

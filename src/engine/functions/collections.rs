@@ -24,11 +24,15 @@ pub(super) fn functions() -> Vec<FunctionDef> {
         .option("doc", ArgType::Text, "documentation of the collection")
         .example("CALL register_collection('u/me/picked', 'TAGGED')"),
         FunctionDef::procedure("rename_collection", "Renames a collection; it stays in its chains.", |args| {
-            Ok(Arc::new(Rename { name: args.required("collection")?, to: args.required("new_name")? }))
+            let (name, to) = (args.required("collection")?, args.required("new_name")?);
+            Ok(Arc::new(Rename { name, to, force: args.bool("force", false) }))
         })
         .arg("collection", ArgType::Text, "the name of the collection")
         .arg("new_name", ArgType::Text, "the new name")
-        .notes("The files of a RUN collection stay where they are.")
+        .option("force", ArgType::Bool, "rename a RUN collection with datasets; default false")
+        .notes(
+            "The files of a RUN collection stay where they are. A new run of the old name would write to the same paths.",
+        )
         .example("CALL rename_collection('u/me/picked', 'u/me/selected')"),
         FunctionDef::procedure("set_doc", "Sets the documentation of a collection.", |args| {
             Ok(Arc::new(SetCollectionDoc { name: args.required("collection")?, doc: args.text("doc") }))

@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::model::glob;
-use crate::registry::collections::{load, positions};
+use crate::registry::collections::load;
+use crate::registry::removal::{Scope, impact};
 use crate::repo::Repo;
-use crate::repo::changeset::changes::{CreateCollection, DeleteCollection, RenameCollection, SetChildren, SetDoc};
+use crate::repo::changeset::changes::{CreateCollection, DeleteCollection, RenameCollection, SetDoc, UnlinkChild};
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 
@@ -109,49 +110,39 @@ impl Operation for RemoveCollection {
                 );
                 return Err(Error::new(Kind::Conflict, message));
             }
-            removed.push((parents.len(), collection));
+            removed.push(*collection);
         }
-        // Chains are removed before their children.
-        removed.sort_by_key(|(parents, _)| *parents);
         if self.unlink {
-            let names: Vec<&str> = removed.iter().map(|(_, c)| c.name.as_str()).collect();
-            set.extend(unlink(&repo, &all, &names, &chosen).await?);
+            let names: Vec<&str> = removed.iter().map(|c| c.name.as_str()).collect();
+            set.extend(unlink(&all, &names, &removed));
         }
-        set.extend(removed.into_iter().map(|(_, c)| DeleteCollection { name: c.name.clone(), kind: c.kind }));
+        let removed = parents_first(&all, removed);
+        set.extend(removed.into_iter().map(|c| DeleteCollection { name: c.name, kind: c.kind }));
         Ok(set.into_plan())
     }
 }
 
-/// Returns the changes that remove collections from the chains that have them as children. Chains that are removed are
-/// not changed. The other children keep their positions, as in the Butler.
-///
-/// # Errors
-/// Database errors.
-pub(super) async fn unlink(
-    repo: &Repo,
-    all: &Collections,
-    names: &[&str],
-    removed: &[&Collection],
-) -> Result<Vec<SetChildren>> {
-    let mut changes = Vec::new();
+/// Returns the changes that remove collections from the chains that have them as children, except for chains that are
+/// removed themselves.
+pub(super) fn unlink(all: &Collections, names: &[&str], removed: &[&Collection]) -> Vec<UnlinkChild> {
     let is_removed = |name: &str| removed.iter().any(|collection| collection.name == name);
-    for chain in all.iter().filter(|chain| chain.kind == CollectionType::Chained && !is_removed(&chain.name)) {
-        if !chain.children.iter().any(|child| names.contains(&child.as_str())) {
-            continue;
-        }
-        // Collections that earlier change sets remove are no longer children.
-        let expected: Vec<String> = chain
-            .children
-            .iter()
-            .filter(|child| names.contains(&child.as_str()) || !is_removed(child))
-            .cloned()
-            .collect();
-        let positions = positions(&repo.registry.conn, &chain.name).await?;
-        let numbered = chain.children.iter().cloned().zip(positions);
-        let children = numbered.filter(|(child, _)| !names.contains(&child.as_str()) && !is_removed(child)).collect();
-        changes.push(SetChildren { chain: chain.name.clone(), expected, children });
+    let mut changes = Vec::new();
+    for name in names {
+        let parents = all.parents(name).into_iter().filter(|parent| !is_removed(&parent.name));
+        changes.extend(parents.map(|parent| UnlinkChild { chain: parent.name.clone(), child: (*name).to_owned() }));
     }
-    Ok(changes)
+    changes
+}
+
+/// Sorts collections so that chains come before their children.
+fn parents_first(all: &Collections, mut left: Vec<&Collection>) -> Vec<Collection> {
+    let mut sorted = Vec::new();
+    while let Some(at) =
+        left.iter().position(|c| !all.parents(&c.name).iter().any(|p| left.iter().any(|other| other.name == p.name)))
+    {
+        sorted.push(left.remove(at).clone());
+    }
+    sorted
 }
 
 /// Changes the documentation of a collection.
@@ -187,6 +178,8 @@ pub(crate) struct Rename {
     pub name: String,
     /// New name.
     pub to: String,
+    /// True to rename a RUN collection whose datasets are stored.
+    pub force: bool,
 }
 
 #[async_trait]
@@ -207,7 +200,18 @@ impl Operation for Rename {
                 return Err(Error::new(Kind::Exists, message));
             }
             _ => {
-                all.get(&self.name)?;
+                let there = all.get(&self.name)?;
+                if there.kind == CollectionType::Run && !self.force {
+                    let impact = impact(&repo.registry, &Scope::Run(self.name.clone())).await?;
+                    if !impact.datasets.is_empty() {
+                        let message = format!(
+                            "cannot rename run '{0}': it has datasets, whose files stay in the folder '{0}', where another \
+                             run of this name would overwrite them; force => true renames it",
+                            self.name
+                        );
+                        return Err(Error::new(Kind::Conflict, message));
+                    }
+                }
                 set.push(RenameCollection { name: self.name.clone(), to: self.to.clone() });
             }
         }

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
+use uuid::Uuid;
 
 use super::associate::disassociations;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::registry::datasets;
 use crate::registry::db::Batches;
 use crate::registry::db::conn::Executor;
@@ -17,6 +18,7 @@ use crate::repo::changeset::changes::{DeleteDatasets, EmptyTrash, MoveToTrash};
 use crate::repo::changeset::input_rows::read_texts;
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
+use crate::store::{FileType, Location};
 
 /// What is removed of datasets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +81,7 @@ impl Operation for Prune {
         if self.mode == PruneMode::Disassociate {
             return Ok(stream::iter(sets.into_iter().map(Ok)).boxed());
         }
-        let mut total = Impact::default();
+        let mut total = leftovers(&repo).await?;
         for some in ids.chunks(IDS) {
             let scope = Scope::Ids(some.to_vec());
             let impact = removal::impact(&repo.registry, &scope).await?;
@@ -97,7 +99,10 @@ impl Operation for Prune {
 
 /// Returns the given ids that belong to datasets, each once and in a fixed order, and the number of the others.
 async fn known_ids(repo: &Repo, rows: Option<Batches>) -> Result<(Vec<String>, u64)> {
-    let given: HashSet<String> = read_texts(rows, "dataset_id").await?.into_iter().collect();
+    let texts = read_texts(rows, "dataset_id").await?;
+    // One id has several spellings.
+    let canonical = |text: &String| Uuid::try_parse(text).map_or_else(|_| text.clone(), |id| id.to_string());
+    let given: HashSet<String> = texts.iter().map(canonical).collect();
     let given: Vec<String> = given.into_iter().collect();
     let known = datasets::types_of(&mut Executor::Conn(&repo.registry.conn), &given).await?;
     let mut ids: Vec<String> = known.into_values().flatten().collect();
@@ -126,6 +131,28 @@ pub(super) fn removals(set: &mut ChangeSet<'_>, scope: &Scope, impact: &Impact, 
     }
 }
 
+/// Returns the files of datasets that an interrupted removal left in the trash. Checks that the datastore is there: else
+/// all files would seem to be gone.
+///
+/// # Errors
+/// `Kind::NotFound` if the datastore does not exist; database errors.
+pub(super) async fn leftovers(repo: &Repo) -> Result<Impact> {
+    let root = Location::parse(&repo.datastore_root())?;
+    if matches!(root.stat().await?, FileType::Missing) {
+        let message = format!("the datastore '{}' does not exist: files cannot be removed", root.display());
+        return Err(Error::new(Kind::NotFound, message));
+    }
+    let mut found = Impact::default();
+    let mut after: Option<String> = None;
+    loop {
+        let page = removal::read_trash(&repo.registry, after.as_deref()).await?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = Some(last.id.clone());
+        let is_ours = |path: &str| !path.contains("://");
+        found.files += page.iter().filter(|t| !t.is_shared && t.path.as_deref().is_some_and(is_ours)).count() as u64;
+    }
+}
+
 /// Returns the change set that empties the trash after datasets were moved to it.
 pub(super) fn empty_trash<'a>(impact: &Impact) -> ChangeSet<'a> {
     let mut set = ChangeSet::default();
@@ -142,18 +169,9 @@ impl Operation for RemoveTrash {
     async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
         let repo = context.handle.repo().await?;
         repo.check_datastore()?;
-        let mut files = 0;
-        let mut after = None;
-        loop {
-            let page = removal::read_trash(&repo.registry, after.as_deref()).await?;
-            let Some(last) = page.last() else { break };
-            after = Some(last.id.clone());
-            let is_ours = |path: &str| !path.contains("://");
-            files += page.iter().filter(|t| !t.is_shared && t.path.as_deref().is_some_and(is_ours)).count() as u64;
-        }
-        if after.is_none() {
+        if removal::read_trash(&repo.registry, None).await?.is_empty() {
             return Ok(ChangeSet::default().into_plan());
         }
-        Ok(empty_trash(&Impact { files, ..Impact::default() }).into_plan())
+        Ok(empty_trash(&leftovers(&repo).await?).into_plan())
     }
 }

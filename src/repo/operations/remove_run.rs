@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 
 use super::collections::unlink;
-use super::prune::{PruneMode, empty_trash, removals};
+use super::prune::{PruneMode, empty_trash, leftovers, removals};
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::model::glob;
@@ -28,10 +28,11 @@ impl Operation for RemoveRun {
     async fn plan<'a>(&'a self, context: PlanContext<'a>) -> Result<Plan<'a>> {
         let repo = context.handle.repo().await?;
         repo.check_datastore()?;
+        let mut total = leftovers(&repo).await?;
         let all = load(&repo.registry).await?;
         let is_pattern = glob::is_pattern(&self.name);
         if all.find(&self.name).is_none() && !is_pattern {
-            let mut set = empty_trash(&Impact::default());
+            let mut set = empty_trash(&total);
             set.record("collection", Status::Absent, &self.name, 1);
             return Ok(set.into_plan());
         }
@@ -44,7 +45,6 @@ impl Operation for RemoveRun {
         let runs: Vec<&Collection> = chosen.into_iter().filter(|c| c.kind == CollectionType::Run).collect();
         context.progress.begin("remove_run", None);
         let mut sets = Vec::new();
-        let mut total = Impact::default();
         for run in &runs {
             let scope = Scope::Run(run.name.clone());
             let impact = removal::impact(&repo.registry, &scope).await?;
@@ -53,7 +53,7 @@ impl Operation for RemoveRun {
             }
             let mut set = ChangeSet::default();
             set.set_completed(impact.datasets.values().sum(), impact.bytes);
-            set.extend(unlink(&repo, &all, &[&run.name], &runs[..sets.len()]).await?);
+            set.extend(unlink(&all, &[&run.name], &[]));
             removals(&mut set, &scope, &impact, PruneMode::Purge);
             set.push(DeleteCollection { name: run.name.clone(), kind: run.kind });
             total.files += impact.files;

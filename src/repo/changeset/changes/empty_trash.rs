@@ -72,15 +72,25 @@ async fn empty(repo: &Repo, root: &Location, page: Vec<Trashed>, failures: &mut 
         let Some(path) = path.filter(|path| !is_shared && !path.contains("://")) else { continue };
         owners.entry(zip_member::split(&path).0.to_owned()).or_default().push(id);
     }
+    // Another dataset may name the file by its URI.
+    let uris: Vec<String> = owners.keys().map(|path| root.child(path).uri()).collect();
+    if !uris.is_empty() {
+        let stored = removal::stored_uris(&repo.registry, &uris).await?;
+        owners.retain(|path, _| !stored.contains(&root.child(path).uri()));
+    }
     let removals = owners.into_iter().map(|(path, ids)| {
         let file = root.child(&path);
         async move { (ids, file.remove().await, file) }
     });
     let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
     let mut removed = 0;
+    let mut lost = HashSet::new();
     while let Some((ids, result, file)) = removals.next().await {
         match result {
-            Ok(()) => removed += 1,
+            Ok(()) => {
+                removed += 1;
+                lost.extend(ids);
+            }
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => {
                 let name = format!("{}: {}", file.display(), error.message());
@@ -94,7 +104,11 @@ async fn empty(repo: &Repo, root: &Location, page: Vec<Trashed>, failures: &mut 
     // A fixed order prevents deadlocks between two writers of the same rows.
     done.sort_unstable();
     let mut tx = repo.registry.begin().await?;
-    removal::forget(&mut tx, &repo.registry, &done).await?;
+    let stored = removal::forget(&mut tx, &repo.registry, &done).await?;
     tx.commit().await?;
+    for id in stored.into_iter().filter(|id| lost.contains(id)) {
+        let name = format!("dataset {id} was stored again while its file was removed: ingest it again");
+        failures.push(ReportRow::new("file", Status::Failed, name, 1));
+    }
     Ok(removed)
 }
