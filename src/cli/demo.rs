@@ -74,6 +74,7 @@ impl Demo {
         let done = runner.file(&scripts.join("campaign.sql")).await;
         runner.end().await;
         done?;
+        let did = rucio.as_ref().map_or("", |variables| &variables["DID"]).to_owned();
         if let Some(variables) = rucio {
             let second = self.dir.join("repo_from_rucio").display().to_string();
             for (repository, script) in [(&named, "15_register_raws.sql"), (&second, "16_build_from_rucio.sql")] {
@@ -85,6 +86,12 @@ impl Demo {
         }
         println!("Try next:");
         println!("  butlersql {named} -c \"SELECT day_obs, band, count(*) FROM exposures GROUP BY ALL ORDER BY 1, 2\"");
+        if self.rucio.is_some() {
+            println!(
+                "  butlersql {} -c \"SELECT * FROM rucio_dids('{did}')\"",
+                self.dir.join("repo_from_rucio").display()
+            );
+        }
         println!("  butlersql {named}");
         Ok(())
     }

@@ -287,10 +287,19 @@ pub(crate) async fn forget(tx: &mut Tx, registry: &Registry, ids: &[String]) -> 
     let (trash, location) = (tx.table("dataset_location_trash"), tx.table("dataset_location"));
     let mut stored = Vec::new();
     for some in ids.chunks(IDS) {
+        let id = [ReadColumn::plain("dataset_id", ColumnType::Uuid)];
         let list = Scope::Ids(some.to_vec()).sql(tx.dialect(), |name| tx.table(name));
+        // A writer that stores the datasets again takes them from the trash, and waits for this lock.
+        let lock = if tx.dialect() == Dialect::Postgres { " FOR UPDATE" } else { "" };
+        let trashed = format!("SELECT dataset_id FROM {trash} WHERE dataset_id IN ({list}) ORDER BY dataset_id{lock}");
+        let trashed: HashSet<String> = string_values(&tx.rows(trashed, &id).await?, 0).into_iter().collect();
         let again = format!("SELECT dataset_id FROM {location} WHERE dataset_id IN ({list})");
-        let rows = tx.rows(again.clone(), &[ReadColumn::plain("dataset_id", ColumnType::Uuid)]).await?;
-        stored.extend(string_values(&rows, 0));
+        stored.extend(string_values(&tx.rows(again.clone(), &id).await?, 0));
+        if trashed.is_empty() {
+            continue;
+        }
+        let list: Vec<String> = some.iter().filter(|id| trashed.contains(*id)).cloned().collect();
+        let list = Scope::Ids(list).sql(tx.dialect(), |name| tx.table(name));
         if has_records {
             let records = tx.table(&registry.file_records.name);
             tx.execute(format!("DELETE FROM {records} WHERE dataset_id IN ({list}) AND dataset_id NOT IN ({again})"))

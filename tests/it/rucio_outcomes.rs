@@ -77,6 +77,7 @@ fn names_that_reach_other_requests_are_refused() {
         ("Dataset/x/../y", "it has a part '.' or '..'"),
         ("Dataset/files", "ends in '/files', which Rucio takes for a request"),
         ("", "its scope or its name is empty"),
+        ("raw:Dataset/x", "is named without its scope"),
     ] {
         refused(register(name), message);
     }

@@ -76,6 +76,16 @@ fn raws_are_attached_to_the_datasets_of_their_tracts() {
     let kinds =
         format!("SELECT DISTINCT rubin_butler FROM rucio_metadata('raw:{}')", &by_tract[0].split_once(',').unwrap().0);
     assert_eq!(site.rows(&kinds), ["raw_file"]);
+    // A raw that is registered as raw file stays one.
+    let one = by_tract[0].split_once(',').expect("two columns").0;
+    let data_product = format!(
+        "CALL rucio_register('{one}', (SELECT r.dataset_id FROM raw r JOIN rucio_metadata('raw:{one}') m \
+         ON m.dataset_id = r.dataset_id), rucio_rse => 'SLAC_BUTLER_DISK', scope => 'raw', rse_root => '{}', \
+         dtn_url => 'davs://127.0.0.1:2881/slac/lsst/butler')",
+        site.rucio.join("slac").display()
+    );
+    let same = site.rows(&data_product);
+    assert!(same.len() == 1 && same[0].contains(",unchanged,"), "{same:?}");
     let unknown = site.ask(&register(&site, "LSSTComCam/raw/all", ", skymap => 'demo_cell'"));
     assert!(unknown.err.contains("no skymap is named 'demo_cell'; did you mean 'demo_cells'?"), "{}", unknown.err);
 }

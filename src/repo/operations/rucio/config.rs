@@ -79,6 +79,11 @@ impl RegisterConfig {
     /// # Errors
     /// `Kind::Invalid` for a name that cannot be registered.
     pub(super) fn did(&self, dataset: &str) -> Result<Did> {
+        if dataset.contains(':') {
+            return Err(Error::invalid(format!(
+                "'{dataset}' has a colon: a dataset of Rucio is named without its scope"
+            )));
+        }
         let did = Did::new(&self.scope, dataset)?;
         did.check_new()?;
         Ok(did)

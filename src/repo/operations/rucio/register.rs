@@ -159,7 +159,7 @@ impl Registration {
         for file in files {
             let is_member = known.members.contains_key(&file.name);
             known.check(&file)?;
-            let has_other_meta = known.meta.get(&file.name).is_some_and(|meta| *meta != file.meta);
+            let has_other_meta = known.meta.get(&file.name).is_some_and(|meta| differs(meta, &file.meta));
             unchanged += u64::from(is_member && !has_other_meta);
             if has_other_meta && self.changed.insert(file.name.clone()) {
                 changed.push(file.clone());
@@ -206,6 +206,11 @@ impl Registration {
     pub(super) fn into_plan<'p>(self) -> Plan<'p> {
         stream::iter(self.created.into_iter().chain(self.sets).map(Ok)).boxed()
     }
+}
+
+/// Returns true if metadata are to be replaced. A raw may be registered as `raw_file` or as `data_product`.
+fn differs(known: &FileMeta, new: &FileMeta) -> bool {
+    known.rubin_sidecar != new.rubin_sidecar || known.rubin_sidecar.is_empty() && known.rubin_butler != new.rubin_butler
 }
 
 /// Splits files into chunks without copying them.
