@@ -2,7 +2,7 @@
 
 usage, in a shell that has sourced tests/servers.sh, tests/dav.sh and tests/rucio.sh:
     python3 tests/rucio/record.py PROGRAM
-A line is a statement with its answer and its exchanges. The token is replaced by TOKEN, the server by SERVER.
+A line is a statement with its answer, the first line of its error, and its exchanges. The token is replaced by TOKEN, the server by SERVER.
 """
 
 import http.client
@@ -134,7 +134,7 @@ with open(pathlib.Path(__file__).with_name("exchanges.jsonl"), "w") as out:
         Proxy.exchanges = []
         command = [PROGRAM, str(folder), "--write", "-q", "--format", "csv", "-c", statement.replace("FOLDER", str(folder))]
         ran = subprocess.run(command, env=environment, capture_output=True, text=True)
-        record = {"sql": statement, "code": ran.returncode, "out": ran.stdout, "err": ran.stderr,
+        record = {"sql": statement, "code": ran.returncode, "out": ran.stdout, "err": ran.stderr.partition("\n")[0],
                   "exchanges": Proxy.exchanges}
         line = json.dumps(record)
         for text, name in ((str(folder), "FOLDER"), (here, "SERVER"), (upstream, "SERVER")):
