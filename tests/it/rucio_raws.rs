@@ -50,7 +50,7 @@ fn raws_are_attached_to_the_datasets_of_their_tracts() {
     let (by_observation, by_tract): (Vec<String>, Vec<String>) =
         datasets.into_iter().partition(|row| row.contains("/Obs/"));
     assert_eq!(by_observation, observations);
-    // The tracts are those that the Butler finds; exposures without a visit are in none.
+    // The Butler finds the same tracts. Exposures without a visit have no tract.
     let mut expected = BTreeSet::new();
     for line in oracle(&python, "tracts.py", &[&site.home.repo(), "LSSTComCam", "demo_cells"]).lines() {
         let (visit, tract) = line.split_once(' ').expect("two numbers");
@@ -138,7 +138,7 @@ fn a_zip_archive_is_one_file_with_its_dimension_records() {
     ingest.args(["ingest-zip", &other, zip.to_str().expect("text"), "-t", "direct", "--transfer-dimensions"]);
     run(&mut ingest).ok();
     let call = register(&site, "LSSTComCam/raw/all", "").replace("Dataset/", "Dataset/zip/");
-    // There is no skymap.
+    // The repository has no skymap.
     let error = site.ask_of(&other, &call).err;
     assert!(error.contains("the repository has no skymap, which {tract} needs"), "{error}");
     let one = call.replace("rucio_register_raws", "rucio_register");

@@ -15,7 +15,7 @@ use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::store::Location;
 
-/// Removes files of the datastore that no record names, such as those that `check_files` reports as orphans.
+/// Removes files of the datastore that no record names: the orphans of `check_files`.
 #[derive(Debug)]
 pub(crate) struct CleanOrphans {
     /// Files that were modified later are kept: another writer may be about to record them.
