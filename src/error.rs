@@ -174,6 +174,17 @@ impl Error {
         self
     }
 
+    /// Places a location that is relative to a text in the script, where the text starts at `start`. Without a start, the
+    /// error has no location.
+    #[must_use]
+    pub(crate) fn within(mut self, start: Option<SourceLocation>) -> Self {
+        self.0.location = self.0.location.zip(start).map(|(own, start)| match own.line {
+            1 => SourceLocation { line: start.line, column: start.column + own.column - 1 },
+            line => SourceLocation { line: start.line + line - 1, column: own.column },
+        });
+        self
+    }
+
     /// Prepends the current activity to the message (`reading x.yaml: …`).
     #[must_use]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {

@@ -2,6 +2,7 @@
 
 mod analyzer;
 mod catalog;
+mod expression;
 pub(crate) mod functions;
 mod procedure;
 mod pushdown;

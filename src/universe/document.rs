@@ -56,6 +56,8 @@ pub(super) struct Spec {
     pub(super) governor: bool,
     pub(super) implied_union_target: Option<String>,
     #[serde(default)]
+    pub(super) always_join: bool,
+    #[serde(default)]
     pub(super) storage: serde_json::Value,
 }
 

@@ -64,6 +64,8 @@ pub(crate) struct Element {
     pub spatial: bool,
     /// Whether the element has a timespan.
     pub temporal: bool,
+    /// For a relation: whether queries with all its dimensions join it, such as `visit_definition`.
+    pub always_join: bool,
 }
 
 /// The dimension elements of one version of the universe.
@@ -75,6 +77,8 @@ pub(crate) struct Universe {
     pub namespace: String,
     /// The skypix dimension of the overlap tables, normally `htm7`.
     pub common_skypix: String,
+    /// The elements with timespans; the first ones are preferred in joins with validity ranges.
+    pub temporal: Vec<String>,
     elements: Vec<Element>,
     index: HashMap<String, usize>,
     families: HashMap<String, String>,
@@ -111,7 +115,8 @@ impl Universe {
             _ => return Err(Error::invalid("the dimension universe names no common skypix dimension")),
         };
         let (version, namespace) = (document.version, document.namespace);
-        Ok(Self { version, namespace, common_skypix, elements, index, families: spatial })
+        let temporal = document.topology.temporal.into_values().flatten().collect();
+        Ok(Self { version, namespace, common_skypix, temporal, elements, index, families: spatial })
     }
 
     /// Returns all elements in universe order, including skypix dimensions.
@@ -230,6 +235,7 @@ fn skypix(name: &str) -> Element {
         union_of: None,
         spatial: false,
         temporal: false,
+        always_join: false,
     }
 }
 
@@ -272,6 +278,7 @@ fn element(
         union_of,
         spatial: spatial.contains_key(name),
         temporal: temporal.contains_key(name),
+        always_join: spec.always_join,
     })
 }
 

@@ -28,6 +28,7 @@ mod cli;
 mod curated;
 mod dependencies;
 mod errors;
+mod expressions;
 mod faults;
 mod floors;
 mod golden;

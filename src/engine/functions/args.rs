@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use datafusion::scalar::ScalarValue;
 
+use crate::engine::expression::Binds;
 use crate::error::{Error, Result};
 
 /// The type of an argument.
@@ -29,6 +30,8 @@ pub enum ArgType {
     Region,
     /// A timestamp without time zone in nanoseconds, for each row.
     Time,
+    /// Values by name, as a struct such as `{'day': 20241101}`.
+    Binds,
     /// A subquery; the text describes its columns.
     Query(&'static str),
 }
@@ -44,6 +47,7 @@ impl ArgType {
             Self::Number => "number",
             Self::Region => "region",
             Self::Time => "time",
+            Self::Binds => "struct",
             Self::Query(_) => "rows",
         }
     }
@@ -68,6 +72,7 @@ enum Value {
     Texts(Vec<String>),
     Bool(bool),
     Int(i64),
+    Binds(Binds),
 }
 
 /// The argument values of a call, checked against the definition.
@@ -101,6 +106,7 @@ impl Args {
                 Ok(ScalarValue::Int64(Some(n))) if value.data_type().is_integer() => Value::Int(n),
                 _ => return Err(wrong()),
             },
+            ArgType::Binds => Value::Binds(Binds::of(value).ok_or_else(wrong)?),
             ArgType::Query(_) | ArgType::Time | ArgType::Number | ArgType::Region => return Err(wrong()),
         };
         self.check_unset(function, argument)?;
@@ -171,12 +177,25 @@ impl Args {
         }
     }
 
+    /// The values that an argument binds.
+    pub(crate) fn binds(&self, name: &str) -> Binds {
+        match self.values.get(name) {
+            Some(Value::Binds(binds)) => binds.clone(),
+            _ => Binds::default(),
+        }
+    }
+
     /// The value of a boolean argument, or `default`.
     pub(crate) fn bool(&self, name: &str, default: bool) -> bool {
         match self.values.get(name) {
             Some(Value::Bool(value)) => *value,
             _ => default,
         }
+    }
+
+    /// Whether an argument is set.
+    pub(crate) fn is_set(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
     /// The value of an integer argument, or `default`.

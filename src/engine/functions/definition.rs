@@ -11,6 +11,7 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::engine::functions::args::{ArgDef, ArgType, Args};
 use crate::error::{Error, Result};
+use crate::model::collection::Collections;
 use crate::registry::dataset_types::TypeRecord;
 use crate::repo::Operation;
 use crate::repo::RepositoryHandle;
@@ -50,6 +51,20 @@ pub(crate) struct SearchContext<'a> {
     pub types: &'a [TypeRecord],
 }
 
+/// What a function that expands to a query needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct QueryContext<'a> {
+    /// The universe of the repository.
+    pub universe: &'a Universe,
+    /// The registered dataset types.
+    pub types: &'a [TypeRecord],
+    /// All collections, if the function has an argument `collections`.
+    pub collections: &'a Collections,
+}
+
+/// Expands a call to a query.
+pub(crate) type QueryText = fn(&Args, &QueryContext<'_>) -> Result<String>;
+
 /// Creates the table of a search function.
 pub(crate) type SearchTable = fn(&Args, &SearchContext<'_>) -> Result<Arc<dyn TableProvider>>;
 
@@ -62,8 +77,8 @@ pub(crate) enum FunctionKind {
     Search(SearchTable),
     /// A table function that asks a server, when the table is scanned.
     Table(fn(&Args) -> Result<Arc<dyn TableProvider>>),
-    /// A table function that expands to a query over the tables of a universe.
-    Query(fn(&Args, &Universe) -> Result<String>),
+    /// A table function that expands to a query over the tables of the repository.
+    Query(QueryText),
     /// A table function that reads files or folders.
     Read(Arc<dyn TableReader>),
     /// A scalar function.
@@ -131,11 +146,7 @@ impl FunctionDef {
     }
 
     /// Defines a table function that expands to a query.
-    pub(crate) fn query(
-        name: &'static str,
-        description: &'static str,
-        text: fn(&Args, &Universe) -> Result<String>,
-    ) -> Self {
+    pub(crate) fn query(name: &'static str, description: &'static str, text: QueryText) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Query(text) }
     }
 

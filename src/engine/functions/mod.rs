@@ -5,8 +5,10 @@ mod call;
 mod collections;
 mod datasets;
 pub(crate) mod definition;
+mod error;
 mod files;
 mod ingest;
+mod query;
 pub mod reference;
 mod removal;
 mod repository;
@@ -30,10 +32,12 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
         datasets::functions(),
         removal::functions(),
         search::functions(),
+        query::functions(),
         sky::functions(),
         files::functions(),
         rucio::functions(),
         time::functions(),
+        error::functions(),
     ];
     families.into_iter().flatten().collect()
 });

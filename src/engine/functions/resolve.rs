@@ -14,7 +14,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use datafusion::sql::parser::{CopyToSource, Statement};
-use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
+use datafusion::sql::sqlparser::ast::{ExprWithAlias, FunctionArg, FunctionArgExpr, TableFactor, Visit, Visitor};
 use futures::TryStreamExt;
 use futures::stream;
 use tokio::sync::OnceCell;
@@ -22,9 +22,14 @@ use tokio::sync::OnceCell;
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions::args::Args;
 use crate::engine::functions::call::{bind_args, function_call};
-use crate::engine::functions::definition::{FunctionDef, FunctionKind, OpenTable, TableReader};
+use crate::engine::functions::definition::{
+    FunctionDef, FunctionKind, OpenTable, QueryContext, QueryText, TableReader,
+};
 use crate::engine::procedure::fold_constant;
+use crate::engine::sql::tokens::location_of;
 use crate::error::{Error, Kind, Result, SourceLocation};
+use crate::model::collection::Collections;
+use crate::repo::search;
 
 /// A call of a table function, and its table.
 struct Resolved {
@@ -60,6 +65,7 @@ pub(crate) async fn with_resolved<T>(
     factors.visit(statement);
     let mut all: Vec<Resolved> = Vec::new();
     for factor in factors.0 {
+        let condition = condition_location(&factor);
         let Some((function, args, location)) = bound_call(repository, factor) else { continue };
         if all.iter().any(|call| call.function == function.name && call.args == args) {
             continue;
@@ -67,7 +73,7 @@ pub(crate) async fn with_resolved<T>(
         let named = |e: Error| e.with_location(location);
         let table = match &function.kind {
             FunctionKind::Query(text) => {
-                let text = text(&args, &repository.snapshot()?.repo.registry.universe).map_err(named)?;
+                let text = query_text(repository, function, *text, &args, condition).await.map_err(named)?;
                 repository.view(&text).await.map_err(named)?
             }
             FunctionKind::Read(reader) => read_table(reader, &args).await.map_err(named)?,
@@ -80,6 +86,42 @@ pub(crate) async fn with_resolved<T>(
     Ok(RESOLVED.scope(all, planning).await)
 }
 
+/// Expands a call to its query; an error in an expression has the location of its character.
+async fn query_text(
+    repository: &RepositoryCatalog,
+    function: &FunctionDef,
+    text: QueryText,
+    args: &Args,
+    condition: Option<SourceLocation>,
+) -> Result<String> {
+    let known = repository.snapshot()?;
+    let collections = match function.arguments.iter().any(|a| a.name == "collections") {
+        true => search::collections(&known.repo).await?,
+        false => Collections::default(),
+    };
+    let context =
+        QueryContext { universe: &known.repo.registry.universe, types: &known.types, collections: &collections };
+    text(args, &context).map_err(|e| e.within(condition))
+}
+
+/// The location of the first character in the literal of the argument `where` of a call.
+fn condition_location(factor: &TableFactor) -> Option<SourceLocation> {
+    let args = match factor {
+        TableFactor::Function { args, .. } => args,
+        TableFactor::Table { args: Some(args), .. } => &args.args,
+        _ => return None,
+    };
+    let literal = args.iter().find_map(|arg| match arg {
+        FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } if name.value == "where" => Some(value),
+        FunctionArg::ExprNamed { name, arg: FunctionArgExpr::Expr(value), .. } if name.to_string() == "where" => {
+            Some(value)
+        }
+        _ => None,
+    })?;
+    let start = location_of(literal)?;
+    Some(SourceLocation { column: start.column + 1, ..start })
+}
+
 /// Returns the call in FROM with its arguments. Calls with wrong arguments are left to the planner, which reports them.
 fn bound_call(
     repository: &RepositoryCatalog,
@@ -89,7 +131,8 @@ fn bound_call(
     let function = call.function()?;
     let state = repository.state().ok()?;
     let bound = bind_args(function, call.args, &mut |expr| {
-        fold_constant(state.create_logical_expr(&expr.to_string(), &DFSchema::empty())?)
+        let expr = ExprWithAlias { expr, alias: None };
+        fold_constant(state.create_logical_expr_from_sql_expr(expr, &DFSchema::empty())?)
     });
     let args = bound.ok()?.args;
     args.check_complete(function.name, &function.arguments).ok()?;
