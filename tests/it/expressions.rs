@@ -11,7 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Int64Type};
 use macro_rules_attribute::apply;
 use serde_json::Value;
 
-use crate::world::{Db, Home, butler, run, skip};
+use crate::world::{Db, Home, butler, oracle, run, skip};
 
 /// Cases that both Butlers refuse and we answer, and the number of rows.
 const ANSWERED: [(u64, usize); 5] = [
@@ -203,37 +203,47 @@ fn judged(case: &Value, outcome: &Value, answer: butlersql::Result<Vec<RecordBat
     (rows.len() as u64 != wanted || !same_rows).then(|| format!("expected {outcome}, got {} rows {rows:?}", rows.len()))
 }
 
-fn answers(database: Db) {
-    let Ok(cases) = std::fs::read_to_string(reference("cases.jsonl")) else {
-        return skip("the cases of query expressions are not there");
-    };
-    let Some(home) = Home::new(database) else { return };
-    let Some(python) = butler("b29") else { return };
-    let mut make = Command::new(python.join("python"));
+/// A repository of the cases, which the real Butler makes.
+fn made(database: Db) -> Option<Home> {
+    let home = Home::new(database)?;
+    let python = butler("b29")?.join("python");
+    let mut make = Command::new(python);
     make.arg(reference("make_repo.py")).arg(home.repo());
     if let Some(url) = home.database() {
         make.args(["--db", url]);
     }
     run(&mut make).ok();
+    Some(home)
+}
+
+/// Asks all cases, with and without pushdown.
+fn ask(home: &Home, cases: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let session = Session::open(&home.repo()).expect("a session");
-    let (mut wrong, mut count) = (Vec::new(), 0);
+    let mut wrong = Vec::new();
     for pushdown in [true, false] {
         runtime.block_on(session.sql(&format!("SET butler.pushdown = {pushdown}"))).expect("a setting");
         for case in cases.lines() {
             let case: Value = serde_json::from_str(case).expect("a case");
-            let outcome = expected(&case, database);
+            let outcome = expected(&case, home.db());
             let sql = statement(&case);
-            let answer = runtime.block_on(session.sql(&sql));
-            count += 1;
-            if let Some(what) = judged(&case, outcome, answer) {
+            if let Some(what) = judged(&case, outcome, runtime.block_on(session.sql(&sql))) {
                 wrong.push(format!("{} (pushdown {pushdown}) {sql}\n  {what}", case["id"]));
             }
         }
     }
     runtime.block_on(session.end());
-    assert!(count > 1200, "{count}");
-    assert!(wrong.is_empty(), "{} of {count} cases:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} answers differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn answers(database: Db) {
+    let Ok(cases) = std::fs::read_to_string(reference("cases.jsonl")) else {
+        return skip("the cases of query expressions are not there");
+    };
+    assert!(cases.lines().count() > 600);
+    if let Some(home) = made(database) {
+        ask(&home, &cases);
+    }
 }
 
 #[apply(test!)]
@@ -244,4 +254,21 @@ fn cases_of_the_butler_have_its_rows_on_sqlite() {
 #[apply(test!)]
 fn cases_of_the_butler_have_its_rows_on_postgresql() {
     answers(Db::Postgres);
+}
+
+/// `BUTLERSQL_EXPRESSIONS` sets how many, `BUTLERSQL_SEED` which.
+#[apply(test!)]
+fn random_expressions_have_the_rows_of_the_reference() {
+    if !reference("evaluate.py").exists() {
+        return skip("the evaluator of query expressions is not there");
+    }
+    let number = |name: &str, usual: &str| std::env::var(name).unwrap_or_else(|_| usual.to_owned());
+    let (Some(sqlite), Some(python)) = (made(Db::Sqlite), butler("b29")) else { return };
+    let evaluator = reference("evaluate.py").display().to_string();
+    let (count, seed) = (number("BUTLERSQL_EXPRESSIONS", "400"), number("BUTLERSQL_SEED", "1"));
+    let cases = oracle(&python, "random_expressions.py", &[&evaluator, &sqlite.repo(), &count, &seed]);
+    ask(&sqlite, &cases);
+    if let Some(postgres) = made(Db::Postgres) {
+        ask(&postgres, &cases);
+    }
 }
