@@ -23,7 +23,7 @@ use crate::registry::schema::{Column, ColumnType, ReadColumn, TableDef};
 use crate::registry::string_values;
 
 /// Datasets to insert: rows with `dataset_id`, the dimensions of the type, and for stored datasets `path`, `formatter`
-/// and `file_size` (bytes).
+/// and `file_size` (bytes); `storage_class` and `checksum` if they come from another repository.
 #[derive(Debug, Clone)]
 pub(crate) struct DatasetBatch<'a> {
     /// Dataset type.
@@ -249,7 +249,7 @@ pub(crate) async fn update_collection_summary(
                 (dimension.as_str(), text_column(values.iter().map(String::as_str))),
             ])?;
             let table = named(&tables, &format!("collection_summary_{dimension}"))?;
-            tx.insert(table, &summary, OnConflict::Keep).await?;
+            tx.insert(table, &summary, OnConflict::Keep).await.map_err(|e| dangling(e, record))?;
         }
     }
     Ok(())
@@ -270,14 +270,17 @@ fn members(record: &TypeRecord, collection: i64, rows: &RecordBatch) -> Result<R
 
 fn file_records(record: &TypeRecord, rows: &RecordBatch) -> Result<RecordBatch> {
     let n = rows.num_rows();
-    record_batch([
+    let usual = || constant_text(&record.dataset_type.storage_class, n);
+    let mut columns = vec![
         ("dataset_id", required_column(rows, "dataset_id")?),
         ("path", required_column(rows, "path")?),
         ("formatter", required_column(rows, "formatter")?),
-        ("storage_class", constant_text(&record.dataset_type.storage_class, n)),
+        ("storage_class", rows.column_by_name("storage_class").cloned().unwrap_or_else(usual)),
         ("component", constant_text(NO_COMPONENT, n)),
         ("file_size", required_column(rows, "file_size")?),
-    ])
+    ];
+    columns.extend(rows.column_by_name("checksum").map(|checksums| ("checksum", checksums.clone())));
+    record_batch(columns)
 }
 
 fn named<'a>(tables: &'a [TableDef], name: &str) -> Result<&'a TableDef> {

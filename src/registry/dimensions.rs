@@ -154,18 +154,19 @@ pub(crate) async fn keyed_values(
     columns: Vec<ReadColumn>,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
-    let found = keyed_batches(registry, table, &columns, rows, "").await?;
+    let found = keyed_batches(registry, table, &columns, &table.primary_key, rows, "").await?;
     Ok(concat_batches(&arrow_schema(&columns), &found)?)
 }
 
-/// Returns all columns of the stored records with the primary keys of some rows, each once, ordered by primary key
-/// within each batch of keys.
+/// Returns all columns of the stored records whose columns `by` have the values of some rows, each once, ordered by
+/// primary key within each batch of rows.
 ///
 /// # Errors
 /// A missing key column; database errors.
 pub(crate) async fn records_with_keys(
     registry: &Registry,
     table: &TableDef,
+    by: &[String],
     keys: &[RecordBatch],
 ) -> Result<RecordBatch> {
     let columns = table.read_columns();
@@ -176,7 +177,7 @@ pub(crate) async fn records_with_keys(
     let mut seen = HashSet::new();
     let mut found = Vec::new();
     for keys in keys {
-        for rows in keyed_batches(registry, table, &columns, keys, &order).await? {
+        for rows in keyed_batches(registry, table, &columns, by, keys, &order).await? {
             let texts = row_texts(&rows.project(&at)?)?;
             let is_first: BooleanArray = texts.into_iter().map(|key| Some(seen.insert(key))).collect();
             found.push(filter_record_batch(&rows, &is_first)?);
@@ -185,22 +186,23 @@ pub(crate) async fn records_with_keys(
     Ok(concat_batches(&arrow_schema(&columns), &found)?)
 }
 
-/// Reads stored records by primary key, in several queries if there are many keys.
+/// Reads the stored records whose columns `by` have the values of some rows, in several queries if there are many rows.
 async fn keyed_batches(
     registry: &Registry,
     table: &TableDef,
     columns: &[ReadColumn],
+    by: &[String],
     rows: &RecordBatch,
     order: &str,
 ) -> Result<Vec<RecordBatch>> {
     let (conn, dialect) = (&registry.conn, registry.conn.dialect());
-    if let Some(missing) = table.primary_key.iter().find(|key| rows.column_by_name(key).is_none()) {
+    if let Some(missing) = by.iter().find(|key| rows.column_by_name(key).is_none()) {
         return Err(Error::invalid(format!("records of '{}' need the column '{missing}'", table.name)));
     }
     let select: Vec<_> = columns.iter().map(|c| dialect.select_expr(c, "")).collect();
     let base = format!("SELECT {} FROM {} WHERE ", select.join(", "), conn.table(&table.name));
     let mut found = Vec::new();
-    for only in key_predicates(dialect, "", table, &table.primary_key, rows)? {
+    for only in key_predicates(dialect, "", table, by, rows)? {
         found.push(conn.rows(format!("{base}{only}{order}"), columns.to_vec()).await?);
     }
     Ok(found)

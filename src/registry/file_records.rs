@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use futures::{StreamExt, TryStreamExt};
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::registry::Registry;
 use crate::registry::dataset_queries::{self, SearchCollection, columns};
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::datasets::NO_COMPONENT;
 use crate::registry::db::Batches;
 use crate::registry::schema::{ColumnType, ReadColumn};
-use crate::registry::{i64_values, string_values};
+use crate::registry::{i64_values, optional_string_values, string_values};
 
 /// Which datasets of a type are selected.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,66 @@ pub(crate) async fn of_datasets(registry: &Registry, ids: &[String]) -> Result<H
         let sizes = i64_values(&rows, 2);
         let records = string_values(&rows, 0).into_iter().zip(string_values(&rows, 1).into_iter().zip(sizes));
         found.extend(records);
+    }
+    Ok(found)
+}
+
+/// The record of a stored file.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredFile {
+    /// Path below the root of the datastore, or a URI.
+    pub path: String,
+    /// Formatter class.
+    pub formatter: String,
+    /// Storage class.
+    pub storage_class: String,
+    /// Checksum, if it was computed.
+    pub checksum: Option<String>,
+    /// Size in bytes; negative if it was not recorded.
+    pub size: i64,
+}
+
+/// Returns the files of datasets that are stored, by dataset id.
+///
+/// # Errors
+/// `Kind::Unsupported` for a dataset whose components are stored as several files; database errors.
+pub(crate) async fn stored_files(registry: &Registry, ids: &[String]) -> Result<HashMap<String, StoredFile>> {
+    let mut found = HashMap::new();
+    if ids.is_empty() || !registry.has_file_records().await? {
+        return Ok(found);
+    }
+    let conn = &registry.conn;
+    let list: Vec<_> = ids.iter().filter_map(|id| conn.dialect().uuid(id)).collect();
+    let sql = format!(
+        "SELECT f.dataset_id, f.path, f.formatter, f.storage_class, f.component, f.checksum, f.file_size FROM {} f \
+         WHERE f.dataset_id IN ({}) AND EXISTS (SELECT 1 FROM {} l WHERE l.dataset_id = f.dataset_id)",
+        conn.table(&registry.file_records.name),
+        list.join(", "),
+        conn.table("dataset_location")
+    );
+    let mut columns = vec![ReadColumn::plain("dataset_id", ColumnType::Uuid)];
+    let texts = ["path", "formatter", "storage_class", "component", "checksum"];
+    columns.extend(texts.map(|name| ReadColumn::plain(name, ColumnType::Text(None))));
+    columns.push(ReadColumn::plain("file_size", ColumnType::Int));
+    let mut batches = conn.query(sql, columns);
+    while let Some(rows) = batches.try_next().await? {
+        let texts = |at| string_values(&rows, at);
+        let (ids, paths, formatters, classes, components) = (texts(0), texts(1), texts(2), texts(3), texts(4));
+        let (checksums, sizes) = (optional_string_values(&rows, 5), i64_values(&rows, 6));
+        if let Some(row) = components.iter().position(|component| component != NO_COMPONENT) {
+            let message = format!("dataset {} is stored as several files, one for each component", ids[row]);
+            return Err(Error::new(Kind::Unsupported, message));
+        }
+        for (row, id) in ids.into_iter().enumerate() {
+            let file = StoredFile {
+                path: paths[row].clone(),
+                formatter: formatters[row].clone(),
+                storage_class: classes[row].clone(),
+                checksum: checksums[row].clone(),
+                size: sizes[row],
+            };
+            found.insert(id, file);
+        }
     }
     Ok(found)
 }

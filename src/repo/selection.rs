@@ -1,11 +1,12 @@
 //! Datasets that a procedure selects, with their files and the dimension records that they need.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::collection::{Collection, CollectionType, Collections};
 use crate::registry::dataset_types;
 use crate::registry::datasets;
 use crate::registry::db::conn::Executor;
@@ -60,18 +61,21 @@ pub(crate) async fn select_datasets(
     Ok(all)
 }
 
+/// The keys of dimension records: for each element, tuples of its required dimensions.
+type RecordKeys<'a> = BTreeMap<&'a str, Vec<RecordBatch>>;
+
 /// Reads the records of every element that the data IDs refer to, with the records that they imply, in the order of the
-/// universe.
+/// universe. With `populated`, also those of relations that complete them, such as the exposures of visits.
 ///
 /// # Errors
 /// Database errors.
 pub(crate) async fn dimension_records(
     repo: &Repo,
     selected: &[SelectedDatasets],
+    populated: bool,
 ) -> Result<Vec<(TableDef, RecordBatch)>> {
     let universe = &repo.registry.universe;
-    // Data IDs of the records to read, as tuples of the required dimensions of each element.
-    let mut wanted: BTreeMap<&str, Vec<RecordBatch>> = BTreeMap::new();
+    let mut wanted = RecordKeys::new();
     for one in selected {
         let dimensions = &one.record.dataset_type.dimensions;
         for batch in one.rows.batches()? {
@@ -83,13 +87,16 @@ pub(crate) async fn dimension_records(
             }
         }
     }
+    if populated {
+        add_populated(repo, &mut wanted).await?;
+    }
     let mut records = Vec::new();
     for element in universe.tables().collect::<Vec<_>>().into_iter().rev() {
         let Some(keys) = wanted.remove(element.name.as_str()) else { continue };
         let table = dimensions::table(&repo.registry, &element.name)?;
         let keys = keys.iter().map(|keys| primary_keys(&table, &element.required, keys));
         let keys = keys.collect::<Result<Vec<_>>>()?;
-        let found = dimensions::records_with_keys(&repo.registry, &table, &keys).await?;
+        let found = dimensions::records_with_keys(&repo.registry, &table, &table.primary_key, &keys).await?;
         for implied in &element.implied {
             let other = universe.element(implied)?;
             if other.has_table && other.required.iter().all(|d| d == implied || found.column_by_name(d).is_some()) {
@@ -102,6 +109,58 @@ pub(crate) async fn dimension_records(
     }
     records.reverse();
     Ok(records)
+}
+
+/// Adds the keys of the relations that complete wanted records, unless data IDs select them, and of the records that
+/// these relations refer to.
+async fn add_populated<'a>(repo: &'a Repo, wanted: &mut RecordKeys<'a>) -> Result<()> {
+    let universe = &repo.registry.universe;
+    for relation in universe.tables().filter(|element| element.populated_by.is_some()) {
+        let owner = relation.populated_by.as_deref().unwrap_or_default();
+        let keys = wanted.get(owner).filter(|_| !wanted.contains_key(&*relation.name));
+        let Some(keys) = keys else { continue };
+        let table = dimensions::table(&repo.registry, &relation.name)?;
+        let by = &universe.element(owner)?.required;
+        let found = dimensions::records_with_keys(&repo.registry, &table, by, keys).await?;
+        for element in universe.tables().filter(|e| e.required.iter().all(|d| relation.required.contains(d))) {
+            wanted.entry(&element.name).or_default().push(some_of(&found, &element.required)?);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the collections to transfer or export: the runs of the datasets and the requested collections, chains after
+/// their children.
+///
+/// # Errors
+/// `Kind::NotFound` for an unknown collection; read errors.
+pub(crate) fn collections_of(
+    known: &Collections,
+    selected: &[SelectedDatasets],
+    requested: &[String],
+) -> Result<Vec<Collection>> {
+    let mut names = BTreeSet::new();
+    for one in selected {
+        for batch in one.rows.batches()? {
+            let batch = batch?;
+            names.extend(string_values(&batch, batch.num_columns() - 3));
+        }
+    }
+    let mut chains: Vec<&Collection> = Vec::new();
+    for top in known.select(requested)? {
+        // A chain is written after its children: the depth-first order, reversed.
+        for line in known.tree(top).iter().rev() {
+            match line.collection.kind {
+                CollectionType::Chained if !chains.iter().any(|c| c.id == line.collection.id) => {
+                    chains.push(line.collection);
+                }
+                CollectionType::Chained => {}
+                _ => drop(names.insert(line.collection.name.clone())),
+            }
+        }
+    }
+    let plain = names.iter().map(|name| known.get(name)).collect::<Result<Vec<_>>>()?;
+    Ok(plain.into_iter().chain(chains).cloned().collect())
 }
 
 /// Returns some columns of rows, without duplicates.

@@ -57,6 +57,7 @@ pub(super) struct Spec {
     pub(super) implied_union_target: Option<String>,
     #[serde(default)]
     pub(super) always_join: bool,
+    pub(super) populated_by: Option<String>,
     #[serde(default)]
     pub(super) storage: serde_json::Value,
 }

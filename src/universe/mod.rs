@@ -66,6 +66,8 @@ pub(crate) struct Element {
     pub temporal: bool,
     /// For a relation: whether queries with all its dimensions join it, such as `visit_definition`.
     pub always_join: bool,
+    /// For a relation: the dimension whose records are complete only with it, such as `visit` for `visit_definition`.
+    pub populated_by: Option<String>,
 }
 
 /// The dimension elements of one version of the universe.
@@ -236,6 +238,7 @@ fn skypix(name: &str) -> Element {
         spatial: false,
         temporal: false,
         always_join: false,
+        populated_by: None,
     }
 }
 
@@ -279,6 +282,7 @@ fn element(
         spatial: spatial.contains_key(name),
         temporal: temporal.contains_key(name),
         always_join: spec.always_join,
+        populated_by: spec.populated_by.clone(),
     })
 }
 

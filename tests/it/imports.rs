@@ -129,7 +129,7 @@ fn imports_are_repeated_harmlessly_and_conflicts_are_told() {
                       name_in_raft: S00, raft: R22, purpose: SCIENCE}\n";
         put(&home, &EXPORT.replace("data:\n", record));
         let kept = import("").ok();
-        assert!(kept.contains("kept, though the file has other values (full_name: 'R22_S00' != 'x')"), "{kept}");
+        assert!(kept.contains("kept, though the source has other values (full_name: 'R22_S00' != 'x')"), "{kept}");
         let refused = import(", on_conflict => 'error'");
         assert!(refused.code == 1 && refused.err.contains("full_name: 'R22_S00' != 'x'"), "{}", refused.err);
         import(", on_conflict => 'error', skip_dimensions => ['detector']").ok();

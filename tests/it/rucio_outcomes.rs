@@ -238,7 +238,7 @@ fn dimension_records_of_sidecars_replace_others_on_request() {
     );
     let name = || site.ask_of(&other, "SELECT full_name FROM detector WHERE detector = 0").ok();
     let kept = site.ask_of(&other, &format!("{ingest})")).ok();
-    assert!(kept.contains("detector,unchanged,\"kept, though the file has other values"), "{kept}");
+    assert!(kept.contains("detector,unchanged,\"kept, though the source has other values"), "{kept}");
     assert_eq!(name(), "full_name\nx\n");
     let updated = site.ask_of(&other, &format!("{ingest}, update_records => true)")).ok();
     assert!(updated.contains("detector,updated,,1"), "{updated}");

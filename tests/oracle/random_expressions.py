@@ -59,6 +59,9 @@ class Generator:
         return self.random.randrange(100) < percent
 
     def scalar(self, kind, depth=0):
+        if depth > 0 and kind == "int":
+            # Products of ids do not fit into 64 bits.
+            return self.one(["seq_num", "detector", "exposure.seq_num", "tract", "1", "2", "3"])
         if kind in ("int", "float") and depth < 2 and self.chance(12):
             operators = "+-*/%" if kind == "int" else "+-*"
             operator = self.one(operators)
@@ -91,7 +94,9 @@ class Generator:
         if kind == "glob":
             return f"GLOB({self.one(COLUMNS['text'])}, {self.one(['''Cam*''', '*', 'Field_?', '*[x]*', 'r*', 'R?'])!r})".replace('"', "'")
         if kind == "timespan":
-            other = self.one([self.one(CONSTANTS["time"]), f"({self.one(CONSTANTS['time'])}, {self.one(CONSTANTS['time'])})",
+            # The evaluator takes two equal times as an empty timespan; the Butler as one of a nanosecond.
+            begin, end = self.random.sample(CONSTANTS["time"], 2)
+            other = self.one([self.one(CONSTANTS["time"]), f"({begin}, {end})",
                               f"(NULL, {self.one(CONSTANTS['time'])})", f"({self.one(CONSTANTS['time'])}, NULL)"])
             sides = [self.one(COLUMNS["timespan"]), other]
             if self.chance(20):

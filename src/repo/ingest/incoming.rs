@@ -1,10 +1,9 @@
 //! Ingest of datasets with files: compares them with the registry and plans their file transfers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
@@ -18,9 +17,10 @@ use crate::repo::changeset::change::Change;
 use crate::repo::changeset::changes::{InsertDatasets, RemoveSources, ReplaceFileRecords, TransferFiles};
 use crate::repo::changeset::comparison::filter_rows;
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
+use crate::repo::ingest::file_sizes::lengths;
 use crate::store::transfer::{Transfer, TransferSource, unfinished_moves};
 use crate::store::transfer_mode::TransferMode;
-use crate::store::{FileType, Location, path_template};
+use crate::store::{Location, path_template};
 
 /// Options of an ingest.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +33,31 @@ pub(crate) struct IngestOptions {
     pub without_datastore: bool,
 }
 
+/// The file of a dataset that is to be ingested.
+#[derive(Debug, Clone)]
+pub(crate) struct IncomingFile {
+    /// Location of the file.
+    pub location: Location,
+    /// Formatter class.
+    pub formatter: Arc<str>,
+    /// Its record in the repository that it comes from.
+    pub recorded: Option<RecordedFile>,
+}
+
+/// A file as the datastore of another repository records it.
+#[derive(Debug, Clone)]
+pub(crate) struct RecordedFile {
+    /// Path below the root of a datastore, with the name of the member of a zip archive; `None` if the file is to be
+    /// named by the file template.
+    pub path: Option<String>,
+    /// Size in bytes, or −1.
+    pub size: i64,
+    /// Storage class.
+    pub storage_class: String,
+    /// Checksum of the content.
+    pub checksum: Option<String>,
+}
+
 /// Datasets of one type and one run that are to be ingested.
 #[derive(Debug)]
 pub(crate) struct IncomingDatasets<'a> {
@@ -42,8 +67,8 @@ pub(crate) struct IncomingDatasets<'a> {
     pub run: &'a str,
     /// Rows of `dataset_id` and the dimensions.
     pub rows: RecordBatch,
-    /// The file of each row, and its formatter.
-    pub files: Vec<(Location, Arc<str>)>,
+    /// The file of each row.
+    pub files: Vec<IncomingFile>,
     /// The data ID of each row as a key ([`datasets::keys`]).
     pub keys: Vec<String>,
     /// Existing datasets of the run, by key.
@@ -136,8 +161,9 @@ impl IncomingDatasets<'_> {
         self.check_unions(repo, planned).await?;
         self.check_elsewhere(repo, &ids).await?;
         let sizes = self.sizes(options).await?;
-        let decide =
-            |(row, id): (usize, &String)| classify(id, &self.files[row].0, sizes[row], self.existing(row), options);
+        let decide = |(row, id): (usize, &String)| {
+            classify(id, &self.files[row].location, sizes[row], self.existing(row), options)
+        };
         let decisions: Vec<Decision> = ids.iter().enumerate().map(decide).collect();
         changes.unchanged += decisions.iter().filter(|decision| **decision == Decision::Keep).count() as u64;
         if options.without_datastore {
@@ -151,16 +177,36 @@ impl IncomingDatasets<'_> {
             let rows = filter_rows(&self.rows, decisions.iter().map(|other| *other == decision))?;
             let (paths, transfers) = self.place(repo, options, &rows, &chosen, planned).await?;
             changes.transfers.extend(transfers);
-            let formatters = chosen.iter().map(|row| &*self.files[*row].1);
-            let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
-            let rows = record_batch(columns.chain([
-                ("path", Arc::new(StringArray::from_iter_values(&paths)) as ArrayRef),
-                ("formatter", Arc::new(StringArray::from_iter_values(formatters))),
-                ("file_size", Arc::new(chosen.iter().map(|row| Some(sizes[*row])).collect::<Int64Array>())),
-            ]))?;
-            push_rows(target, rows)?;
+            let sizes = chosen.iter().map(|row| Some(sizes[*row])).collect::<Int64Array>();
+            push_rows(target, self.with_files(&rows, &chosen, &paths, sizes)?)?;
         }
         Ok(())
+    }
+
+    /// Adds the columns of the file records to some rows.
+    fn with_files(
+        &self,
+        rows: &RecordBatch,
+        chosen: &[usize],
+        paths: &[String],
+        sizes: Int64Array,
+    ) -> Result<RecordBatch> {
+        let formatters = chosen.iter().map(|row| &*self.files[*row].formatter);
+        let columns = rows.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(rows.columns().to_vec());
+        let mut columns: Vec<(&str, ArrayRef)> = columns.collect();
+        columns.extend([
+            ("path", Arc::new(StringArray::from_iter_values(paths)) as ArrayRef),
+            ("formatter", Arc::new(StringArray::from_iter_values(formatters))),
+            ("file_size", Arc::new(sizes)),
+        ]);
+        let recorded: Option<Vec<_>> = chosen.iter().map(|row| self.files[*row].recorded.as_ref()).collect();
+        if let Some(recorded) = recorded {
+            let classes = recorded.iter().map(|file| file.storage_class.as_str());
+            let checksums = recorded.iter().map(|file| file.checksum.as_deref());
+            columns.push(("storage_class", Arc::new(StringArray::from_iter_values(classes))));
+            columns.push(("checksum", Arc::new(checksums.collect::<StringArray>())));
+        }
+        record_batch(columns)
     }
 
     /// Returns the dataset that the run holds for the data ID of a row.
@@ -204,12 +250,16 @@ impl IncomingDatasets<'_> {
         if options.without_datastore {
             return Ok(sizes);
         }
+        for (size, file) in sizes.iter_mut().zip(&self.files) {
+            *size = file.recorded.as_ref().map_or(-1, |recorded| recorded.size);
+        }
         let is_stored = |row: usize| self.existing(row).is_some_and(|existing| existing.file.is_some());
         let direct = options.transfer == TransferMode::Direct;
-        let rows: Vec<usize> = (0..self.files.len()).filter(|row| direct || !is_stored(*row)).collect();
+        let is_wanted = |row: &usize| self.files[*row].recorded.is_none() && (direct || !is_stored(*row));
+        let rows: Vec<usize> = (0..self.files.len()).filter(is_wanted).collect();
         // When sizes are not recorded, only some of many files are checked for existence, as in the Butler.
         let step = if options.track_file_attrs { 1 } else { rows.len() / CHECKED + 1 };
-        let wanted = rows.into_iter().step_by(step).map(|row| (row, self.files[row].0.clone()));
+        let wanted = rows.into_iter().step_by(step).map(|row| (row, self.files[row].location.clone()));
         for (row, size) in lengths(wanted.collect()).await? {
             if options.track_file_attrs {
                 sizes[row] = size;
@@ -219,8 +269,12 @@ impl IncomingDatasets<'_> {
     }
 
     /// Checks the values of dimensions without a table, such as `band`, which have no foreign key. A record of another
-    /// element must have each value, otherwise the Butler could not expand the data ID.
+    /// element must have each value, otherwise the Butler could not expand the data ID. Datasets of another repository
+    /// are accepted without, as by the Butler.
     async fn check_unions(&self, repo: &Repo, planned: &PendingRecords<'_>) -> Result<()> {
+        if self.files.iter().any(|file| file.recorded.is_some()) {
+            return Ok(());
+        }
         let universe = &repo.registry.universe;
         for dimension in &self.dataset_type.dimensions {
             let Some(source) = universe.find(dimension).and_then(|element| element.union_of.as_deref()) else {
@@ -254,7 +308,7 @@ impl IncomingDatasets<'_> {
         let kept = (0..decisions.len()).filter(|row| decisions[*row] == Decision::Keep);
         let moves = kept.filter_map(|row| {
             let (path, _) = self.existing(row)?.file.as_ref().filter(|(path, _)| !path.contains("://"))?;
-            let from = TransferSource::File(self.files[row].0.clone());
+            let from = TransferSource::File(self.files[row].location.clone());
             Some(Transfer { from, to: root.child(path), mode: TransferMode::Move })
         });
         unfinished_moves(moves.collect()).await
@@ -269,11 +323,15 @@ impl IncomingDatasets<'_> {
         chosen: &[usize],
         planned: &PendingRecords<'_>,
     ) -> Result<(Vec<String>, Vec<Transfer>)> {
-        let locations: Vec<&Location> = chosen.iter().map(|row| &self.files[*row].0).collect();
+        let root = Location::parse(&repo.datastore_root())?;
+        let files = || chosen.iter().map(|row| &self.files[*row]);
+        if let Some(paths) = files().map(|file| file.recorded.as_ref()?.path.clone()).collect::<Option<Vec<_>>>() {
+            return Ok(kept_paths(&root, files(), paths, options.transfer));
+        }
+        let locations: Vec<&Location> = files().map(|file| &file.location).collect();
         if options.transfer == TransferMode::Direct {
             return Ok((locations.into_iter().map(Location::uri).collect(), Vec::new()));
         }
-        let root = Location::parse(&repo.datastore_root())?;
         if options.transfer == TransferMode::Auto {
             // If some files are inside the datastore, files outside are recorded by URI, as in the Butler.
             let inside: Vec<Option<String>> = locations.iter().map(|location| location.strip_prefix(&root)).collect();
@@ -310,6 +368,26 @@ impl IncomingDatasets<'_> {
     }
 }
 
+/// Returns the paths that another datastore records, and the transfers of the files to these paths. Files outside of it
+/// stay where they are, and an archive is transferred once.
+fn kept_paths<'a>(
+    root: &Location,
+    files: impl Iterator<Item = &'a IncomingFile>,
+    paths: Vec<String>,
+    mode: TransferMode,
+) -> (Vec<String>, Vec<Transfer>) {
+    let mut transfers: Vec<Transfer> = Vec::with_capacity(paths.len());
+    let mut seen = HashSet::new();
+    for (file, path) in files.zip(&paths) {
+        let path = datasets::archive(path).unwrap_or(path);
+        if !path.contains("://") && seen.insert(path) {
+            let from = TransferSource::File(file.location.clone());
+            transfers.push(Transfer { from, to: root.child(path), mode });
+        }
+    }
+    (paths, transfers)
+}
+
 /// Adds rows, if there are any.
 fn push_rows(buffer: &mut SpillBuffer, rows: RecordBatch) -> Result<()> {
     if rows.num_rows() > 0 { buffer.push(rows) } else { Ok(()) }
@@ -317,67 +395,3 @@ fn push_rows(buffer: &mut SpillBuffer, rows: RecordBatch) -> Result<()> {
 
 /// Number of files that are checked when sizes are not recorded.
 const CHECKED: usize = 200;
-/// Maximum number of files of a folder that are checked one by one.
-const FEW: usize = 4;
-/// Number of folders that are listed concurrently.
-const AT_ONCE: usize = 16;
-
-/// Returns the sizes of numbered files in bytes.
-async fn lengths(wanted: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
-    if wanted.iter().all(|(_, place)| place.is_local()) {
-        let look = move || {
-            let mut last: Option<(&Location, i64)> = None;
-            let mut found = Vec::with_capacity(wanted.len());
-            for (i, place) in &wanted {
-                let size = match last {
-                    Some((before, size)) if before == place => size,
-                    _ => length(&place.display())?,
-                };
-                last = Some((place, size));
-                found.push((*i, size));
-            }
-            Ok(found)
-        };
-        return tokio::task::spawn_blocking(look).await.map_err(|e| Error::bug(format!("reading file sizes: {e}")))?;
-    }
-    let mut folders: BTreeMap<String, Vec<(usize, Location)>> = BTreeMap::new();
-    for (i, place) in wanted {
-        folders.entry(place.parent().display()).or_default().push((i, place));
-    }
-    let looked = stream::iter(folders.into_values()).map(folder_lengths).buffered(AT_ONCE);
-    Ok(looked.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
-}
-
-/// Returns the sizes of files in one remote folder, by single requests for few files, else by one listing.
-async fn folder_lengths(files: Vec<(usize, Location)>) -> Result<Vec<(usize, i64)>> {
-    let missing = |place: &Location| Error::new(Kind::NotFound, format!("file '{}' does not exist", place.display()));
-    let mut listed = HashMap::new();
-    if files.len() > FEW {
-        listed.extend(files[0].1.parent().list().await?.files);
-    }
-    let mut found = Vec::with_capacity(files.len());
-    for (i, place) in files {
-        let size = match (listed.get(&place.name()), listed.is_empty()) {
-            (Some(size), _) => *size,
-            (None, false) => return Err(missing(&place)),
-            (None, true) => match place.stat().await? {
-                FileType::File(size) => size,
-                FileType::Missing => return Err(missing(&place)),
-                FileType::Directory => return Err(Error::invalid(format!("'{}' is not a file", place.display()))),
-            },
-        };
-        found.push((i, i64::try_from(size).unwrap_or(-1)));
-    }
-    Ok(found)
-}
-
-fn length(name: &str) -> Result<i64> {
-    match std::fs::metadata(name) {
-        Ok(found) if found.is_file() => Ok(i64::try_from(found.len()).unwrap_or(-1)),
-        Ok(_) => Err(Error::invalid(format!("'{name}' is not a file"))),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            Err(Error::new(Kind::NotFound, format!("file '{name}' does not exist")))
-        }
-        Err(e) => Err(Error::from(e).context(format_args!("file '{name}'"))),
-    }
-}

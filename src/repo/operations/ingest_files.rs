@@ -21,7 +21,7 @@ use crate::repo::Repo;
 use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{ChangeSet, Operation, Plan, PlanContext};
 use crate::repo::ingest::file_paths::PendingRecords;
-use crate::repo::ingest::incoming::{IncomingDatasets, IngestChanges, IngestOptions};
+use crate::repo::ingest::incoming::{IncomingDatasets, IncomingFile, IngestChanges, IngestOptions};
 use crate::repo::operations::collections;
 use crate::sphere::skypix::is_pixel;
 use crate::store::Location;
@@ -78,7 +78,10 @@ impl Operation for IngestFiles {
             }
             let there = datasets::existing_datasets(&repo.registry, &record, &self.run, &data_ids).await?;
             let rows = self.with_ids(&record, &data_ids, &keys, &there)?;
-            let files = files.into_iter().map(|file| (file, Arc::clone(&formatter))).collect();
+            let files = files.into_iter();
+            let files =
+                files.map(|location| IncomingFile { location, formatter: Arc::clone(&formatter), recorded: None });
+            let files = files.collect();
             let incoming =
                 IncomingDatasets { dataset_type: &record.dataset_type, run: &self.run, rows, files, keys, there };
             incoming.plan(&repo, self.options, &PendingRecords::new(), &mut changes).await?;

@@ -19,6 +19,7 @@ mod prune;
 mod remove_run;
 mod rucio;
 mod skymap;
+mod transfer;
 
 pub(crate) use self::associate::{Associate, Disassociate};
 pub(crate) use self::certify::{Certify, Decertify};
@@ -42,3 +43,4 @@ pub(crate) use self::rucio::{
     RucioRegisterFiles, RucioRegisterRaws, RucioWait,
 };
 pub(crate) use self::skymap::RegisterSkymap;
+pub(crate) use self::transfer::TransferDatasets;

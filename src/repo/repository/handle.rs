@@ -1,7 +1,8 @@
 //! The repository of a session: opened on first use, and read-only unless writing is enabled.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::RwLock;
 
@@ -18,12 +19,14 @@ pub(crate) struct RepositoryHandle {
     uri: String,
     write: AtomicBool,
     open: RwLock<Option<Arc<Repo>>>,
+    /// Repositories that are read beside this one, by name.
+    attached: Mutex<BTreeMap<String, Arc<RepositoryHandle>>>,
 }
 
 impl RepositoryHandle {
     /// Creates a handle without opening the repository.
     pub(crate) fn new(uri: &str, write: bool) -> Self {
-        Self { uri: uri.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None) }
+        Self { uri: uri.to_owned(), write: AtomicBool::new(write), open: RwLock::new(None), attached: Mutex::default() }
     }
 
     /// Returns the repository location as the user wrote it.
@@ -97,6 +100,22 @@ impl RepositoryHandle {
             registry.read_only = Some("its datastore keeps checksums, which butlersql does not compute".to_owned());
         }
         Ok(Repo { root, config, registry })
+    }
+
+    /// Attaches a repository under a name.
+    pub(crate) fn attach(&self, name: &str, other: Arc<Self>) {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), other);
+    }
+
+    /// Removes an attached repository.
+    pub(crate) fn detach(&self, name: &str) {
+        self.attached.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Returns the repository that an operation reads from: the name of an attached one, or a location.
+    pub(crate) fn source(&self, from: &str) -> Arc<Self> {
+        let attached = self.attached.lock().unwrap_or_else(PoisonError::into_inner).get(from).cloned();
+        attached.unwrap_or_else(|| Arc::new(Self::new(from, false)))
     }
 
     /// Checks that writing is enabled.

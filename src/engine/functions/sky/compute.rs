@@ -155,12 +155,7 @@ fn shape(at: Vector, sizes: &[f64]) -> Region {
 
 /// Whether two regions overlap; true also when their bounds do not decide it.
 fn meet(a: &Region, b: &Region) -> bool {
-    match (a, b) {
-        (Region::Circle(point), other) | (other, Region::Circle(point)) if point.is_point() => {
-            other.contains(point.centre)
-        }
-        _ => a.overlaps(b) != Some(false),
-    }
+    a.overlaps(b) != Some(false)
 }
 
 /// Whether `inner` lies within `outer`; `None` when only bounds are compared and they do not decide it.

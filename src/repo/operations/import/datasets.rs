@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+
 use crate::error::{Error, Result};
 use crate::format::export_item::File;
 use crate::model::dataset::DatasetType;
@@ -15,7 +17,7 @@ use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
-use crate::repo::ingest::incoming::{IncomingDatasets, IngestChanges, IngestOptions};
+use crate::repo::ingest::incoming::{IncomingDatasets, IncomingFile, IngestChanges, IngestOptions};
 use crate::repo::operations::import::Import;
 use crate::repo::operations::import::records::{Records, fill};
 use crate::store::Location;
@@ -44,8 +46,8 @@ struct Group {
     record: Option<TypeRecord>,
     run: String,
     gather: BatchBuilder,
-    /// The file of each row in `gather`, and its formatter.
-    files: Vec<(Location, Arc<str>)>,
+    /// The file of each row in `gather`.
+    files: Vec<IncomingFile>,
     changes: IngestChanges,
 }
 
@@ -84,12 +86,27 @@ impl<'a> Datasets<'a> {
         for (id, data_id) in file.datasets {
             self.marks.push(mark(id));
             group.push(id, data_id, file.line)?;
-            group.files.push((place.clone(), Arc::clone(&formatter)));
+            let (location, formatter) = (place.clone(), Arc::clone(&formatter));
+            group.files.push(IncomingFile { location, formatter, recorded: None });
         }
         if group.gather.rows() >= BATCH {
             group.flush(self.repo, self.options, records).await?;
         }
         Ok(())
+    }
+
+    /// Adds datasets: rows of `dataset_id` and the dimensions, and their files.
+    pub(super) async fn take_rows(
+        &mut self,
+        dataset_type: &DatasetType,
+        record: Option<&TypeRecord>,
+        run: &str,
+        (rows, files): (RecordBatch, Vec<IncomingFile>),
+        records: &mut Records<'_>,
+    ) -> Result<()> {
+        let group = self.groups.entry((dataset_type.name.clone(), run.to_owned()));
+        let group = group.or_insert_with(|| Group::new(self.repo, dataset_type, record, run));
+        group.add(self.repo, self.options, rows, files, records).await
     }
 
     /// Processes the remaining rows.
@@ -141,7 +158,7 @@ impl Group {
             None => repo.formatter(&self.dataset_type)?,
         };
         Ok(match self.files.last() {
-            Some((_, last)) if **last == *name => Arc::clone(last),
+            Some(IncomingFile { formatter: last, .. }) if **last == *name => Arc::clone(last),
             _ => Arc::from(name),
         })
     }
@@ -166,17 +183,29 @@ impl Group {
         Ok(())
     }
 
-    /// Compares the collected datasets with the registry and decides how each is ingested.
+    /// Processes the collected datasets.
     async fn flush(&mut self, repo: &Repo, options: IngestOptions, records: &mut Records<'_>) -> Result<()> {
         if self.gather.rows() == 0 {
             return Ok(());
         }
+        let (rows, files) = (self.gather.take()?, std::mem::take(&mut self.files));
+        self.add(repo, options, rows, files, records).await
+    }
+
+    /// Compares datasets with the registry and decides how each is ingested.
+    async fn add(
+        &mut self,
+        repo: &Repo,
+        options: IngestOptions,
+        rows: RecordBatch,
+        files: Vec<IncomingFile>,
+        records: &mut Records<'_>,
+    ) -> Result<()> {
         // File templates and dimensions without a table need the pending records.
         let unions = |dimension: &String| repo.registry.universe.find(dimension).is_some_and(|e| e.union_of.is_some());
         let in_store = options.transfer != TransferMode::Direct && !options.without_datastore;
         let is_needed = in_store || self.dataset_type.dimensions.iter().any(unions);
         let planned = if is_needed { records.planned().await? } else { PendingRecords::new() };
-        let rows = self.gather.take()?;
         let (keys, there) = match &self.record {
             Some(record) => {
                 let there = datasets::existing_datasets(&repo.registry, record, &self.run, &rows).await?;
@@ -184,7 +213,6 @@ impl Group {
             }
             None => (vec![String::new(); rows.num_rows()], HashMap::new()),
         };
-        let files = std::mem::take(&mut self.files);
         let incoming = IncomingDatasets { dataset_type: &self.dataset_type, run: &self.run, rows, files, keys, there };
         incoming.plan(repo, options, &planned, &mut self.changes).await
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray, TimestampNanosecondArray};
+use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray};
 
 use super::Import;
 use super::datasets::{Datasets, mark};
@@ -23,6 +23,7 @@ use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::changes::{AddMembers, CreateCollection, CreateDatasetType, SetChildren};
 use crate::repo::changeset::report::Status;
+use crate::repo::ingest::incoming::IncomingFile;
 use crate::repo::operations::collections::check;
 use crate::repo::operations::dataset_types::{check_name, check_storage_class};
 use crate::store::Location;
@@ -119,6 +120,24 @@ impl<'a> ImportPlan<'a> {
                 join.flush(4096)
             }
         }
+    }
+
+    /// Adds dimension records of another repository, as rows of the table of an element.
+    pub(in crate::repo::operations) async fn take_records(&mut self, element: &str, rows: RecordBatch) -> Result<()> {
+        self.records.take_rows(element, rows).await
+    }
+
+    /// Adds datasets of another repository: rows of `dataset_id` and the dimensions, and their files.
+    pub(in crate::repo::operations) async fn take_datasets(
+        &mut self,
+        name: &str,
+        run: &str,
+        rows: RecordBatch,
+        files: Vec<IncomingFile>,
+    ) -> Result<()> {
+        let dataset_type = self.dataset_type(name)?.clone();
+        let record = self.registered.iter().find(|t| t.dataset_type.name == name);
+        self.datasets.take_rows(&dataset_type, record, run, (rows, files), &mut self.records).await
     }
 
     fn declare(&mut self, mut wanted: DatasetType) -> Result<()> {

@@ -1,6 +1,9 @@
 //! The dimension records of an export file, compared with the registry.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+
+use arrow::array::RecordBatch;
 
 use crate::error::{Error, Kind, Result};
 use crate::format::export_blocks::{checked, instant, region, timespan};
@@ -71,31 +74,42 @@ impl<'a> Records<'a> {
 
     /// Adds a record.
     pub(super) async fn take(&mut self, name: &str, line: usize, fields: Vec<(String, Node)>) -> Result<()> {
-        if !self.elements.contains_key(name) {
-            let at = |e: Error| e.context(format_args!("line {line}"));
-            let table = table(&self.repo.registry, name).map_err(at)?;
-            let columns = table.read_columns();
-            let key = self.repo.registry.universe.element(name)?.key.as_ref().map(|k| k.name.clone());
-            let gather = BatchBuilder::new(&columns);
-            let element = Element {
-                table,
-                columns,
-                key,
-                gather,
-                new: SpillBuffer::default(),
-                changed: SpillBuffer::default(),
-                same: 0,
-                differing: 0,
-                example: String::new(),
-            };
-            self.elements.insert(name.to_owned(), element);
-        }
-        let Some(element) = self.elements.get_mut(name) else { return Ok(()) };
+        let (repo, on_difference) = (self.repo, self.on_difference);
+        let element = self.element(name).map_err(|e| e.context(format_args!("line {line}")))?;
         element.push(name, line, fields)?;
         if element.gather.rows() == BATCH {
-            element.flush(name, self.repo, self.on_difference).await?;
+            element.flush(name, repo, on_difference).await?;
         }
         Ok(())
+    }
+
+    /// Adds records, as rows of the table of an element.
+    pub(super) async fn take_rows(&mut self, name: &str, rows: RecordBatch) -> Result<()> {
+        let (repo, on_difference) = (self.repo, self.on_difference);
+        self.element(name)?.add(name, repo, on_difference, rows).await
+    }
+
+    /// The records of an element; none at first.
+    fn element(&mut self, name: &str) -> Result<&mut Element> {
+        let new = match self.elements.entry(name.to_owned()) {
+            Entry::Occupied(known) => return Ok(known.into_mut()),
+            Entry::Vacant(new) => new,
+        };
+        let table = table(&self.repo.registry, name)?;
+        let columns = table.read_columns();
+        let key = self.repo.registry.universe.element(name)?.key.as_ref().map(|k| k.name.clone());
+        let gather = BatchBuilder::new(&columns);
+        Ok(new.insert(Element {
+            table,
+            columns,
+            key,
+            gather,
+            new: SpillBuffer::default(),
+            changed: SpillBuffer::default(),
+            same: 0,
+            differing: 0,
+            example: String::new(),
+        }))
     }
 
     /// Returns the new records so far, by element.
@@ -113,7 +127,7 @@ impl<'a> Records<'a> {
             let Some(mut found) = self.elements.remove(name) else { continue };
             found.flush(name, self.repo, self.on_difference).await?;
             set.record(name, Status::Unchanged, "", found.same);
-            let kept = format!("kept, though the file has other values ({})", found.example);
+            let kept = format!("kept, though the source has other values ({})", found.example);
             set.record(name, Status::Unchanged, kept, found.differing);
             if !found.new.is_empty() {
                 set.push(WriteRecords::insert(name, found.new));
@@ -188,6 +202,11 @@ impl Element {
             return Ok(());
         }
         let rows = self.gather.take()?;
+        self.add(name, repo, on_difference, rows).await
+    }
+
+    /// Compares records with the registry.
+    async fn add(&mut self, name: &str, repo: &Repo, on_difference: OnDifference, rows: RecordBatch) -> Result<()> {
         let statuses = compare(&repo.registry, &self.table, &rows).await?;
         for status in &statuses {
             match status {

@@ -73,7 +73,7 @@ pub(super) struct DatasetFiles {
 /// `Kind::NotFound` for a dataset without a file or dimension records, `Kind::Unsupported` for a file with several
 /// datasets; database errors.
 pub(super) async fn files_of(repo: &Repo, selected: &[SelectedDatasets], rules: FileRules) -> Result<DatasetFiles> {
-    let records = dimension_records(repo, selected).await?;
+    let records = dimension_records(repo, selected, false).await?;
     let index = RecordIndex::new(&repo.registry.universe, &records)?;
     let root = Location::parse(&repo.datastore_root())?;
     let mut files = DatasetFiles::default();

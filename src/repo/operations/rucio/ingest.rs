@@ -191,7 +191,9 @@ async fn with_records(repo: &Repo, entries: Vec<Entry>, failures: &mut Vec<Repor
             columns.push((column.as_str(), array));
         }
         let keys = record_batch(columns)?;
-        let found = dimensions::records_with_keys(&repo.registry, &table, std::slice::from_ref(&keys)).await?;
+        let found =
+            dimensions::records_with_keys(&repo.registry, &table, &table.primary_key, std::slice::from_ref(&keys))
+                .await?;
         let names = table.primary_key.iter();
         let found =
             names.map(|name| Ok((name.as_str(), required_column(&found, name)?))).collect::<Result<Vec<_>>>()?;
