@@ -256,6 +256,69 @@ fn cases_of_the_butler_have_its_rows_on_postgresql() {
     answers(Db::Postgres);
 }
 
+/// Rows as sorted texts.
+fn sorted(batches: &[RecordBatch]) -> Vec<String> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        let cell = |column: &std::sync::Arc<dyn Array>, row| {
+            datafusion::arrow::util::display::array_value_to_string(column, row).expect("a text")
+        };
+        let row = |row| batch.columns().iter().map(|column| cell(column, row)).collect::<Vec<_>>().join(",");
+        rows.extend((0..batch.num_rows()).map(row));
+    }
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}
+
+/// The statements with `butler_where` and with a search function that select the same rows.
+fn both_forms(case: &Value) -> Option<(String, String)> {
+    let of = case["of"].as_str()?;
+    if case.get("order_by").or(case.get("limit")).or(case.get("bind")).is_some() {
+        return None;
+    }
+    let condition = text(&with_double_radius(case["where"].as_str()?));
+    if case["kind"] == "records" {
+        let columns = REQUIRED.iter().find(|(name, _)| *name == of)?.1.iter().map(|name| format!("\"{name}\""));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        return Some((
+            format!("SELECT {columns} FROM \"{of}\" WHERE butler_where({condition})"),
+            format!("SELECT {columns} FROM query_dimension_records('{of}', where => {condition})"),
+        ));
+    }
+    let collections = constant(case.get("collections")?);
+    let search = format!("SELECT dataset_id FROM query_datasets('{of}', {collections}, find_first => false");
+    let table = format!("SELECT d.dataset_id FROM dataset.\"{of}\" d WHERE butler_where(d, {condition})");
+    Some((format!("{table} AND d.dataset_id IN ({search}))"), format!("{search}, where => {condition})")))
+}
+
+#[apply(test!)]
+fn predicates_select_the_rows_of_the_search_functions() {
+    let Ok(cases) = std::fs::read_to_string(reference("cases.jsonl")) else {
+        return skip("the cases of query expressions are not there");
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    for home in [Db::Sqlite, Db::Postgres].into_iter().filter_map(made) {
+        let session = Session::open(&home.repo()).expect("a session");
+        let (mut wrong, mut compared) = (Vec::new(), 0);
+        for case in cases.lines() {
+            let Some((one, other)) = both_forms(&serde_json::from_str(case).expect("a case")) else { continue };
+            match (runtime.block_on(session.sql(&one)), runtime.block_on(session.sql(&other))) {
+                (Ok(one), Ok(other)) if sorted(&one) == sorted(&other) => compared += 1,
+                (Err(error), _) if error.message().contains("collections that are searched") => {}
+                (Err(_), Err(_)) => {}
+                (Ok(found), Ok(expected)) => {
+                    wrong.push(format!("{one}\n  {:?} instead of {:?}", sorted(&found), sorted(&expected)));
+                }
+                (found, expected) => wrong.push(format!("{one}\n  {found:?} instead of {expected:?}")),
+            }
+        }
+        runtime.block_on(session.end());
+        assert!(wrong.is_empty(), "{} of {compared} answers differ:\n{}", wrong.len(), wrong.join("\n"));
+        assert!(compared > 250, "{compared}");
+    }
+}
+
 /// `BUTLERSQL_EXPRESSIONS` sets how many, `BUTLERSQL_SEED` which.
 #[apply(test!)]
 fn random_expressions_have_the_rows_of_the_reference() {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use butlersql::functions;
 use butlersql::functions::ArgType;
@@ -53,6 +54,9 @@ fn every_column_is_told_and_every_example_runs() {
             }
             _ => "SELECT 1",
         };
+        if function.name == "transfer" {
+            run(Command::new("cp").args(["-a", &home.repo(), &format!("{data}/other")])).ok();
+        }
         if !matches!(function.name, "create_repository") {
             home.sql(&prepare.replace("DATA/", &format!("{data}/"))).ok();
         }

@@ -1,12 +1,11 @@
 //! Removal: the same commands by the real Butler and by us leave the same tables and files.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use macro_rules_attribute::apply;
 
-use crate::world::{Db, Home, butler, oracle, program, run};
+use crate::world::{Db, Home, butler, files_below, oracle, program, run};
 
 /// A repository with raws, calibrations, tags and chains, whose files are copied into the datastore.
 fn make(home: &Home, data: &str) {
@@ -16,24 +15,6 @@ fn make(home: &Home, data: &str) {
     command.args(["-v", &format!("DATA={data}"), "-v", &format!("SEED={}", home.at("seed.yaml"))]);
     command.args(["-v", &format!("GOOD_VISITS={data}/dp1_good_visits.txt")]);
     run(&mut command).ok();
-}
-
-/// The files below a folder, without databases.
-fn files(folder: &Path) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(at) = folders.pop() {
-        for entry in std::fs::read_dir(&at).expect("a folder").flatten() {
-            let path = entry.path();
-            let name = path.strip_prefix(folder).expect("inside").display().to_string();
-            match path.is_dir() {
-                true => folders.push(path),
-                false if name.contains("sqlite3") => {}
-                false => drop(found.insert(name)),
-            }
-        }
-    }
-    found
 }
 
 /// What the `butler` command has not.
@@ -121,7 +102,11 @@ fn the_same_removals_leave_the_same_tables_and_files() {
             let compared =
                 oracle(&python, "compare.py", &[&real.repo(), &ours.repo(), "--only", "content", "--no-comments"]);
             assert!(compared.starts_with("EQUAL"), "{db:?} {sql}\n{}{}\n{compared}", mine.out, mine.err);
-            assert_eq!(files(Path::new(&ours.at("repo"))), files(Path::new(&real.at("repo"))), "{db:?} {sql}");
+            assert_eq!(
+                files_below(Path::new(&ours.at("repo"))),
+                files_below(Path::new(&real.at("repo"))),
+                "{db:?} {sql}"
+            );
             assert_eq!(ours.rows("SELECT count(*) FROM registry.dataset_location_trash"), ["0"], "{sql}");
         }
     }
@@ -133,11 +118,11 @@ fn files_that_others_need_and_files_outside_are_kept() {
     home.with_camera();
     let data = home.sample(&["--exposures", "2", "--nights", "1"]);
     home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'direct')")).ok();
-    let outside = files(Path::new(&data));
+    let outside = files_below(Path::new(&data));
     let rows = home.rows("CALL prune((SELECT dataset_id FROM raw), 'purge')");
     assert!(rows.contains(&"dataset,removed,raw,18".to_owned()), "{rows:?}");
     assert!(!rows.iter().any(|row| row.starts_with("file,")), "{rows:?}");
-    assert_eq!(files(Path::new(&data)), outside);
+    assert_eq!(files_below(Path::new(&data)), outside);
     assert_eq!(home.rows("SELECT count(*) FROM registry.file_datastore_records"), ["0"]);
     // A zip archive is removed with its last member.
     let Some(python) = butler("b30") else { return };
@@ -150,13 +135,13 @@ fn files_that_others_need_and_files_outside_are_kept() {
     home.sql("CALL remove_run('LSSTComCam/raw/all')").ok();
     run(Command::new(python.join("butler")).args(["ingest-zip", &repo, zip.to_str().expect("text"), "-t", "copy"]))
         .ok();
-    let stored = || files(Path::new(&repo)).into_iter().filter(|name| name.ends_with(".zip")).count();
+    let stored = || files_below(Path::new(&repo)).into_iter().filter(|name| name.ends_with(".zip")).count();
     assert_eq!(stored(), 1);
     // `check_files` knows archives by their members.
     assert_eq!(home.rows("SELECT DISTINCT state FROM check_files('*')"), ["ok"]);
     let orphans = format!(
         "CALL remove_orphans((SELECT '{repo}/' || name AS uri FROM (VALUES ('{}')) v(name)), min_age => 0)",
-        files(Path::new(&repo)).into_iter().find(|name| name.ends_with(".zip")).expect("an archive")
+        files_below(Path::new(&repo)).into_iter().find(|name| name.ends_with(".zip")).expect("an archive")
     );
     assert_eq!(home.rows(&orphans), ["file,unchanged,a record names it,1"]);
     let explained = home.sql("EXPLAIN CALL prune((SELECT dataset_id FROM raw WHERE detector < 8), 'purge')").ok();
@@ -176,7 +161,7 @@ fn a_file_that_cannot_be_removed_is_reported_and_tried_again() {
         let data = home.sample(&["--exposures", "1", "--nights", "1"]);
         home.sql(&format!("CALL ingest_raws('{data}/raw/LSSTComCam', transfer => 'copy')")).ok();
         let repo = home.at("repo");
-        let first = files(Path::new(&repo)).into_iter().find(|name| name.ends_with(".fits")).expect("a raw");
+        let first = files_below(Path::new(&repo)).into_iter().find(|name| name.ends_with(".fits")).expect("a raw");
         // A folder in the place of a file is not removed.
         let path = Path::new(&repo).join(&first);
         std::fs::remove_file(&path).expect("removed");

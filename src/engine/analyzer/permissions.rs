@@ -1,14 +1,17 @@
 //! Checks that only procedures change the repository.
 
+use datafusion::common::TableReference;
 use datafusion::config::ConfigOptions;
 use datafusion::datasource::listing::ListingTable;
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{DdlStatement, DmlStatement, DropTable, DropView, LogicalPlan, WriteOp};
+use datafusion::logical_expr::{
+    CreateMemoryTable, CreateView, DdlStatement, DmlStatement, DropTable, DropView, LogicalPlan, WriteOp,
+};
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
-use crate::engine::catalog::Catalog;
-use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::catalog::repositories::{Member, Repositories};
+use crate::engine::catalog::repository::OWN;
 use crate::engine::procedure;
 use crate::engine::session::copy_target;
 use crate::error::{Error, Result};
@@ -17,12 +20,17 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Kind::Invalid` for refused statements; see also [`target::check`].
-pub(crate) async fn check(
-    plan: &LogicalPlan,
-    repository: &RepositoryCatalog,
-    catalog: &Catalog,
-    options: &ConfigOptions,
-) -> Result<()> {
+pub(crate) async fn check(plan: &LogicalPlan, repositories: &Repositories, options: &ConfigOptions) -> Result<()> {
+    let Some(Member { repository, catalog }) = repositories.find(OWN) else { return Ok(()) };
+    if let Some(name) = written_table(plan).and_then(TableReference::catalog).filter(|name| *name != OWN)
+        && repositories.find(name).is_some()
+    {
+        return Err(Error::invalid(format!("repository '{name}' is attached read-only")));
+    }
+    for name in repositories.attached() {
+        let attached = repositories.chosen(Some(&name))?;
+        copy_target::check(plan, &attached.handle, options).await?;
+    }
     match plan {
         LogicalPlan::Ddl(DdlStatement::CreateView(view)) => {
             // DataFusion stores the plan of the view after type coercion.
@@ -58,5 +66,19 @@ pub(crate) async fn check(
             Ok(())
         }
         _ => copy_target::check(plan, &repository.handle, options).await,
+    }
+}
+
+/// The table that a statement creates, drops or writes.
+fn written_table(plan: &LogicalPlan) -> Option<&TableReference> {
+    match plan {
+        LogicalPlan::Ddl(
+            DdlStatement::DropTable(DropTable { name, .. })
+            | DdlStatement::DropView(DropView { name, .. })
+            | DdlStatement::CreateView(CreateView { name, .. })
+            | DdlStatement::CreateMemoryTable(CreateMemoryTable { name, .. }),
+        ) => Some(name),
+        LogicalPlan::Dml(DmlStatement { table_name, .. }) => Some(table_name),
+        _ => None,
     }
 }

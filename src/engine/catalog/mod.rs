@@ -4,6 +4,7 @@ pub(super) mod dataset_search;
 pub(super) mod file_tables;
 pub(super) mod object_stores;
 pub(super) mod registry_table;
+pub(super) mod repositories;
 pub(super) mod repository;
 pub(super) mod rucio_tables;
 pub(super) mod system_tables;
@@ -47,7 +48,7 @@ pub(super) fn type_word(kind: FieldType) -> &'static str {
 
 /// The catalog `butler` of a session.
 #[derive(Debug)]
-pub(super) struct Catalog {
+pub(in crate::engine) struct Catalog {
     schemas: BTreeMap<&'static str, Arc<ButlerSchemaProvider>>,
 }
 
@@ -156,6 +157,9 @@ impl SchemaProvider for ButlerSchemaProvider {
     }
 
     fn register_table(&self, name: String, table: Arc<dyn TableProvider>) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(catalog) = &self.repository.attached_as {
+            return Err(Error::invalid(format!("repository '{catalog}' is attached read-only")).into());
+        }
         if self.which != SchemaKind::Public {
             return Err(Error::invalid("session tables can only be created in schema public").into());
         }

@@ -12,6 +12,9 @@ use crate::registry::dataset_types::{self, TypeRecord};
 use crate::repo::Repo;
 use crate::repo::RepositoryHandle;
 
+/// The catalog of the session's own repository.
+pub(crate) const OWN: &str = "butler";
+
 /// The state of the repository while a statement is planned.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -27,6 +30,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct RepositoryCatalog {
     /// The handle that opens the repository.
     pub handle: Arc<RepositoryHandle>,
+    /// The name of the catalog, if the repository is attached.
+    pub attached_as: Option<String>,
     snapshot: RwLock<Option<Arc<Snapshot>>>,
     /// The error of the last refresh, if the repository does not exist.
     missing: RwLock<Option<Error>>,
@@ -52,9 +57,9 @@ fn write<T>(lock: &RwLock<T>, value: T) {
 
 impl RepositoryCatalog {
     /// The catalog of a repository, without a snapshot.
-    pub(crate) fn new(handle: Arc<RepositoryHandle>) -> Self {
+    pub(crate) fn new(handle: Arc<RepositoryHandle>, attached_as: Option<&str>) -> Self {
         let (snapshot, missing, state) = Default::default();
-        Self { handle, snapshot, missing, state }
+        Self { handle, attached_as: attached_as.map(str::to_owned), snapshot, missing, state }
     }
 
     /// Sets the session that plans views.
@@ -98,7 +103,9 @@ impl RepositoryCatalog {
 
     /// The error for a table that DataFusion did not resolve, with its full name.
     pub(crate) fn unknown_table(&self, catalog: &dyn CatalogProvider, full_name: &str) -> Error {
-        let (schema, name) = full_name.trim_start_matches("butler.").split_once('.').unwrap_or(("public", full_name));
+        let catalog_name = self.attached_as.as_deref().unwrap_or(OWN);
+        let name = full_name.strip_prefix(catalog_name).and_then(|rest| rest.strip_prefix('.')).unwrap_or(full_name);
+        let (schema, name) = name.split_once('.').unwrap_or(("public", full_name));
         if let Err(missing) = self.snapshot() {
             return missing;
         }
@@ -121,12 +128,17 @@ impl RepositoryCatalog {
         Error::not_found(what, name, names.iter().map(String::as_str))
     }
 
-    /// The state of the session.
+    /// The state of the session, in which names refer to this repository.
     ///
     /// # Errors
     /// `Kind::Bug` after the session has ended.
     pub(crate) fn state(&self) -> Result<SessionState> {
-        read(&self.state).and_then(|state| state()).ok_or_else(|| Error::bug("the session has ended"))
+        let state = read(&self.state).and_then(|state| state());
+        let mut state = state.ok_or_else(|| Error::bug("the session has ended"))?;
+        if let Some(catalog) = &self.attached_as {
+            state.config_mut().options_mut().catalog.default_catalog.clone_from(catalog);
+        }
+        Ok(state)
     }
 
     /// Plans a query as a view.

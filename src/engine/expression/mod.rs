@@ -10,6 +10,7 @@ mod lexer;
 mod names;
 pub(super) mod overlap;
 mod parser;
+pub(super) mod predicate;
 pub(super) mod query;
 mod regions;
 mod sources;
@@ -18,16 +19,21 @@ mod translator;
 mod values;
 
 pub(crate) use self::bind::Binds;
+pub(super) use self::translator::OuterTable;
 use crate::error::{Error, SourceLocation};
 
 /// An error at an offset of an expression, in characters from 0. Its location is relative to the expression.
 fn error_at(message: String, text: &str, at: usize) -> Error {
     let before = || text.chars().take(at);
     let line = 1 + before().filter(|c| *c == '\n').count();
-    let column = 1 + before().collect::<Vec<_>>().iter().rev().take_while(|c| **c != '\n').count();
+    let before: Vec<char> = before().collect();
+    let on_line = || before.iter().rev().take_while(|c| **c != '\n');
+    let column = 1 + on_line().count();
     let place =
         if text.contains('\n') { format!("line {line}, position {column}") } else { format!("position {column}") };
-    let location = SourceLocation { line: line as u64, column: column as u64 };
+    // A literal has each quote twice.
+    let quotes = on_line().filter(|c| **c == '\'').count();
+    let location = SourceLocation { line: line as u64, column: (column + quotes) as u64 };
     Error::invalid(format!("{message} ({place})")).with_location(Some(location))
 }
 
@@ -37,6 +43,11 @@ fn literal(text: &str) -> String {
 }
 
 /// A name as an SQL identifier.
+/// The alias of a table of a query; a query within another statement does not hide the names of that statement.
+fn alias(name: &str, within: bool) -> String {
+    if within { quoted(&format!("where {name}")) } else { quoted(name) }
+}
+
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

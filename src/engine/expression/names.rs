@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::translator::Translator;
 use super::values::{Item, Scalar, Type};
-use super::{bind, error_at, quoted};
+use super::{alias, bind, error_at, quoted};
 use crate::error::{Error, Result, hint};
 use crate::sphere::skypix;
 use crate::universe::{Element, FieldType, Universe};
@@ -121,7 +121,7 @@ impl Translator<'_> {
         let dataset = self.scope.dataset.filter(|_| DATASET_FIELDS.iter().any(|field| field.0 == name));
         match (found.as_slice(), dataset) {
             ([element], None) => self.field(element, name, at),
-            ([], Some(_)) => Ok(self.dataset_field(name)),
+            ([], Some(_)) => self.dataset_field(name, at),
             ([], None) => Err(self.unrecognized(name, at)),
             _ => {
                 let mut all: Vec<_> = found.iter().map(|e| format!("'{}.{name}'", e.name)).collect();
@@ -141,7 +141,7 @@ impl Translator<'_> {
             if self.scope.dataset != Some(first) {
                 return Err(self.error(format!("dataset type '{first}' is not part of the query"), at));
             }
-            return Ok(self.dataset_field(second));
+            return self.dataset_field(second, at);
         }
         if first == "timespan" {
             let span = self.single(first, at)?;
@@ -171,6 +171,7 @@ impl Translator<'_> {
     fn key(&mut self, dimension: &str) -> Scalar {
         let universe = self.scope.universe;
         self.seen.dimensions.insert(dimension.to_owned());
+        self.seen.keys.insert(dimension.to_owned());
         let element = universe.find(dimension);
         if let Some(element) = element {
             self.seen.require_governor(universe, element);
@@ -209,8 +210,12 @@ impl Translator<'_> {
             };
             return Ok(Scalar::column(kind, text, Some(owner)));
         }
-        self.seen.elements.insert(owner.to_owned());
-        let column = |name: &str| format!("{}.{}", quoted(owner), quoted(name));
+        let outer = self.scope.table.filter(|table| self.scope.dataset.is_none() && table.name == owner);
+        if outer.is_none() {
+            self.seen.elements.insert(owner.to_owned());
+        }
+        let owned = outer.map_or_else(|| alias(owner, self.scope.table.is_some()), |table| table.alias.to_owned());
+        let column = |name: &str| format!("{owned}.{}", quoted(name));
         if kind == Type::Timespan {
             let end = column("timespan_end");
             return Ok(Scalar { end, ..Scalar::column(kind, column("timespan_begin"), Some(owner)) });
@@ -218,15 +223,20 @@ impl Translator<'_> {
         Ok(Scalar::column(kind, column(field), Some(owner)))
     }
 
-    fn dataset_field(&mut self, field: &str) -> Scalar {
+    fn dataset_field(&mut self, field: &str, at: usize) -> Result<Scalar> {
+        if self.scope.table.is_some() && matches!(field, "collection" | "timespan") {
+            let message = format!("'{field}' depends on the collections that are searched; use query_datasets");
+            return Err(self.error(message, at));
+        }
+        let alias = self.scope.table.map_or("dataset", |table| table.alias);
         self.seen.dataset_fields.insert(field.to_owned());
         let kind = DATASET_FIELDS.iter().find(|known| known.0 == field).map_or(Type::Text, |known| known.1);
-        let column = |name: &str| format!("dataset.{}", quoted(name));
+        let column = |name: &str| format!("{alias}.{}", quoted(name));
         if kind == Type::Timespan {
             let end = column("timespan_end");
-            return Scalar { end, ..Scalar::column(kind, column("timespan_begin"), Some("dataset")) };
+            return Ok(Scalar { end, ..Scalar::column(kind, column("timespan_begin"), Some("dataset")) });
         }
-        Scalar::column(kind, column(field), Some("dataset"))
+        Ok(Scalar::column(kind, column(field), Some("dataset")))
     }
 }
 

@@ -55,7 +55,7 @@ pub(in crate::engine) fn datasets(universe: &Universe, query: &DatasetQuery<'_>,
         return Err(Error::invalid(message));
     }
     let result = closed(universe, kind.dimensions.iter().map(String::as_str))?;
-    let scope = Scope { universe, result, dataset: Some(&kind.name), binds: &options.binds };
+    let scope = Scope { universe, result, dataset: Some(&kind.name), table: None, binds: &options.binds };
     let mut plan = Plan::new(&scope, options)?;
     let certified = kind.is_calibration && query.collections.iter().any(|c| c.kind == CollectionType::Calibration);
     if certified && !plan.mentions.validity {
@@ -86,7 +86,7 @@ pub(in crate::engine) fn datasets(universe: &Universe, query: &DatasetQuery<'_>,
 pub(in crate::engine) fn data_ids(universe: &Universe, dimensions: &[String], options: &Options) -> Result<String> {
     let group = universe.group(dimensions)?;
     let result: BTreeSet<String> = group.required.iter().chain(&group.implied).cloned().collect();
-    let scope = Scope { universe, result, dataset: None, binds: &options.binds };
+    let scope = Scope { universe, result, dataset: None, table: None, binds: &options.binds };
     let mut plan = Plan::new(&scope, options)?;
     plan.keys.extend(group.required.iter().cloned());
     plan.result_keys = group.required;
@@ -103,7 +103,7 @@ pub(in crate::engine) fn records(universe: &Universe, name: &str, options: &Opti
         return Err(Error::invalid(format!("UnimplementedQueryError: dimension '{name}' has no table to query")));
     }
     let result = closed(universe, element.required.iter().map(String::as_str))?;
-    let scope = Scope { universe, result, dataset: None, binds: &options.binds };
+    let scope = Scope { universe, result, dataset: None, table: None, binds: &options.binds };
     let mut plan = Plan::new(&scope, options)?;
     plan.mentions.elements.insert(name.to_owned());
     let own = |column: &str| format!("{}.{}", quoted(name), quoted(column));
@@ -153,13 +153,7 @@ impl<'a> Plan<'a> {
             translator.condition(tree, true)?;
         }
         let mut mentions = translator.seen;
-        if let Some(governor) = mentions.missing_governor() {
-            let message = format!(
-                "InvalidQueryError: the expression references a dimension that depends on {governor}; \
-                 add {governor} = '…' to it"
-            );
-            return Err(Error::invalid(message));
-        }
+        mentions.check_governors()?;
         for term in &options.order_by {
             let seen = order_column(scope, term, &no_keys)?.1;
             mentions.dimensions.extend(seen.dimensions);
@@ -213,6 +207,7 @@ impl<'a> Plan<'a> {
             elements: self.mentions.elements.clone(),
             overlaps,
             datasets: self.datasets.clone(),
+            outer: None,
         };
         let sources = needs.sources()?;
         let mut translator = Translator::new(self.scope, &self.options.condition, &sources.keys);

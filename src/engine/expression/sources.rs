@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{closed, elements, family};
 use super::overlap::overlapping;
-use super::quoted;
+use super::{alias, quoted};
 use crate::error::{Error, Kind, Result};
 use crate::universe::{Element, Universe};
 
@@ -23,6 +23,17 @@ pub(super) struct Needs<'a> {
     pub overlaps: Vec<(String, String)>,
     /// The datasets: a relation for FROM, and its dimensions.
     pub datasets: Option<(String, &'a [String])>,
+    /// The table of the statement that contains the query.
+    pub outer: Option<Outer<'a>>,
+}
+
+/// A table of the statement that contains a query.
+#[derive(Debug)]
+pub(super) struct Outer<'a> {
+    /// The element, unless it is the table of a dataset type.
+    pub element: Option<&'a str>,
+    /// The columns of its dimensions.
+    pub columns: BTreeMap<String, String>,
 }
 
 /// The FROM clause of a query.
@@ -32,6 +43,8 @@ pub(super) struct Sources {
     pub from: String,
     /// The column of each dimension whose value is used.
     pub keys: BTreeMap<String, String>,
+    /// The conditions that join the tables to a table outside of the query.
+    pub correlations: Vec<String>,
 }
 
 /// One table: what is written in FROM, its alias, and the column of each of its dimensions.
@@ -41,27 +54,25 @@ struct Source {
     columns: BTreeMap<String, String>,
 }
 
-impl Source {
-    fn new(relation: String, alias: &str, columns: BTreeMap<String, String>) -> Self {
-        Self { relation, alias: quoted(alias), columns }
+impl Needs<'_> {
+    fn source(&self, relation: String, name: &str, columns: BTreeMap<String, String>) -> Source {
+        Source { relation, alias: alias(name, self.outer.is_some()), columns }
     }
 
     /// The table of an element.
-    fn element(element: &Element) -> Self {
+    fn element(&self, element: &Element) -> Source {
         let name = &element.name;
         if let Some(source) = &element.union_of {
             let key = quoted(name);
             let relation = format!("(SELECT DISTINCT {key} FROM registry.{} WHERE {key} IS NOT NULL)", quoted(source));
-            return Self::new(relation, name, BTreeMap::from([(name.clone(), name.clone())]));
+            return self.source(relation, name, BTreeMap::from([(name.clone(), name.clone())]));
         }
         let key = element.key.as_ref().map_or(name.as_str(), |key| key.name.as_str());
         let column = |d: &String| (d.clone(), if d == name { key.to_owned() } else { d.clone() });
         let columns = element.required.iter().chain(&element.implied).map(column).collect();
-        Self::new(format!("registry.{}", quoted(name)), name, columns)
+        self.source(format!("registry.{}", quoted(name)), name, columns)
     }
-}
 
-impl Needs<'_> {
     /// Returns the tables and their joins.
     ///
     /// # Errors
@@ -70,7 +81,7 @@ impl Needs<'_> {
         let mut sources = Vec::new();
         if let Some((relation, dimensions)) = &self.datasets {
             let columns = dimensions.iter().map(|d| (d.clone(), d.clone())).collect();
-            sources.push(Source::new(relation.clone(), "dataset", columns));
+            sources.push(self.source(relation.clone(), "dataset", columns));
         }
         for (at, (a, b)) in self.overlaps.iter().enumerate() {
             let (a, b) = if self.universe.element(a)?.is_skypix() { (b, a) } else { (a, b) };
@@ -78,37 +89,59 @@ impl Needs<'_> {
             let [first, second] = required;
             let columns = first?.into_iter().chain(second?).map(|d| (d.clone(), d)).collect();
             let relation = format!("({})", overlapping(self.universe, a, b)?);
-            sources.push(Source::new(relation, &format!("overlap{at}"), columns));
+            sources.push(self.source(relation, &format!("overlap{at}"), columns));
         }
         let relations = elements(self.universe, self.dimensions).filter(|e| e.always_join).map(|e| e.name.clone());
         let relations: Vec<String> = relations.collect();
         self.elements.extend(relations);
+        if let Some(element) = self.outer.as_ref().and_then(|outer| outer.element) {
+            self.elements.remove(element);
+        }
         for name in &self.elements {
-            sources.push(Source::element(self.universe.element(name)?));
+            sources.push(self.element(self.universe.element(name)?));
         }
         self.add_relationships(&mut sources);
         self.add_missing(&mut sources)?;
-        Ok(joined(sources, &self.keys))
+        let mut joined = joined(sources);
+        for (dimension, column) in self.outer.into_iter().flat_map(|outer| outer.columns) {
+            match joined.keys.get(&dimension) {
+                Some(own) => joined.correlations.push(format!("{own} = {column}")),
+                None => drop(joined.keys.insert(dimension, column)),
+            }
+        }
+        joined.keys.retain(|dimension, _| self.keys.contains(dimension));
+        Ok(joined)
+    }
+
+    /// Whether the table outside of the query has a dimension.
+    fn outer_column(&self, dimension: &String) -> bool {
+        self.outer.as_ref().is_some_and(|outer| outer.columns.contains_key(dimension))
     }
 
     /// Adds the elements whose implied dimensions are used, or are dimensions of another table.
     fn add_relationships(&mut self, sources: &mut Vec<Source>) {
         loop {
-            let has = |dimension: &String| sources.iter().any(|s| s.columns.contains_key(dimension));
+            let has = |dimension: &String| {
+                self.outer_column(dimension) || sources.iter().any(|s| s.columns.contains_key(dimension))
+            };
             let needed = |dimension: &String| self.keys.contains(dimension) || has(dimension);
             let next = self.universe.elements().iter().find(|e| {
-                self.dimensions.contains(&e.name) && !self.elements.contains(&e.name) && e.implied.iter().any(needed)
+                let is_outer = self.outer.as_ref().is_some_and(|outer| outer.element == Some(e.name.as_str()));
+                let is_joined = is_outer || self.elements.contains(&e.name);
+                self.dimensions.contains(&e.name) && !is_joined && e.implied.iter().any(needed)
             });
             let Some(next) = next else { return };
             self.elements.insert(next.name.clone());
-            sources.push(Source::element(next));
+            sources.push(self.element(next));
         }
     }
 
     /// Adds the tables of dimensions that no other table determines, and of keys that no other table has.
     fn add_missing(&mut self, sources: &mut Vec<Source>) -> Result<()> {
         loop {
-            let known: BTreeSet<&str> = sources.iter().flat_map(|s| s.columns.keys().map(String::as_str)).collect();
+            let own = sources.iter().flat_map(|s| s.columns.keys());
+            let known: BTreeSet<&str> =
+                own.chain(self.outer.iter().flat_map(|outer| outer.columns.keys())).map(String::as_str).collect();
             let determined = closed(self.universe, known.iter().copied())?;
             let missing =
                 |name: &str| !known.contains(name) && (!determined.contains(name) || self.keys.contains(name));
@@ -120,14 +153,14 @@ impl Needs<'_> {
                 return Err(Error::new(Kind::Unsupported, message));
             }
             self.elements.insert(next.name.clone());
-            sources.push(Source::element(next));
+            sources.push(self.element(next));
             self.add_relationships(sources);
         }
     }
 }
 
 /// Joins tables by the dimensions that they share; each table is joined as soon as it shares most.
-fn joined(mut sources: Vec<Source>, used: &BTreeSet<String>) -> Sources {
+fn joined(mut sources: Vec<Source>) -> Sources {
     let mut columns: BTreeMap<String, String> = BTreeMap::new();
     let mut from = String::new();
     let mut is_first = true;
@@ -152,8 +185,7 @@ fn joined(mut sources: Vec<Source>, used: &BTreeSet<String>) -> Sources {
             columns.entry(dimension.clone()).or_insert_with(|| own(column));
         }
     }
-    columns.retain(|dimension, _| used.contains(dimension));
-    Sources { from, keys: columns }
+    Sources { from, keys: columns, correlations: Vec::new() }
 }
 
 /// The pair of elements that is joined by its regions without being asked for, if the dimensions hold two families.

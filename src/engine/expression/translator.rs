@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bind::Binds;
+use crate::error::{Error, Result};
 use crate::universe::{Element, Universe};
 
 /// What names of an expression may refer to.
@@ -14,8 +15,19 @@ pub(super) struct Scope<'a> {
     pub result: BTreeSet<String>,
     /// The dataset type of the query.
     pub dataset: Option<&'a str>,
+    /// The columns of datasets, by their names; `None` for all of them, in the table `dataset`.
+    pub table: Option<OuterTable<'a>>,
     /// The bound values.
     pub binds: &'a Binds,
+}
+
+/// A table of the statement that contains an expression.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct OuterTable<'a> {
+    /// The dimension element or dataset type.
+    pub name: &'a str,
+    /// The name of the table in the statement, as SQL.
+    pub alias: &'a str,
 }
 
 /// What an expression mentions.
@@ -33,6 +45,8 @@ pub(super) struct Mentions {
     pub validity: bool,
     /// Governors that must be mentioned.
     needed_governors: BTreeSet<String>,
+    /// Dimensions that are mentioned by their keys.
+    pub keys: BTreeSet<String>,
 }
 
 impl Mentions {
@@ -42,9 +56,18 @@ impl Mentions {
         self.needed_governors.extend(element.required.iter().filter(governor).cloned());
     }
 
-    /// The first governor that must be mentioned and is not.
-    pub(super) fn missing_governor(&self) -> Option<&str> {
-        self.needed_governors.iter().find(|governor| !self.dimensions.contains(*governor)).map(String::as_str)
+    /// Checks that each governor is mentioned if a dimension or a name that depends on it is.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for the first one that is not.
+    pub(super) fn check_governors(&self) -> Result<()> {
+        match self.needed_governors.iter().find(|governor| !self.keys.contains(*governor)) {
+            None => Ok(()),
+            Some(governor) => Err(Error::invalid(format!(
+                "InvalidQueryError: the expression references a dimension that depends on {governor}; \
+                 add {governor} = '…' to it"
+            ))),
+        }
     }
 }
 

@@ -17,6 +17,9 @@ use crate::repo::Operation;
 use crate::repo::RepositoryHandle;
 use crate::universe::Universe;
 
+/// The argument of search functions that names an attached repository.
+pub(crate) const REPOSITORY: &str = "repository";
+
 /// The implementation of a function that reads a table outside the repository.
 #[async_trait]
 pub(crate) trait TableReader: Send + Sync {
@@ -158,6 +161,15 @@ impl FunctionDef {
     /// Defines a scalar function.
     pub(crate) fn scalar(name: &'static str, description: &'static str, udf: ScalarUDF) -> Self {
         Self { name, description, notes: "", arguments: Vec::new(), example: "", kind: FunctionKind::Scalar(udf) }
+    }
+
+    /// Adds the argument that names an attached repository to functions that read one.
+    #[must_use]
+    pub(crate) fn with_repository(self) -> Self {
+        if !matches!(self.kind, FunctionKind::Search(_) | FunctionKind::Query(_)) {
+            return self;
+        }
+        self.option(REPOSITORY, ArgType::Text, "the name of an attached repository; default the session's own")
     }
 
     /// Adds a required argument.

@@ -8,6 +8,8 @@ pub(crate) mod definition;
 mod error;
 mod files;
 mod ingest;
+mod movement;
+mod predicate;
 mod query;
 pub mod reference;
 mod removal;
@@ -30,16 +32,18 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
         ingest::functions(),
         collections::functions(),
         datasets::functions(),
+        movement::functions(),
         removal::functions(),
         search::functions(),
         query::functions(),
+        predicate::functions(),
         sky::functions(),
         files::functions(),
         rucio::functions(),
         time::functions(),
         error::functions(),
     ];
-    families.into_iter().flatten().collect()
+    families.into_iter().flatten().map(FunctionDef::with_repository).collect()
 });
 
 /// All procedures and functions, in the order of the reference.

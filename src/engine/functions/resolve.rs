@@ -19,11 +19,12 @@ use futures::TryStreamExt;
 use futures::stream;
 use tokio::sync::OnceCell;
 
+use crate::engine::catalog::repositories::Repositories;
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions::args::Args;
 use crate::engine::functions::call::{bind_args, function_call};
 use crate::engine::functions::definition::{
-    FunctionDef, FunctionKind, OpenTable, QueryContext, QueryText, TableReader,
+    FunctionDef, FunctionKind, OpenTable, QueryContext, QueryText, REPOSITORY, TableReader,
 };
 use crate::engine::procedure::fold_constant;
 use crate::engine::sql::tokens::location_of;
@@ -57,23 +58,25 @@ pub(super) fn resolved(function: &str, args: &Args) -> Option<Arc<dyn TableProvi
 /// # Errors
 /// A file that does not exist or has another format, and errors of the registry; with the location of the call.
 pub(crate) async fn with_resolved<T>(
-    repository: &RepositoryCatalog,
+    repositories: &Repositories,
     statement: &Statement,
     planning: impl Future<Output = T>,
 ) -> Result<T> {
+    let own = repositories.chosen(None)?;
     let mut factors = Factors::default();
     factors.visit(statement);
     let mut all: Vec<Resolved> = Vec::new();
     for factor in factors.0 {
         let condition = condition_location(&factor);
-        let Some((function, args, location)) = bound_call(repository, factor) else { continue };
+        let Some((function, args, location)) = bound_call(&own, factor) else { continue };
         if all.iter().any(|call| call.function == function.name && call.args == args) {
             continue;
         }
         let named = |e: Error| e.with_location(location);
         let table = match &function.kind {
             FunctionKind::Query(text) => {
-                let text = query_text(repository, function, *text, &args, condition).await.map_err(named)?;
+                let repository = repositories.chosen(args.text(REPOSITORY).as_deref()).map_err(named)?;
+                let text = query_text(&repository, function, *text, &args, condition).await.map_err(named)?;
                 repository.view(&text).await.map_err(named)?
             }
             FunctionKind::Read(reader) => read_table(reader, &args).await.map_err(named)?,

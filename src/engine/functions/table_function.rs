@@ -9,10 +9,10 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{FunctionArg, TableFactor};
 
-use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::catalog::repositories::Repositories;
 use crate::engine::functions;
 use crate::engine::functions::call::{TableFunctionCall, bind_args, function_call};
-use crate::engine::functions::definition::{FunctionDef, FunctionKind, SearchContext};
+use crate::engine::functions::definition::{FunctionDef, FunctionKind, REPOSITORY, SearchContext};
 use crate::engine::functions::resolve::resolved;
 use crate::engine::procedure::{OutputMode, bind_procedure, fold_constant, procedure_plan};
 use crate::engine::sql::tokens::simple_name;
@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, hint};
 
 /// Plans procedures and table functions in FROM, with positional and named arguments and subqueries as rows.
 #[derive(Debug)]
-pub(crate) struct TableFunctionPlanner(pub Arc<RepositoryCatalog>);
+pub(crate) struct TableFunctionPlanner(pub Arc<Repositories>);
 
 impl RelationPlanner for TableFunctionPlanner {
     fn plan_relation(
@@ -68,12 +68,16 @@ impl TableFunctionPlanner {
         bound.args.check_complete(function.name, &function.arguments)?;
         let table = match &function.kind {
             FunctionKind::Operation(_) => {
-                let call = bind_procedure(function, &bound.args, &self.0.handle, OutputMode::Report)?;
+                let handle = &self.0.chosen(None)?.handle;
+                let call = bind_procedure(function, &bound.args, handle, OutputMode::Report)?;
                 return procedure_plan(call, input);
             }
             FunctionKind::Search(table) => {
-                let known = self.0.snapshot()?;
-                table(&bound.args, &SearchContext { handle: &self.0.handle, types: &known.types })?
+                // In a view of an attached repository, functions read that repository.
+                let default = &context.context_provider().options().catalog.default_catalog;
+                let repository = self.0.chosen(bound.args.text(REPOSITORY).as_deref().or(Some(default)))?;
+                let known = repository.snapshot()?;
+                table(&bound.args, &SearchContext { handle: &repository.handle, types: &known.types })?
             }
             FunctionKind::Table(table) => table(&bound.args)?,
             FunctionKind::Query(_) | FunctionKind::Read(_) => {

@@ -1,6 +1,7 @@
 //! A session: executes statements and returns Arrow record batches.
 
 mod assert;
+mod attachment;
 pub(crate) mod copy_target;
 pub(crate) mod delimited;
 mod explain;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, MemoryCatalogProviderList};
+use datafusion::catalog::CatalogProviderList;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -35,10 +36,10 @@ use crate::engine::analyzer::comparison_types::CheckComparisonTypes;
 use crate::engine::analyzer::date_part::DatePartUnits;
 use crate::engine::analyzer::null_joins::ExtractKeys;
 use crate::engine::analyzer::permissions;
-use crate::engine::catalog::Catalog;
 use crate::engine::catalog::file_tables::with_files;
 use crate::engine::catalog::object_stores::ButlerObjectStoreRegistry;
-use crate::engine::catalog::repository::RepositoryCatalog;
+use crate::engine::catalog::repositories::{Member, Repositories};
+use crate::engine::catalog::repository::{OWN, RepositoryCatalog};
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
 use crate::engine::functions::resolve::with_resolved;
@@ -49,6 +50,8 @@ use crate::engine::procedure::aggregate_call::AggregateCallRewrite;
 use crate::engine::session::copy_target::{CopyTarget, StagedOutputs};
 use crate::engine::session::planner::Planner;
 use crate::engine::session::settings::Settings;
+use crate::engine::sql::attach;
+use crate::engine::sql::butler_where;
 use crate::engine::sql::identifier_case;
 use crate::engine::sql::names;
 use crate::engine::sql::statement::{Parsed, parse};
@@ -92,8 +95,8 @@ const SMALLER: usize = 1 << 20;
 pub struct Session {
     context: SessionContext,
     repository: Arc<RepositoryCatalog>,
+    repositories: Arc<Repositories>,
     procedures: Arc<ProcedureContext>,
-    catalog: Arc<Catalog>,
     staged: StagedOutputs,
 }
 
@@ -154,12 +157,12 @@ impl Session {
     /// As for [`Self::open`].
     pub fn with(repository: &str, write: bool, progress: Arc<dyn Progress>) -> Result<Self> {
         leap_seconds::check()?;
-        let repository = Arc::new(RepositoryCatalog::new(Arc::new(RepositoryHandle::new(repository, write))));
+        let repository = Arc::new(RepositoryCatalog::new(Arc::new(RepositoryHandle::new(repository, write)), None));
         let procedures = Arc::new(ProcedureContext::new(progress));
         let mut config = SessionConfig::new()
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema("butler", "public")
+            .with_default_catalog_and_schema(OWN, "public")
             .with_extension(Arc::clone(&procedures))
             .with_option_extension(Settings::default());
         config.options_mut().execution.parquet.max_row_group_size = ROW_GROUP;
@@ -177,9 +180,7 @@ impl Session {
         builder.expr_planners().get_or_insert_default().insert(0, Arc::new(OneIsTrue));
         let runtime = RuntimeEnvBuilder::new().with_object_store_registry(Arc::<ButlerObjectStoreRegistry>::default());
         let runtime = runtime.with_memory_limit(memory::limit(), 1.0).build()?;
-        let catalog = Arc::new(Catalog::new(&repository));
-        let catalogs = MemoryCatalogProviderList::new();
-        catalogs.register_catalog("butler".to_owned(), Arc::clone(&catalog) as Arc<dyn CatalogProvider>);
+        let repositories = Arc::new(Repositories::new(Member::new(Arc::clone(&repository))));
         let mut rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(CheckComparisonTypes)];
         rules.extend(analyzer::before_types());
         rules.extend(Analyzer::new().rules);
@@ -191,12 +192,12 @@ impl Session {
         });
         let optimizer_rules = optimizer_rules.collect();
         let mut state = builder
-            .with_catalog_list(with_files(Arc::new(catalogs), &repository))
+            .with_catalog_list(with_files(Arc::clone(&repositories) as Arc<dyn CatalogProviderList>, &repository))
             .with_runtime_env(Arc::new(runtime))
             .with_query_planner(Arc::new(Planner))
             .with_analyzer_rules(rules)
             .with_optimizer_rules(optimizer_rules)
-            .with_relation_planners(vec![Arc::new(TableFunctionPlanner(Arc::clone(&repository)))])
+            .with_relation_planners(vec![Arc::new(TableFunctionPlanner(Arc::clone(&repositories)))])
             .build();
         state.register_function_rewrite(Arc::new(DatePartUnits))?;
         let context = SessionContext::new_with_state(state);
@@ -211,7 +212,7 @@ impl Session {
                 context.register_udf(udf.clone());
             }
         }
-        Ok(Self { context, repository, procedures, catalog, staged: StagedOutputs::default() })
+        Ok(Self { context, repository, repositories, procedures, staged: StagedOutputs::default() })
     }
 
     /// The handle of the repository.
@@ -277,11 +278,12 @@ impl Session {
     pub(crate) async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
         let locator = Locator::new(&tokens);
         let parsed = parse(tokens).map_err(|e| locator.locate(e))?;
-        self.repository.refresh().await?;
+        self.repositories.refresh().await?;
         let answer = match parsed {
             Parsed::Query(statement) => self.query(statement).await,
             Parsed::Explain(statement) => self.explain(statement).await,
             Parsed::Assert(assertion) => self.assert(*assertion).await,
+            Parsed::Attachment(attachment) => self.change_attached(attachment).await,
         };
         let Answer { schema, rows } = answer.map_err(|e| locator.locate(e))?;
         let columns = rows.schema();
@@ -289,7 +291,9 @@ impl Session {
         Ok(Answer { schema, rows: Box::pin(RecordBatchStreamAdapter::new(columns, rows)) })
     }
 
-    async fn plan(&self, statement: Statement) -> Result<LogicalPlan> {
+    async fn plan(&self, mut statement: Statement) -> Result<LogicalPlan> {
+        attach::qualify(&mut statement, &self.repositories.attached());
+        butler_where::expand(&mut statement, &self.repositories)?;
         if let Ok(known) = self.repository.snapshot() {
             identifier_case::check(&statement, &known)?;
         }
@@ -299,7 +303,7 @@ impl Session {
         // Each iteration resolves the names of one query of the statement.
         let error = loop {
             let planning = state.statement_to_plan(tried.clone());
-            let (meant, error) = match with_resolved(&self.repository, &tried, planning).await? {
+            let (meant, error) = match with_resolved(&self.repositories, &tried, planning).await? {
                 Ok(plan) => match names::meant_in_plan(&tried, &plan)? {
                     Some(meant) => (Some(meant), None),
                     None => return Ok(plan),
@@ -317,7 +321,7 @@ impl Session {
     }
 
     async fn check_allowed(&self, plan: &LogicalPlan) -> Result<()> {
-        permissions::check(plan, &self.repository, &self.catalog, self.context.copied_config().options()).await
+        permissions::check(plan, &self.repositories, self.context.copied_config().options()).await
     }
 
     async fn query(&self, statement: Statement) -> Result<Answer> {

@@ -12,6 +12,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::visit_relations;
 
 use super::Session;
+use crate::engine::catalog::repository::OWN;
 use crate::engine::catalog::system_tables::VIEWS;
 use crate::engine::functions;
 use crate::error::datafusion_text::Text;
@@ -89,7 +90,14 @@ impl Session {
     /// Replaces the error for a name that does not exist by one that suggests a name.
     pub(super) async fn with_nearest_name(&self, error: Error, statement: &Statement) -> Error {
         let meant = match unknown(&error) {
-            Some(Unknown::Table(table)) => self.repository.unknown_table(self.catalog.as_ref(), &table),
+            Some(Unknown::Table(table)) => {
+                let catalog = table.split('.').next().unwrap_or_default();
+                let own = || self.repositories.find(OWN);
+                match self.repositories.find(catalog).or_else(own) {
+                    Some(member) => member.repository.unknown_table(member.catalog.as_ref(), &table),
+                    None => return error,
+                }
+            }
             Some(Unknown::Function(function)) => unknown_function(&function, &self.context.state()),
             Some(Unknown::Column(column)) => match self.view_with(&column, statement).await {
                 Some(view) => Error::new(Kind::NotFound, format!("no column named '{column}'; view '{view}' has it")),

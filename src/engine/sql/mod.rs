@@ -1,6 +1,8 @@
 //! From text to a syntax tree that DataFusion plans rightly: parsing, rewriting, and errors for what is not supported.
 
 pub(crate) mod adql;
+pub(crate) mod attach;
+pub(crate) mod butler_where;
 pub(crate) mod copy;
 pub(crate) mod copy_options;
 pub(crate) mod distinct;
@@ -14,3 +16,4 @@ pub(crate) mod statement;
 pub(crate) mod syntax_error;
 pub(crate) mod tokens;
 pub(crate) mod unsupported;
+pub(crate) mod visit;

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 use crate::engine::functions;
 use crate::engine::functions::definition::FunctionKind;
 use crate::engine::session::settings;
+use crate::engine::sql::attach::{self, Attachment};
 use crate::engine::sql::copy;
 use crate::engine::sql::copy_options;
 use crate::engine::sql::distinct;
@@ -31,6 +32,8 @@ pub(crate) enum Parsed {
     Explain(Statement),
     /// ASSERT of a condition.
     Assert(Box<Assertion>),
+    /// ATTACH or DETACH of a repository.
+    Attachment(Attachment),
 }
 
 /// The condition and message of an ASSERT statement.
@@ -51,13 +54,18 @@ pub(crate) struct Assertion {
 pub(crate) fn parse(tokens: Vec<TokenWithSpan>) -> Result<Parsed> {
     let tokens = distinct::rewrite_tokens(lists::rewrite_tokens(tokens));
     let mut parser = DFParserBuilder::new(tokens).with_dialect(&DIALECT).build()?;
-    let statement = statement(&mut parser)?;
+    let attachment = attach::parse(&mut parser)?;
+    let statement = if attachment.is_none() { Some(statement(&mut parser)?) } else { None };
     let next = parser.parser.peek_token();
     if !matches!(next.token, Token::EOF | Token::SemiColon) {
         let message = format!("unexpected '{}' after the end of the statement", next.token);
         return Err(Error::invalid(message).with_location(Some(location(next.span.start))));
     }
-    classify(statement)
+    match (attachment, statement) {
+        (Some(attachment), _) => Ok(Parsed::Attachment(attachment)),
+        (None, Some(statement)) => classify(statement),
+        (None, None) => Err(Error::bug("a statement that is none")),
+    }
 }
 
 /// Parses COPY here, also in EXPLAIN, and leaves other statements to DataFusion.
@@ -214,6 +222,7 @@ mod tests {
             Parsed::Query(statement) => statement.to_string(),
             Parsed::Explain(statement) => format!("explained: {statement}"),
             Parsed::Assert(assertion) => format!("asserted: {}", assertion.condition),
+            Parsed::Attachment(attachment) => format!("{attachment:?}"),
         }
     }
 

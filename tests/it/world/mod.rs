@@ -4,6 +4,7 @@
 //! ignored, or fails if `BUTLERSQL_REQUIRE` names the server.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -248,4 +249,22 @@ impl Home {
 #[track_caller]
 fn psql(url: &str, sql: &str) {
     run(Command::new("psql").args([url, "-q", "-v", "ON_ERROR_STOP=1", "-c", sql])).ok();
+}
+
+/// The files below a folder, without databases.
+pub fn files_below(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(at) = folders.pop() {
+        for entry in std::fs::read_dir(&at).expect("a folder").flatten() {
+            let path = entry.path();
+            let name = path.strip_prefix(folder).expect("inside").display().to_string();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if name.contains("sqlite3") || name == "butler.yaml" => {}
+                false => drop(found.insert(name)),
+            }
+        }
+    }
+    found
 }
