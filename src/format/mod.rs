@@ -17,6 +17,7 @@ pub mod tables;
 pub(crate) mod yaml;
 mod yaml_chars;
 pub(crate) mod yaml_nodes;
+pub(crate) mod zip_index;
 
 use crate::error::{Error, Result};
 

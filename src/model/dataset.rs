@@ -24,7 +24,7 @@ pub(crate) fn storage_classes() -> impl Iterator<Item = (&'static str, Option<&'
 }
 
 /// The namespace of deterministic dataset ids: the UUIDv5 of `lsst.org` in the DNS namespace.
-const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0f);
+pub(crate) const NAMESPACE: Uuid = Uuid::from_u128(0x840b_31d9_05cd_5161_b2c8_00d3_2b28_0d0f);
 
 /// How the ids of new datasets are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,3 +7,4 @@ pub(crate) mod glob;
 pub(crate) mod leap_seconds;
 pub(crate) mod python_json;
 pub(crate) mod time;
+pub(crate) mod zip_member;

@@ -8,6 +8,7 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
+use crate::model::zip_member;
 use crate::registry::Registry;
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::db::conn::Executor;
@@ -137,23 +138,15 @@ pub(crate) async fn known_paths(registry: &Registry, paths: &[String]) -> Result
     for condition in conditions {
         let sql = format!("SELECT path FROM {table} WHERE {condition}");
         let rows = conn.rows(sql, vec![ReadColumn::plain("path", ColumnType::Text(None))]).await?;
-        let file = |path: String| archive(&path).map(str::to_owned).unwrap_or(path);
+        let file = |path: String| zip_member::split(&path).0.to_owned();
         found.extend(string_values(&rows, 0).into_iter().map(file));
     }
     Ok(found)
 }
 
-/// What separates the path of a zip archive from the name of a member.
-const MEMBER: &str = "#zip-path=";
-
-/// Returns the path of the zip archive of a record's path; `None` if the file is none.
-pub(crate) fn archive(path: &str) -> Option<&str> {
-    path.rsplit_once(MEMBER).map(|(archive, _)| archive)
-}
-
 /// Returns the SQL condition for the paths of the members of a zip archive.
 pub(crate) fn members(dialect: Dialect, column: &str, archive: &str) -> String {
-    let start = format!("{archive}{MEMBER}");
+    let start = zip_member::join(archive, "");
     match dialect {
         // Texts are compared by bytes, so that the index is used.
         Dialect::Sqlite => {

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::error::Result;
 use crate::model::collection::CollectionType;
+use crate::model::zip_member;
 use crate::registry::Registry;
 use crate::registry::dataset_types::{self, TypeRecord};
-use crate::registry::datasets::{ARCHIVES, archive, members};
+use crate::registry::datasets::{ARCHIVES, members};
 use crate::registry::db::conn::Conn;
 use crate::registry::db::dialect::Dialect;
 use crate::registry::db::tx::Tx;
@@ -128,7 +129,7 @@ async fn files(registry: &Registry, ids: &str) -> Result<(u64, u64)> {
     let sql = format!("SELECT r.path, {size} FROM {stored} AND r.path LIKE '%#zip-path=%'");
     let mut archives: BTreeMap<String, u64> = BTreeMap::new();
     for (path, size) in counts(conn, sql).await? {
-        *archives.entry(archive(&path).unwrap_or(&path).to_owned()).or_default() += size;
+        *archives.entry(zip_member::split(&path).0.to_owned()).or_default() += size;
     }
     let names: Vec<String> = archives.keys().cloned().collect();
     let needed = needed_archives(registry, &names, &format!(" AND r.dataset_id NOT IN ({ids})")).await?;
@@ -152,7 +153,7 @@ async fn needed_archives(registry: &Registry, archives: &[String], condition: &s
             any.join(" OR ")
         );
         let rows = conn.rows(sql, vec![ReadColumn::plain("path", TEXT)]).await?;
-        needed.extend(string_values(&rows, 0).iter().filter_map(|path| archive(path)).map(str::to_owned));
+        needed.extend(string_values(&rows, 0).iter().filter_map(|path| zip_member::archive(path)).map(str::to_owned));
     }
     Ok(needed)
 }
@@ -269,11 +270,12 @@ pub(crate) async fn read_trash(registry: &Registry, after: Option<&str>) -> Resu
     let mut shared: HashSet<String> = string_values(&conn.rows(sql, vec![path]).await?, 0).into_iter().collect();
     let trashed: Vec<(String, Option<String>)> =
         string_values(&rows, 0).into_iter().zip(optional_string_values(&rows, 1)).collect();
-    let archives: BTreeSet<&str> = trashed.iter().filter_map(|(_, path)| archive(path.as_deref()?)).collect();
+    let archives: BTreeSet<&str> =
+        trashed.iter().filter_map(|(_, path)| zip_member::archive(path.as_deref()?)).collect();
     let archives: Vec<String> = archives.into_iter().map(str::to_owned).collect();
     shared.extend(needed_archives(registry, &archives, "").await?);
     let is_shared =
-        |path: &Option<String>| path.as_ref().is_some_and(|path| shared.contains(archive(path).unwrap_or(path)));
+        |path: &Option<String>| path.as_ref().is_some_and(|path| shared.contains(zip_member::split(path).0));
     Ok(trashed.into_iter().map(|(id, path)| Trashed { is_shared: is_shared(&path), id, path }).collect())
 }
 

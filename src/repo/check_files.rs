@@ -10,6 +10,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::collection::{Collection, CollectionType};
+use crate::model::zip_member;
 use crate::registry::datasets::known_paths;
 use crate::registry::db::Batches;
 use crate::registry::file_records;
@@ -20,7 +21,7 @@ use crate::repo::RepositoryHandle;
 use crate::repo::search::collections;
 use crate::store::entry::Entry;
 use crate::store::walk::walk;
-use crate::store::{DirListing, Location, zip_member};
+use crate::store::{DirListing, Location};
 
 /// Number of folders that are listed concurrently, and of files that are read concurrently per folder.
 const AT_ONCE: usize = 16;

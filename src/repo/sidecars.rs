@@ -122,6 +122,35 @@ impl SidecarWriter<'_> {
     /// # Errors
     /// `Kind::NotFound` for a data ID without its dimension records.
     pub(crate) fn sidecar(&self, id: &str, run: &str, values: Vec<Value>) -> Result<String> {
+        let (known, records) = self.expanded(values)?;
+        let data_id: Vec<String> = self
+            .dimensions
+            .iter()
+            .filter_map(|name| Some(format!("{}:{}", text(name), known.get(name.as_str())?)))
+            .collect();
+        Ok(format!(
+            "{{\"id\":{},\"datasetType\":{},\"dataId\":{{\"dataId\":{{{}}},\"records\":{{{}}}}},\"run\":{}}}",
+            text(id),
+            self.type_json,
+            data_id.join(","),
+            records.join(","),
+            text(run)
+        ))
+    }
+}
+
+impl<'i> SidecarWriter<'i> {
+    /// Returns the values of all dimensions; `values` are those of the required ones.
+    ///
+    /// # Errors
+    /// `Kind::NotFound` for a data ID without its dimension records.
+    pub(crate) fn data_id(&self, values: Vec<Value>) -> Result<Map<String, Value>> {
+        let (known, _) = self.expanded(values)?;
+        Ok(self.dimensions.iter().filter_map(|name| Some((name.clone(), known.get(name.as_str())?.clone()))).collect())
+    }
+
+    /// Returns the values of all dimensions, and the records as JSON.
+    fn expanded(&self, values: Vec<Value>) -> Result<(HashMap<&'i str, Value>, Vec<String>)> {
         let required = self.record.dataset_type.dimensions.iter().map(String::as_str);
         let mut known: HashMap<&str, Value> = required.zip(values).collect();
         let mut records = Vec::with_capacity(self.elements.len());
@@ -136,19 +165,7 @@ impl SidecarWriter<'_> {
             records.push(format!("{}:{}", text(&element.name), record.json));
         }
         records.reverse();
-        let data_id: Vec<String> = self
-            .dimensions
-            .iter()
-            .filter_map(|name| Some(format!("{}:{}", text(name), known.get(name.as_str())?)))
-            .collect();
-        Ok(format!(
-            "{{\"id\":{},\"datasetType\":{},\"dataId\":{{\"dataId\":{{{}}},\"records\":{{{}}}}},\"run\":{}}}",
-            text(id),
-            self.type_json,
-            data_id.join(","),
-            records.join(","),
-            text(run)
-        ))
+        Ok((known, records))
     }
 }
 
@@ -184,6 +201,14 @@ fn fields(columns: &[ReadColumn], cells: Vec<Value>) -> Map<String, Value> {
         }
     }
     fields
+}
+
+/// Returns records as lists of values, in the order of the columns of their table.
+pub(crate) fn record_values(table: &TableDef, rows: &RecordBatch) -> Vec<Vec<Value>> {
+    let columns = table.read_columns();
+    let cells = |row| columns.iter().zip(rows.columns()).map(|(c, a)| json_value(c, a, row)).collect();
+    let values = |row| fields(&columns, cells(row)).into_iter().map(|(_, value)| value).collect();
+    (0..rows.num_rows()).map(values).collect()
 }
 
 /// Returns a cell as JSON: times are integers, TAI nanoseconds; regions are hexadecimal digits.

@@ -170,6 +170,14 @@ impl Location {
         opened.map_err(|e| Error::from(e).context(format_args!("file '{}'", self.display())))
     }
 
+    /// Reads a range of the bytes of a file.
+    ///
+    /// # Errors
+    /// As for [`Location::read`].
+    pub(super) async fn read_range(&self, range: std::ops::Range<u64>) -> Result<Bytes> {
+        self.store.read_range(&self.path, range).await
+    }
+
     /// Checks that a file can be read, by reading its first byte.
     ///
     /// # Errors

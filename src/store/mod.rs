@@ -1,5 +1,6 @@
 //! Files: locations from paths and URIs, folder listings, transfers into a datastore, and its file name templates.
 
+pub(crate) mod archive;
 pub(crate) mod body;
 mod digest;
 mod dir_listing;
@@ -15,7 +16,6 @@ pub(crate) mod transfer;
 pub(crate) mod transfer_mode;
 pub(crate) mod walk;
 pub mod webdav;
-pub(crate) mod zip_member;
 
 pub(crate) use self::dir_listing::DirListing;
 pub(crate) use self::location::{FileType, Location, local_path};

@@ -135,8 +135,28 @@ fn statements(id: u64) -> Vec<String> {
             explained[1].insert_str(0, "EXPLAIN ");
             explained
         }
-        _ => Vec::new(),
+        50..=53 => zips(id),
+        54 => one(format!("CALL retrieve('TMP/out', {})", found("calexp", "u/run1", "", true))),
+        other => panic!("case {other}"),
     }
+}
+
+/// Our statements for the cases with zip archives.
+fn zips(id: u64) -> Vec<String> {
+    let out = "CALL retrieve('TMP/z', (SELECT dataset_id FROM calexp WHERE run = 'u/run1' UNION ALL \
+               SELECT dataset_id FROM calexp_catalog WHERE run = 'u/run1'), zip => true)";
+    // The name follows from the names of the files.
+    let into = "CALL ingest_zip('TMP/z/955a8678-a164-542b-836e-30dd4e15728f.zip')";
+    let removed = "CALL remove_run('u/run1', force => true)";
+    let one = format!("CALL prune({}, 'purge')", found("calexp", "u/run1", "instrument='Cam1' and detector=2", true));
+    let all = "CALL prune((SELECT dataset_id FROM memberships WHERE collection = 'u/run1'), 'purge')";
+    let steps: &[&str] = match id {
+        50 => &[out, removed, into],
+        51 => &[out, into],
+        52 => &[out, removed, into, &one],
+        _ => &[out, removed, into, all],
+    };
+    steps.iter().map(|step| (*step).to_owned()).collect()
 }
 
 /// A copy of a repository and of its registry.
@@ -211,11 +231,12 @@ fn compare(db: Db) {
         let case: Value = serde_json::from_str(case).expect("a case");
         let id = case["id"].as_u64().or_else(|| case["b29"]["id"].as_u64()).expect("an id");
         let all = statements(id);
-        let Some((last, first)) = all.split_last() else { continue };
+        let (last, first) = all.split_last().expect("a statement");
         let base = if case["repository"] == "make_repo.py" { &home } else { &empty };
         let mut before = copy(base, Path::new(&base.repo()), &database(base), &format!("case{id}"));
         let sql = |copy: &Copy, statements: &[String]| {
-            let text = statements.join("; ").replace("SOURCE", &home.repo());
+            let text =
+                statements.join("; ").replace("SOURCE", &home.repo()).replace("TMP", &home.at(&format!("tmp{id}")));
             run(program().arg(&copy.folder).args(["--write", "--format", "csv", "-c", &text]))
         };
         // Statements of the session itself go with the last one.

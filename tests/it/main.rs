@@ -54,6 +54,7 @@ mod transfer;
 mod visits;
 mod webdav;
 mod world;
+mod zips;
 
 use std::process::ExitCode;
 

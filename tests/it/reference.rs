@@ -52,6 +52,7 @@ fn every_column_is_told_and_every_example_runs() {
                 "CALL import('DATA/ancillary', transfer => 'direct', \
                  export_file => 'DATA/calibs/TAXICAB-44/LSSTComCam.calibs.20250207a/export.yaml')"
             }
+            "ingest_zip" => "CALL prune((SELECT dataset_id FROM raw WHERE detector = 4), 'purge')",
             _ => "SELECT 1",
         };
         if function.name == "transfer" {

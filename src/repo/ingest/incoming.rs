@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::dataset::DatasetType;
+use crate::model::zip_member;
 use crate::registry::datasets::{self, ExistingDataset};
 use crate::registry::db::conn::Executor;
 use crate::registry::db::rows::{distinct_texts, record_batch, required_column};
@@ -379,7 +380,7 @@ fn kept_paths<'a>(
     let mut transfers: Vec<Transfer> = Vec::with_capacity(paths.len());
     let mut seen = HashSet::new();
     for (file, path) in files.zip(&paths) {
-        let path = datasets::archive(path).unwrap_or(path);
+        let (path, _) = zip_member::split(path);
         if !path.contains("://") && seen.insert(path) {
             let from = TransferSource::File(file.location.clone());
             transfers.push(Transfer { from, to: root.child(path), mode });

@@ -13,10 +13,12 @@ mod export;
 mod import;
 mod ingest_files;
 mod ingest_raws;
+mod ingest_zip;
 mod insert_dimension_records;
 mod instrument;
 mod prune;
 mod remove_run;
+mod retrieve;
 mod rucio;
 mod skymap;
 mod transfer;
@@ -34,10 +36,12 @@ pub(crate) use self::export::Export;
 pub(crate) use self::import::{Import, OnDifference};
 pub(crate) use self::ingest_files::IngestFiles;
 pub(crate) use self::ingest_raws::IngestRaws;
+pub(crate) use self::ingest_zip::IngestZip;
 pub(crate) use self::insert_dimension_records::InsertRecords;
 pub(crate) use self::instrument::RegisterInstrument;
 pub(crate) use self::prune::{Prune, PruneMode, RemoveTrash};
 pub(crate) use self::remove_run::RemoveRun;
+pub(crate) use self::retrieve::{Artifact, Retrieve};
 pub(crate) use self::rucio::{
     FileKind, IngestRucio, RegisterOptions, RucioAddRule, RucioClose, RucioDeleteRule, RucioRegister,
     RucioRegisterFiles, RucioRegisterRaws, RucioWait,

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::export_item::Item;
 use crate::model::collection::{Collection, CollectionType};
 use crate::model::time::Timespan;
+use crate::model::zip_member;
 use crate::registry::dataset_queries::collection_members;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::file_records::{StoredFile, stored_files};
@@ -178,7 +179,7 @@ impl TransferDatasets {
     }
 
     fn incoming(&self, root: &Location, file: &StoredFile) -> Result<IncomingFile> {
-        let archive = datasets::archive(&file.path).unwrap_or(&file.path);
+        let (archive, _) = zip_member::split(&file.path);
         let is_outside = archive.contains("://");
         let location = if is_outside { Location::parse(archive)? } else { root.child(archive) };
         // A file outside of the datastore stays there, unless it is copied explicitly.

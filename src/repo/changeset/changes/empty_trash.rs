@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use futures::stream::{self, StreamExt};
 
 use crate::error::{Error, Kind, Result};
+use crate::model::zip_member;
 use crate::registry::removal::{self, Trashed};
 use crate::repo::changeset::change::{Applied, StandaloneChange};
 use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::{Repo, RepositoryHandle};
-use crate::store::{FileType, Location, zip_member};
+use crate::store::{FileType, Location};
 
 /// Number of files that are removed concurrently.
 const AT_ONCE: usize = 16;

@@ -27,6 +27,7 @@ mod unlink_child;
 mod update_collection;
 mod update_rucio_metadata;
 mod wait_for_rucio_rules;
+mod write_artifacts;
 mod write_export;
 mod write_records;
 
@@ -57,5 +58,6 @@ pub(crate) use self::unlink_child::UnlinkChild;
 pub(crate) use self::update_collection::{RenameCollection, SetDoc};
 pub(crate) use self::update_rucio_metadata::UpdateRucioMetadata;
 pub(crate) use self::wait_for_rucio_rules::WaitForRucioRules;
+pub(crate) use self::write_artifacts::WriteArtifacts;
 pub(crate) use self::write_export::{SelectedDatasets, WriteExport};
 pub(crate) use self::write_records::{ComputeRecords, RecordSource, WriteRecords};

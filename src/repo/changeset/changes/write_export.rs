@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::format::export_writer::{Scalar, Writer};
 use crate::model::collection::{Collection, CollectionType};
 use crate::model::time::{self, Timespan};
+use crate::model::zip_member;
 use crate::registry::dataset_queries::{collection_members, columns};
 use crate::registry::dataset_types::TypeRecord;
 use crate::registry::db::spill::SpillBuffer;
@@ -24,7 +25,7 @@ use crate::repo::changeset::report::{ReportRow, Status};
 use crate::repo::ingest::file_paths::{PendingRecords, paths};
 use crate::store::transfer::{Transfer, TransferSource, rollback, transfer_all};
 use crate::store::transfer_mode::TransferMode;
-use crate::store::{Location, path_template, temporary};
+use crate::store::{Location, archive, path_template, temporary};
 
 /// Writes an export file, and transfers the files of its datasets.
 #[derive(Debug)]
@@ -88,7 +89,14 @@ impl StandaloneChange for WriteExport {
         self.write_associations(&mut writer).await?;
         writer.finish()?;
         let mut made = Vec::new();
-        if let Err(error) = transfer_all(&files, &mut made).await {
+        let done = async {
+            transfer_all(&files.transfers, &mut made).await?;
+            for (archive, members) in files.members {
+                made.extend(archive::extract(&Location::parse(&archive)?, members).await?);
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = done.await {
             rollback(&made).await;
             return Err(error);
         }
@@ -125,10 +133,10 @@ impl WriteExport {
         Ok(())
     }
 
-    /// Writes the datasets by type and run. Returns the files to transfer into the folder.
-    async fn write_datasets(&self, writer: &mut ExportWriter) -> Result<Vec<Transfer>> {
+    /// Writes the datasets by type and run. Returns the files to put into the folder.
+    async fn write_datasets(&self, writer: &mut ExportWriter) -> Result<FolderFiles> {
         let registry = &self.repo.registry;
-        let mut files = Vec::new();
+        let mut files = FolderFiles::default();
         for SelectedDatasets { record, rows } in &self.datasets {
             let dataset_type = &record.dataset_type;
             let group = registry.universe.group(&dataset_type.dimensions)?;
@@ -142,8 +150,11 @@ impl WriteExport {
                 let last = batch.num_columns() - 3;
                 let (ids, runs) = (string_values(&batch, 0), string_values(&batch, last));
                 let kinds: Vec<ReadColumn> = columns(record)[1..last].to_vec();
-                for (row, ExportedFile { path, formatter, transfer }) in exported.into_iter().enumerate() {
-                    files.extend(transfer);
+                for (row, ExportedFile { path, formatter, transfer, member }) in exported.into_iter().enumerate() {
+                    files.transfers.extend(transfer);
+                    if let Some((archive, member, to)) = member {
+                        files.members.entry(archive.uri()).or_default().push((member, to));
+                    }
                     if run.as_ref() != Some(&runs[row]) {
                         writer.datasets(dataset_type, &all, &runs[row])?;
                         run = Some(runs[row].clone());
@@ -164,7 +175,8 @@ impl WriteExport {
         let (paths, formatters) = (optional_string_values(batch, last + 1), optional_string_values(batch, last + 2));
         // Files outside the datastore are named by the file template.
         let in_folder = self.transfer.is_some_and(|mode| mode != TransferMode::Direct);
-        let templated = if in_folder && paths.iter().flatten().any(|path| path.contains("://")) {
+        let is_renamed = |path: &String| path.contains("://") || zip_member::archive(path).is_some();
+        let templated = if in_folder && paths.iter().flatten().any(is_renamed) {
             template_paths(&self.repo, record, batch, &string_values(batch, last)).await?
         } else {
             Vec::new()
@@ -176,19 +188,28 @@ impl WriteExport {
                 let message = format!("dataset {id} of type '{name}' is not stored: it has no file");
                 return Err(Error::new(Kind::NotFound, message));
             };
-            let is_outside = path.contains("://");
-            let location = if is_outside { Location::parse(&path)? } else { root.child(&path) };
-            let (path, transfer) = match self.transfer {
-                None => (path, None),
-                Some(TransferMode::Direct) => (location.uri(), None),
-                Some(mode) => {
-                    let extension = path_template::extension(&path);
-                    let inside = if is_outside { format!("{}{extension}", templated[row]) } else { path.clone() };
-                    let to = self.directory.child(&inside);
-                    (inside, Some(Transfer { from: TransferSource::File(location), to, mode }))
+            let (file, member) = zip_member::split(&path);
+            let location = root.of_record(file)?;
+            let mut exported = ExportedFile { path: path.clone(), formatter, transfer: None, member: None };
+            match (self.transfer, member) {
+                (None, _) => {}
+                (Some(TransferMode::Direct), None) => exported.path = location.uri(),
+                (Some(TransferMode::Direct), Some(member)) => exported.path = zip_member::join(&location.uri(), member),
+                // The members of an archive become files of their own.
+                (Some(_), Some(member)) => {
+                    exported.path = format!("{}{}", templated[row], path_template::extension(member));
+                    let to = self.directory.child(&exported.path);
+                    exported.member = Some((location, member.to_owned(), to));
                 }
-            };
-            files.push(ExportedFile { path, formatter, transfer });
+                (Some(mode), None) => {
+                    if file.contains("://") {
+                        exported.path = format!("{}{}", templated[row], path_template::extension(file));
+                    }
+                    let to = self.directory.child(&exported.path);
+                    exported.transfer = Some(Transfer { from: TransferSource::File(location), to, mode });
+                }
+            }
+            files.push(exported);
         }
         Ok(files)
     }
@@ -243,6 +264,16 @@ struct ExportedFile {
     path: String,
     formatter: String,
     transfer: Option<Transfer>,
+    /// The archive, the member and its target, if the file is a member of an archive.
+    member: Option<(Location, String, Location)>,
+}
+
+/// What is put into the folder of an export.
+#[derive(Default)]
+struct FolderFiles {
+    transfers: Vec<Transfer>,
+    /// Members of archives with their targets, by the URI of the archive.
+    members: BTreeMap<String, Vec<(String, Location)>>,
 }
 
 /// Returns the datastore paths of datasets without extension; rows of the same run are adjacent.

@@ -17,7 +17,7 @@ use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::report::Status;
 use crate::repo::ingest::file_paths::PendingRecords;
-use crate::repo::ingest::incoming::{IncomingDatasets, IncomingFile, IngestChanges, IngestOptions};
+use crate::repo::ingest::incoming::{IncomingDatasets, IncomingFile, IngestChanges, IngestOptions, RecordedFile};
 use crate::repo::operations::import::Import;
 use crate::repo::operations::import::records::{Records, fill};
 use crate::store::Location;
@@ -67,18 +67,19 @@ impl<'a> Datasets<'a> {
         self.groups.keys().map(|(_, run)| run)
     }
 
-    /// Adds a file with its datasets.
+    /// Adds a file with its datasets; `recorded` is its location and its record in another repository, if it has one.
     pub(super) async fn take(
         &mut self,
         dataset_type: &DatasetType,
         record: Option<&TypeRecord>,
         file: File,
+        recorded: Option<(Location, RecordedFile)>,
         records: &mut Records<'_>,
     ) -> Result<()> {
-        let place = if file.path.contains("://") || file.path.starts_with('/') {
-            Location::parse(&file.path)?
-        } else {
-            self.folder.child(&file.path)
+        let (place, recorded) = match recorded {
+            Some((location, recorded)) => (location, Some(recorded)),
+            None if file.path.contains("://") || file.path.starts_with('/') => (Location::parse(&file.path)?, None),
+            None => (self.folder.child(&file.path), None),
         };
         let group = self.groups.entry((file.dataset_type.clone(), file.run.clone()));
         let group = group.or_insert_with(|| Group::new(self.repo, dataset_type, record, &file.run));
@@ -87,7 +88,7 @@ impl<'a> Datasets<'a> {
             self.marks.push(mark(id));
             group.push(id, data_id, file.line)?;
             let (location, formatter) = (place.clone(), Arc::clone(&formatter));
-            group.files.push(IncomingFile { location, formatter, recorded: None });
+            group.files.push(IncomingFile { location, formatter, recorded: recorded.clone() });
         }
         if group.gather.rows() >= BATCH {
             group.flush(self.repo, self.options, records).await?;

@@ -23,7 +23,7 @@ use crate::repo::Repo;
 use crate::repo::changeset::ChangeSet;
 use crate::repo::changeset::changes::{AddMembers, CreateCollection, CreateDatasetType, SetChildren};
 use crate::repo::changeset::report::Status;
-use crate::repo::ingest::incoming::IncomingFile;
+use crate::repo::ingest::incoming::{IncomingFile, RecordedFile};
 use crate::repo::operations::collections::check;
 use crate::repo::operations::dataset_types::{check_name, check_storage_class};
 use crate::store::Location;
@@ -103,7 +103,7 @@ impl<'a> ImportPlan<'a> {
                 }
                 let dataset_type = self.dataset_type(&found.dataset_type).map_err(named)?.clone();
                 let record = self.registered.iter().find(|t| t.dataset_type.name == dataset_type.name);
-                self.datasets.take(&dataset_type, record, found, &mut self.records).await.map_err(named)
+                self.datasets.take(&dataset_type, record, found, None, &mut self.records).await.map_err(named)
             }
             Item::Association { collection, timespan, dataset_ids } => {
                 let kind = if timespan.is_some() { CollectionType::Calibration } else { CollectionType::Tagged };
@@ -120,6 +120,18 @@ impl<'a> ImportPlan<'a> {
                 join.flush(4096)
             }
         }
+    }
+
+    /// Adds a file of another repository, at a location.
+    pub(in crate::repo::operations) async fn take_file(
+        &mut self,
+        file: File,
+        location: Location,
+        recorded: RecordedFile,
+    ) -> Result<()> {
+        let dataset_type = self.dataset_type(&file.dataset_type)?.clone();
+        let record = self.registered.iter().find(|t| t.dataset_type.name == dataset_type.name);
+        self.datasets.take(&dataset_type, record, file, Some((location, recorded)), &mut self.records).await
     }
 
     /// Adds dimension records of another repository, as rows of the table of an element.

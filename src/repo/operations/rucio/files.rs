@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Kind, Result};
+use crate::model::zip_member;
 use crate::registry::dataset_queries::columns;
 use crate::registry::{optional_string_values, string_values};
 use crate::repo::Repo;
@@ -10,7 +11,7 @@ use crate::repo::changeset::changes::SelectedDatasets;
 use crate::repo::selection::dimension_records;
 use crate::repo::sidecars::{RecordIndex, json_value};
 use crate::rucio::registration::FileMeta;
-use crate::store::{Location, zip_member};
+use crate::store::Location;
 
 /// The kind of a file that is not a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
