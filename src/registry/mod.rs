@@ -3,6 +3,7 @@
 //! SQL text for a database is made only in this room. `repo` decides what is written.
 
 pub(crate) mod attributes;
+pub(crate) mod calibration_queries;
 pub(crate) mod certifications;
 pub(crate) mod collections;
 pub(crate) mod dataset_queries;

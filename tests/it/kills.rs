@@ -74,6 +74,28 @@ fn all_work() -> Vec<Work> {
         ));
     }
     all.push(work("remove_run", "raws", "CALL remove_run('LSSTComCam/raw/all')"));
+    for mode in ["auto", "copy"] {
+        all.push(work(format!("transfer {mode}"), "other", {
+            format!(
+                "CALL transfer('DIR/old', collections => 'LSSTComCam/raw/all', register_dataset_types => true, \
+                 transfer => '{mode}')"
+            )
+        }));
+    }
+    for mode in ["copy", "move"] {
+        all.push(work(format!("ingest_zip {mode}"), "other", {
+            format!(
+                "CALL ingest_zip(rows => (SELECT 'DIR/zips/' || name AS uri FROM list('DIR/zips')), transfer => '{mode}', \
+                 transfer_dimensions => true)"
+            )
+        }));
+    }
+    all.push(work("retrieve", "raws", "CALL retrieve('DIR/out', collections => 'LSSTComCam/raw/all')"));
+    all.push(work(
+        "retrieve zip",
+        "raws",
+        "CALL retrieve('DIR/out', collections => 'LSSTComCam/raw/all', zip => true)",
+    ));
     all.push(work("create_repository", "nothing", "CALL create_repository(seed_config => 'DIR/seed.yaml')"));
     all.push(work("COPY", "camera", "COPY (SELECT * FROM detector) TO 'DIR/out/d.csv'"));
     all.push(work(
@@ -88,7 +110,7 @@ fn all_work() -> Vec<Work> {
 fn bases(home: &Home) -> BTreeMap<&'static str, PathBuf> {
     let data = home.sample(&["--exposures", "2", "--nights", "1"]);
     let mut bases = BTreeMap::new();
-    for name in ["nothing", "camera", "raws", "exported"] {
+    for name in ["nothing", "camera", "raws", "exported", "other"] {
         let dir = PathBuf::from(home.at(name));
         std::fs::create_dir_all(dir.join("notes")).expect("a folder");
         for (from, to) in [("raw/LSSTComCam", "raw"), ("curated", "curated")] {
@@ -109,7 +131,15 @@ fn bases(home: &Home) -> BTreeMap<&'static str, PathBuf> {
                 &old,
                 &format!("CALL export('{at}/exported', collections => 'LSSTComCam/raw/all', transfer => 'copy')"),
             );
-            std::fs::remove_dir_all(old).expect("removed");
+            std::fs::remove_dir_all(&old).expect("removed");
+        }
+        if name == "other" {
+            ask(&old, camera);
+            ask(&old, &raws);
+            for detectors in ["< 4", ">= 4"] {
+                let some = format!("(SELECT dataset_id FROM raw WHERE detector {detectors})");
+                ask(&old, &format!("CALL retrieve('{at}/zips', {some}, zip => true)"));
+            }
         }
         if name != "nothing" {
             ask(&repo, camera);

@@ -22,6 +22,7 @@ macro_rules! test {
     };
 }
 
+mod calibrations;
 mod campaign;
 mod checks;
 mod cli;

@@ -1,5 +1,6 @@
 //! The catalog of a session: schemas `public`, `registry`, `dataset` and `collection`.
 
+pub(super) mod calibration_members;
 pub(super) mod dataset_search;
 pub(super) mod file_tables;
 pub(super) mod object_stores;

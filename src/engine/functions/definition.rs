@@ -63,6 +63,8 @@ pub(crate) struct QueryContext<'a> {
     pub types: &'a [TypeRecord],
     /// All collections, if the function has an argument `collections`.
     pub collections: &'a Collections,
+    /// The subquery of the call.
+    pub rows: Option<&'a str>,
 }
 
 /// Expands a call to a query.

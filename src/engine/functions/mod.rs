@@ -1,6 +1,7 @@
 //! The definitions of all procedures and functions, one file for each family.
 
 pub(crate) mod args;
+mod calibrations;
 mod call;
 mod collections;
 mod datasets;
@@ -35,6 +36,7 @@ static FUNCTIONS: LazyLock<Vec<FunctionDef>> = LazyLock::new(|| {
         movement::functions(),
         removal::functions(),
         search::functions(),
+        calibrations::functions(),
         query::functions(),
         predicate::functions(),
         sky::functions(),

@@ -22,7 +22,7 @@ use tokio::sync::OnceCell;
 use crate::engine::catalog::repositories::Repositories;
 use crate::engine::catalog::repository::RepositoryCatalog;
 use crate::engine::functions::args::Args;
-use crate::engine::functions::call::{bind_args, function_call};
+use crate::engine::functions::call::{BoundCall, bind_args, function_call};
 use crate::engine::functions::definition::{
     FunctionDef, FunctionKind, OpenTable, QueryContext, QueryText, REPOSITORY, TableReader,
 };
@@ -36,6 +36,8 @@ use crate::repo::search;
 struct Resolved {
     function: &'static str,
     args: Args,
+    /// The subquery of the call.
+    rows: Option<String>,
     table: Arc<dyn TableProvider>,
 }
 
@@ -45,9 +47,10 @@ tokio::task_local! {
 }
 
 /// Returns the table of a call that was resolved before planning.
-pub(super) fn resolved(function: &str, args: &Args) -> Option<Arc<dyn TableProvider>> {
+pub(super) fn resolved(function: &str, args: &Args, rows: Option<&str>) -> Option<Arc<dyn TableProvider>> {
     let find = |all: &Vec<Resolved>| {
-        let found = all.iter().find(|call| call.function == function && call.args == *args)?;
+        let found =
+            all.iter().find(|call| call.function == function && call.args == *args && call.rows.as_deref() == rows)?;
         Some(Arc::clone(&found.table))
     };
     RESOLVED.try_with(find).ok().flatten()
@@ -68,15 +71,18 @@ pub(crate) async fn with_resolved<T>(
     let mut all: Vec<Resolved> = Vec::new();
     for factor in factors.0 {
         let condition = condition_location(&factor);
-        let Some((function, args, location)) = bound_call(&own, factor) else { continue };
-        if all.iter().any(|call| call.function == function.name && call.args == args) {
+        let Some((function, BoundCall { args, rows }, location)) = bound_call(&own, factor) else { continue };
+        let rows = rows.map(|rows| rows.to_string());
+        if all.iter().any(|call| call.function == function.name && call.args == args && call.rows == rows) {
             continue;
         }
         let named = |e: Error| e.with_location(location);
         let table = match &function.kind {
             FunctionKind::Query(text) => {
                 let repository = repositories.chosen(args.text(REPOSITORY).as_deref()).map_err(named)?;
-                let text = query_text(&repository, function, *text, &args, condition).await.map_err(named)?;
+                let text = query_text(&repository, (function, *text), (&args, rows.as_deref()), condition)
+                    .await
+                    .map_err(named)?;
                 repository.view(&text).await.map_err(named)?
             }
             FunctionKind::Read(reader) => read_table(reader, &args).await.map_err(named)?,
@@ -84,7 +90,7 @@ pub(crate) async fn with_resolved<T>(
                 continue;
             }
         };
-        all.push(Resolved { function: function.name, args, table });
+        all.push(Resolved { function: function.name, args, rows, table });
     }
     Ok(RESOLVED.scope(all, planning).await)
 }
@@ -92,9 +98,8 @@ pub(crate) async fn with_resolved<T>(
 /// Expands a call to its query; an error in an expression has the location of its character.
 async fn query_text(
     repository: &RepositoryCatalog,
-    function: &FunctionDef,
-    text: QueryText,
-    args: &Args,
+    (function, text): (&FunctionDef, QueryText),
+    (args, rows): (&Args, Option<&str>),
     condition: Option<SourceLocation>,
 ) -> Result<String> {
     let known = repository.snapshot()?;
@@ -103,7 +108,7 @@ async fn query_text(
         false => Collections::default(),
     };
     let context =
-        QueryContext { universe: &known.repo.registry.universe, types: &known.types, collections: &collections };
+        QueryContext { universe: &known.repo.registry.universe, types: &known.types, collections: &collections, rows };
     text(args, &context).map_err(|e| e.within(condition))
 }
 
@@ -129,7 +134,7 @@ fn condition_location(factor: &TableFactor) -> Option<SourceLocation> {
 fn bound_call(
     repository: &RepositoryCatalog,
     factor: TableFactor,
-) -> Option<(&'static FunctionDef, Args, Option<SourceLocation>)> {
+) -> Option<(&'static FunctionDef, BoundCall, Option<SourceLocation>)> {
     let call = function_call(factor).ok()?;
     let function = call.function()?;
     let state = repository.state().ok()?;
@@ -137,9 +142,9 @@ fn bound_call(
         let expr = ExprWithAlias { expr, alias: None };
         fold_constant(state.create_logical_expr_from_sql_expr(expr, &DFSchema::empty())?)
     });
-    let args = bound.ok()?.args;
-    args.check_complete(function.name, &function.arguments).ok()?;
-    Some((function, args, call.location))
+    let bound = bound.ok()?;
+    bound.args.check_complete(function.name, &function.arguments).ok()?;
+    Some((function, bound, call.location))
 }
 
 /// The relations in FROM clauses of a statement.

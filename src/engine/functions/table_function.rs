@@ -64,7 +64,9 @@ impl TableFunctionPlanner {
             context.sql_to_expr(expr, &DFSchema::empty()).and_then(fold_constant)
         })?;
         let derived = |subquery| TableFactor::Derived { lateral: false, subquery, alias: None, sample: None };
-        let input = bound.rows.map(|subquery| context.plan(derived(subquery))).transpose()?;
+        let rows = bound.rows.as_ref().map(ToString::to_string);
+        let is_query = matches!(function.kind, FunctionKind::Query(_));
+        let input = bound.rows.filter(|_| !is_query).map(|subquery| context.plan(derived(subquery))).transpose()?;
         bound.args.check_complete(function.name, &function.arguments)?;
         let table = match &function.kind {
             FunctionKind::Operation(_) => {
@@ -80,11 +82,10 @@ impl TableFunctionPlanner {
                 table(&bound.args, &SearchContext { handle: &repository.handle, types: &known.types })?
             }
             FunctionKind::Table(table) => table(&bound.args)?,
-            FunctionKind::Query(_) | FunctionKind::Read(_) => {
-                resolved(function.name, &bound.args).ok_or_else(|| {
+            FunctionKind::Query(_) | FunctionKind::Read(_) => resolved(function.name, &bound.args, rows.as_deref())
+                .ok_or_else(|| {
                     Error::invalid(format!("{} is planned by Session::sql and Session::execute only", function.name))
-                })?
-            }
+                })?,
             FunctionKind::Scalar(_) => return Err(Error::bug("a scalar function in FROM").into()),
         };
         LogicalPlanBuilder::scan(function.name, provider_as_source(table), None)?.build()

@@ -48,14 +48,31 @@ impl StandaloneChange for WriteArtifacts {
 
     async fn apply(&self, _handle: &RepositoryHandle) -> Result<Applied> {
         match self.directory.stat().await? {
-            FileType::File(_) => Err(Error::invalid(format!("'{}' is a file, not a folder", self.directory.display()))),
-            _ if self.zip => self.write_archive().await,
-            _ => self.write_files().await,
+            FileType::File(_) => {
+                return Err(Error::invalid(format!("'{}' is a file, not a folder", self.directory.display())));
+            }
+            FileType::Directory => self.sweep().await,
+            FileType::Missing => {}
         }
+        if self.zip { self.write_archive().await } else { self.write_files().await }
     }
 }
 
 impl WriteArtifacts {
+    /// Removes what killed processes left in the folders. Errors are only logged.
+    async fn sweep(&self) {
+        let mut folders = BTreeMap::from([(self.directory.uri(), self.directory.clone())]);
+        for artifact in self.artifacts.iter().filter(|artifact| artifact.member.is_some()) {
+            let folder = self.directory.child(&artifact.name).parent();
+            folders.insert(folder.uri(), folder);
+        }
+        for folder in folders.into_values() {
+            if let Err(error) = folder.sweep().await {
+                tracing::warn!("leftovers of killed processes stay in '{}': {error}", folder.display());
+            }
+        }
+    }
+
     fn archive(&self) -> Location {
         self.directory.child(&self.index.archive_name())
     }
