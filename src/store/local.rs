@@ -35,14 +35,25 @@ pub(super) fn make_file(to: &Path, write: impl Fn(&Path) -> std::io::Result<()>)
 
 /// Transfers a local file to a local path. Returns true if the target is new or was replaced.
 pub(super) fn placed(from: &Path, to: &Path, mode: TransferMode) -> std::io::Result<bool> {
-    if mode == TransferMode::Direct || same_place(from, to) {
+    if mode == TransferMode::Direct {
         return Ok(false);
+    }
+    let there = to.symlink_metadata();
+    if there.is_ok() && same_place(from, to) {
+        return Ok(false);
+    }
+    // Most files are linked under their own names: canonical paths cost a system call for each part.
+    let is_linkable =
+        matches!(mode, TransferMode::Hardlink | TransferMode::Link | TransferMode::Auto | TransferMode::Move);
+    let is_new = there.as_ref().is_err_and(|e| e.kind() == Io::NotFound);
+    if is_linkable && is_new && from.symlink_metadata()?.is_file() && std::fs::hard_link(from, to).is_ok() {
+        return Ok(true);
     }
     // A link to a link would dangle when the first one is removed.
     let from = &from.canonicalize()?;
     let is_link_to_stay =
         matches!(mode, TransferMode::Symlink | TransferMode::Relsymlink | TransferMode::Link | TransferMode::Auto);
-    match to.symlink_metadata() {
+    match there {
         Err(e) if e.kind() == Io::NotFound => {}
         Err(e) => return Err(e),
         Ok(there) if !there.is_symlink() => return kept(same(from, to)?),

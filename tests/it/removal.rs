@@ -282,5 +282,23 @@ fn wrong_removals_are_one_sentence() {
     }
     assert_eq!(home.rows("CALL remove_collection('z/*')").len(), 4);
     assert_eq!(home.rows("SELECT doc FROM collections WHERE name = 'u/new'"), ["it's new"]);
+    // A copy has the members and the documentation; again, it has all of them already.
+    let copied = home.rows("CALL copy_collection('u/new', 'u/copy')");
+    assert!(copied.contains(&"membership,inserted,u/copy,9".to_owned()), "{copied:?}");
+    assert_eq!(home.rows("SELECT doc, type FROM collections WHERE name = 'u/copy'"), ["it's new,TAGGED"]);
+    let again = home.rows("CALL copy_collection('u/new', 'u/copy')");
+    assert!(again.iter().all(|row| row.contains(",unchanged,")), "{again:?}");
+    home.sql("CALL copy_collection('u/chain', 'u/chain2')").ok();
+    let children = "SELECT child FROM collection_chains WHERE parent = '";
+    assert_eq!(home.rows(&format!("{children}u/chain2'")), home.rows(&format!("{children}u/chain'")));
+    for (sql, message) in [
+        ("CALL copy_collection('u/older', 'u/x')", "is a RUN collection"),
+        ("CALL copy_collection('u/new', 'u/new')", "cannot be copied to itself"),
+        ("CALL copy_collection('u/new', 'u/chain')", "is CHAINED, not TAGGED"),
+        ("CALL copy_collection('u/neww', 'u/x')", "did you mean 'u/new'?"),
+    ] {
+        let ran = home.sql(sql);
+        assert!(ran.code == 1 && ran.err.contains(message), "{sql}\n{}{}", ran.out, ran.err);
+    }
     assert_eq!(home.rows("SELECT count(*) FROM members('raw', 'u/chain')"), ["18"]);
 }

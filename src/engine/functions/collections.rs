@@ -6,8 +6,8 @@ use crate::engine::functions::args::ArgType;
 use crate::engine::functions::definition::FunctionDef;
 use crate::error::Error;
 use crate::model::collection::{ChainEdit, CollectionType};
-use crate::repo::Chain;
 use crate::repo::RegisterCollection;
+use crate::repo::{Chain, CopyCollection};
 use crate::repo::{Rename, SetCollectionDoc};
 
 pub(super) fn functions() -> Vec<FunctionDef> {
@@ -34,6 +34,13 @@ pub(super) fn functions() -> Vec<FunctionDef> {
             "The files of a RUN collection stay where they are. A new run of the old name would write to the same paths.",
         )
         .example("CALL rename_collection('u/me/picked', 'u/me/selected')"),
+        FunctionDef::procedure("copy_collection", "Copies the members of a collection to another one.", |args| {
+            Ok(Arc::new(CopyCollection { from: args.required("collection")?, to: args.required("new_name")? }))
+        })
+        .arg("collection", ArgType::Text, "the TAGGED, CALIBRATION or CHAINED collection")
+        .arg("new_name", ArgType::Text, "the other collection; created with the same type if it does not exist")
+        .notes("Tags and validity ranges are added to those of the other collection; the children of a chain replace its children.")
+        .example("CALL copy_collection('u/me/selected', 'u/me/selected/2024-11-01')"),
         FunctionDef::procedure("set_doc", "Sets the documentation of a collection.", |args| {
             Ok(Arc::new(SetCollectionDoc { name: args.required("collection")?, doc: args.text("doc") }))
         })

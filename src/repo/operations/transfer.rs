@@ -9,12 +9,10 @@ use async_trait::async_trait;
 use crate::error::{Error, Kind, Result};
 use crate::format::export_item::Item;
 use crate::model::collection::{Collection, CollectionType};
-use crate::model::time::Timespan;
 use crate::model::zip_member;
-use crate::registry::dataset_queries::collection_members;
 use crate::registry::dataset_types::{self, TypeRecord};
 use crate::registry::file_records::{StoredFile, stored_files};
-use crate::registry::{collections, datasets, string_values, timestamp_values};
+use crate::registry::{collections, datasets, string_values};
 use crate::repo::Repo;
 use crate::repo::changeset::changes::SelectedDatasets;
 use crate::repo::changeset::comparison::filter_rows;
@@ -23,6 +21,7 @@ use crate::repo::changeset::report::Status;
 use crate::repo::changeset::{Operation, Plan, PlanContext};
 use crate::repo::ingest::file_sizes::sizes;
 use crate::repo::ingest::incoming::{IncomingFile, RecordedFile};
+use crate::repo::operations::copy_collection::memberships;
 use crate::repo::operations::import::plan::ImportPlan;
 use crate::repo::operations::import::{Import, OnDifference};
 use crate::repo::selection::{collections_of, dimension_records, select_datasets};
@@ -207,7 +206,8 @@ impl TransferDatasets {
         let mut associations = Vec::new();
         if matches!(kind, CollectionType::Tagged | CollectionType::Calibration) {
             for SelectedDatasets { record, .. } in selected {
-                associations.extend(members(source, record, &name, kind, copied).await?);
+                let is_copied = |id: &str| copied.contains(id);
+                associations.extend(memberships(source, record, (&name, kind), &name, is_copied).await?);
             }
         }
         // Without a choice of collections, only those that hold datasets are copied.
@@ -254,36 +254,4 @@ async fn add_datasets(
         start += part.len();
     }
     Ok(())
-}
-
-/// Returns the memberships of copied datasets in a TAGGED or CALIBRATION collection.
-async fn members(
-    source: &Repo,
-    record: &TypeRecord,
-    collection: &str,
-    kind: CollectionType,
-    copied: &HashSet<String>,
-) -> Result<Vec<Item>> {
-    let is_calibration = kind == CollectionType::Calibration;
-    if is_calibration && !record.dataset_type.is_calibration {
-        return Ok(Vec::new());
-    }
-    let rows = collection_members(&source.registry, record, collection, is_calibration).await?;
-    let ids = datasets::ids(&rows, "dataset_id")?;
-    let column = |name: &str| rows.schema_ref().index_of(name).ok().map(|at| timestamp_values(&rows, at));
-    let (begins, ends) = (column("timespan_begin"), column("timespan_end"));
-    let mut all: Vec<Item> = Vec::new();
-    for (row, id) in ids.into_iter().enumerate().filter(|(_, id)| copied.contains(id)) {
-        let bound = |bounds: &Option<Vec<Option<i64>>>| bounds.as_ref().and_then(|bounds| bounds[row]);
-        let timespan = is_calibration.then(|| Timespan {
-            begin: bound(&begins).unwrap_or(0),
-            end: bound(&ends).unwrap_or(crate::model::time::MAX),
-        });
-        let id = uuid::Uuid::parse_str(&id).map_err(|e| Error::bug(format!("dataset id '{id}': {e}")))?;
-        match all.last_mut() {
-            Some(Item::Association { timespan: last, dataset_ids, .. }) if *last == timespan => dataset_ids.push(id),
-            _ => all.push(Item::Association { collection: collection.to_owned(), timespan, dataset_ids: vec![id] }),
-        }
-    }
-    Ok(all)
 }
