@@ -1,5 +1,6 @@
 //! Reading zip archives: of a remote one, only the directory and the members that are needed.
 
+use std::collections::HashMap;
 use std::io::{Error as IoError, ErrorKind, Read, Result as IoResult, Seek, SeekFrom, Write};
 use std::path::Path;
 
@@ -31,6 +32,27 @@ pub(crate) async fn read_member(archive: &Location, member: &str, limit: u64) ->
             return Err(Error::invalid(format!("member '{member}' has more than {limit} bytes")));
         }
         Ok(Bytes::from(bytes))
+    })
+    .await
+}
+
+/// Returns the members by name, with their sizes in bytes if the archive is local: of a remote one, only the directory is
+/// read.
+///
+/// # Errors
+/// As for [`read_member`].
+pub(crate) async fn members(archive: &Location) -> Result<HashMap<String, Option<u64>>> {
+    let is_local = archive.is_local();
+    with_archive(archive, move |zip| {
+        let mut sizes = HashMap::new();
+        for name in zip.file_names() {
+            sizes.insert(name.map_err(|e| wrong(&e, ""))?.into_owned(), None);
+        }
+        for at in 0..if is_local { zip.len() } else { 0 } {
+            let member = zip.by_index_raw(at).map_err(|e| wrong(&e, ""))?;
+            sizes.insert(member.name().map_err(|e| wrong(&e, ""))?.into_owned(), Some(member.size()));
+        }
+        Ok(sizes)
     })
     .await
 }

@@ -74,6 +74,16 @@ impl Location {
         Self { store: Arc::clone(&self.store), path: plain(&format!("{}/{name}", self.path)) }
     }
 
+    /// Returns the location of a path in this folder.
+    ///
+    /// # Errors
+    /// `Kind::Invalid` for a path that leads out of the folder.
+    pub(crate) fn inside(&self, path: &str) -> Result<Self> {
+        let found = self.child(path);
+        let message = || Error::invalid(format!("path '{path}' leads out of folder '{}'", self.display()));
+        if found.strip_prefix(self).is_some() { Ok(found) } else { Err(message()) }
+    }
+
     /// Returns the file of a file record of the datastore with this root: a URI, or a path below the root.
     ///
     /// # Errors
@@ -327,6 +337,8 @@ mod tests {
             assert_eq!(location.child(name).name(), name);
         }
         assert_eq!(location.child("../b/./c").display(), "/data/a b+c/b/c");
+        assert_eq!(location.inside("x/../y").unwrap().display(), location.child("y").display());
+        assert!(location.inside("x/../../y").unwrap_err().message().contains("leads out of folder"));
         let door = Location::parse("davs://Door.test:2880//pnfs/./a%20b/").unwrap();
         assert_eq!(door.child("c").uri(), "davs://door.test:2880/pnfs/a%20b/c");
         assert_eq!(door.child("c").strip_prefix(&door.parent()).as_deref(), Some("a b/c"));

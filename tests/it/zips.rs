@@ -146,6 +146,26 @@ fn artifacts_are_those_of_the_butler() {
         assert!(ran.code == 1 && ran.err.contains(message), "{sql}\n{}{}", ran.out, ran.err);
     }
     from.sql(&format!("CALL retrieve('{mine}', {all}, preserve_path => false, clobber => true)")).ok();
+    // What the index says must be so.
+    let Some(name) = files_below(Path::new(&from.at("zip"))).into_iter().find(|name| name.ends_with(".zip")) else {
+        panic!("an archive")
+    };
+    for (change, message) in [
+        ("members.pop(sorted(members)[-1])", "which it does not hold"),
+        ("members[sorted(members)[-1]] = b'x'", "has 1 bytes, not "),
+        ("members['_butler_zip_index.json'] = b'{}'", "is not an index of datasets: missing field"),
+        ("members.pop('_butler_zip_index.json')", "'_butler_zip_index.json' does not exist"),
+    ] {
+        let script = format!(
+            "import sys, zipfile\narchive = zipfile.ZipFile(sys.argv[1])\n\
+             members = {{name: archive.read(name) for name in archive.namelist()}}\n{change}\n\
+             with zipfile.ZipFile(sys.argv[2], 'w') as out:\n  for name in members: out.writestr(name, members[name])"
+        );
+        let (good, bad) = (Path::new(&from.at("zip")).join(&name), from.at("bad.zip"));
+        run(Command::new(python.join("python")).args(["-c", &script]).arg(&good).arg(&bad)).ok();
+        let ran = from.sql(&format!("CALL ingest_zip('{bad}')"));
+        assert!(ran.code == 1 && ran.err.contains(message), "{change}\n{}", ran.err);
+    }
     from.sql("CALL prune((SELECT dataset_id FROM raw WHERE detector = 8), 'unstore')").ok();
     let ran = from.sql(&format!("CALL retrieve('{mine}', {all})"));
     assert!(ran.code == 1 && ran.err.contains("of type 'raw' is not stored"), "{}", ran.err);

@@ -278,7 +278,10 @@ impl Session {
     pub(crate) async fn run(&self, tokens: Vec<TokenWithSpan>) -> Result<Answer> {
         let locator = Locator::new(&tokens);
         let parsed = parse(tokens).map_err(|e| locator.locate(e))?;
-        self.repositories.refresh().await?;
+        // A repository that is not reachable any more can be detached.
+        if !matches!(parsed, Parsed::Attachment(_)) {
+            self.repositories.refresh().await?;
+        }
         let answer = match parsed {
             Parsed::Query(statement) => self.query(statement).await,
             Parsed::Explain(statement) => self.explain(statement).await,

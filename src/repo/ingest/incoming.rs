@@ -327,7 +327,7 @@ impl IncomingDatasets<'_> {
         let root = Location::parse(&repo.datastore_root())?;
         let files = || chosen.iter().map(|row| &self.files[*row]);
         if let Some(paths) = files().map(|file| file.recorded.as_ref()?.path.clone()).collect::<Option<Vec<_>>>() {
-            return Ok(kept_paths(&root, files(), paths, options.transfer));
+            return kept_paths(&root, files(), paths, options.transfer);
         }
         let locations: Vec<&Location> = files().map(|file| &file.location).collect();
         if options.transfer == TransferMode::Direct {
@@ -376,17 +376,17 @@ fn kept_paths<'a>(
     files: impl Iterator<Item = &'a IncomingFile>,
     paths: Vec<String>,
     mode: TransferMode,
-) -> (Vec<String>, Vec<Transfer>) {
+) -> Result<(Vec<String>, Vec<Transfer>)> {
     let mut transfers: Vec<Transfer> = Vec::with_capacity(paths.len());
     let mut seen = HashSet::new();
     for (file, path) in files.zip(&paths) {
         let (path, _) = zip_member::split(path);
         if !path.contains("://") && seen.insert(path) {
-            let from = TransferSource::File(file.location.clone());
-            transfers.push(Transfer { from, to: root.child(path), mode });
+            let (from, to) = (TransferSource::File(file.location.clone()), root.inside(path)?);
+            transfers.push(Transfer { from, to, mode });
         }
     }
-    (paths, transfers)
+    Ok((paths, transfers))
 }
 
 /// Adds rows, if there are any.

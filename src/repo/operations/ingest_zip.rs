@@ -82,6 +82,18 @@ impl IngestZip {
         let location = Location::parse(&zip)?;
         let bytes = archive::read_member(&location, INDEX_FILE, LIMIT).await?;
         let index = ZipIndex::parse(&bytes).map_err(|e| e.context(format_args!("archive '{zip}'")))?;
+        let members = archive::members(&location).await?;
+        for (member, file) in &index.artifact_map {
+            let said = u64::try_from(file.info.file_size).ok();
+            let wrong = match members.get(member) {
+                None => format!("its index names '{member}', which it does not hold"),
+                Some(Some(size)) if said.is_some_and(|said| said != *size) => {
+                    format!("'{member}' has {size} bytes, not {} as in its index", file.info.file_size)
+                }
+                Some(_) => continue,
+            };
+            return Err(Error::invalid(format!("archive '{}': {wrong}", location.display())));
+        }
         let path = if self.transfer == TransferMode::Direct { location.uri() } else { index.archive_path() };
         Ok(Indexed { location, index, path })
     }

@@ -68,7 +68,7 @@ impl Operation for Retrieve {
         };
         let selected = select_datasets(&repo, &ids, &self.collections).await?;
         context.progress.begin("retrieve", Some(selected.iter().map(|one| one.rows.len() as u64).sum()));
-        let (artifacts, index) = self.artifacts(&repo, &root, &selected).await?;
+        let (artifacts, index) = self.artifacts(&repo, (&root, &directory), &selected).await?;
         let mut set = ChangeSet::default();
         if artifacts.is_empty() {
             return Ok(set.into_plan());
@@ -85,7 +85,7 @@ impl Retrieve {
     async fn artifacts(
         &self,
         repo: &Repo,
-        root: &Location,
+        (root, directory): (&Location, &Location),
         selected: &[SelectedDatasets],
     ) -> Result<(Vec<Artifact>, ZipIndex)> {
         let universe = &repo.registry.universe;
@@ -118,6 +118,7 @@ impl Retrieve {
                     let uuid = Uuid::parse_str(id).map_err(|e| Error::bug(format!("dataset id '{id}': {e}")))?;
                     index.refs.compact_refs.insert(uuid, dataset);
                     let (artifact, info) = namer.artifact(id, file).await?;
+                    directory.inside(&artifact.name)?;
                     let same = artifacts.entry(artifact.name.clone()).or_insert_with(|| artifact.clone());
                     if (&same.location, &same.member) != (&artifact.location, &artifact.member) {
                         let message = format!("two files have the name '{}'; use preserve_path => true", artifact.name);

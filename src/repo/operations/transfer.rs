@@ -180,7 +180,7 @@ impl TransferDatasets {
     fn incoming(&self, root: &Location, file: &StoredFile) -> Result<IncomingFile> {
         let (archive, _) = zip_member::split(&file.path);
         let is_outside = archive.contains("://");
-        let location = if is_outside { Location::parse(archive)? } else { root.child(archive) };
+        let location = if is_outside { Location::parse(archive)? } else { root.inside(archive)? };
         // A file outside of the datastore stays there, unless it is copied explicitly.
         let path = (!is_outside || self.transfer == TransferMode::Auto).then(|| file.path.clone());
         let recorded = Some(RecordedFile {
