@@ -132,7 +132,7 @@ impl Expander<'_> {
         };
         let table = self.meant(alias)?;
         let universe = &table.known.repo.registry.universe;
-        let name = format!("\"{}\"", table.alias.value.replace('"', "\"\""));
+        let name = format!("\"{}\"", folded(&table.alias).replace('"', "\"\""));
         let outer = OuterTable { name: &table.name, alias: &name };
         let types = table.known.types.iter().map(|record| &record.dataset_type);
         let dataset = types.filter(|_| table.is_dataset).find(|kind| kind.name == table.name);

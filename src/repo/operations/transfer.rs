@@ -165,6 +165,14 @@ impl TransferDatasets {
         for id in &ids {
             files.push(stored.get(id).map(|file| self.incoming(&root, file)).transpose()?);
         }
+        let paths =
+            || files.iter().flatten().filter_map(|file| file.recorded.as_ref()).map(|file| file.path.as_deref());
+        let is_member = |path: Option<&str>| path.is_some_and(|path| zip_member::archive(path).is_some());
+        if paths().any(|path| path.is_none()) && paths().any(is_member) {
+            let message = "files outside of the datastore and members of archives are not copied together: \
+                           use transfer => 'auto'";
+            return Err(Error::new(Kind::Unsupported, message));
+        }
         let unstored = files.iter().filter(|file| file.is_none()).count() as u64;
         let locations = files.iter().enumerate().filter_map(|(row, file)| Some((row, file.as_ref()?.location.clone())));
         let mut missing = Vec::new();
@@ -178,11 +186,18 @@ impl TransferDatasets {
     }
 
     fn incoming(&self, root: &Location, file: &StoredFile) -> Result<IncomingFile> {
-        let (archive, _) = zip_member::split(&file.path);
+        let (archive, member) = zip_member::split(&file.path);
         let is_outside = archive.contains("://");
         let location = if is_outside { Location::parse(archive)? } else { root.inside(archive)? };
         // A file outside of the datastore stays there, unless it is copied explicitly.
         let path = (!is_outside || self.transfer == TransferMode::Auto).then(|| file.path.clone());
+        if member.is_some() && self.transfer != TransferMode::Auto && is_outside {
+            let message = format!(
+                "archive '{}' is outside of the datastore, and is not copied: use transfer => 'auto'",
+                location.display()
+            );
+            return Err(Error::new(Kind::Unsupported, message));
+        }
         let recorded = Some(RecordedFile {
             path,
             size: file.size,

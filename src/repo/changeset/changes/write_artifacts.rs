@@ -88,7 +88,10 @@ impl WriteArtifacts {
             .collect();
         if self.clobber {
             for artifact in &self.artifacts {
-                remove_file(&self.directory.child(&artifact.name)).await?;
+                let target = self.directory.child(&artifact.name);
+                if !leads_to(&target, &artifact.location) {
+                    remove_file(&target).await?;
+                }
             }
         }
         let mut made = Vec::new();
@@ -148,6 +151,16 @@ impl WriteArtifacts {
         }
         archive::write(Path::new(&target.local()?), INDEX_FILE, index, files).await?;
         Ok(Applied::AsDescribed)
+    }
+}
+
+/// Whether a target is its own source, or a link to it, which must not be removed.
+fn leads_to(target: &Location, source: &Location) -> bool {
+    match (target.local(), source.local()) {
+        (Ok(target), Ok(source)) => {
+            target.canonicalize().is_ok_and(|target| source.canonicalize().is_ok_and(|source| source == target))
+        }
+        _ => target == source,
     }
 }
 
